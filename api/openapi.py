@@ -1,0 +1,69 @@
+"""What /openapi.json says beyond what the routes' types say: bodies that are pictures, and errors."""
+
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI
+
+from api.problems import KINDS, MEDIA_TYPE, Kind
+from api.schemas import ProblemDetails
+
+_PICTURE = {"type": "string", "format": "binary"}
+PICTURE_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "description": "One picture: as the form field `image`, or as the whole body.",
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {"image": {**_PICTURE, "description": "The picture."}},
+                    "required": ["image"],
+                }
+            },
+            "application/octet-stream": {"schema": _PICTURE},
+            "image/*": {"schema": _PICTURE},
+        },
+    }
+}
+
+
+def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The documentation of those statuses, with an example for each code that comes with one."""
+    return {status: _error_response(status) for status in statuses}
+
+
+def _error_response(status: int) -> dict[str, Any]:
+    codes = [kind.code for kind in KINDS.values() if kind.status == status] or ["internal_error"]
+    return {
+        "description": f"{HTTPStatus(status).phrase}: {', '.join(f'`{code}`' for code in codes)}",
+        "content": {
+            MEDIA_TYPE: {
+                "schema": {"$ref": f"#/components/schemas/{ProblemDetails.__name__}"},
+                "examples": {code: {"value": _example(Kind(status, code))} for code in codes},
+            }
+        },
+    }
+
+
+def _example(kind: Kind) -> dict[str, Any]:
+    return {
+        "type": "about:blank",
+        "title": HTTPStatus(kind.status).phrase,
+        "status": kind.status,
+        "detail": "What is wrong, and what to do about it.",
+        "code": kind.code,
+        "request_id": "b7c1f2a09c3d4f0e8a55d1d2b1a3c4e5",
+    }
+
+
+def describe(app: FastAPI) -> None:
+    """Adds the error's schema, which no route's type mentions, to the document that the app generates."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = generate()
+        document["components"]["schemas"].setdefault(ProblemDetails.__name__, ProblemDetails.model_json_schema())
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the document

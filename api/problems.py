@@ -1,0 +1,198 @@
+"""Errors of the HTTP side, and the one table that turns every exception into RFC 9457 problem details.
+
+RequestError
+├── BodyTooLargeError         413
+├── BodyTooSlowError          408
+├── MalformedMultipartError   400
+├── NoPictureError            400
+├── UnknownFieldError         422
+├── ContentEncodingError      415
+├── UnauthenticatedError      401
+├── WrongKeyError             403
+├── ConflictError             409
+├── RateLimitedError          429
+└── NotReadyError             503
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from engine.inference_engine import DeadlineExceededError
+from engine.live_models import ModelUnavailableError
+from engine.scheduler import QueueFullError
+from engine.tasks.task import InvalidOutputError
+from loaders.image_errors import (
+    CorruptImageError,
+    EmptyImageError,
+    ImageTooLargeError,
+    TruncatedImageError,
+    UnsupportedFormatError,
+)
+from loaders.model_errors import UnknownModelError
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class RequestError(Exception):
+    """The request is at fault, or comes at a bad time; the message names the problem and the remedy."""
+
+
+class BodyTooLargeError(RequestError):
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__(f"The picture is larger than {max_bytes:,} bytes, the most that is accepted.")
+
+
+class BodyTooSlowError(RequestError):
+    def __init__(self, timeout_s: float) -> None:
+        super().__init__(f"The request's body did not arrive within {timeout_s:g} s.")
+
+
+class MalformedMultipartError(RequestError):
+    """The multipart body does not follow RFC 7578."""
+
+
+class NoPictureError(RequestError):
+    """The body is fine, but there is no (single) picture in it."""
+
+
+class UnknownFieldError(RequestError):
+    def __init__(self, name: str, known: str) -> None:
+        super().__init__(
+            f"The form has a field {name!r}. The picture is {known!r}, parameters go into the query: /infer?top_k=3."
+        )
+
+
+class ContentEncodingError(RequestError):
+    def __init__(self, encoding: str) -> None:
+        super().__init__(f"Content-Encoding {encoding!r} is not supported; send the picture as it is.")
+
+
+class UnauthenticatedError(RequestError):
+    def __init__(self) -> None:
+        super().__init__("A key is needed: send it as 'Authorization: Bearer <key>' or 'X-API-Key: <key>'.")
+
+
+class WrongKeyError(RequestError):
+    def __init__(self) -> None:
+        super().__init__("This key is not valid here.")
+
+
+class RateLimitedError(RequestError):
+    def __init__(self, limit: str, retry_after_s: int) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(f"More than {limit}; try again in {retry_after_s} s.")
+
+
+class NotReadyError(RequestError):
+    """The service cannot infer now; `reason` says which part."""
+
+    def __init__(self, reason: str) -> None:
+        self.retry_after_s = 1
+        super().__init__(reason)
+
+
+class ConflictError(RequestError):
+    """The request cannot be carried out in the present state."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One row of the README's table of errors."""
+
+    status: int
+    code: str
+
+
+KINDS: dict[type[Exception], Kind] = {
+    EmptyImageError: Kind(400, "empty_image"),
+    TruncatedImageError: Kind(400, "truncated_image"),
+    CorruptImageError: Kind(400, "undecodable_image"),
+    NoPictureError: Kind(400, "no_picture"),
+    MalformedMultipartError: Kind(400, "malformed_multipart"),
+    UnauthenticatedError: Kind(401, "no_key"),
+    WrongKeyError: Kind(403, "wrong_key"),
+    UnknownModelError: Kind(404, "unknown_model"),
+    BodyTooSlowError: Kind(408, "body_too_slow"),
+    ConflictError: Kind(409, "conflict"),
+    BodyTooLargeError: Kind(413, "too_many_bytes"),
+    ImageTooLargeError: Kind(413, "too_many_pixels"),
+    UnsupportedFormatError: Kind(415, "unsupported_format"),
+    ContentEncodingError: Kind(415, "unsupported_content_encoding"),
+    RequestValidationError: Kind(422, "invalid_parameter"),
+    UnknownFieldError: Kind(422, "unknown_field"),
+    RateLimitedError: Kind(429, "rate_limited"),
+    InvalidOutputError: Kind(500, "invalid_model_output"),
+    QueueFullError: Kind(503, "queue_full"),
+    ModelUnavailableError: Kind(503, "model_unavailable"),
+    NotReadyError: Kind(503, "not_ready"),
+    DeadlineExceededError: Kind(504, "deadline_exceeded"),
+}
+INTERNAL_ERROR = Kind(500, "internal_error")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """RFC 9457 problem details, with `code` for programs and `request_id` for the log."""
+
+    status: int
+    code: str
+    detail: str
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def response(self, request_id: str) -> Response:
+        body = {
+            "type": "about:blank",
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": self.detail,
+            "code": self.code,
+            "request_id": request_id,
+        }
+        return Response(orjson.dumps(body), self.status, self.headers, MEDIA_TYPE)
+
+
+def problem_of(error: Exception) -> Problem:
+    """What the sender is told. Anything not in the table is our bug: 500, and its text stays in the log."""
+    if isinstance(error, HTTPException):
+        return _routing_problem(error)
+    kind = next((KINDS[cls] for cls in type(error).__mro__ if cls in KINDS), INTERNAL_ERROR)
+    if kind is INTERNAL_ERROR:
+        return Problem(kind.status, kind.code, "Something failed here; the log knows it by this request_id.")
+    detail = _parameter_detail(error) if isinstance(error, RequestValidationError) else str(error)
+    return Problem(kind.status, kind.code, detail, _headers(error))
+
+
+def _headers(error: Exception) -> dict[str, str]:
+    if isinstance(error, UnauthenticatedError):
+        return {"WWW-Authenticate": "Bearer"}
+    retry_after_s = getattr(error, "retry_after_s", None)
+    return {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}
+
+
+def _routing_problem(error: HTTPException) -> Problem:
+    """No such route, or not with this method: the framework's own words for the code."""
+    phrase = HTTPStatus(error.status_code).phrase
+    detail = {
+        404: "There is nothing at this address; /docs lists what there is.",
+        405: "This address does not take this method; /docs lists which it takes.",
+    }.get(error.status_code, error.detail)
+    return Problem(error.status_code, phrase.lower().replace(" ", "_"), detail, dict(error.headers or {}))
+
+
+def _parameter_detail(error: RequestValidationError) -> str:
+    return "; ".join(_one_parameter(problem) for problem in error.errors())
+
+
+def _one_parameter(problem: Mapping[str, Any]) -> str:
+    name = ".".join(str(part) for part in problem["loc"][1:]) or str(problem["loc"][0])
+    if problem["type"] == "extra_forbidden":
+        return f"{name} is not a parameter of this address"
+    value = str(problem.get("input", ""))[:100]
+    return f"{name}={value}: {problem['msg']}"

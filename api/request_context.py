@@ -1,0 +1,79 @@
+"""Around every request: its id, its line in the log, and an answer even when something of ours breaks."""
+
+import logging
+import re
+import uuid
+from collections.abc import MutableMapping
+from time import perf_counter
+from typing import Any
+
+import structlog
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.problems import problem_of
+
+_WELL_FORMED_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+_CLIENT_CLOSED_REQUEST = 499  # nginx's word for it; it is logged, never sent
+
+_log = structlog.stdlib.get_logger("fovea.request")
+_crash_log = logging.getLogger("fovea")
+
+
+class RequestContext:
+    """Pure ASGI. Sets `request.state.request_id`; routes may put facts for the log into `request.state.log`."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = perf_counter()
+        request_id = _request_id(scope)
+        facts: dict[str, Any] = {}
+        scope.setdefault("state", {}).update(request_id=request_id, log=facts)
+        status: int | None = None
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        except ClientDisconnect:
+            status = _CLIENT_CLOSED_REQUEST
+        except Exception as error:
+            _crash_log.exception("request %s failed", request_id)
+            if status is not None:
+                raise  # half an answer is out: the server must cut the connection
+            await problem_of(error).response(request_id)(scope, receive, send_with_id)
+        finally:
+            _log_line(scope, request_id, status, perf_counter() - started, facts)
+
+
+def _request_id(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _WELL_FORMED_ID.fullmatch(value):
+            return str(value.decode("ascii"))
+    return uuid.uuid4().hex
+
+
+def _log_line(
+    scope: Scope, request_id: str, status: int | None, seconds: float, facts: MutableMapping[str, Any]
+) -> None:
+    client = scope.get("client")
+    _log.info(
+        "request",
+        method=scope["method"],
+        path=scope["path"],
+        status=status,
+        ms=round(seconds * 1e3, 3),
+        client=client[0] if client else None,
+        request_id=request_id,
+        **facts,
+    )

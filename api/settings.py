@@ -1,0 +1,161 @@
+"""Every setting of the service: `API_<NAME>` in the environment beats `api_settings.env` beats the default here.
+
+README's table and api_settings.env hold the same names and defaults; a test compares them.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from engine.tasks.task import DEFAULT_TOP_K, MAX_TOP_K
+from loaders.image_loader import image_loader_names
+from loaders.model_loader import model_loader_names
+
+PROJECT = Path(__file__).resolve().parent.parent
+SETTINGS_FILE = "api_settings.env"
+PREFIX = "API_"
+
+_MIB = 1024 * 1024
+_SECRETS = {"keys"}
+_HASHED_KEY = re.compile(r"sha256:[0-9a-f]{64}")
+
+Names = Annotated[tuple[str, ...], NoDecode]
+
+
+class SettingsError(Exception):
+    """A value that cannot be used: the message has the variable, the value and what is allowed."""
+
+
+class ApiSettings(BaseSettings):
+    """Frozen: a change takes a restart. Lists are written with commas."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_file=PROJECT / SETTINGS_FILE,
+        env_file_encoding="utf-8",
+        frozen=True,
+        extra="forbid",
+    )
+
+    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for all.")
+    port: int = Field(8000, ge=0, le=65_535, description="TCP port; 0 takes a free one.")
+
+    models_dir: Path = Field(
+        Path("models"), description="Folder of the models; a relative path starts at the project's folder."
+    )
+    default_model: str = Field(
+        "efficientnet-lite0",
+        pattern=r"^[A-Za-z0-9._-]+$",
+        description="Model that answers when a request names none.",
+    )
+    image_loader: str = Field("opencv", description="Decoder of pictures: opencv or pillow.")
+    model_loader: str = Field("onnxruntime", description="Runtime of models: onnxruntime.")
+    providers: Names = Field(
+        ("cpu",),
+        description="Execution providers, best first: cpu, cuda, tensorrt, openvino, coreml, directml.",
+    )
+    lanes: int = Field(
+        0,
+        ge=0,
+        le=1024,
+        description="Pictures worked on at once, one core each; 0: as many as there are cores.",
+    )
+    top_k: int = Field(
+        DEFAULT_TOP_K, ge=1, le=MAX_TOP_K, description="Predictions in an answer when a request does not say."
+    )
+
+    max_upload_bytes: int = Field(20 * _MIB, ge=1, description="Largest picture, bytes; above: 413.")
+    max_image_pixels: int = Field(
+        100_000_000, ge=1, description="Most pixels of a picture, read before decoding; above: 413."
+    )
+    accept_truncated: bool = Field(False, description="Accept a JPEG whose last rows (up to a tenth) are missing.")
+    exact_decode: bool = Field(False, description="Decode JPEGs at full size even where a smaller scale suffices.")
+
+    queue_limit: int = Field(64, ge=0, description="Requests that may wait for a lane; above: 503.")
+    request_timeout_ms: int = Field(
+        30_000, ge=1, description="Time from the whole picture's arrival to its answer, ms; above: 504."
+    )
+    body_timeout_s: float = Field(30.0, gt=0, description="Time for a request's whole body to arrive, s; above: 408.")
+    rate_limit: str = Field(
+        "", description="Requests a client may send, as 10/second or 600/minute; empty: no limit. Above: 429."
+    )
+    keys: Names = Field((), description="Keys that may infer, as text or sha256:<hex of it>; empty: open to all.")
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+    log_format: Literal["text", "json"] = Field("text", description="text for people, json for one object a line.")
+
+    @field_validator("models_dir")
+    @classmethod
+    def _from_the_project(cls, value: Path) -> Path:
+        return PROJECT / value
+
+    @field_validator("providers", "keys", mode="before")
+    @classmethod
+    def _split_commas(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("providers")
+    @classmethod
+    def _some_provider(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            raise ValueError("at least one is needed, such as cpu")
+        return value
+
+    @field_validator("image_loader")
+    @classmethod
+    def _known_image_loader(cls, value: str) -> str:
+        return _one_of(value, image_loader_names())
+
+    @field_validator("model_loader")
+    @classmethod
+    def _known_model_loader(cls, value: str) -> str:
+        return _one_of(value, model_loader_names())
+
+    @field_validator("keys")
+    @classmethod
+    def _whole_hashes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if any(key.startswith("sha256:") and not _HASHED_KEY.fullmatch(key) for key in value):
+            raise ValueError("after sha256: come 64 hexadecimal digits, lower case")
+        return value
+
+    @field_validator("rate_limit")
+    @classmethod
+    def _readable_rate(cls, value: str) -> str:
+        if value:
+            from limits import parse
+
+            parse(value)
+        return value
+
+
+def load_settings() -> ApiSettings:
+    """Reads environment and file. Raises SettingsError with one line for every bad value."""
+    try:
+        return ApiSettings()
+    except ValidationError as error:
+        raise SettingsError("\n".join(_explain(problem) for problem in error.errors(include_url=False))) from None
+
+
+def unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    """Variables that look like a setting and are none: a misspelling, most likely."""
+    known = {PREFIX + name.upper() for name in ApiSettings.model_fields}
+    return sorted(name for name in environment if name.startswith(PREFIX) and name not in known)
+
+
+def _explain(problem: ErrorDetails) -> str:
+    """`API_PORT=99999: Input should be less than or equal to 65535`; a key's value is not shown."""
+    name = str(problem["loc"][0]) if problem["loc"] else ""
+    variable = name.upper() if problem["type"] == "extra_forbidden" else PREFIX + name.upper()
+    value = "***" if name in _SECRETS else problem["input"]
+    return f"{variable}={value}: {problem['msg'].removeprefix('Value error, ')}"
+
+
+def _one_of(value: str, names: tuple[str, ...]) -> str:
+    if value not in names:
+        raise ValueError(f"allowed: {', '.join(names)}")
+    return value

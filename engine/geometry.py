@@ -1,0 +1,84 @@
+"""Where a picture lands in a model's input: sizes and offsets only, no pixels."""
+
+from dataclasses import dataclass
+
+from loaders.image_loader import Size
+from loaders.model_spec import PreprocessSpec, Resize, Rounding
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """The picture is resized to `resized`; its top left corner then lies at (`left`, `top`) of the input.
+
+    Both are in the input's pixels: negative where the picture is cropped, positive where it is padded.
+    """
+
+    resized: Size
+    left: int
+    top: int
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Along one axis: the input's pixels from `start`, `length` of them, show the source from `source_start` to
+    `source_stop`, in (fractions of) the decoded picture's pixels."""
+
+    start: int
+    length: int
+    source_start: float
+    source_stop: float
+
+
+def visible(offset: int, resized: int, target: int, source: int) -> Span:
+    """The part of a resized axis that lies inside the input, and what of the decoded picture it shows."""
+    first, last = max(0, -offset), min(resized, target - offset)
+    scale = source / resized
+    return Span(max(0, offset), last - first, first * scale, min(last * scale, source))
+
+
+def place(picture: Size, spec: PreprocessSpec, target: Size) -> Placement:
+    """Puts an upright picture of that original size into an input of size `target`, by the spec's resize mode."""
+    match spec.resize:
+        case Resize.STRETCH:
+            return Placement(target, 0, 0)
+        case Resize.SHORTEST_EDGE:
+            edge = spec.shortest_edge or min(target.width, target.height)
+            resized = _scale_to_shortest(picture, edge, spec.resize_rounding)
+            return _centre(resized, target, spec.crop_rounding)
+        case Resize.LETTERBOX:
+            return _centre(_fit(picture, target, spec.resize_rounding), target, spec.crop_rounding)
+        case Resize.LONGEST_EDGE:
+            return Placement(_fit(picture, target, spec.resize_rounding), 0, 0)
+
+
+def _scale_to_shortest(picture: Size, edge: int, rounding: Rounding) -> Size:
+    """Integer arithmetic: `edge * long / short` without the float's last-digit surprises."""
+    if picture.width <= picture.height:
+        return Size(edge, _divide(edge * picture.height, picture.width, rounding))
+    return Size(_divide(edge * picture.width, picture.height, rounding), edge)
+
+
+def _fit(picture: Size, target: Size, rounding: Rounding) -> Size:
+    """The largest size of the picture's ratio inside `target`; no side falls below a pixel."""
+    if target.width * picture.height <= target.height * picture.width:
+        return Size(target.width, max(1, _divide(target.width * picture.height, picture.width, rounding)))
+    return Size(max(1, _divide(target.height * picture.width, picture.height, rounding)), target.height)
+
+
+def _centre(resized: Size, target: Size, rounding: Rounding) -> Placement:
+    left, top = target.width - resized.width, target.height - resized.height
+    return Placement(resized, _half(left, rounding), _half(top, rounding))
+
+
+def _half(space: int, rounding: Rounding) -> int:
+    """Half of `space`, which is negative for a crop: rounded as the crop's own offset would be."""
+    half = _divide(abs(space), 2, rounding)
+    return half if space >= 0 else -half
+
+
+def _divide(numerator: int, denominator: int, rounding: Rounding) -> int:
+    """NEAREST takes halves to the even number, as Python and NumPy round."""
+    quotient, rest = divmod(numerator, denominator)
+    if rounding is Rounding.DOWN or 2 * rest < denominator:
+        return quotient
+    return quotient + (2 * rest > denominator or quotient % 2)

@@ -1,0 +1,96 @@
+"""Picture -> tensor, as the framework did it that the model was trained in.
+
+The reference is Pillow's antialiased resize, so Pillow does the resize; only the part of the picture that ends up in
+the tensor is computed. Rescaling, mean, std and the number format are one table look-up a channel.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from engine.geometry import Placement, place, visible
+from loaders.image_loader import ImageInfo, Picture, Size
+from loaders.model_loader import Tensor
+from loaders.model_spec import Color, Interpolation, PreprocessSpec
+
+_RESAMPLING = {
+    Interpolation.NEAREST: Image.Resampling.NEAREST,
+    Interpolation.BILINEAR: Image.Resampling.BILINEAR,
+    Interpolation.BICUBIC: Image.Resampling.BICUBIC,
+    Interpolation.LANCZOS: Image.Resampling.LANCZOS,
+}
+
+# A decoder that scales must leave this many times the resized picture, so that the antialiased resize still decides
+# how the result looks. tests/engine/test_preprocessing.py states the distance from a full decode.
+DECODE_MARGIN = 2
+
+
+class Preprocessor:
+    """Prepares pictures for one model. One instance serves many threads at once.
+
+    `spec` must be complete: size, layout and dtype are known.
+    """
+
+    def __init__(self, spec: PreprocessSpec, *, exact_decode: bool = False) -> None:
+        if spec.size is None or spec.layout is None or spec.dtype is None:
+            raise ValueError("the spec lacks size, layout or dtype")
+        self.spec = spec
+        self.target = Size(width=spec.size[1], height=spec.size[0])
+        self._layout, self._dtype = spec.layout, spec.dtype
+        self._exact_decode = exact_decode
+        self._table = _value_table(spec)
+
+    @property
+    def input_shape(self) -> tuple[int, int, int, int]:
+        """Of one picture: (1, C, H, W) or (1, H, W, C)."""
+        channels, (height, width) = self.spec.channels, (self.target.height, self.target.width)
+        return (1, channels, height, width) if self._layout == "NCHW" else (1, height, width, channels)
+
+    def decode_size(self, info: ImageInfo) -> Size | None:
+        """The least size the decoder may scale the upright picture down to; None for a full decode."""
+        if self._exact_decode:
+            return None
+        resized = place(info.size, self.spec, self.target).resized
+        return Size(resized.width * DECODE_MARGIN, resized.height * DECODE_MARGIN)
+
+    def __call__(self, picture: Picture) -> Tensor:
+        """A tensor of `input_shape` in the spec's dtype, layout and channel order."""
+        placement = place(picture.info.size, self.spec, self.target)
+        return self._normalise(self._resize(picture.pixels, placement))
+
+    def _resize(self, pixels: NDArray[np.uint8], placement: Placement) -> NDArray[np.uint8]:
+        """(H, W) or (H, W, 3) uint8 of the target's size, padded where the picture does not reach."""
+        image = Image.fromarray(pixels)
+        if self.spec.color is Color.GRAY:
+            image = image.convert("L")
+        across = visible(placement.left, placement.resized.width, self.target.width, image.width)
+        down = visible(placement.top, placement.resized.height, self.target.height, image.height)
+        box = (across.source_start, down.source_start, across.source_stop, down.source_stop)
+        resampling = _RESAMPLING[self.spec.interpolation]
+        resized = np.asarray(image.resize((across.length, down.length), resampling, box=box))
+        if resized.shape[:2] == (self.target.height, self.target.width):
+            return resized
+        canvas = np.full((self.target.height, self.target.width, *resized.shape[2:]), self.spec.pad_value, np.uint8)
+        canvas[down.start : down.start + down.length, across.start : across.start + across.length] = resized
+        return canvas
+
+    def _normalise(self, pixels: NDArray[np.uint8]) -> Tensor:
+        """Looks every byte up in its channel's table of 256 results, straight into its place in the tensor."""
+        tensor = np.empty(self.input_shape, self._dtype)
+        planes = tensor[0] if self._layout == "NCHW" else np.moveaxis(tensor[0], 2, 0)
+        channels = [pixels] if pixels.ndim == 2 else [pixels[..., c] for c in range(3)]
+        if self.spec.color is Color.BGR:
+            channels.reverse()
+        for plane, channel, table in zip(planes, channels, self._table, strict=True):
+            np.take(table, channel, out=plane, mode="clip")
+        return tensor
+
+
+def _value_table(spec: PreprocessSpec) -> Tensor:
+    """(C, 256): what each byte becomes, computed in double precision and rounded once."""
+    values = np.arange(256, dtype=np.float64) * spec.rescale_factor
+    mean, std = (np.resize(np.asarray(v, np.float64), spec.channels)[:, None] for v in (spec.mean, spec.std))
+    normalised = (values - mean) / std
+    if spec.dtype == "uint8":
+        normalised = np.clip(np.rint(normalised), 0, 255)
+    return normalised.astype(spec.dtype)

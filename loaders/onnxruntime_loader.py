@@ -1,0 +1,95 @@
+"""ONNX Runtime behind the `ModelLoader` interface."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import onnxruntime as ort
+
+from loaders.model_errors import ModelFileError, ProviderError
+from loaders.model_loader import ModelLoader, Session, SessionOptions, Tensor, TensorInfo
+
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+    "directml": "DmlExecutionProvider",
+}
+_CPU = PROVIDERS["cpu"]
+
+_DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64"}
+_LOG_ERRORS = 3
+
+
+class OnnxRuntimeLoader(ModelLoader):
+    @property
+    def version(self) -> str:
+        return f"onnxruntime {ort.__version__}"
+
+    def load(self, path: Path, options: SessionOptions) -> Session:
+        providers = [PROVIDERS.get(name, name) for name in options.providers]
+        _check_available(providers)
+        try:
+            session = ort.InferenceSession(
+                str(path), sess_options=_session_options(options), providers=_with_cpu(providers)
+            )
+        except Exception as error:
+            raise ModelFileError(_reason(error, path)) from error
+        _check_came_up(providers, session.get_providers())
+        return OnnxRuntimeSession(session)
+
+
+class OnnxRuntimeSession(Session):
+    def __init__(self, session: ort.InferenceSession) -> None:
+        self._session = session
+        self.inputs = tuple(_tensor_info(node) for node in session.get_inputs())
+        self.outputs = tuple(_tensor_info(node) for node in session.get_outputs())
+        self.providers = tuple(session.get_providers())
+        self._output_names = [output.name for output in self.outputs]
+
+    def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return dict(zip(self._output_names, self._session.run(self._output_names, dict(inputs)), strict=True))
+
+
+def _session_options(options: SessionOptions) -> ort.SessionOptions:
+    """Explicit threads (the runtime's default is the host's cores, whatever the quota) that sleep instead of spin."""
+    session_options = ort.SessionOptions()
+    session_options.intra_op_num_threads = options.threads
+    session_options.inter_op_num_threads = 1
+    session_options.log_severity_level = _LOG_ERRORS
+    session_options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session_options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    return session_options
+
+
+def _with_cpu(providers: list[str]) -> list[str]:
+    """An accelerator leaves the operators it does not know to the CPU."""
+    return providers if _CPU in providers else [*providers, _CPU]
+
+
+def _check_available(providers: list[str]) -> None:
+    available = ort.get_available_providers()
+    for provider in providers:
+        if provider not in available:
+            raise ProviderError(provider, available)
+
+
+def _check_came_up(asked: list[str], running: list[str]) -> None:
+    """The runtime falls back to the CPU with a log line only; here that is an error."""
+    for provider in asked:
+        if provider not in running:
+            raise ProviderError(provider, running)
+
+
+def _tensor_info(node: ort.NodeArg) -> TensorInfo:
+    dtype = _DTYPES.get(node.type, node.type.removeprefix("tensor(").removesuffix(")"))
+    shape = tuple(dim if isinstance(dim, int) and dim >= 0 else None for dim in node.shape)
+    return TensorInfo(node.name, dtype, shape)
+
+
+def _reason(error: Exception, path: Path) -> str:
+    """The runtime's first line, without its status prefix and without the folder the file lies in."""
+    line = str(error).splitlines()[0] if str(error) else type(error).__name__
+    text = line.split(" : ", 3)[-1].replace(str(path), path.name).replace(str(path.parent), "")
+    return f"{path.name} cannot be loaded: {text}"

@@ -1,0 +1,55 @@
+"""Time spent in the stages of one picture's trip."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import perf_counter
+
+DECODE = "decode"
+PREPROCESS = "preprocess"
+QUEUE = "queue"
+INFERENCE = "inference"
+POSTPROCESS = "postprocess"
+TOTAL = "total"
+
+STAGES = (DECODE, PREPROCESS, QUEUE, INFERENCE, POSTPROCESS)
+_MS_DIGITS = 3
+
+
+class StageTimer:
+    """Collects how long each stage of one request took, in milliseconds; `total` runs from its creation.
+
+    One request is in one stage at a time, so threads that hand the request on need no lock.
+    """
+
+    def __init__(self) -> None:
+        self._started = perf_counter()
+        self._seconds = dict.fromkeys(STAGES, 0.0)
+        self._total_s: float | None = None
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Adds the time spent inside the `with` block to `name`, also when the block raises."""
+        started = perf_counter()
+        try:
+            yield
+        finally:
+            self.add(name, perf_counter() - started)
+
+    def add(self, name: str, seconds: float) -> None:
+        """Adds time that no `with` block can hold, such as waiting in a queue."""
+        self._seconds[name] += seconds
+
+    def stop(self) -> None:
+        """Fixes `total`; from then on every reader sees the same figures."""
+        if self._total_s is None:
+            self._total_s = perf_counter() - self._started
+
+    def as_ms(self) -> dict[str, float]:
+        """Milliseconds by stage in the order of `STAGES`, then `total`."""
+        total_s = perf_counter() - self._started if self._total_s is None else self._total_s
+        return {name: round(s * 1e3, _MS_DIGITS) for name, s in (*self._seconds.items(), (TOTAL, total_s))}
+
+
+def server_timing(timings_ms: dict[str, float]) -> str:
+    """The `Server-Timing` header's value (W3C Server Timing): `decode;dur=1.2, ...`, in milliseconds."""
+    return ", ".join(f"{name};dur={ms:g}" for name, ms in timings_ms.items())
