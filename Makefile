@@ -1,0 +1,53 @@
+# Targets with a line each: `make help`. Everything happens in .venv; nothing outside this folder changes.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check format lock clean
+
+# Takes the first that runs and is new enough: a python3.12 on the PATH may be a shim that does not start.
+PYTHON ?= $(shell for p in python3.12 python3 python3.13 python3.14 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)
+BIN := .venv/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+
+setup: .venv/.installed ## set up .venv with what the service needs
+
+run: .venv/.installed ## set up and serve the default model at http://127.0.0.1:8000
+	@exec $(BIN)/python main.py
+
+test: .venv/.installed-dev ## set up and run the tests
+	@$(BIN)/python -m pytest -q
+
+check: .venv/.installed-dev ## format, lint and types, as CI checks them
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+format: .venv/.installed-dev ## format the code and mend what lint can mend
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+lock: .venv/.installed-dev ## write the locks anew from requirements.txt and requirements-dev.txt
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+		--no-emit-index-url --custom-compile-command 'make lock' requirements.txt -o requirements.lock
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+		--no-emit-index-url --custom-compile-command 'make lock' requirements-dev.txt -o requirements-dev.lock
+
+clean: ## remove .venv and the tools' caches
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+.venv/bin/python:
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 or later was found on the PATH." >&2; exit 1; }
+	@$(PYTHON) -m venv .venv || { echo "Python's venv module is needed (on Debian: apt install python3-venv)." >&2; exit 1; }
+
+.venv/.installed: requirements.lock | .venv/bin/python
+	@echo "Setting up .venv ..."
+	@$(PIP_INSTALL) -r requirements.lock
+	@touch $@
+
+.venv/.installed-dev: requirements-dev.lock .venv/.installed
+	@echo "Setting up .venv for tests ..."
+	@$(PIP_INSTALL) -r requirements-dev.lock
+	@touch $@

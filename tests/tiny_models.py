@@ -1,0 +1,121 @@
+"""Real ONNX graphs of a few hundred bytes, so that nothing needs a mock.
+
+`colour` answers which of red, green and blue a picture has most of; `slow` does the same after seconds of real work;
+`not_a_number` answers NaN for bright pictures.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+COLOURS = ("red", "green", "blue")
+SIDE = 8
+_OPSET = 17
+
+SPEC = f"""
+task = "image-classification"
+
+[preprocess]
+resize = "stretch"
+size = [{SIDE}, {SIDE}]
+"""
+
+
+def colour_graph(
+    *, layout: str = "NCHW", dtype: int = TensorProto.FLOAT, batch: int | str = "batch", gain: float = 10.0
+) -> onnx.ModelProto:
+    """Logits (N, 3): `gain` times the mean of each channel."""
+    shape = [batch, 3, SIDE, SIDE] if layout == "NCHW" else [batch, SIDE, SIDE, 3]
+    axes = [2, 3] if layout == "NCHW" else [1, 2]
+    nodes = [
+        helper.make_node("Cast", ["image"], ["pixels"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["pixels"], ["means"], axes=axes, keepdims=0),
+        helper.make_node("Mul", ["means", "gain"], ["logits"]),
+    ]
+    constants = [numpy_helper.from_array(np.asarray(gain, np.float32), "gain")]
+    return _model(nodes, constants, helper.make_tensor_value_info("image", dtype, shape), [batch, 3])
+
+
+def slow_graph(rounds: int) -> onnx.ModelProto:
+    """As `colour_graph`, after `rounds` products of 512 x 512 matrices (about 1 ms each on one core)."""
+    side = 512
+    body = helper.make_graph(
+        [
+            helper.make_node("MatMul", ["carried", "matrix"], ["product"]),
+            helper.make_node("Identity", ["go_on"], ["still_on"]),
+        ],
+        "round",
+        [
+            helper.make_tensor_value_info("i", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go_on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("carried", TensorProto.FLOAT, [side, side]),
+        ],
+        [
+            helper.make_tensor_value_info("still_on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("product", TensorProto.FLOAT, [side, side]),
+        ],
+    )
+    nodes = [
+        helper.make_node("ReduceMean", ["image"], ["means"], axes=[2, 3], keepdims=0),
+        helper.make_node("ReduceMean", ["image"], ["mean"], keepdims=0),
+        helper.make_node("Add", ["matrix", "mean"], ["seed"]),
+        helper.make_node("Loop", ["rounds", "always", "seed"], ["worked"], body=body),
+        helper.make_node("ReduceMax", ["worked"], ["most"], keepdims=0),
+        helper.make_node("Mul", ["most", "zero"], ["nothing"]),
+        helper.make_node("Add", ["means", "nothing"], ["logits"]),
+    ]
+    constants = [
+        numpy_helper.from_array(np.asarray(rounds, np.int64), "rounds"),
+        numpy_helper.from_array(np.asarray(True, np.bool_), "always"),
+        numpy_helper.from_array(np.full((side, side), 1 / side, np.float32), "matrix"),
+        numpy_helper.from_array(np.asarray(0, np.float32), "zero"),
+    ]
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, SIDE, SIDE])
+    return _model(nodes, constants, image, ["batch", 3])
+
+
+def not_a_number_graph() -> onnx.ModelProto:
+    """Finite logits for a dark picture, the warm-up's too; NaN (the logarithm of less than 0) for a bright one."""
+    nodes = [
+        helper.make_node("ReduceMean", ["image"], ["means"], axes=[2, 3], keepdims=0),
+        helper.make_node("Sub", ["one", "means"], ["rest"]),
+        helper.make_node("Log", ["rest"], ["logits"]),
+    ]
+    constants = [numpy_helper.from_array(np.asarray(0.5, np.float32), "one")]
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, SIDE, SIDE])
+    return _model(nodes, constants, image, ["batch", 3])
+
+
+def add_model(
+    models: Path,
+    name: str,
+    graph: onnx.ModelProto,
+    *,
+    version: int = 1,
+    spec: str = SPEC,
+    labels: Sequence[str] | None = COLOURS,
+) -> Path:
+    """Writes the graph, `model.toml` and `labels.txt` as the model repository wants them; gives the model's folder."""
+    folder = models / name
+    (folder / str(version)).mkdir(parents=True, exist_ok=True)
+    (folder / str(version) / "model.onnx").write_bytes(graph.SerializeToString())
+    (folder / "model.toml").write_text(spec)
+    if labels is not None:
+        (folder / "labels.txt").write_text("\n".join(labels) + "\n")
+    return folder
+
+
+def _model(
+    nodes: list[onnx.NodeProto],
+    constants: list[onnx.TensorProto],
+    image: onnx.ValueInfoProto,
+    output_shape: list[int | str],
+) -> onnx.ModelProto:
+    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, output_shape)
+    graph = helper.make_graph(nodes, "tiny", [image], [logits], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=8)
+    onnx.checker.check_model(model)
+    return model
