@@ -18,19 +18,23 @@ class KeyRing:
     def __init__(self, keys: Iterable[str]) -> None:
         self._digests = [_digest_of_setting(key) for key in keys]
 
-    def check(self, request: Request) -> None:
-        """Raises UnauthenticatedError without a key, WrongKeyError for one that is not in the ring."""
+    def check(self, request: Request) -> str | None:
+        """The digest of the key that opened; None where the door is open anyway, whatever key was sent.
+
+        Raises UnauthenticatedError without a key, WrongKeyError for one that is not in the ring.
+        """
         if not self._digests:
-            return
-        key = sent_key(request)
+            return None
+        key = _sent_key(request)
         if key is None:
             raise UnauthenticatedError
         digest = _digest(key)
         if not sum(hmac.compare_digest(digest, known) for known in self._digests):  # every key is compared
             raise WrongKeyError
+        return digest.hex()
 
 
-def sent_key(request: Request) -> str | None:
+def _sent_key(request: Request) -> str | None:
     """The key of `Authorization: Bearer` or `X-API-Key`."""
     authorization = request.headers.get("authorization", "")
     if authorization[: len(_BEARER)].lower() == _BEARER:

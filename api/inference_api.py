@@ -81,9 +81,9 @@ class InferenceAPI:
         rate = RateLimit(self.settings.rate_limit) if self.settings.rate_limit else None
 
         async def guard(request: Request) -> None:
-            keys.check(request)
+            key = keys.check(request)
             if rate:
-                rate.check(request)
+                rate.check(request, key)
 
         return guard
 

@@ -34,7 +34,8 @@ def set_up_logs(level: str, log_format: str) -> None:
     )
     root = logging.getLogger()
     root.handlers = [h for h in root.handlers if h.get_name() != _HANDLER] + [handler]
-    root.setLevel(level.upper())
+    for name in ("fovea", "uvicorn"):  # what libraries tell of themselves below a warning is nobody's business
+        logging.getLogger(name).setLevel(level.upper())
     _adopt_server_logs()
 
 

@@ -1,4 +1,4 @@
-"""How many requests one client may send in a time: by its key, or by its address when it sends none."""
+"""How many requests one client may send in a time: by its key where keys are asked for, else by its address."""
 
 import math
 import time
@@ -8,7 +8,6 @@ from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 from starlette.requests import Request
 
-from api.auth import sent_key
 from api.problems import RateLimitedError
 
 
@@ -19,9 +18,9 @@ class RateLimit:
         self._item = parse(rule)
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
 
-    def check(self, request: Request) -> None:
-        """Counts the request. Raises RateLimitedError when there are too many."""
-        client = sent_key(request) or (request.client.host if request.client else "unknown")
+    def check(self, request: Request, key: str | None) -> None:
+        """Counts the request of whoever holds the checked `key`. Raises RateLimitedError when there are too many."""
+        client = key or (request.client.host if request.client else "unknown")
         if not self._limiter.hit(self._item, client):
             reset = self._limiter.get_window_stats(self._item, client).reset_time
             raise RateLimitedError(str(self._item), max(1, math.ceil(reset - time.time())))

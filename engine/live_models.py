@@ -17,7 +17,7 @@ from engine.live_model import LiveModel
 from loaders.model_errors import ModelError
 from loaders.model_repository import ModelRepository, ModelVersion
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("fovea.models")
 
 RETRY_FAILED_LOAD_S = 5.0
 

@@ -64,22 +64,24 @@ class PreprocessSpec(_Frozen):
     )
     resize: Resize = Field(
         Resize.SHORTEST_EDGE,
-        description="shortest-edge: then the centre is cropped; stretch: the ratio is lost; "
-        "letterbox: fitted and padded all around; longest-edge: fitted and padded right and below",
+        description="shortest-edge: the centre is cropped; stretch: the ratio is lost; "
+        "letterbox: fitted, padded all around; longest-edge: fitted, padded right and below",
     )
     shortest_edge: Positive | None = Field(
         None, description="the shortest edge before the crop, pixels; default: the tensor's own shorter edge"
     )
-    interpolation: Interpolation = Interpolation.BILINEAR
+    interpolation: Interpolation = Field(
+        Interpolation.BILINEAR, description="nearest, bilinear, bicubic or lanczos; antialiased, as Pillow's"
+    )
     resize_rounding: Rounding = Field(Rounding.DOWN, description="of the longer edge's length")
     crop_rounding: Rounding = Field(Rounding.DOWN, description="of the crop's or the picture's offset")
     pad_value: ByteValue = Field(0, description="what pads, before rescaling, 0 to 255")
-    color: Color = Color.RGB
-    layout: Layout | None = Field(None, description="taken from the graph where the graph tells")
-    dtype: Dtype | None = Field(None, description="taken from the graph")
-    rescale_factor: float = Field(1 / 255, gt=0)
-    mean: tuple[float, ...] = (0.0,)
-    std: tuple[float, ...] = (1.0,)
+    color: Color = Field(Color.RGB, description="the order of the channels: RGB, BGR or GRAY")
+    layout: Layout | None = Field(None, description="NCHW or NHWC; default: what the graph tells")
+    dtype: Dtype | None = Field(None, description="float32, float16 or uint8; default: what the graph tells")
+    rescale_factor: float = Field(1 / 255, gt=0, description="a pixel of 0 to 255 is multiplied by this first")
+    mean: tuple[float, ...] = Field((0.0,), description="then this is subtracted: one value, or one a channel")
+    std: tuple[float, ...] = Field((1.0,), description="then it is divided by this: one value, or one a channel")
 
     @field_validator("std")
     @classmethod
@@ -104,9 +106,11 @@ class PreprocessSpec(_Frozen):
 class ModelSpec(_Frozen):
     """All that serving a model takes beside its graph."""
 
-    task: TaskName
+    task: TaskName = Field(description="image-classification")
     input: str | None = Field(None, description="the graph's input for the picture; default: its only one")
     output: str | None = Field(None, description="the graph's output to read; default: its first")
-    activation: Activation = Field(Activation.SOFTMAX, description="what turns the output into scores")
+    activation: Activation = Field(
+        Activation.SOFTMAX, description="what turns the output into scores: softmax, sigmoid or none"
+    )
     labels: tuple[str, ...] = Field((), description="by class id; default: labels.txt, one a line")
     preprocess: PreprocessSpec = PreprocessSpec()

@@ -5,11 +5,13 @@
 """
 
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
 
 COLOURS = ("red", "green", "blue")
 SIDE = 8
@@ -25,10 +27,15 @@ size = [{SIDE}, {SIDE}]
 
 
 def colour_graph(
-    *, layout: str = "NCHW", dtype: int = TensorProto.FLOAT, batch: int | str = "batch", gain: float = 10.0
+    *,
+    layout: str = "NCHW",
+    dtype: int = TensorProto.FLOAT,
+    batch: int | str = "batch",
+    gain: float = 10.0,
+    side: int | str = SIDE,
 ) -> onnx.ModelProto:
-    """Logits (N, 3): `gain` times the mean of each channel."""
-    shape = [batch, 3, SIDE, SIDE] if layout == "NCHW" else [batch, SIDE, SIDE, 3]
+    """Logits (N, 3): `gain` times the mean of each channel. `side` as a word leaves height and width open."""
+    shape = [batch, 3, side, side] if layout == "NCHW" else [batch, side, side, 3]
     axes = [2, 3] if layout == "NCHW" else [1, 2]
     nodes = [
         helper.make_node("Cast", ["image"], ["pixels"], to=TensorProto.FLOAT),
@@ -87,6 +94,35 @@ def not_a_number_graph() -> onnx.ModelProto:
     constants = [numpy_helper.from_array(np.asarray(0.5, np.float32), "one")]
     image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, SIDE, SIDE])
     return _model(nodes, constants, image, ["batch", 3])
+
+
+def with_second_input(graph: onnx.ModelProto, name: str = "mask") -> onnx.ModelProto:
+    """The same graph, which also wants an input that it does not use."""
+    graph.graph.input.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1]))
+    onnx.checker.check_model(graph)
+    return graph
+
+
+def vector_graph(length: int = 3) -> onnx.ModelProto:
+    """Takes no picture but (1, `length`), and gives it back."""
+    nodes = [helper.make_node("Identity", ["image"], ["logits"])]
+    return _model(nodes, [], helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, length]), [1, length])
+
+
+def two_output_graph() -> onnx.ModelProto:
+    """`logits` as `colour_graph`, and `opposite`, which is highest for the colour a picture has least of."""
+    graph = colour_graph()
+    graph.graph.node.append(helper.make_node("Neg", ["logits"], ["opposite"]))
+    graph.graph.output.append(helper.make_tensor_value_info("opposite", TensorProto.FLOAT, ["batch", 3]))
+    onnx.checker.check_model(graph)
+    return graph
+
+
+def solid_png(colour: str, width: int = 16, height: int = 12) -> bytes:
+    """A picture of one colour, by a name that Pillow knows."""
+    buffer = BytesIO()
+    Image.new("RGB", (width, height), colour).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def add_model(

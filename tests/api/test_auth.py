@@ -1,0 +1,55 @@
+import hashlib
+
+import pytest
+
+from tests.conftest import Serve
+from tests.problems import assert_problem
+
+HASHED = "sha256:" + hashlib.sha256(b"other").hexdigest()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X-API-Key": "secret"},
+        {"Authorization": "Bearer secret"},
+        {"Authorization": "bearer secret"},
+        {"X-API-Key": "other"},
+    ],
+)
+def test_a_right_key_opens_in_either_header_and_stored_either_way(
+    serve: Serve, red_png: bytes, headers: dict[str, str]
+) -> None:
+    client = serve(keys=("secret", HASHED)).client
+    assert client.post("/infer", content=red_png, headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "code"),
+    [
+        ({}, 401, "no_key"),
+        ({"Authorization": "Basic secret"}, 401, "no_key"),
+        ({"X-API-Key": ""}, 401, "no_key"),
+        ({"X-API-Key": "Secret"}, 403, "wrong_key"),
+        ({"X-API-Key": HASHED}, 403, "wrong_key"),
+        ({"Authorization": "Bearer sécret"}, 403, "wrong_key"),
+    ],
+)
+def test_anything_else_stays_outside(
+    serve: Serve, red_png: bytes, headers: dict[str, str], status: int, code: str
+) -> None:
+    client = serve(keys=("secret", HASHED)).client
+    latin = {name: value.encode("latin-1") for name, value in headers.items()}
+    assert_problem(client.post("/infer?top_k=0", content=red_png, headers=latin), status, code)
+
+
+def test_health_needs_no_key(serve: Serve) -> None:
+    assert serve(keys=("secret",)).client.get("/health").status_code == 200
+
+
+def test_a_key_is_never_logged(serve: Serve, red_png: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    client = serve(keys=("s3cr3t-k3y",)).client
+    client.post("/infer", content=red_png, headers={"X-API-Key": "s3cr3t-k3y"})
+    client.post("/infer", content=red_png, headers={"X-API-Key": "wr0ng-k3y"})
+    assert len(caplog.records) >= 2
+    assert "k3y" not in "".join(str(record.__dict__) for record in caplog.records)

@@ -1,0 +1,81 @@
+from pathlib import Path
+
+import pytest
+
+from api.health import Health, Part, PartStatus
+from api.schemas import HealthReport
+from tests.conftest import Serve
+from tests.problems import assert_problem
+from tests.server import Server
+from tests.tiny_models import add_model, colour_graph
+
+
+def test_a_healthy_service_reports_its_parts_versions_and_providers(server: Server) -> None:
+    response = server.client.get("/health")
+    assert response.status_code == 200
+    report = HealthReport.model_validate(response.json())
+    assert {name: part.status for name, part in report.parts.items()} == {
+        "image_loader": "ok",
+        "model_loader": "ok",
+        "model": "ok",
+    }
+    assert report.reason is None
+    assert report.providers == ["CPUExecutionProvider"]
+    assert {"python", "onnxruntime", "opencv-python-headless"} <= set(report.versions)
+    assert report.uptime_s > 0
+    assert server.client.get("/health/ready").json() == {"status": "ready"}
+
+
+def test_a_missing_default_model_is_alive_but_not_ready(serve: Serve) -> None:
+    client = serve(default_model="missing").client
+    assert client.get("/health/live").json() == {"status": "alive"}
+    detail = assert_problem(client.get("/health/ready"), 503, "not_ready")
+    assert "missing" in detail
+    assert "colour" in detail
+    report = client.get("/health")
+    assert report.status_code == 503
+    assert report.json()["parts"]["model"]["status"] == "failed"
+    assert report.json()["parts"]["image_loader"]["status"] == "ok"
+
+
+def test_a_broken_default_model_is_named_with_its_reason(serve: Serve, tmp_path: Path) -> None:
+    folder = add_model(tmp_path, "broken", colour_graph())
+    (folder / "model.toml").write_text('task = "image-classification"\nactivation = "soft"\n')
+    client = serve(models_dir=tmp_path, default_model="broken").client
+    assert "activation" in assert_problem(client.get("/health/ready"), 503, "not_ready")
+
+
+def test_a_provider_that_did_not_come_up_is_an_error_not_a_fall_back(serve: Serve) -> None:
+    client = serve(providers=("cuda",)).client
+    assert "CUDAExecutionProvider did not come up" in assert_problem(client.get("/health/ready"), 503, "not_ready")
+
+
+def test_an_image_loader_that_fails_is_one_failed_part(
+    serve: Serve, red_png: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(*_: object) -> None:
+        raise ImportError("libGL.so.1: cannot open shared object file /usr/lib")
+
+    monkeypatch.setattr("api.inference_api.create_image_loader", missing)
+    client = serve().client
+    parts = client.get("/health").json()["parts"]
+    assert parts["image_loader"]["status"] == parts["model"]["status"] == "failed"
+    assert parts["model_loader"]["status"] == "ok"
+    assert "image_loader" in assert_problem(client.post("/infer", content=red_png), 503, "not_ready")
+
+
+def test_nothing_started_is_not_ready() -> None:
+    assert Health().not_ready_reason() is not None
+
+
+def test_since_stays_until_the_state_changes(server: Server) -> None:
+    first, second = (server.client.get("/health").json()["parts"] for _ in range(2))
+    assert first == second
+
+
+def test_one_bad_part_makes_the_whole_not_ready() -> None:
+    health = Health()
+    health.set("good", Part(PartStatus.OK))
+    assert health.not_ready_reason() is None
+    health.set("bad", Part(PartStatus.FAILED, "because"))
+    assert health.not_ready_reason() == "bad failed: because"

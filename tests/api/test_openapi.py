@@ -1,0 +1,44 @@
+import re
+from typing import Any
+
+import pytest
+
+from tests.server import Server
+
+INFER_STATUSES = {"200", "400", "401", "403", "404", "408", "413", "415", "422", "429", "500", "503", "504"}
+
+
+@pytest.fixture(scope="module")
+def document(server: Server) -> dict[str, Any]:
+    answer: dict[str, Any] = server.client.get("/openapi.json").json()
+    return answer
+
+
+def test_infer_documents_bodies_examples_and_every_error(document: dict[str, Any]) -> None:
+    infer = document["paths"]["/infer"]["post"]
+    assert set(infer["requestBody"]["content"]) == {"multipart/form-data", "application/octet-stream", "image/*"}
+    assert set(infer["responses"]) == INFER_STATUSES
+    for status, response in infer["responses"].items():
+        if status != "200":
+            examples = response["content"]["application/problem+json"]["examples"].values()
+            assert {str(example["value"]["status"]) for example in examples} == {status}
+    assert {p["name"] for p in infer["parameters"]} == {"model", "version", "top_k", "threshold"}
+
+
+def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+    for name in set(re.findall(r"#/components/schemas/(\w+)", str(document))):
+        assert name in document["components"]["schemas"]
+
+
+def test_the_docs_page_asks_nobody_outside(server: Server) -> None:
+    page = server.client.get("/docs")
+    assert page.status_code == 200
+    sources = re.findall(r"(?:src|href)=\"([^\"]+)\"", page.text)
+    assert len(sources) >= 2
+    for source in sources:
+        assert source.startswith("/")
+        assert server.client.get(source).status_code == 200
+
+
+def test_the_root_leads_to_the_docs(server: Server) -> None:
+    assert server.client.get("/", follow_redirects=True).url.path == "/docs"

@@ -1,0 +1,254 @@
+"""Every row of the table of errors, each met in a real request."""
+
+import asyncio
+import contextlib
+import io
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from PIL import Image
+
+from api.problems import KINDS, ConflictError, RequestError, problem_of
+from tests.conftest import Serve
+from tests.pictures_by_colour import colour_picture
+from tests.problems import assert_problem
+from tests.server import Server
+from tests.tiny_models import add_model, colour_graph, not_a_number_graph, slow_graph
+
+MULTIPART = {"Content-Type": "multipart/form-data; boundary=b"}
+
+PART = b'--b\r\nContent-Disposition: form-data; name="image"\r\n\r\nxx'
+NAMELESS = b"--b\r\nContent-Type: image/png\r\n\r\nxx\r\n--b--\r\n"
+GIANT_HEADER = b"--b\r\nX: " + b"x" * 9000 + b"\r\n\r\nxx\r\n--b--\r\n"
+GIANT_BOUNDARY = {"Content-Type": "multipart/form-data; boundary=" + "b" * 300}
+HALF_A_JPEG = colour_picture("red", (64, 64), "JPEG")[:400]
+SVG = b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>'
+
+CASES: list[tuple[str, dict[str, str], bytes, int, str]] = [
+    ("an empty body", {}, b"", 400, "empty_image"),
+    ("text", {}, b"hello", 400, "undecodable_image"),
+    ("half a picture", {}, HALF_A_JPEG, 400, "truncated_image"),
+    ("a PDF", {}, b"%PDF-1.7\n", 415, "unsupported_format"),
+    ("an SVG", {}, SVG, 415, "unsupported_format"),
+    ("a JPEG XL", {}, b"\xff\x0a" + bytes(20), 415, "unsupported_format"),
+    ("a form without its boundary", {"Content-Type": "multipart/form-data"}, b"x", 400, "malformed_multipart"),
+    ("a form that is none", MULTIPART, b"hello", 400, "malformed_multipart"),
+    ("a form without its end", MULTIPART, PART, 400, "malformed_multipart"),
+    ("a part without a name", MULTIPART, NAMELESS, 400, "malformed_multipart"),
+    ("a part with a giant header", MULTIPART, GIANT_HEADER, 400, "malformed_multipart"),
+    ("a giant boundary", GIANT_BOUNDARY, b"x", 400, "malformed_multipart"),
+    ("an empty form", MULTIPART, b"--b--\r\n", 400, "no_picture"),
+    ("a compressed body", {"Content-Encoding": "gzip"}, b"x", 415, "unsupported_content_encoding"),
+]
+
+
+@pytest.mark.parametrize(("headers", "body", "status", "code"), [case[1:] for case in CASES], ids=[c[0] for c in CASES])
+def test_a_bad_body_has_its_status_and_code(
+    server: Server, headers: dict[str, str], body: bytes, status: int, code: str
+) -> None:
+    assert_problem(server.client.post("/infer", content=body, headers=headers), status, code)
+
+
+def test_a_form_with_another_field_is_told_where_things_go(server: Server, red_png: bytes) -> None:
+    response = server.client.post("/infer", files={"image": red_png}, data={"top_k": "3"})
+    assert "/infer?top_k=3" in assert_problem(response, 422, "unknown_field")
+
+
+def test_two_pictures_in_one_form_are_refused(server: Server, red_png: bytes) -> None:
+    response = server.client.post("/infer", files=[("image", red_png), ("image", red_png)])
+    assert_problem(response, 400, "no_picture")
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["top_k=0", "top_k=1001", "top_k=x", "threshold=1.5", "threshold=nan", "version=-1", "version=9e9", "topk=3"],
+)
+def test_a_parameter_out_of_range_is_named(server: Server, red_png: bytes, query: str) -> None:
+    detail = assert_problem(server.client.post(f"/infer?{query}", content=red_png), 422, "invalid_parameter")
+    assert query.split("=", maxsplit=1)[0] in detail
+
+
+def test_an_unknown_address_and_a_wrong_method(server: Server) -> None:
+    assert_problem(server.client.get("/nope"), 404, "not_found")
+    assert_problem(server.client.get("/infer"), 405, "method_not_allowed")
+
+
+def test_a_picture_above_the_byte_limit_is_413_also_without_a_length(serve: Serve) -> None:
+    limit = 10_000
+    client = serve(max_upload_bytes=limit).client
+    blue = colour_picture("blue", image_format="BMP")
+    fits = blue + bytes(limit - len(blue))
+    assert client.post("/infer", content=fits).status_code == 200
+    assert client.post("/infer", files={"image": fits}).status_code == 200
+    too_many = fits + b"\0"
+    assert f"{limit:,}" in assert_problem(client.post("/infer", content=too_many), 413, "too_many_bytes")
+    assert_problem(client.post("/infer", files={"image": too_many}), 413, "too_many_bytes")
+    assert_problem(client.post("/infer", content=_in_chunks(too_many)), 413, "too_many_bytes")
+
+
+def test_an_announced_length_above_the_limit_is_refused_before_it_is_sent(serve: Serve) -> None:
+    server = serve(max_upload_bytes=1000)
+    head = b"POST /infer HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\nExpect: 100-continue\r\n\r\n"
+    assert _talk(server.port, head).startswith(b"HTTP/1.1 413 ")
+
+
+def test_more_pixels_than_allowed_are_413_and_named(serve: Serve) -> None:
+    client = serve(max_image_pixels=32 * 24).client
+    assert client.post("/infer", content=colour_picture("red")).status_code == 200
+    detail = assert_problem(client.post("/infer", content=colour_picture("red", (33, 24))), 413, "too_many_pixels")
+    assert "33 x 24" in detail
+
+
+def test_a_truncated_jpeg_is_accepted_where_the_setting_says_so(serve: Serve) -> None:
+    buffer = io.BytesIO()
+    Image.effect_noise((256, 256), 80).save(buffer, "JPEG")
+    cut = buffer.getvalue()[:-200]
+    assert_problem(serve().client.post("/infer", content=cut), 400, "truncated_image")
+    assert serve(accept_truncated=True).client.post("/infer", content=cut).status_code == 200
+
+
+def test_a_body_that_comes_too_slowly_is_408(serve: Serve) -> None:
+    server = serve(body_timeout_s=0.2)
+    head = b"POST /infer HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"
+    answer = _talk(server.port, head + b"only this")
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"connection: close" in answer.lower()
+    assert b'"code":"body_too_slow"' in answer
+
+
+def test_the_body_deadline_is_a_total_not_a_pause_between_bytes(serve: Serve) -> None:
+    server = serve(body_timeout_s=0.3)
+
+    def drip() -> Iterator[bytes]:
+        end = time.monotonic() + 5
+        while time.monotonic() < end:
+            yield b"x"
+            time.sleep(0.05)
+
+    started = time.monotonic()
+    with contextlib.suppress(httpx.WriteError):  # the connection may be cut while it still drips: as good an end
+        assert_problem(server.client.post("/infer", content=drip()), 408, "body_too_slow")
+    assert time.monotonic() - started < 4
+
+
+def test_no_key_is_401_and_a_wrong_one_403(serve: Serve, red_png: bytes) -> None:
+    client = serve(keys=("right",)).client
+    no_key = client.post("/infer", content=red_png)
+    assert_problem(no_key, 401, "no_key")
+    assert no_key.headers["www-authenticate"] == "Bearer"
+    assert_problem(client.post("/infer", content=red_png, headers={"X-API-Key": "wrong"}), 403, "wrong_key")
+
+
+def test_too_many_requests_of_a_client_are_429(serve: Serve, red_png: bytes) -> None:
+    client = serve(rate_limit="2/minute").client
+    statuses = [client.post("/infer", content=red_png).status_code for _ in range(2)]
+    assert statuses == [200, 200]
+    refused = client.post("/infer", content=red_png)
+    assert_problem(refused, 429, "rate_limited")
+    assert 1 <= int(refused.headers["retry-after"]) <= 60
+
+
+@pytest.fixture
+def slow_models(tmp_path: Path) -> Path:
+    add_model(tmp_path, "slow", slow_graph(rounds=300))
+    add_model(tmp_path, "colour", colour_graph())
+    return tmp_path
+
+
+def test_a_full_queue_is_503_with_a_time_to_come_back(serve: Serve, slow_models: Path, red_png: bytes) -> None:
+    server = serve(models_dir=slow_models, default_model="slow", lanes=1, queue_limit=1)
+
+    async def all_at_once() -> list[httpx.Response]:
+        async with httpx.AsyncClient(base_url=server.client.base_url, timeout=30) as client:
+            return await asyncio.gather(*[client.post("/infer", content=red_png) for _ in range(6)])
+
+    responses = asyncio.run(all_at_once())
+    assert [r.status_code for r in responses].count(200) == 2
+    refused = next(r for r in responses if r.status_code != 200)
+    assert_problem(refused, 503, "queue_full")
+    assert int(refused.headers["retry-after"]) >= 1
+
+
+def test_a_deadline_that_passes_is_504(serve: Serve, slow_models: Path, red_png: bytes) -> None:
+    client = serve(models_dir=slow_models, default_model="slow", request_timeout_ms=50).client
+    assert "50 ms" in assert_problem(client.post("/infer", content=red_png), 504, "deadline_exceeded")
+    assert client.get("/health/ready").status_code == 200
+
+
+def test_a_model_that_cannot_be_loaded_is_503_with_its_reason(serve: Serve, tmp_path: Path, red_png: bytes) -> None:
+    folder = add_model(tmp_path, "broken", colour_graph())
+    (folder / "1" / "model.onnx").write_bytes(b"not a graph")
+    response = serve(models_dir=tmp_path, default_model="broken").client.post("/infer", content=red_png)
+    assert_problem(response, 503, "model_unavailable")
+    assert response.headers["retry-after"] == "5"
+
+
+def test_scores_that_are_no_numbers_are_500_and_never_bad_json(serve: Serve, tmp_path: Path) -> None:
+    add_model(tmp_path, "nan", not_a_number_graph())
+    client = serve(models_dir=tmp_path, default_model="nan").client
+    assert client.post("/infer", content=colour_picture("black")).status_code == 200
+    assert_problem(client.post("/infer", content=colour_picture("white")), 500, "invalid_model_output")
+
+
+def test_a_bug_of_ours_is_500_and_tells_only_the_request_id(
+    serve: Serve, red_png: bytes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = serve()
+
+    def bug(*_: object) -> None:
+        raise KeyError("/secret/path")
+
+    monkeypatch.setattr("engine.inference_engine.predict", bug)
+    response = server.client.post("/infer", content=red_png)
+    detail = assert_problem(response, 500, "internal_error")
+    assert "secret" not in detail
+    logged = [
+        record
+        for record in caplog.records
+        if record.exc_info and response.json()["request_id"] in str(record.msg) + str(record.args)
+    ]
+    assert logged
+
+
+def test_a_client_that_hangs_up_while_sending_harms_nobody(server: Server, red_png: bytes) -> None:
+    for _ in range(5):
+        with socket.create_connection(("127.0.0.1", server.port)) as connection:
+            connection.sendall(b"POST /infer HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nonly this")
+    assert server.client.post("/infer", content=red_png).status_code == 200
+
+
+def test_a_refused_body_does_not_spoil_the_connection_for_the_next_request(server: Server, red_png: bytes) -> None:
+    for _ in range(3):
+        assert server.client.post("/infer?model=nope", content=b"x" * 500_000).status_code == 404
+        assert server.client.post("/infer", content=red_png).status_code == 200
+
+
+def test_every_error_of_a_request_is_in_the_table() -> None:
+    missing = [error for error in RequestError.__subclasses__() if error not in KINDS]
+    assert not missing
+
+
+def test_a_conflict_is_409() -> None:
+    problem = problem_of(ConflictError("the model is being loaded"))
+    assert (problem.status, problem.code, problem.detail) == (409, "conflict", "the model is being loaded")
+
+
+def _in_chunks(data: bytes) -> Iterator[bytes]:
+    for start in range(0, len(data), 1000):
+        yield data[start : start + 1000]
+
+
+def _talk(port: int, request: bytes) -> bytes:
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(request)
+        answer = b""
+        while b"\r\n\r\n" not in answer or not answer.endswith(b"}"):
+            received = connection.recv(65_536)
+            if not received:
+                break
+            answer += received
+        return answer

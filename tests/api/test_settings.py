@@ -1,0 +1,71 @@
+from pathlib import Path
+
+import pytest
+
+from api.settings import ApiSettings, SettingsError, load_settings, unknown_variables
+
+BAD = [
+    ("API_PORT", "99999", "65535"),
+    ("API_PORT", "http", "integer"),
+    ("API_IMAGE_LOADER", "gd", "opencv, pillow"),
+    ("API_MODEL_LOADER", "tf", "onnxruntime"),
+    ("API_DEFAULT_MODEL", "../x", "pattern"),
+    ("API_PROVIDERS", ",", "at least one"),
+    ("API_TOP_K", "0", "greater than or equal to 1"),
+    ("API_MAX_UPLOAD_BYTES", "-1", "greater than or equal to 1"),
+    ("API_BODY_TIMEOUT_S", "0", "greater than 0"),
+    ("API_RATE_LIMIT", "many", "many"),
+    ("API_LOG_FORMAT", "xml", "'text' or 'json'"),
+    ("API_ACCEPT_TRUNCATED", "perhaps", "boolean"),
+]
+
+
+@pytest.mark.parametrize(("variable", "value", "allowed"), BAD)
+def test_a_bad_value_is_named_with_what_is_allowed(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, allowed: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    text = str(caught.value)
+    assert text.startswith(f"{variable}={value}: ")
+    assert allowed in text
+
+
+def test_a_bad_key_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_KEYS", "sha256:abc")
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert "abc" not in str(caught.value)
+
+
+def test_every_bad_value_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_PORT", "x")
+    monkeypatch.setenv("API_LANES", "x")
+    with pytest.raises(SettingsError, match=r"(?s)API_PORT.*\n.*API_LANES"):
+        load_settings()
+
+
+def test_environment_beats_file_beats_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "settings.env"
+    file.write_text("API_PORT=1111\nAPI_TOP_K=7\n")
+    monkeypatch.setenv("API_PORT", "2222")
+    settings = ApiSettings(_env_file=file)
+    assert (settings.port, settings.top_k, settings.host) == (2222, 7, "127.0.0.1")
+
+
+def test_lists_are_split_at_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_PROVIDERS", "cuda, cpu")
+    monkeypatch.setenv("API_KEYS", "")
+    settings = load_settings()
+    assert settings.providers == ("cuda", "cpu")
+    assert settings.keys == ()
+
+
+def test_a_misspelt_variable_is_found() -> None:
+    assert unknown_variables({"API_PROT": "1", "API_PORT": "1", "PATH": ""}) == ["API_PROT"]
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        ApiSettings(_env_file=None).port = 1  # type: ignore[misc]

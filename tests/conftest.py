@@ -1,0 +1,44 @@
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from api.settings import ApiSettings
+from tests.pictures_by_colour import colour_picture
+from tests.server import Server, serving
+from tests.tiny_models import add_model, colour_graph
+
+Serve = Callable[..., Server]
+
+
+@pytest.fixture(scope="session")
+def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A models folder with one model, `colour`."""
+    models = tmp_path_factory.mktemp("models")
+    add_model(models, "colour", colour_graph())
+    return models
+
+
+@pytest.fixture
+def serve(tiny_models: Path) -> Iterator[Serve]:
+    """Starts a real server with those settings; it ends with the test."""
+    with ExitStack() as servers:
+
+        def start(**settings: object) -> Server:
+            chosen = {"models_dir": tiny_models, "default_model": "colour", **settings}
+            return servers.enter_context(serving(ApiSettings(_env_file=None, **chosen)))  # type: ignore[arg-type]
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def server(tiny_models: Path) -> Iterator[Server]:
+    """One server with default settings for all tests that change nothing about it."""
+    with serving(ApiSettings(_env_file=None, models_dir=tiny_models, default_model="colour")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def red_png() -> bytes:
+    return colour_picture("red")

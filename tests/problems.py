@@ -1,0 +1,25 @@
+"""The one way tests look at errors."""
+
+import re
+
+import httpx
+
+_MEMBERS = {"type", "title", "status", "detail", "code", "request_id"}
+_LEAKS = re.compile(r"Traceback|File \"|\.py\b|(?<![\w:/])/(?:[\w.-]+/)+|site-packages|onnxruntime|cv2|PIL")
+
+
+def assert_problem(response: httpx.Response, status: int, code: str) -> str:
+    """It is RFC 9457 with exactly our members, and gives nothing of the inside away; returns the detail."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    problem = response.json()
+    assert set(problem) == _MEMBERS
+    assert problem["status"] == status
+    assert problem["code"] == code, problem
+    assert problem["request_id"] == response.headers["x-request-id"]
+    assert problem["title"]
+    detail = problem["detail"]
+    assert isinstance(detail, str)
+    assert detail
+    assert not _LEAKS.search(detail), detail
+    return detail

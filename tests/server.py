@@ -1,0 +1,65 @@
+"""A real server on a real socket, in a thread of the test's own process."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+
+from api.inference_api import InferenceAPI
+from api.settings import ApiSettings
+
+_START_S = 20
+
+
+@dataclass(frozen=True)
+class Server:
+    """`client` speaks to it; `api` is what it serves."""
+
+    client: httpx.Client
+    api: InferenceAPI
+    port: int
+
+
+@contextmanager
+def serving(settings: ApiSettings, *, wait: bool = True, **parts: object) -> Iterator[Server]:
+    """Serves until the block ends; with `wait`, from when the default model is loaded or has failed."""
+    api = InferenceAPI(settings, **parts)  # type: ignore[arg-type]
+    config = uvicorn.Config(api.app, port=0, log_config=None, access_log=False, timeout_graceful_shutdown=2)
+    running = uvicorn.Server(config)
+    thread = threading.Thread(target=running.run, daemon=True)
+    thread.start()
+    try:
+        until(lambda: running.started)
+        port: int = running.servers[0].sockets[0].getsockname()[1]
+        if wait:
+            until(lambda: all(part.status != "starting" for part in api.health.parts().values()))
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+            yield Server(client, api, port)
+    finally:
+        running.should_exit = True
+        thread.join(_START_S)
+
+
+def until(happened: Callable[[], object]) -> None:
+    """Waits for what happens in another thread: a start, a line in the log written after its answer."""
+    end = time.monotonic() + _START_S
+    while not happened():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.005)
+
+
+def request_lines(caplog: pytest.LogCaptureFixture, request_id: str) -> list[dict[str, Any]]:
+    """The log's lines about that request; waits for the first, which is written after the answer."""
+
+    def lines() -> list[dict[str, Any]]:
+        logged = [record.msg for record in caplog.records if isinstance(record.msg, dict)]
+        return [line for line in logged if line.get("request_id") == request_id]
+
+    until(lines)
+    return lines()

@@ -1,0 +1,544 @@
+"""The picture loaders, each test with both of them: the same pixels, the same limits, the same errors."""
+
+import subprocess
+import sys
+import time
+import warnings
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from loaders import pillow_loader
+from loaders.image_errors import (
+    CorruptImageError,
+    EmptyImageError,
+    ImageError,
+    ImageTooLargeError,
+    TruncatedImageError,
+    UnsupportedFormatError,
+)
+from loaders.image_loader import (
+    ImageLoader,
+    ImageLoaderOptions,
+    Size,
+    create_image_loader,
+    image_loader_names,
+)
+from tests import odd_pictures, pictures
+
+PHOTOS = sorted(p for p in (Path(__file__).parent / "data" / "photos").iterdir() if p.suffix != ".json")
+
+# Largest difference of a channel, in levels of 255
+SIXTEEN_BIT_LEVELS = 1  # OpenCV rounds 16-bit colour, Pillow cuts it
+JPEG_QUALITY_95_LEVELS = 12  # what JPEG itself loses on the smooth test scene, against PNG
+JPEG_QUALITY_95_MEAN_LEVELS = 1.0
+WEBP_LEVELS = 24
+WEBP_MEAN_LEVELS = 2.5
+
+WRITABLE_MODES = {
+    "JPEG": "1 L RGB CMYK YCbCr",
+    "PNG": "1 L LA P RGB RGBA",
+    "WEBP": "L LA P RGB RGBA",
+    "GIF": "1 L LA P RGB RGBA",
+    "BMP": "1 L P RGB RGBA",
+    "TIFF": "1 L LA P RGB RGBA CMYK YCbCr",
+    "AVIF": "L RGB RGBA",
+}
+
+Pixels = NDArray[np.uint8]
+
+
+@pytest.fixture(params=image_loader_names())
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def loader(name: str) -> ImageLoader:
+    return create_image_loader(name)
+
+
+def decode(loader: ImageLoader, data: bytes) -> Pixels:
+    """With all that the contract says of the result."""
+    picture = loader.load(data)
+    pixels = picture.pixels
+    assert pixels.dtype == np.uint8
+    assert pixels.flags.c_contiguous
+    assert pixels.flags.writeable
+    assert pixels.shape == (picture.info.height, picture.info.width, 3)
+    assert picture.info == loader.probe(data)
+    return pixels
+
+
+def decode_both(data: bytes) -> tuple[Pixels, Pixels]:
+    return decode(create_image_loader("opencv"), data), decode(create_image_loader("pillow"), data)
+
+
+def largest_difference(one: Pixels, other: Pixels) -> int:
+    assert one.shape == other.shape
+    return int(np.abs(one.astype(int) - other).max())
+
+
+def mean_difference(one: Pixels, other: Pixels) -> float:
+    return float(np.abs(one.astype(int) - other).mean())
+
+
+# --- what the loaders agree on
+
+
+@pytest.mark.parametrize("photo", PHOTOS, ids=lambda path: path.name)
+def test_both_loaders_give_a_photo_the_same_pixels(photo: Path) -> None:
+    opencv, pillow = decode_both(photo.read_bytes())
+    assert np.array_equal(opencv, pillow)
+    with Image.open(photo) as reference:
+        assert np.array_equal(pillow, np.array(reference.convert("RGB")))
+
+
+@pytest.mark.parametrize(("name", "expected"), odd_pictures.READABLE.items())
+def test_both_loaders_give_an_odd_picture_the_same_pixels(name: str, expected: tuple[str, int, int]) -> None:
+    data = odd_pictures.read(name)
+    opencv, pillow = decode_both(data)
+    assert np.array_equal(opencv, pillow)
+    assert create_image_loader("opencv").load(data).info.format == expected[0]
+    assert pillow.shape == (expected[2], expected[1], 3)
+
+
+@pytest.mark.parametrize(("odd", "expected"), odd_pictures.REFUSED.items())
+def test_an_odd_picture_is_refused_for_the_right_reason(
+    loader: ImageLoader, odd: str, expected: type[ImageError]
+) -> None:
+    with pytest.raises(ImageError) as caught:
+        loader.load(odd_pictures.read(odd))
+    assert type(caught.value) is expected
+    assert not any(word in str(caught.value) for word in ("/", "PIL", "cv2", "0x", "Error", "Traceback"))
+
+
+def test_the_table_of_odd_pictures_is_complete() -> None:
+    files = {str(f.relative_to(odd_pictures.FOLDER)) for f in odd_pictures.FOLDER.rglob("*") if f.is_file()}
+    assert files - {"README.md"} == set(odd_pictures.ODD_PICTURES)
+
+
+def test_every_format_is_listed_where_its_decoder_is(loader: ImageLoader) -> None:
+    assert loader.formats == ("JPEG", "PNG", "WebP", "GIF", "BMP", "TIFF", "AVIF", "HEIC")
+
+
+@pytest.mark.parametrize(
+    ("image_format", "mode"),
+    [(image_format, mode) for image_format, modes in WRITABLE_MODES.items() for mode in modes.split()],
+)
+def test_every_colour_mode_reads_as_pillow_shows_it(loader: ImageLoader, image_format: str, mode: str) -> None:
+    data = pictures.encode(Image.fromarray(pictures.scene()).convert(mode), image_format)
+    with Image.open(BytesIO(data)) as reference:
+        assert np.array_equal(decode(loader, data), np.array(reference.convert("RGB")))
+
+
+@pytest.mark.parametrize("marked", [True, False])
+def test_cmyk_jpeg_is_taken_for_inverted_as_adobe_writes_it(loader: ImageLoader, marked: bool) -> None:
+    cmyk = Image.fromarray(pictures.scene()).convert("CMYK")
+    data = pictures.encode(cmyk, "JPEG", quality=100)
+    if not marked:
+        start = data.index(b"\xff\xee")
+        data = data[:start] + data[start + 2 + int.from_bytes(data[start + 2 : start + 4], "big") :]
+    assert mean_difference(decode(loader, data), np.array(cmyk.convert("RGB"))) < JPEG_QUALITY_95_MEAN_LEVELS
+
+
+@pytest.mark.parametrize("options", [{"progressive": True}, {"subsampling": 0}, {"restart_marker_rows": 1}, {}])
+def test_jpegs_of_all_kinds_agree_with_png(loader: ImageLoader, options: dict[str, int]) -> None:
+    scene = pictures.scene()
+    from_png = decode(loader, pictures.encode(scene, "PNG"))
+    from_jpeg = decode(loader, pictures.encode(scene, "JPEG", quality=95, **options))
+    assert np.array_equal(from_png, scene)
+    assert largest_difference(from_jpeg, from_png) <= JPEG_QUALITY_95_LEVELS
+    assert mean_difference(from_jpeg, from_png) <= JPEG_QUALITY_95_MEAN_LEVELS
+
+
+# --- upright
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("image_format", ["PNG", "TIFF", "WEBP"])
+def test_a_rotated_picture_equals_its_upright_twin(loader: ImageLoader, image_format: str, orientation: int) -> None:
+    options = {"lossless": True, "exact": True} if image_format == "WEBP" else {}
+    scene = pictures.scene()
+    twin = pictures.rotated_twin(scene, image_format, orientation, **options)
+    assert np.array_equal(decode(loader, twin), scene)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_rotated_jpeg_equals_its_upright_twin(loader: ImageLoader, orientation: int) -> None:
+    scene = pictures.scene()  # sides are multiples of 16: blocks stay blocks
+    twin = decode(loader, pictures.rotated_twin(scene, "JPEG", orientation, quality=95))
+    upright = decode(loader, pictures.encode(scene, "JPEG", quality=95))
+    assert largest_difference(twin, upright) <= JPEG_QUALITY_95_LEVELS
+    assert mean_difference(twin, upright) <= JPEG_QUALITY_95_MEAN_LEVELS
+
+
+def test_avif_transformations_are_undone(loader: ImageLoader) -> None:
+    for turn in ("rot0mir0", "rot1mir0", "rot2mir0", "rot3mir1"):
+        data = odd_pictures.read(f"exif_orientation/{turn}.avif")
+        with Image.open(BytesIO(data)) as reference:
+            upright = ImageOps.exif_transpose(reference).convert("RGB")
+        assert np.array_equal(decode(loader, data), np.array(upright))
+
+
+# --- transparency and depth
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "WEBP", "TIFF", "AVIF"])
+def test_transparency_lies_over_white(loader: ImageLoader, image_format: str) -> None:
+    colour = np.full((16, 32, 4), (200, 0, 40, 0), np.uint8)
+    colour[:, 8:16, 3], colour[:, 16:, 3] = 102, 255
+    options: dict[str, dict[str, object]] = {
+        "WEBP": {"lossless": True, "exact": True},
+        "AVIF": {"quality": 100, "subsampling": "4:4:4"},
+    }
+    pixels = decode(loader, pictures.encode(colour, image_format, **options.get(image_format, {})))
+    assert largest_difference(pixels[:, :8], np.full((16, 8, 3), 255, np.uint8)) <= 1
+    half = np.array([233, 153, 169], np.uint8)  # 102/255 = 40 % of the colour, 60 % of white
+    assert largest_difference(pixels[:, 8:16], np.broadcast_to(half, (16, 8, 3))) <= 2
+    assert largest_difference(pixels[:, 16:], colour[:, 16:, :3]) <= 2
+
+
+def test_every_level_of_alpha_is_rounded_to_the_nearest(loader: ImageLoader) -> None:
+    alpha, value = np.meshgrid(np.arange(256), np.arange(256))
+    rgba = np.stack([value, value, value, alpha], axis=2).astype(np.uint8)
+    exact = np.rint((value * alpha + 255 * (255 - alpha)) / 255).astype(np.uint8)
+    assert np.array_equal(decode(loader, pictures.encode(rgba, "PNG"))[:, :, 0], exact)
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "GIF"])
+def test_a_transparent_palette_entry_is_white(loader: ImageLoader, image_format: str) -> None:
+    image = Image.new("P", (8, 8), 1)
+    image.putpalette([10, 20, 30, 200, 0, 0])
+    image.paste(0, (0, 0, 4, 8))
+    pixels = decode(loader, pictures.encode(image, image_format, transparency=0))
+    assert (pixels[:, :4] == 255).all()
+    assert (pixels[:, 4:] == (200, 0, 0)).all()
+
+
+@pytest.mark.parametrize("key", [0, 3, 6, 200])
+def test_a_transparent_grey_is_white(loader: ImageLoader, key: int) -> None:
+    grey = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 4, axis=0)
+    pixels = decode(loader, pictures.png(grey, 0, pictures.png_chunk(b"tRNS", key.to_bytes(2, "big"))))
+    expected = np.where(grey == key, 255, grey)
+    assert np.array_equal(pixels, np.repeat(expected, 3, axis=2))
+
+
+def test_16_bit_grey_is_rounded_not_cut(loader: ImageLoader) -> None:
+    grey = np.arange(65536, dtype=np.uint16).reshape(256, 256, 1)
+    exact = np.rint(grey / 257).astype(np.uint8)
+    assert np.array_equal(decode(loader, pictures.png(grey, 0)), np.repeat(exact, 3, axis=2))
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_16_bit_grey_tiff_is_rounded_in_both_byte_orders(loader: ImageLoader, order: str) -> None:
+    grey = np.arange(0, 65536, 16, dtype=np.uint16).reshape(64, 64)
+    mode = "I;16" if order == "<" else "I;16B"
+    image = Image.frombytes(mode, (64, 64), grey.astype(f"{order}u2").tobytes())
+    exact = np.rint(grey / 257).astype(np.uint8)
+    assert np.array_equal(decode(loader, pictures.encode(image, "TIFF"))[:, :, 0], exact)
+
+
+@pytest.mark.parametrize(("channels", "colour_type"), [(3, 2), (2, 4), (4, 6)])
+def test_16_bit_png_keeps_its_levels(loader: ImageLoader, channels: int, colour_type: int) -> None:
+    samples = np.arange(64 * 64 * channels, dtype=np.uint16).reshape(64, 64, channels) * 5
+    colours = 1 if channels == 2 else 3
+    samples[:, :, colours:] = 65535
+    shown = np.rint(samples[:, :, :colours] / 257)
+    pixels = decode(loader, pictures.png(samples, colour_type))
+    assert largest_difference(pixels, np.broadcast_to(shown, pixels.shape).astype(np.uint8)) <= SIXTEEN_BIT_LEVELS
+
+
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_tiff_of_32_bits_is_refused_by_name(loader: ImageLoader, mode: str) -> None:
+    data = pictures.encode(Image.new(mode, (4, 4)), "TIFF")
+    with pytest.raises(UnsupportedFormatError, match=r"^TIFF .* samples"):
+        loader.load(data)
+
+
+# --- animations
+
+
+@pytest.mark.parametrize("image_format", ["GIF", "PNG", "WEBP", "AVIF", "TIFF"])
+def test_the_first_frame_is_the_picture(loader: ImageLoader, image_format: str) -> None:
+    first, second = Image.new("RGB", (32, 32), (250, 10, 10)), Image.new("RGB", (32, 32), (10, 10, 250))
+    data = pictures.encode(first, image_format, save_all=True, append_images=[second])
+    with Image.open(BytesIO(data)) as reference:
+        assert getattr(reference, "n_frames", 1) == 2
+    assert largest_difference(decode(loader, data), np.array(first)) <= 8
+
+
+# --- damage
+
+
+def cut_everywhere(data: bytes) -> list[bytes]:
+    return [data[: len(data) * tenths // 10] for tenths in range(3, 10)] + [data[:-1]]
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}], ids=["baseline", "progressive"])
+def test_a_cut_jpeg_is_truncated(loader: ImageLoader, options: dict[str, bool]) -> None:
+    for data in cut_everywhere(pictures.encode(pictures.scene(), "JPEG", **options)):
+        with pytest.raises(TruncatedImageError):
+            loader.load(data)
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "WEBP", "TIFF", "BMP"])
+def test_a_cut_picture_is_truncated(loader: ImageLoader, image_format: str) -> None:
+    for data in cut_everywhere(pictures.encode(pictures.scene(), image_format)):
+        with pytest.raises(TruncatedImageError):
+            loader.load(data)
+
+
+@pytest.mark.parametrize("image_format", ["GIF", "AVIF"])
+def test_a_cut_picture_is_corrupt_at_least(loader: ImageLoader, image_format: str) -> None:
+    for data in cut_everywhere(pictures.encode(pictures.scene(), image_format))[:-1]:
+        with pytest.raises(CorruptImageError):
+            loader.load(data)
+
+
+def test_bytes_after_the_picture_do_no_harm(loader: ImageLoader) -> None:
+    scene = pictures.scene()
+    for image_format in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"):
+        data = pictures.encode(scene, image_format)
+        assert np.array_equal(decode(loader, data + b"\xff\xda trailer" * 200), decode(loader, data))
+
+
+def test_a_jpeg_cut_in_its_last_rows_may_be_accepted(name: str) -> None:
+    lenient = create_image_loader(name, ImageLoaderOptions(accept_truncated=True))
+    scene = pictures.scene(320, 320)
+    whole = pictures.encode(scene, "JPEG", quality=95)
+    pixels = decode(lenient, whole[: int(len(whole) * 0.91)])
+    assert np.array_equal(pixels[:280], decode(lenient, whole)[:280])
+    assert (pixels[-1] == 128).all()
+    for share in (0.3, 0.6, 0.85):
+        with pytest.raises(TruncatedImageError):
+            lenient.load(whole[: int(len(whole) * share)])
+
+
+def test_both_loaders_accept_the_same_cut_jpegs() -> None:
+    loaders = [create_image_loader(name, ImageLoaderOptions(accept_truncated=True)) for name in ("opencv", "pillow")]
+    whole = pictures.encode(pictures.scene(160, 160), "JPEG", quality=90)
+    outcomes = []
+    for length in range(len(whole) // 2, len(whole), 37):
+        shown: list[Pixels | None] = []
+        for one in loaders:
+            try:
+                shown.append(one.load(whole[:length]).pixels)
+            except TruncatedImageError:
+                shown.append(None)
+        assert (shown[0] is None) == (shown[1] is None)
+        assert shown[0] is None or np.array_equal(shown[0], shown[1])  # type: ignore[arg-type]
+        outcomes.append(shown[0] is None)
+    assert set(outcomes) == {True, False}
+
+
+def test_only_jpeg_may_be_truncated(name: str) -> None:
+    lenient = create_image_loader(name, ImageLoaderOptions(accept_truncated=True))
+    scene = Image.fromarray(pictures.scene())
+    cuts = [pictures.encode(scene, "PNG")[:-20], pictures.encode(scene.convert("CMYK"), "JPEG")[:-20]]
+    for data in cuts:
+        with pytest.raises(TruncatedImageError):
+            lenient.load(data)
+
+
+def test_damage_in_a_png_is_found(loader: ImageLoader) -> None:
+    data = bytearray(pictures.encode(pictures.scene(), "PNG"))
+    data[data.index(b"IDAT") + 200] ^= 0xFF
+    with pytest.raises(CorruptImageError, match="damaged"):
+        loader.load(bytes(data))
+
+
+def test_no_bytes_are_an_empty_picture(loader: ImageLoader) -> None:
+    with pytest.raises(EmptyImageError):
+        loader.load(b"")
+
+
+# --- limits
+
+BOMB_TEST = """
+import resource, sys
+from loaders.image_errors import ImageTooLargeError
+from loaders.image_loader import create_image_loader
+from tests.pictures import png_bomb
+bomb, loader = png_bomb(50_000, 50_000), create_image_loader(sys.argv[1])
+loader.load(png_bomb(8, 8))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    loader.load(bomb)
+except ImageTooLargeError as error:
+    print(len(bomb), error.width, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def test_a_bomb_is_refused_without_moving_memory(name: str) -> None:
+    command = [sys.executable, "-c", BOMB_TEST, name]
+    folder = Path(__file__).parents[1]
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    size, width, grown_kb = map(int, result.stdout.split())
+    assert (size < 500_000, width) == (True, 50_000)
+    assert grown_kb < 1024
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
+def test_max_pixels_is_the_largest_that_is_read(name: str, image_format: str) -> None:
+    data = pictures.encode(pictures.scene(), image_format)
+    assert create_image_loader(name, ImageLoaderOptions(max_pixels=96 * 64)).load(data).info.width == 96
+    with pytest.raises(ImageTooLargeError) as caught:
+        create_image_loader(name, ImageLoaderOptions(max_pixels=96 * 64 - 1)).load(data)
+    assert (caught.value.width, caught.value.height, caught.value.max_pixels) == (96, 64, 96 * 64 - 1)
+
+
+def test_pillows_own_limit_does_not_interfere(loader: ImageLoader) -> None:
+    big = np.zeros((9500, 9500), np.uint8)  # Pillow alone would warn: more than 89 million pixels
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert loader.load(pictures.encode(big, "GIF")).info.width == 9500
+
+
+def test_a_header_that_lies_about_the_size_is_corrupt(loader: ImageLoader) -> None:
+    scene = pictures.scene()
+    lies = [
+        pictures.encode(scene, "WEBP", xmp=b"x").replace(b"\x5f\0\0\x3f\0\0", b"\x7f\0\0\x7f\0\0", 1),
+        odd_pictures.read("heif/zPug_3.heic").replace(pictures.ispe(64, 64), pictures.ispe(640, 640)),
+    ]
+    for data in lies:
+        assert loader.probe(data).size not in {Size(96, 64), Size(64, 64)}
+        with pytest.raises(CorruptImageError):
+            loader.load(data)
+
+
+def test_a_jpeg_of_a_hundred_scans_is_refused(loader: ImageLoader) -> None:
+    jpeg = pictures.encode(pictures.scene(), "JPEG", progressive=True)
+    assert loader.load(pictures.with_scans(jpeg, 20)).info.width == 96
+    start = time.perf_counter()
+    with pytest.raises(CorruptImageError, match="scans"):
+        loader.load(pictures.with_scans(jpeg, 2000))
+    assert time.perf_counter() - start < 0.2
+
+
+def test_text_in_a_png_is_never_unpacked(loader: ImageLoader) -> None:
+    payload = b"Comment\x00\x00" + zlib.compress(bytes(300_000_000), 1)
+    scene = pictures.scene()
+    start = time.perf_counter()
+    assert np.array_equal(
+        decode(loader, pictures.with_png_chunk(pictures.encode(scene, "PNG"), b"zTXt", payload)), scene
+    )
+    assert time.perf_counter() - start < 0.5
+
+
+# --- HEIC
+
+
+def test_heic_is_read_where_pillow_heif_is(loader: ImageLoader) -> None:
+    assert decode(loader, odd_pictures.read("heif/RGB_10__29x100.heif")).shape == (100, 29, 3)
+
+
+def test_a_turned_heic_is_upright(loader: ImageLoader) -> None:
+    from pillow_heif import from_pillow
+
+    scene = pictures.scene()
+    buffer = BytesIO()
+    stored = Image.fromarray(scene).transpose(Image.Transpose.ROTATE_90)
+    exif = Image.Exif()
+    exif[274] = 6
+    from_pillow(stored).save(buffer, quality=95, exif=exif.tobytes())
+    picture = loader.load(buffer.getvalue())
+    assert (picture.info.orientation, picture.info.width) == (6, 96)
+    assert mean_difference(picture.pixels, scene) < WEBP_MEAN_LEVELS
+
+
+def test_heic_without_pillow_heif_says_what_to_do(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pillow_loader, "find_spec", lambda _: None)
+    bare = create_image_loader(name)
+    assert "HEIC" not in bare.formats
+    for call in (bare.probe, bare.load):
+        with pytest.raises(UnsupportedFormatError, match=r"HEIC pictures are not supported.*install pillow-heif"):
+            call(odd_pictures.read("heif/L_8__29x100.heif"))
+
+
+def test_pillow_heif_is_not_imported_before_a_heic_comes() -> None:
+    code = (
+        "import sys; from loaders.image_loader import create_image_loader as c; from tests import pictures as p;"
+        "c('opencv').load(p.encode(p.scene(), 'PNG')); sys.exit('pillow_heif' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1], check=True)
+
+
+# --- at_least
+
+
+@pytest.mark.parametrize(
+    ("at_least", "size"),
+    [
+        (Size(20, 20), (100, 75)),
+        (Size(100, 75), (100, 75)),
+        (Size(101, 75), (200, 150)),
+        (Size(100, 76), (200, 150)),
+        (Size(200, 200), (400, 300)),
+        (Size(401, 1), (800, 600)),
+        (Size(5000, 5000), (800, 600)),
+        (None, (800, 600)),
+    ],
+)
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_jpeg_is_scaled_no_further_than_asked(
+    loader: ImageLoader, at_least: Size | None, size: tuple[int, int], orientation: int
+) -> None:
+    data = pictures.rotated_twin(pictures.scene(800, 600), "JPEG", orientation)
+    picture = loader.load(data, at_least)
+    assert picture.pixels.shape == (size[1], size[0], 3)
+    assert (picture.info.width, picture.info.height) == (800, 600)
+
+
+@pytest.mark.parametrize("sides", [(801, 603), (15, 9), (1, 1), (17, 400)])
+@pytest.mark.parametrize("options", [{}, {"subsampling": 0}, {"progressive": True}])
+def test_both_loaders_scale_to_the_same_pixels(sides: tuple[int, int], options: dict[str, int]) -> None:
+    data = pictures.encode(pictures.scene(*sides), "JPEG", **options)
+    for side in (1, 2, 5, 70, 130):
+        opencv, pillow = (create_image_loader(n).load(data, Size(side, side)).pixels for n in ("opencv", "pillow"))
+        assert np.array_equal(opencv, pillow)
+        assert opencv.shape[0] >= min(side, sides[1])
+        assert opencv.shape[1] >= min(side, sides[0])
+
+
+@pytest.mark.parametrize("scale", [2, 4, 8])
+def test_scaling_averages_without_a_shift(loader: ImageLoader, scale: int) -> None:
+    scene = pictures.scene(320, 240)
+    scaled = loader.load(pictures.encode(scene, "JPEG", quality=95), Size(320 // scale, 240 // scale)).pixels
+    boxes = scene.reshape(240 // scale, scale, 320 // scale, scale, 3).mean(axis=(1, 3))
+    assert scaled.shape == boxes.shape
+    inside = np.s_[2:-2, 2:-2]
+    assert np.abs(scaled[inside] - boxes[inside]).mean() < 1.5
+    assert abs(float((scaled[inside] - boxes[inside]).mean())) < 0.5  # half a pixel would be 0.4 x scale levels
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
+def test_other_formats_are_not_scaled(loader: ImageLoader, image_format: str) -> None:
+    picture = loader.load(pictures.encode(pictures.scene(), image_format), Size(4, 4))
+    assert picture.pixels.shape == (64, 96, 3)
+
+
+# --- many at once, and no noise
+
+
+def test_one_loader_serves_many_threads(loader: ImageLoader) -> None:
+    files = [photo.read_bytes() for photo in PHOTOS[:3]] + [odd_pictures.read(n) for n in odd_pictures.READABLE]
+    alone = [loader.load(data).pixels for data in files]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda data: loader.load(data).pixels, files * 3))
+    assert all(np.array_equal(one, other) for one, other in zip(alone * 3, together, strict=True))
+
+
+def test_sound_files_write_nothing_to_stderr(loader: ImageLoader, capfd: pytest.CaptureFixture[str]) -> None:
+    grey_with_colour_profile = pictures.with_png_chunk(
+        pictures.encode(pictures.scene()[:, :, 0].copy(), "PNG"), b"iCCP", b"icc\x00\x00junk"
+    )
+    for data in [*map(odd_pictures.read, odd_pictures.READABLE), grey_with_colour_profile]:
+        loader.load(data)
+    assert capfd.readouterr().err == ""
