@@ -1,7 +1,7 @@
 # Targets with a line each: `make help`. Everything happens in .venv; nothing outside this folder changes.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format lock clean
+.PHONY: help setup run test e2e check format lock clean
 
 # Takes the first that runs and is new enough: a python3.12 on the PATH may be a shim that does not start.
 PYTHON ?= $(shell for p in python3.12 python3 python3.13 python3.14 python3.11; do \
@@ -20,7 +20,10 @@ run: .venv/.installed ## set up and serve the default model at http://127.0.0.1:
 test: .venv/.installed-dev ## set up and run the tests
 	@$(BIN)/python -m pytest -q
 
-check: .venv/.installed-dev ## format, lint and types, as CI checks them
+e2e: .venv/.installed-e2e ## set up and run the tests that need a browser (Debian: chromium, chromium-driver)
+	@$(BIN)/python -m pytest -q e2e
+
+check: .venv/.installed-e2e ## format, lint and types, as CI checks them
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
@@ -29,11 +32,10 @@ format: .venv/.installed-dev ## format the code and mend what lint can mend
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-lock: .venv/.installed-dev ## write the locks anew from requirements.txt and requirements-dev.txt
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
-		--no-emit-index-url --custom-compile-command 'make lock' requirements.txt -o requirements.lock
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
-		--no-emit-index-url --custom-compile-command 'make lock' requirements-dev.txt -o requirements-dev.lock
+lock: .venv/.installed-dev ## write the locks anew from the requirements files
+	@for name in requirements requirements-dev requirements-e2e; do \
+		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+			--no-emit-index-url --custom-compile-command 'make lock' $$name.txt -o $$name.lock; done
 
 clean: ## remove .venv and the tools' caches
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -50,4 +52,8 @@ clean: ## remove .venv and the tools' caches
 .venv/.installed-dev: requirements-dev.lock .venv/.installed
 	@echo "Setting up .venv for tests ..."
 	@$(PIP_INSTALL) -r requirements-dev.lock
+	@touch $@
+
+.venv/.installed-e2e: requirements-e2e.lock .venv/.installed-dev
+	@$(PIP_INSTALL) -r requirements-e2e.lock
 	@touch $@

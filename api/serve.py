@@ -1,5 +1,9 @@
 """Runs the app in this process under uvicorn, as `python main.py` and `make run` do."""
 
+import logging
+import signal
+import sys
+
 import uvicorn
 from fastapi import FastAPI
 
@@ -7,9 +11,14 @@ from api.settings import ApiSettings
 
 _SHUTDOWN_GRACE_S = 30
 
+_log = logging.getLogger("fovea")
+
 
 def serve(app: FastAPI, settings: ApiSettings) -> None:
-    """Returns when the process is told to end (SIGINT, SIGTERM) and the requests it had are answered."""
+    """Returns when the process is told to end (SIGINT, SIGTERM) and the requests it had are answered: status 0."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn hands the signal on when it is done
+    address = f"http://{settings.host}:{settings.port}"
+    _log.info("%s/docs shows all; try: curl -F image=@tests/data/cat.jpg %s/infer", address, address)
     uvicorn.run(
         app,
         host=settings.host,

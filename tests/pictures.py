@@ -79,6 +79,16 @@ def with_png_chunk(data: bytes, kind: bytes, payload: bytes) -> bytes:
     return data[:-12] + png_chunk(kind, payload) + data[-12:]
 
 
+def set_tiff_entry(data: bytearray, tag: int, count: int) -> None:
+    """Overwrites how many values a tag of a little-endian TIFF says it has."""
+    directory = int.from_bytes(data[4:8], "little")
+    for position in range(directory + 2, len(data), 12):
+        if data[position : position + 2] == tag.to_bytes(2, "little"):
+            data[position + 4 : position + 8] = count.to_bytes(4, "little")
+            return
+    raise ValueError(f"no tag {tag}")
+
+
 def with_jpeg_size(data: bytes, width: int, height: int) -> bytes:
     """The same baseline JPEG, whose frame header claims another size."""
     start = data.index(b"\xff\xc0") + 5

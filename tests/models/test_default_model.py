@@ -8,9 +8,7 @@ import onnxruntime
 import pytest
 
 MODELS = Path(__file__).parents[2] / "models"
-README_ROW = re.compile(
-    r"^\| `(?P<file>[^`]+)` \| (?P<size>\d+) \| `(?P<sha256>[0-9a-f]{64})` \|$", re.MULTILINE
-)
+README_ROW = re.compile(r"^\| `(?P<file>[^`]+)` \| (?P<size>\d+) \| `(?P<sha256>[0-9a-f]{64})` \|$", re.MULTILINE)
 FILES = ("efficientnet-lite0/1/model.onnx", "efficientnet-lite0/labels.txt")
 
 
@@ -27,9 +25,7 @@ def session() -> onnxruntime.InferenceSession:
 
 @pytest.mark.parametrize("file", FILES)
 def test_the_readme_states_size_and_sha256(file: str) -> None:
-    stated = {
-        row["file"]: row for row in README_ROW.finditer((MODELS / "README.md").read_text(encoding="utf-8"))
-    }
+    stated = {row["file"]: row for row in README_ROW.finditer((MODELS / "README.md").read_text(encoding="utf-8"))}
     data = (MODELS / file).read_bytes()
     assert int(stated[file]["size"]) == len(data)
     assert stated[file]["sha256"] == hashlib.sha256(data).hexdigest()
@@ -62,9 +58,7 @@ def test_the_graph_takes_images_of_any_batch_size(session: onnxruntime.Inference
     assert images.shape[1:] == [3, 224, 224]
 
 
-def test_the_graph_gives_a_logit_for_each_label(
-    session: onnxruntime.InferenceSession, labels: list[str]
-) -> None:
+def test_the_graph_gives_a_logit_for_each_label(session: onnxruntime.InferenceSession, labels: list[str]) -> None:
     (logits,) = session.get_outputs()
     assert (logits.name, logits.type) == ("logits", "tensor(float)")
     assert isinstance(logits.shape[0], str)

@@ -1,0 +1,118 @@
+"""The command line, run as a user runs it."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.pictures_by_colour import colour_picture
+from tests.tiny_models import add_model, colour_graph
+
+ROOT = Path(__file__).parent.parent
+CAT = ROOT / "tests" / "data" / "cat.jpg"
+
+
+@pytest.fixture
+def environment(tiny_models: Path) -> dict[str, str]:
+    return {**os.environ, "API_MODELS_DIR": str(tiny_models), "API_DEFAULT_MODEL": "colour"}
+
+
+def run(*arguments: str, env: dict[str, str] | None = None, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, str(ROOT / "run_locally.py"), *arguments]
+    return subprocess.run(command, input=stdin, capture_output=True, env=env, timeout=60, check=False)
+
+
+def test_a_picture_gives_a_table_of_labels_scores_and_stages() -> None:
+    done = run(str(CAT), "--top-k", "2")
+    assert done.returncode == 0, done.stderr
+    text = done.stdout.decode()
+    assert "JPEG 451 x 300" in text
+    assert "tiger cat" in text
+    assert "0.3862" in text
+    assert "lynx" not in text
+    for stage in ("decode", "preprocess", "inference", "postprocess", "total"):
+        assert f"{stage} " in text
+
+
+def test_a_folder_gives_one_json_object_a_line_in_order(environment: dict[str, str], tmp_path: Path) -> None:
+    for name, colour in [("b.png", "blue"), ("a.png", "red")]:
+        (tmp_path / name).write_bytes(colour_picture(colour))
+    (tmp_path / "notes.txt").write_text("no picture")
+    done = run(str(tmp_path), "--json", env=environment)
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [Path(answer["image"]["filename"]).name for answer in answers] == ["a.png", "b.png"]
+    assert [answer["predictions"][0]["label"] for answer in answers] == ["red", "blue"]
+    assert answers[0]["model"] == {"name": "colour", "version": 1, "task": "image-classification"}
+
+
+def test_a_dash_reads_the_picture_from_stdin(environment: dict[str, str]) -> None:
+    done = run("-", "--json", env=environment, stdin=colour_picture("blue"))
+    assert json.loads(done.stdout)["predictions"][0]["label"] == "blue"
+
+
+def test_a_bad_picture_is_named_on_stderr_and_the_others_are_answered(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    (tmp_path / "good.png").write_bytes(colour_picture("red"))
+    done = run(str(tmp_path), "--json", env=environment)
+    assert done.returncode == 1
+    assert len(done.stdout.splitlines()) == 1
+    assert b"bad.png: " in done.stderr
+    assert b"good.png" not in done.stderr
+
+
+def test_a_model_is_chosen_by_name(environment: dict[str, str], tmp_path: Path) -> None:
+    add_model(tmp_path, "other", colour_graph(), labels=("r", "g", "b"))
+    done = run(
+        "-",
+        "--json",
+        "--model",
+        "other",
+        env={**environment, "API_MODELS_DIR": str(tmp_path)},
+        stdin=colour_picture("red"),
+    )
+    assert json.loads(done.stdout)["predictions"][0]["label"] == "r"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["no/such/file.jpg"], "no/such/file.jpg"),
+        (["--top-k", "0", "-"], "from 1 to 1000"),
+        (["--model", "nope", "-"], "There is: colour"),
+        (["--colour"], "unrecognized"),
+        ([], "no picture given"),
+    ],
+)
+def test_a_wrong_call_is_status_2_and_told_in_a_line(
+    environment: dict[str, str], arguments: list[str], told: str
+) -> None:
+    done = run(*arguments, env=environment)
+    assert done.returncode == 2
+    assert told in done.stderr.decode()
+    assert b"Traceback" not in done.stderr
+
+
+def test_without_an_argument_it_asks_on_a_terminal(environment: dict[str, str]) -> None:
+    ours, theirs = pty.openpty()
+    os.write(ours, f"'{CAT}' \n".encode())
+    command = [sys.executable, str(ROOT / "run_locally.py"), "--json"]
+    done = subprocess.run(command, stdin=theirs, capture_output=True, env=environment, timeout=60, check=False)
+    os.close(theirs)
+    os.close(ours)
+    assert done.returncode == 0, done.stderr
+    assert b"Path of a picture" in done.stderr
+    assert json.loads(done.stdout)["image"]["width"] == 451
+
+
+def test_a_closed_pipe_ends_it_quietly(environment: dict[str, str], tmp_path: Path) -> None:
+    for number in range(200):
+        (tmp_path / f"{number}.png").write_bytes(colour_picture("red"))
+    command = f"{sys.executable} {ROOT / 'run_locally.py'} {tmp_path} --json | head -1"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, env=environment, timeout=60, check=False)
+    assert done.stderr == b""
