@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from loaders.image_loader import Size
 from loaders.model_spec import PreprocessSpec, Resize, Rounding
 
@@ -29,11 +32,14 @@ class Span:
     source_stop: float
 
 
-def visible(offset: int, resized: int, target: int, source: int) -> Span:
-    """The part of a resized axis that lies inside the input, and what of the decoded picture it shows."""
+def visible(offset: int, resized: int, target: int, source: float, begins: float = 0.0) -> Span:
+    """The part of a resized axis that lies inside the input, and what of the decoded picture it shows.
+
+    The picture is `source` decoded pixels long, after `begins` that do not belong to it.
+    """
     first, last = max(0, -offset), min(resized, target - offset)
     scale = source / resized
-    return Span(max(0, offset), last - first, first * scale, min(last * scale, source))
+    return Span(max(0, offset), last - first, begins + first * scale, begins + min(last * scale, source))
 
 
 def place(picture: Size, spec: PreprocessSpec, target: Size) -> Placement:
@@ -49,6 +55,18 @@ def place(picture: Size, spec: PreprocessSpec, target: Size) -> Placement:
             return _centre(_fit(picture, target, spec.resize_rounding), target, spec.crop_rounding)
         case Resize.LONGEST_EDGE:
             return Placement(_fit(picture, target, spec.resize_rounding), 0, 0)
+        case Resize.BOUNDED:
+            return Placement(bounded(picture, spec), 0, 0)
+
+
+def bounded(picture: Size, spec: PreprocessSpec) -> Size:
+    """The rule of DETR's processors: the shortest edge as asked for, unless the longest would pass its bound."""
+    shortest, longest = sorted((picture.width, picture.height))
+    edge: float = spec.shortest_edge or shortest
+    if spec.longest_edge and longest * edge > spec.longest_edge * shortest:
+        edge = spec.longest_edge * shortest / longest
+    short, long = round(edge), int(edge * longest / shortest)
+    return Size(short, long) if picture.width <= picture.height else Size(long, short)
 
 
 def _scale_to_shortest(picture: Size, edge: int, rounding: Rounding) -> Size:
@@ -82,3 +100,21 @@ def _divide(numerator: int, denominator: int, rounding: Rounding) -> int:
     if rounding is Rounding.DOWN or 2 * rest < denominator:
         return quotient
     return quotient + (2 * rest > denominator or quotient % 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture in a model's input of size `target`: what maps boxes and masks back to the picture's own pixels."""
+
+    picture: Size
+    placement: Placement
+    target: Size
+
+    def to_picture(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Boxes (B, 4) as xmin, ymin, xmax, ymax in the input's pixels -> the picture's pixels, cut at its borders."""
+        left, top = self.placement.left, self.placement.top
+        across = self.picture.width / self.placement.resized.width
+        down = self.picture.height / self.placement.resized.height
+        moved = boxes - np.array([left, top, left, top], np.float32)
+        scaled = moved * np.array([across, down, across, down], np.float32)
+        return np.clip(scaled, 0, np.array([self.picture.width, self.picture.height] * 2, np.float32))

@@ -16,7 +16,13 @@ Layout = Literal["NCHW", "NHWC"]
 
 
 class TaskName(StrEnum):
+    """Hugging Face's names; `tensor` gives a graph's outputs as they are."""
+
     IMAGE_CLASSIFICATION = "image-classification"
+    OBJECT_DETECTION = "object-detection"
+    IMAGE_SEGMENTATION = "image-segmentation"
+    IMAGE_FEATURE_EXTRACTION = "image-feature-extraction"
+    TENSOR = "tensor"
 
 
 class Resize(StrEnum):
@@ -24,6 +30,7 @@ class Resize(StrEnum):
     STRETCH = "stretch"
     LETTERBOX = "letterbox"
     LONGEST_EDGE = "longest-edge"
+    BOUNDED = "bounded"
 
 
 class Interpolation(StrEnum):
@@ -52,6 +59,47 @@ class Activation(StrEnum):
     SIGMOID = "sigmoid"
 
 
+class Head(StrEnum):
+    """How a graph lays out its boxes or masks; B boxes, C classes, coordinates in the input's pixels unless said.
+
+    Detection:
+    YOLOV5        one output (N, B, 5 + C): centre x, centre y, width, height, objectness, class scores
+    YOLOV8        one output (N, 4 + C, B): centre x, centre y, width, height, class scores (v8, v9, 11)
+    END_TO_END    one output (N, B, 6): xmin, ymin, xmax, ymax, score, class; nothing is left to suppress
+    BOXES_SCORES  two outputs: boxes (N, B, 4) as corners, scores (N, C, B) or (N, B, C)
+    PADDLE_NMS    rows (K, 6): class, score, xmin, ymin, xmax, ymax in the ORIGINAL picture's pixels (the graph is
+                  told the scale), and the number of rows
+    DETR          logits (N, B, C + 1), the last class meaning "nothing", and boxes (N, B, 4) as centre and size in
+                  fractions of the input
+    YUNET         twelve outputs: cls, obj, bbox, kps at strides 8, 16, 32
+
+    Segmentation:
+    SEMANTIC      one output (N, C, h, w) of logits
+    YOLO_MASKS    YOLOV8's output with 32 mask coefficients a box, and prototypes (N, 32, h, w)
+    MATTE         the first output (N, 1, h, w): how much each pixel belongs to the subject
+    """
+
+    YOLOV5 = "yolov5"
+    YOLOV8 = "yolov8"
+    END_TO_END = "end-to-end"
+    BOXES_SCORES = "boxes-scores"
+    PADDLE_NMS = "paddle-nms"
+    DETR = "detr"
+    YUNET = "yunet"
+    SEMANTIC = "semantic"
+    YOLO_MASKS = "yolo-masks"
+    MATTE = "matte"
+
+
+class ExtraInput(StrEnum):
+    """What a graph may want to know beside the picture, as (1, 2) or (N, H, W) tensors of its own dtype."""
+
+    SCALE = "scale"  # (input height / original height, input width / original width): Paddle's scale_factor
+    INPUT_SIZE = "input-size"  # (height, width) of the input: Paddle's im_shape
+    ORIGINAL_SIZE = "original-size"  # (height, width) of the picture as sent
+    MASK = "mask"  # ones where the picture is, zeros where it is padded: DETR's pixel_mask
+
+
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -65,11 +113,13 @@ class PreprocessSpec(_Frozen):
     resize: Resize = Field(
         Resize.SHORTEST_EDGE,
         description="shortest-edge: the centre is cropped; stretch: the ratio is lost; "
-        "letterbox: fitted, padded all around; longest-edge: fitted, padded right and below",
+        "letterbox: fitted, padded all around; longest-edge: fitted, padded right and below; "
+        "bounded: scaled to shortest_edge and no further than longest_edge, the tensor takes that size",
     )
     shortest_edge: Positive | None = Field(
         None, description="the shortest edge before the crop, pixels; default: the tensor's own shorter edge"
     )
+    longest_edge: Positive | None = Field(None, description="with bounded: the most pixels of the longer edge")
     interpolation: Interpolation = Field(
         Interpolation.BILINEAR, description="nearest, bilinear, bicubic or lanczos; antialiased, as Pillow's"
     )
@@ -80,6 +130,7 @@ class PreprocessSpec(_Frozen):
     layout: Layout | None = Field(None, description="NCHW or NHWC; default: what the graph tells")
     dtype: Dtype | None = Field(None, description="float32, float16 or uint8; default: what the graph tells")
     rescale_factor: float = Field(1 / 255, gt=0, description="a pixel of 0 to 255 is multiplied by this first")
+    rescale_by_max: bool = Field(False, description="a pixel is divided by the picture's brightest value instead")
     mean: tuple[float, ...] = Field((0.0,), description="then this is subtracted: one value, or one a channel")
     std: tuple[float, ...] = Field((1.0,), description="then it is divided by this: one value, or one a channel")
 
@@ -106,11 +157,26 @@ class PreprocessSpec(_Frozen):
 class ModelSpec(_Frozen):
     """All that serving a model takes beside its graph."""
 
-    task: TaskName = Field(description="image-classification")
+    task: TaskName = Field(
+        description="image-classification, object-detection, image-segmentation, image-feature-extraction or tensor"
+    )
     input: str | None = Field(None, description="the graph's input for the picture; default: its only one")
-    output: str | None = Field(None, description="the graph's output to read; default: its first")
+    extra_inputs: dict[str, ExtraInput] = Field(
+        default={}, description="other inputs by name: scale, input-size, original-size or mask"
+    )
+    outputs: tuple[str, ...] = Field(
+        (), description="the graph's outputs to read, in the order the task wants them; default: its own"
+    )
+    head: Head | None = Field(
+        None,
+        description="layout of boxes or masks: yolov5, yolov8, end-to-end, boxes-scores, paddle-nms, detr, yunet, "
+        "semantic, yolo-masks or matte",
+    )
     activation: Activation = Field(
         Activation.SOFTMAX, description="what turns the output into scores: softmax, sigmoid or none"
     )
+    score_threshold: float = Field(0.25, ge=0, le=1, description="boxes: least score, when a request does not say")
+    iou_threshold: float = Field(0.7, ge=0, le=1, description="boxes: of two that overlap more, the better one stays")
+    normalize: bool = Field(False, description="embeddings: L2-normalise, when a request does not say")
     labels: tuple[str, ...] = Field((), description="by class id; default: labels.txt, one a line")
     preprocess: PreprocessSpec = PreprocessSpec()
