@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.openapi import PICTURE_BODY, error_responses
+from api.openapi import PICTURE_BODY, WITH_KEY, error_responses
 from api.schemas import InferQuery, InferResponse
 from api.settings import ApiSettings
 from api.upload import Upload, UploadLimits, read_upload
@@ -30,7 +30,7 @@ def infer_router(settings: ApiSettings, engine: Callable[[], InferenceEngine]) -
         summary="What is on this picture?",
         response_model=InferResponse,
         responses=error_responses(*_ERRORS),
-        openapi_extra=PICTURE_BODY,
+        openapi_extra=PICTURE_BODY | WITH_KEY,
     )
     async def infer(request: Request, query: Annotated[InferQuery, Query()]) -> Response:
         """Send a picture as the form field `image`, or as the raw body; its format is found from its content."""

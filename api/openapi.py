@@ -28,6 +28,14 @@ PICTURE_BODY: dict[str, Any] = {
 }
 
 
+# A key is needed only where API_KEYS is set: the empty choice comes first.
+WITH_KEY: dict[str, Any] = {"security": [{}, {"bearer": []}, {"api_key": []}]}
+_KEYS = {
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "api_key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+}
+
+
 def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The documentation of those statuses, with an example for each code that comes with one."""
     return {status: _error_response(status) for status in statuses}
@@ -58,12 +66,13 @@ def _example(kind: Kind) -> dict[str, Any]:
 
 
 def describe(app: FastAPI) -> None:
-    """Adds the error's schema, which no route's type mentions, to the document that the app generates."""
+    """Adds what no route's type mentions to the document that the app generates: the error's schema, the keys."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
         document = generate()
         document["components"]["schemas"].setdefault(ProblemDetails.__name__, ProblemDetails.model_json_schema())
+        document["components"]["securitySchemes"] = _KEYS
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the document

@@ -25,6 +25,11 @@ def test_infer_documents_bodies_examples_and_every_error(document: dict[str, Any
     assert {p["name"] for p in infer["parameters"]} == {"model", "version", "top_k", "threshold"}
 
 
+def test_infer_documents_the_keys(document: dict[str, Any]) -> None:
+    used = {name for choice in document["paths"]["/infer"]["post"]["security"] for name in choice}
+    assert used == set(document["components"]["securitySchemes"]) == {"bearer", "api_key"}
+
+
 def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
     for name in set(re.findall(r"#/components/schemas/(\w+)", str(document))):
         assert name in document["components"]["schemas"]

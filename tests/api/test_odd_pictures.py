@@ -1,0 +1,36 @@
+"""Every odd, huge, broken and hostile picture, sent to a real server with either decoder: an answer or its error."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from api.problems import KINDS
+from api.settings import ApiSettings
+from tests.odd_pictures import FOLDER, ODD_PICTURES
+from tests.problems import assert_problem
+from tests.server import Server, serving
+
+
+@pytest.fixture(scope="module", params=["opencv", "pillow"])
+def decoding(request: pytest.FixtureRequest, tiny_models: Path) -> Iterator[Server]:
+    settings = ApiSettings(_env_file=None, models_dir=tiny_models, default_model="colour", image_loader=request.param)
+    with serving(settings) as running:
+        yield running
+
+
+@pytest.mark.parametrize("name", ODD_PICTURES)
+def test_an_odd_picture_is_answered_or_refused_by_the_table(decoding: Server, name: str) -> None:
+    response = decoding.client.post("/infer", content=(FOLDER / name).read_bytes())
+    expected = ODD_PICTURES[name]
+    if isinstance(expected, tuple):
+        assert response.status_code == 200, response.text
+        image = response.json()["image"]
+        assert (image["format"], image["width"], image["height"]) == expected
+    else:
+        assert_problem(response, KINDS[expected].status, KINDS[expected].code)
+
+
+def test_every_odd_picture_is_in_the_table() -> None:
+    files = {str(file.relative_to(FOLDER)) for file in FOLDER.rglob("*.*") if file.name != "README.md"}
+    assert files == set(ODD_PICTURES)

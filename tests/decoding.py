@@ -1,0 +1,31 @@
+"""What the loaders' tests do with pictures: decode them, compare them."""
+
+import numpy as np
+
+from loaders.image_loader import ImageLoader, create_image_loader
+from tests.pictures import Pixels
+
+
+def decode(loader: ImageLoader, data: bytes) -> Pixels:
+    """With all that the contract says of the result."""
+    picture = loader.load(data)
+    pixels = picture.pixels
+    assert pixels.dtype == np.uint8
+    assert pixels.flags.c_contiguous
+    assert pixels.flags.writeable
+    assert pixels.shape == (picture.info.height, picture.info.width, 3)
+    assert picture.info == loader.probe(data)
+    return pixels
+
+
+def decode_both(data: bytes) -> tuple[Pixels, Pixels]:
+    return decode(create_image_loader("opencv"), data), decode(create_image_loader("pillow"), data)
+
+
+def largest_difference(one: Pixels, other: Pixels) -> int:
+    assert one.shape == other.shape
+    return int(np.abs(one.astype(int) - other).max())
+
+
+def mean_difference(one: Pixels, other: Pixels) -> float:
+    return float(np.abs(one.astype(int) - other).mean())

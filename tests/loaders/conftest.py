@@ -1,0 +1,36 @@
+"""Fixtures of the loaders' tests."""
+
+import pytest
+
+from loaders.image_loader import ImageLoader, ImageLoaderOptions, create_image_loader, image_loader_names
+from tests import pictures
+
+
+@pytest.fixture(scope="session")
+def limits() -> ImageLoaderOptions:
+    """Small enough that no damaged file costs a test much."""
+    return ImageLoaderOptions(max_pixels=2_000_000)
+
+
+@pytest.fixture(scope="session")
+def samples() -> dict[str, bytes]:
+    """One small, sound file for every format that the encoders here can write."""
+    scene = pictures.scene(40, 24)
+    options: dict[str, dict[str, object]] = {"TIFF": {"compression": "tiff_lzw"}, "AVIF": {"speed": 10}}
+    names = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+    files = {name: pictures.encode(scene, name, **options.get(name, {})) for name in names}
+    files["JPEG progressive"] = pictures.encode(scene, "JPEG", progressive=True)
+    files["JPEG turned"] = pictures.rotated_twin(scene, "JPEG", 6)
+    files["PNG turned"] = pictures.rotated_twin(scene, "PNG", 6)
+    files["WebP turned"] = pictures.rotated_twin(scene, "WEBP", 6)
+    return files
+
+
+@pytest.fixture(params=image_loader_names())
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def loader(name: str) -> ImageLoader:
+    return create_image_loader(name)
