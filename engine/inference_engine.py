@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from engine.live_model import LiveModel, load_live_model
-from engine.live_models import LiveModels
+from engine.live_models import LiveModels, ModelUnavailableError
 from engine.pipeline import Answer, predict
 from engine.scheduler import Scheduler
 from engine.tasks.task import PredictOptions
@@ -80,7 +80,10 @@ class InferenceEngine:
     async def _model(self, name: str | None, version: int | None, timer: StageTimer) -> LiveModel:
         """A load belongs to all who wait for it: the shield keeps it going when one of them gives up."""
         load = self.models.request(name, version)
-        if load.done():
-            return load.result()
-        with timer.stage(QUEUE):
-            return await asyncio.shield(asyncio.wrap_future(load))
+        try:
+            if load.done():
+                return load.result()
+            with timer.stage(QUEUE):
+                return await asyncio.shield(asyncio.wrap_future(load))
+        except ModelUnavailableError as error:  # shared too: what one raise adds to it would hold that one's picture
+            raise error.with_traceback(None) from None

@@ -7,7 +7,7 @@ import numpy as np
 
 from engine.preprocessing import Preprocessor
 from engine.tasks import create_task
-from engine.tasks.task import PredictOptions, Task
+from engine.tasks.task import InvalidOutputError, PredictOptions, Task
 from loaders.model_errors import ModelSpecError
 from loaders.model_loader import ModelLoader, Session, SessionOptions, Tensor, TensorInfo
 from loaders.model_repository import ModelVersion, read_spec
@@ -52,7 +52,10 @@ def load_live_model(
     spec = read_spec(version)
     session = loader.load(version.graph, options)
     model = LiveModel(ModelRef(version.name, version.number, spec.task), session, spec, exact_decode=exact_decode)
-    model.warm_up()
+    try:
+        model.warm_up()
+    except InvalidOutputError as error:
+        raise ModelSpecError(f"the warm-up with a black picture failed: {error}") from error
     return model
 
 

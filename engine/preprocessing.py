@@ -4,11 +4,13 @@ The reference is Pillow's antialiased resize, so Pillow does the resize; only th
 the tensor is computed. Rescaling, mean, std and the number format are one table look-up a channel.
 """
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from engine.geometry import Placement, place, visible
+from engine.geometry import Placement, Span, place, visible
 from loaders.image_loader import ImageInfo, Picture, Size
 from loaders.model_loader import Tensor
 from loaders.model_spec import Color, Interpolation, PreprocessSpec
@@ -19,6 +21,15 @@ _RESAMPLING = {
     Interpolation.BICUBIC: Image.Resampling.BICUBIC,
     Interpolation.LANCZOS: Image.Resampling.LANCZOS,
 }
+
+# How far Pillow's filters reach, in pixels of the source or of the result, whichever are larger.
+_REACH = {Interpolation.BILINEAR: 1, Interpolation.BICUBIC: 2, Interpolation.LANCZOS: 3}
+
+# By what a decoder may divide the sides.
+_DECODE_SCALES = (1, 2, 4, 8)
+
+# The EXIF orientations that turn the stored right border to the left, or the bottom one; and those to the top.
+_FROM_THE_RIGHT, _FROM_BELOW = (2, 3, 6, 7), (3, 4, 7, 8)
 
 # A decoder that scales must leave this many times the resized picture, so that the antialiased resize still decides
 # how the result looks. tests/engine/test_preprocessing.py states the distance from a full decode.
@@ -56,23 +67,40 @@ class Preprocessor:
     def __call__(self, picture: Picture) -> Tensor:
         """A tensor of `input_shape` in the spec's dtype, layout and channel order."""
         placement = place(picture.info.size, self.spec, self.target)
-        return self._normalise(self._resize(picture.pixels, placement))
+        return self._normalise(self._resize(picture, placement))
 
-    def _resize(self, pixels: NDArray[np.uint8], placement: Placement) -> NDArray[np.uint8]:
+    def _resize(self, picture: Picture, placement: Placement) -> NDArray[np.uint8]:
         """(H, W) or (H, W, 3) uint8 of the target's size, padded where the picture does not reach."""
-        image = Image.fromarray(pixels)
-        if self.spec.color is Color.GRAY:
-            image = image.convert("L")
-        across = visible(placement.left, placement.resized.width, self.target.width, image.width)
-        down = visible(placement.top, placement.resized.height, self.target.height, image.height)
-        box = (across.source_start, down.source_start, across.source_stop, down.source_stop)
-        resampling = _RESAMPLING[self.spec.interpolation]
-        resized = np.asarray(image.resize((across.length, down.length), resampling, box=box))
+        (width, left), (height, top) = _filled(picture)
+        across = visible(placement.left, placement.resized.width, self.target.width, width, left)
+        down = visible(placement.top, placement.resized.height, self.target.height, height, top)
+        resized = self._resample(picture.pixels, across, down)
         if resized.shape[:2] == (self.target.height, self.target.width):
             return resized
         canvas = np.full((self.target.height, self.target.width, *resized.shape[2:]), self.spec.pad_value, np.uint8)
         canvas[down.start : down.start + down.length, across.start : across.start + across.length] = resized
         return canvas
+
+    def _resample(self, pixels: NDArray[np.uint8], across: Span, down: Span) -> NDArray[np.uint8]:
+        """Across first, then down, always, since the rounding between the two shows.
+
+        Pillow did so by itself before version 13; now it chooses by the sizes: for a crop otherwise than for the whole.
+        """
+        resampling = _RESAMPLING[self.spec.interpolation]
+        first, last = _rows(down, len(pixels), self.spec.interpolation)
+        image = Image.fromarray(pixels[first:last])
+        if self.spec.color is Color.GRAY:
+            image = image.convert("L")
+        left, top, right, bottom = (
+            across.source_start,
+            down.source_start - first,
+            across.source_stop,
+            down.source_stop - first,
+        )
+        if self.spec.interpolation is not Interpolation.NEAREST:
+            image = image.resize((across.length, image.height), resampling, box=(left, 0, right, image.height))
+            left, right = 0, across.length
+        return np.asarray(image.resize((across.length, down.length), resampling, box=(left, top, right, bottom)))
 
     def _normalise(self, pixels: NDArray[np.uint8]) -> Tensor:
         """Looks every byte up in its channel's table of 256 results, straight into its place in the tensor."""
@@ -94,3 +122,26 @@ def _value_table(spec: PreprocessSpec) -> Tensor:
     if spec.dtype == "uint8":
         normalised = np.clip(np.rint(normalised), 0, 255)
     return normalised.astype(spec.dtype)
+
+
+def _filled(picture: Picture) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Across and down: how many of the decoded pixels the picture fills, and after how many it begins.
+
+    A decoder rounds the sides up: 953 rows at 1/4 are 238.25 rows, in 239. What the last one lacks lies at the right
+    and at the bottom of the stored picture, and so to the left or at the top of some that were turned.
+    """
+    info, (height, width) = picture.info, picture.pixels.shape[:2]
+    for scale in _DECODE_SCALES:
+        if (math.ceil(info.width / scale), math.ceil(info.height / scale)) == (width, height):
+            across, down = info.width / scale, info.height / scale
+            left = width - across if info.orientation in _FROM_THE_RIGHT else 0.0
+            top = height - down if info.orientation in _FROM_BELOW else 0.0
+            return (across, left), (down, top)
+    return (width, 0.0), (height, 0.0)
+
+
+def _rows(down: Span, height: int, interpolation: Interpolation) -> tuple[int, int]:
+    """The first and last (exclusive) of `height` rows that a resize to `down` looks at, and a few more."""
+    per_row = max(1.0, (down.source_stop - down.source_start) / down.length)
+    reach = math.ceil(_REACH.get(interpolation, 0) * per_row) + 1
+    return max(0, math.floor(down.source_start) - reach), min(height, math.ceil(down.source_stop) + reach)

@@ -84,8 +84,11 @@ def _read_labels(file: Path) -> tuple[str, ...]:
     """Lines end at a newline alone: a label may hold any other character."""
     if not file.is_file():
         return ()
-    with file.open(encoding="utf-8") as lines:
-        return tuple(line.removesuffix("\n") for line in lines)
+    try:
+        with file.open(encoding="utf-8") as lines:
+            return tuple(line.removesuffix("\n") for line in lines)
+    except UnicodeDecodeError as error:
+        raise ModelSpecError(f"{file.parent.name}/{file.name} is not UTF-8 text: {error}") from error
 
 
 def _first_problem(error: ValidationError) -> str:

@@ -91,5 +91,7 @@ def _tensor_info(node: ort.NodeArg) -> TensorInfo:
 def _reason(error: Exception, path: Path) -> str:
     """The runtime's first line, without its status prefix and without the folder the file lies in."""
     line = str(error).splitlines()[0] if str(error) else type(error).__name__
-    text = line.split(" : ", 3)[-1].replace(str(path), path.name).replace(str(path.parent), "")
+    text = line.split(" : ", 3)[-1].replace(str(path), path.name)
+    for folder in (path.parent, path.resolve().parent):
+        text = text.replace(str(folder), "")
     return f"{path.name} cannot be loaded: {text}"

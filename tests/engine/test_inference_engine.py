@@ -1,0 +1,291 @@
+"""Deadlines wherever the time goes, and the next request that works all the same."""
+
+import asyncio
+import traceback
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+
+from engine.inference_engine import DeadlineExceededError, EngineOptions, InferenceEngine
+from engine.live_model import load_live_model
+from engine.live_models import ModelUnavailableError
+from engine.pipeline import predict
+from engine.scheduler import QueueFullError
+from engine.tasks.task import Classification, InvalidOutputError, PredictOptions
+from loaders.image_errors import CorruptImageError
+from loaders.image_loader import ImageInfo, ImageLoader, ImageLoaderOptions, Picture, Size, create_image_loader
+from loaders.model_errors import UnknownModelError
+from loaders.model_loader import ModelLoader, Session, SessionOptions, create_model_loader
+from loaders.model_repository import ModelRepository
+from loaders.onnxruntime_loader import OnnxRuntimeLoader
+from tests.tiny_models import add_model, colour_graph, not_a_number_graph, slow_graph, solid_png
+from utils.time_utils import INFERENCE, QUEUE, StageTimer
+
+WAIT_S = 30.0
+SHORT_S = 0.1
+SLOW_ROUNDS = 400  # about half a second of real work
+RED = solid_png("red")
+BEST = PredictOptions(top_k=1)
+
+
+class GatedImageLoader(ImageLoader):
+    """The default loader, which waits for `gate`."""
+
+    def __init__(self) -> None:
+        super().__init__(ImageLoaderOptions())
+        self._loader = create_image_loader("opencv")
+        self.gate, self.entered = Event(), Event()
+        self.gate.set()
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        return self._loader.formats
+
+    def probe(self, data: bytes) -> ImageInfo:
+        self.entered.set()
+        assert self.gate.wait(WAIT_S)
+        return self._loader.probe(data)
+
+    def load(self, data: bytes, at_least: Size | None = None) -> Picture:
+        return self._loader.load(data, at_least)
+
+
+class GatedModelLoader(OnnxRuntimeLoader):
+    """The default loader, which waits for `gate`."""
+
+    def __init__(self) -> None:
+        self.gate = Event()
+
+    def load(self, path: Path, options: SessionOptions) -> Session:
+        assert self.gate.wait(WAIT_S)
+        return super().load(path, options)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> ModelRepository:
+    add_model(tmp_path, "colours", colour_graph())
+    return ModelRepository(tmp_path)
+
+
+@pytest.fixture
+def pictures() -> GatedImageLoader:
+    return GatedImageLoader()
+
+
+Make = Callable[..., InferenceEngine]
+
+
+@pytest.fixture
+def make(repository: ModelRepository, pictures: GatedImageLoader) -> Iterator[Make]:
+    made: list[InferenceEngine] = []
+
+    def build(
+        model_loader: ModelLoader | None = None, *, lanes: int = 1, queue_limit: int = 64, timeout_s: float = WAIT_S
+    ) -> InferenceEngine:
+        options = EngineOptions("colours", lanes=lanes, queue_limit=queue_limit, timeout_s=timeout_s)
+        loader = model_loader or create_model_loader("onnxruntime")
+        made.append(InferenceEngine(repository, pictures, loader, options))
+        return made[-1]
+
+    yield build
+    pictures.gate.set()
+    for engine in made:
+        engine.close()
+
+
+def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    asyncio.run(asyncio.wait_for(test(), WAIT_S))
+
+
+async def best(
+    engine: InferenceEngine, data: bytes = RED, name: str | None = None, timer: StageTimer | None = None
+) -> str:
+    answer = await engine.predict(data, name, None, BEST, timer or StageTimer())
+    assert isinstance(answer.predictions[0], Classification)
+    return answer.predictions[0].label
+
+
+@pytest.mark.parametrize("colour", ["red", "green", "blue"])
+def test_answers_are_those_of_the_pipeline(make: Make, repository: ModelRepository, colour: str) -> None:
+    engine, data, options = make(), solid_png(colour), PredictOptions()
+    loader = create_model_loader("onnxruntime")
+    model = load_live_model(repository.find("colours"), loader, SessionOptions())
+    expected = predict(model, create_image_loader("opencv"), data, options, StageTimer())
+
+    async def test() -> None:
+        assert await engine.predict(data, None, None, options, StageTimer()) == expected
+        assert await engine.predict(data, "colours", 1, options, StageTimer()) == expected
+
+    run(test)
+
+
+def test_many_at_once_each_get_their_own_answer(make: Make) -> None:
+    engine = make(lanes=4)
+    colours = ["red", "blue", "red", "blue", "blue", "red"] * 5
+
+    async def test() -> None:
+        answers = await asyncio.gather(*[best(engine, solid_png(colour)) for colour in colours])
+        assert answers == colours
+
+    run(test)
+
+
+def test_a_deadline_while_running_frees_the_caller_and_the_next_one_is_answered(
+    make: Make, pictures: GatedImageLoader
+) -> None:
+    engine = make(timeout_s=SHORT_S)
+
+    async def test() -> None:
+        engine.models.request().result(WAIT_S)
+        pictures.gate.clear()
+        with pytest.raises(DeadlineExceededError, match="100 ms") as error:
+            await best(engine)
+        assert error.value.timeout_s == SHORT_S
+        assert pictures.entered.is_set(), "it was running"
+        pictures.gate.set()
+        assert await retried(engine) == "red"
+
+    run(test)
+
+
+async def retried(engine: InferenceEngine) -> str:
+    """The deadline is short for a noisy machine: a few tries."""
+    for _ in range(20):
+        try:
+            return await best(engine)
+        except DeadlineExceededError:
+            continue
+    return "never"
+
+
+def test_a_deadline_while_waiting_takes_the_request_out_of_the_queue(make: Make, pictures: GatedImageLoader) -> None:
+    engine = make(timeout_s=SHORT_S, queue_limit=1)
+
+    async def test() -> None:
+        engine.models.request().result(WAIT_S)
+        pictures.gate.clear()
+        lane = asyncio.ensure_future(engine.scheduler.run(lambda: pictures.gate.wait(WAIT_S), StageTimer()))
+        await asyncio.sleep(0)
+        for _ in range(3):  # each finds the only place in the queue free again
+            with pytest.raises(DeadlineExceededError):
+                await best(engine)
+        assert not pictures.entered.is_set(), "none of them ran"
+        pictures.gate.set()
+        await lane
+        assert await retried(engine) == "red"
+
+    run(test)
+
+
+def test_a_deadline_while_loading_lets_the_load_go_on(make: Make) -> None:
+    loader = GatedModelLoader()
+    engine = make(loader, timeout_s=SHORT_S)
+
+    async def test() -> None:
+        with pytest.raises(DeadlineExceededError):
+            await best(engine)
+        loader.gate.set()
+        await asyncio.wrap_future(engine.models.request())
+        assert await retried(engine) == "red"
+
+    run(test)
+
+
+def test_a_deadline_within_the_runtime_itself_is_kept_too(make: Make, repository: ModelRepository) -> None:
+    add_model(repository.root, "slow", slow_graph(SLOW_ROUNDS))
+    engine = make(timeout_s=SHORT_S)
+
+    async def test() -> None:
+        await asyncio.wrap_future(engine.models.request("slow"))
+        timer = StageTimer()
+        with pytest.raises(DeadlineExceededError):
+            await best(engine, name="slow", timer=timer)
+
+    run(test)
+
+
+def test_a_timeout_that_is_not_the_deadline_is_not_taken_for_it(
+    make: Make, pictures: GatedImageLoader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = make()
+
+    def fail(_: bytes) -> ImageInfo:
+        raise TimeoutError("a disk's")
+
+    monkeypatch.setattr(pictures, "probe", fail)
+
+    async def test() -> None:
+        with pytest.raises(TimeoutError, match="a disk's"):
+            await best(engine)
+
+    run(test)
+
+
+def test_waiting_for_a_load_counts_as_queue_time(make: Make) -> None:
+    loader, timer = GatedModelLoader(), StageTimer()
+    engine = make(loader)
+
+    async def test() -> None:
+        asked = asyncio.create_task(best(engine, timer=timer))
+        await asyncio.sleep(SHORT_S)
+        loader.gate.set()
+        assert await asked == "red"
+
+    run(test)
+    assert timer.as_ms()[QUEUE] >= SHORT_S * 1e3 / 2
+    assert timer.as_ms()[INFERENCE] > 0
+
+
+def test_a_full_queue_turns_requests_away(make: Make, pictures: GatedImageLoader) -> None:
+    engine = make(queue_limit=1)
+
+    async def test() -> None:
+        await asyncio.wrap_future(engine.models.request())
+        pictures.gate.clear()
+        two = [asyncio.create_task(best(engine)) for _ in range(2)]
+        await asyncio.sleep(0)
+        with pytest.raises(QueueFullError):
+            await best(engine)
+        pictures.gate.set()
+        assert await asyncio.gather(*two) == ["red", "red"]
+
+    run(test)
+
+
+def test_a_bad_request_leaves_its_neighbours_alone(make: Make, repository: ModelRepository) -> None:
+    add_model(repository.root, "nan", not_a_number_graph(), labels=None)
+    (add_model(repository.root, "broken", colour_graph()) / "1" / "model.onnx").write_bytes(b"no graph")
+    engine = make(lanes=2)
+    asked: list[tuple[bytes, str | None, type[Exception] | None]] = [
+        (b"\xff\xd8\xff no picture", None, CorruptImageError),
+        (solid_png("white"), "nan", InvalidOutputError),
+        (RED, "broken", ModelUnavailableError),
+        (RED, "missing", UnknownModelError),
+        (RED, None, None),
+    ] * 4
+
+    async def test() -> None:
+        answers = await asyncio.gather(*[best(engine, d, name) for d, name, _ in asked], return_exceptions=True)
+        for answer, (_, _, error) in zip(answers, asked, strict=True):
+            assert isinstance(answer, error) if error else answer == "red", answer
+
+    run(test)
+
+
+def test_asking_for_a_broken_model_again_and_again_keeps_nothing(make: Make, repository: ModelRepository) -> None:
+    """The error of a failed load is raised to all who ask: its traceback must not grow, and hold each one's picture."""
+    (add_model(repository.root, "broken", colour_graph()) / "1" / "model.onnx").write_bytes(b"no graph")
+    engine = make()
+    depths: list[int] = []
+
+    async def test() -> None:
+        for _ in range(20):
+            with pytest.raises(ModelUnavailableError) as error:
+                await best(engine, name="broken")
+            depths.append(len(traceback.extract_tb(error.value.__traceback__)))
+
+    run(test)
+    assert max(depths[2:]) <= max(depths[:2])

@@ -1,0 +1,249 @@
+"""Who runs, who waits, who is turned away: events decide when work ends, never the clock."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from functools import partial
+from itertools import count
+from threading import Event
+from typing import Any
+
+import pytest
+
+from engine import scheduler as scheduler_module
+from engine.scheduler import QueueFullError, Scheduler
+from utils.time_utils import QUEUE, StageTimer
+
+WAIT_S = 30.0
+PAUSE_S = 0.05
+SLEEP_MAY_END_EARLY_MS = 5.0
+
+
+class Lane:
+    """Work that has `started` and runs until `end`."""
+
+    def __init__(self) -> None:
+        self.started, self.end = Event(), Event()
+
+    def __call__(self) -> str:
+        self.started.set()
+        assert self.end.wait(WAIT_S)
+        return "done"
+
+
+def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    asyncio.run(asyncio.wait_for(test(), WAIT_S))
+
+
+async def busy(scheduler: Scheduler) -> tuple[Lane, asyncio.Task[str]]:
+    """One lane taken."""
+    lane = Lane()
+    task = asyncio.create_task(scheduler.run(lane, StageTimer()))
+    assert await asyncio.to_thread(lane.started.wait, WAIT_S)
+    return lane, task
+
+
+async def waiting(scheduler: Scheduler, work: Callable[[], str] = lambda: "ran") -> asyncio.Task[str]:
+    task = asyncio.create_task(scheduler.run(work, StageTimer()))
+    await asyncio.sleep(0)
+    return task
+
+
+@pytest.fixture
+def one_lane() -> Iterator[Scheduler]:
+    scheduler = Scheduler(lanes=1, queue_limit=2)
+    yield scheduler
+    scheduler.close()
+
+
+def test_work_gives_its_result(one_lane: Scheduler) -> None:
+    async def test() -> None:
+        assert await one_lane.run(lambda: 42, StageTimer()) == 42
+
+    run(test)
+
+
+@pytest.mark.parametrize("error", [ValueError("bad"), TimeoutError("work's own"), KeyError("k")])
+def test_what_work_raises_passes_through_and_frees_the_lane(one_lane: Scheduler, error: Exception) -> None:
+    def fail() -> None:
+        raise error
+
+    async def test() -> None:
+        with pytest.raises(type(error)) as raised:
+            await one_lane.run(fail, StageTimer())
+        assert (type(raised.value), raised.value.args) == (type(error), error.args)
+        assert await one_lane.run(lambda: 42, StageTimer()) == 42
+
+    run(test)
+
+
+def test_a_full_queue_turns_the_next_one_away_at_once(one_lane: Scheduler) -> None:
+    async def test() -> None:
+        lane, task = await busy(one_lane)
+        others = [await waiting(one_lane) for _ in range(2)]
+        with pytest.raises(QueueFullError, match="2 requests are waiting") as error:
+            await one_lane.run(lambda: "never", StageTimer())
+        assert (error.value.waiting, error.value.retry_after_s) == (2, 1)
+        lane.end.set()
+        assert [await task, *[await other for other in others]] == ["done", "ran", "ran"]
+
+    run(test)
+
+
+def test_without_a_queue_only_a_free_lane_takes_work() -> None:
+    scheduler = Scheduler(lanes=2, queue_limit=0)
+
+    async def test() -> None:
+        lanes = [await busy(scheduler) for _ in range(2)]
+        with pytest.raises(QueueFullError):
+            await scheduler.run(lambda: "never", StageTimer())
+        for lane, task in lanes:
+            lane.end.set()
+            await task
+
+    run(test)
+    scheduler.close()
+
+
+@pytest.mark.parametrize(("lanes", "most"), [(1, 30), (2, 15)])
+def test_the_time_to_retry_follows_run_time_queue_and_lanes(
+    monkeypatch: pytest.MonkeyPatch, lanes: int, most: int
+) -> None:
+    """Runs of 10 s by a clock that moves only when looked at: 3 waiting take 30 s on one lane, 15 s on two."""
+    ticks = count(step=5)
+    monkeypatch.setattr(scheduler_module, "perf_counter", lambda: float(next(ticks)))
+    scheduler = Scheduler(lanes, queue_limit=3)
+
+    async def test() -> None:
+        for _ in range(60):
+            await scheduler.run(lambda: next(ticks), StageTimer())
+        running = [await busy(scheduler) for _ in range(lanes)]
+        others = [await waiting(scheduler) for _ in range(3)]
+        with pytest.raises(QueueFullError) as error:
+            await scheduler.run(lambda: "never", StageTimer())
+        assert 0.8 * most <= error.value.retry_after_s <= most
+        for lane, _ in running:
+            lane.end.set()
+        await asyncio.gather(*others, *[task for _, task in running])
+
+    run(test)
+    scheduler.close()
+
+
+def test_first_come_first_served() -> None:
+    order: list[int] = []
+    scheduler = Scheduler(lanes=1, queue_limit=20)
+
+    async def test() -> None:
+        lane, task = await busy(scheduler)
+        works = [partial(order.append, number) for number in range(20)]
+        others = [asyncio.create_task(scheduler.run(work, StageTimer())) for work in works]
+        await asyncio.sleep(0)
+        lane.end.set()
+        await asyncio.gather(task, *others)
+
+    run(test)
+    scheduler.close()
+    assert order == list(range(20))
+
+
+def test_a_waiter_who_gives_up_leaves_the_queue_and_his_place_is_free(one_lane: Scheduler) -> None:
+    ran: list[str] = []
+
+    def gave_up() -> str:
+        ran.append("gave up")
+        return "never"
+
+    async def test() -> None:
+        lane, task = await busy(one_lane)
+        gives_up = await waiting(one_lane, gave_up)
+        stays = await waiting(one_lane)
+        gives_up.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await gives_up
+        follows = await waiting(one_lane)
+        with pytest.raises(QueueFullError):
+            await one_lane.run(lambda: "never", StageTimer())
+        lane.end.set()
+        assert [await task, await stays, await follows] == ["done", "ran", "ran"]
+
+    run(test)
+    assert ran == []
+
+
+def test_a_caller_who_gives_up_while_running_goes_on_and_the_lane_frees_when_the_run_ends(one_lane: Scheduler) -> None:
+    async def test() -> None:
+        lane, task = await busy(one_lane)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert not lane.end.is_set()
+        others = [await waiting(one_lane) for _ in range(2)]
+        with pytest.raises(QueueFullError):  # the lane is still taken
+            await one_lane.run(lambda: "never", StageTimer())
+        lane.end.set()
+        assert [await other for other in others] == ["ran", "ran"]
+
+    run(test)
+
+
+def test_the_wait_is_recorded_as_queue_time(one_lane: Scheduler) -> None:
+    timer, at_once = StageTimer(), StageTimer()
+
+    async def test() -> None:
+        lane, task = await busy(one_lane)
+        waits = asyncio.create_task(one_lane.run(lambda: "ran", timer))
+        await asyncio.sleep(PAUSE_S)
+        lane.end.set()
+        await asyncio.gather(task, waits)
+        await one_lane.run(lambda: "ran", at_once)
+
+    run(test)
+    assert timer.as_ms()[QUEUE] >= PAUSE_S * 1e3 - SLEEP_MAY_END_EARLY_MS
+    assert at_once.as_ms()[QUEUE] < timer.as_ms()[QUEUE]
+
+
+def test_after_a_storm_every_place_is_free_again() -> None:
+    """Runs that end, raise, are cancelled waiting or running, and are turned away: the same number fits as at first."""
+    scheduler = Scheduler(lanes=2, queue_limit=3)
+
+    def fail() -> str:
+        raise ValueError
+
+    async def storm() -> None:
+        tasks = [await waiting(scheduler, fail if number % 3 else lambda: "ran") for number in range(40)]
+        for task in tasks[::2]:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def test() -> None:
+        for _ in range(20):
+            await storm()
+        running = [await busy(scheduler) for _ in range(2)]
+        others = [await waiting(scheduler) for _ in range(3)]
+        assert not any(other.done() for other in others)
+        with pytest.raises(QueueFullError):
+            await scheduler.run(lambda: "never", StageTimer())
+        for lane, _ in running:
+            lane.end.set()
+        assert await asyncio.gather(*others) == ["ran"] * 3
+
+    run(test)
+    scheduler.close()
+
+
+def test_lanes_run_side_by_side_and_no_more_of_them() -> None:
+    scheduler = Scheduler(lanes=3, queue_limit=1)
+
+    async def test() -> None:
+        running = [await busy(scheduler) for _ in range(3)]
+        fourth = Lane()
+        waits = await waiting(scheduler, fourth)
+        assert not fourth.started.wait(PAUSE_S)
+        running[1][0].end.set()
+        assert await asyncio.to_thread(fourth.started.wait, WAIT_S)
+        for lane in (running[0][0], running[2][0], fourth):
+            lane.end.set()
+        await asyncio.gather(waits, *[task for _, task in running])
+
+    run(test)
+    scheduler.close()
