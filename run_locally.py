@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(str(error))
     limits = ImageLoaderOptions(settings.max_image_pixels, settings.accept_truncated)
     loader = create_image_loader(settings.image_loader, limits)
-    predict_options = PredictOptions(options.top_k or settings.top_k)
+    predict_options = PredictOptions(options.top_k)
     return _run(pictures, model, loader, predict_options, as_json=options.json)
 
 
@@ -65,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Labels pictures without a server.")
     parser.add_argument("paths", nargs="*", metavar="PICTURE", help="files or folders; - reads a picture from stdin")
     parser.add_argument("--model", metavar="NAME", help="the model that answers; default: API_DEFAULT_MODEL")
-    parser.add_argument("--top-k", type=_top_k, metavar="N", help="at most so many labels; default: API_TOP_K")
+    parser.add_argument("--top-k", type=_top_k, metavar="N", help="at most so many labels; default: 5 labels, 100 boxes")
     parser.add_argument("--json", action="store_true", help="one JSON object a line, for programs")
     return parser
 
@@ -107,7 +107,7 @@ def _run(
         timer = StageTimer()
         try:
             data = read_stdin() if path == STDIN else Path(path).read_bytes()
-            answer = predict(model, loader, data, options, timer)
+            [answer] = predict([model], loader, data, options, timer)
         except (ImageError, InvalidOutputError, OSError) as error:
             failed += 1
             reason = error.strerror if isinstance(error, OSError) else str(error)

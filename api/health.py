@@ -17,11 +17,12 @@ class PartStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part's state; `reason` says why it is not ok, `since` when it came into this state (UTC)."""
+    """One part's state; `reason` says why it is not ok, `since` when it came into this state (UTC, None
+    where nothing has happened yet)."""
 
     status: PartStatus
     reason: str | None = None
-    since: datetime = field(default_factory=lambda: datetime.now(UTC))
+    since: datetime | None = field(default_factory=lambda: datetime.now(UTC))
 
     @property
     def is_ok(self) -> bool:

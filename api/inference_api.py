@@ -3,8 +3,8 @@
 import logging
 import os
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import Future
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TypeVar
 
 from fastapi import Depends, FastAPI
@@ -15,20 +15,22 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from api import VERSION
-from api.auth import KeyRing
+from api.admin_routes import admin_router
+from api.body import discard_body
+from api.guards import admin_guard, user_guard
 from api.health import Health, Part, PartStatus
 from api.health_routes import health_router
 from api.infer_routes import infer_router
 from api.log_setup import set_up_logs
+from api.model_routes import model_router
 from api.openapi import describe
 from api.problems import KINDS, NotReadyError, problem_of
-from api.rate_limit import RateLimit
 from api.request_context import RequestContext
 from api.settings import ApiSettings, unknown_variables
-from api.upload import discard_body
 from engine.inference_engine import EngineOptions, InferenceEngine
-from engine.live_model import LiveModel
-from engine.live_models import LiveModels, ModelState, ModelStatus
+from engine.live_models import LiveModels, LiveModelsOptions
+from engine.model_check import ModelCheck
+from engine.model_slot import ModelState
 from loaders.image_loader import ImageLoader, ImageLoaderOptions, create_image_loader
 from loaders.model_errors import UnknownModelError
 from loaders.model_loader import ModelLoader, create_model_loader
@@ -67,25 +69,14 @@ class InferenceAPI:
         app.add_middleware(RequestContext)
         for error in (*KINDS, HTTPException, RequestValidationError):
             app.add_exception_handler(error, _answer_with_problem)
-        app.include_router(
-            infer_router(self.settings, self._running_engine), dependencies=[Depends(self._make_guard())]
-        )
+        users, admins = [Depends(user_guard(self.settings))], [Depends(admin_guard(self.settings))]
+        app.include_router(infer_router(self.settings, self._running_engine), dependencies=users)
+        app.include_router(model_router(self._running_engine), dependencies=users)
+        app.include_router(admin_router(self.settings, self._running_engine), dependencies=admins)
         app.include_router(health_router(self.health, self._providers))
         app.add_api_route("/", _to_docs, include_in_schema=False)
-        describe(app)
+        describe(app, self._model_names)
         return app
-
-    def _make_guard(self) -> Callable[[Request], object]:
-        """Runs before a request is read: its key, then its rate."""
-        keys = KeyRing(self.settings.keys)
-        rate = RateLimit(self.settings.rate_limit) if self.settings.rate_limit else None
-
-        async def guard(request: Request) -> None:
-            key = keys.check(request)
-            if rate:
-                rate.check(request, key)
-
-        return guard
 
     @asynccontextmanager
     async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:
@@ -109,19 +100,32 @@ class InferenceAPI:
             self.health.set("model", Part(PartStatus.FAILED, "needs the image loader and the model loader"))
             return
         self._engine = InferenceEngine(
-            ModelRepository(settings.models_dir),
-            image_loader,
-            model_loader,
-            EngineOptions(
-                default_model=settings.default_model,
-                providers=settings.providers,
-                lanes=settings.lanes,
-                queue_limit=settings.queue_limit,
-                timeout_s=settings.request_timeout_ms / 1e3,
-                exact_decode=settings.exact_decode,
-            ),
+            ModelRepository(settings.models_dir), image_loader, model_loader, self._engine_options(model_loader)
         )
-        self._start_default_model(self._engine.models)
+        self._engine.start()
+        self.health.watch("model", partial(_default_model_part, self._engine.models))
+
+    def _engine_options(self, model_loader: ModelLoader) -> EngineOptions:
+        settings = self.settings
+        check = ModelCheck(
+            settings.model_loader,
+            model_loader.version,
+            settings.providers,
+            settings.cache_dir,
+            timeout_s=settings.check_timeout_s,
+            memory_mb=settings.check_memory_mb,
+        )
+        return EngineOptions(
+            LiveModelsOptions(
+                settings.default_model, settings.load, settings.max_loaded_models, settings.idle_unload_s
+            ),
+            providers=settings.providers,
+            lanes=settings.lanes,
+            queue_limit=settings.queue_limit,
+            timeout_s=settings.request_timeout_ms / 1e3,
+            exact_decode=settings.exact_decode,
+            check=None if self._given_model_loader else check,  # a given one cannot be made again elsewhere
+        )
 
     def _make_image_loader(self) -> ImageLoader:
         limits = ImageLoaderOptions(self.settings.max_image_pixels, self.settings.accept_truncated)
@@ -140,21 +144,13 @@ class InferenceAPI:
         self.health.set(name, Part(PartStatus.OK))
         return part
 
-    def _start_default_model(self, models: LiveModels) -> None:
-        """Loads in the background: the process is live at once, and ready when the model is."""
-        try:
-            load = models.request()
-        except UnknownModelError as error:
-            _log.error("the default model cannot be loaded: %s", error)
-            self.health.set("model", Part(PartStatus.FAILED, str(error)))
-            return
-        self.health.watch("model", lambda: _model_part(models.status(models.default)))
-        load.add_done_callback(_log_loaded)
-
     def _running_engine(self) -> InferenceEngine:
         if self._engine is None:
             raise NotReadyError(self.health.not_ready_reason() or "the service is starting")
         return self._engine
+
+    def _model_names(self) -> list[str]:
+        return sorted(self._engine.models.catalog) if self._engine else []
 
     def _providers(self) -> tuple[str, ...]:
         """Those of the default model, once it is loaded."""
@@ -165,22 +161,19 @@ class InferenceAPI:
 _PART_OF_STATE = {
     ModelState.READY: PartStatus.OK,
     ModelState.LOADING: PartStatus.STARTING,
+    ModelState.UNLOADING: PartStatus.STARTING,
     ModelState.UNAVAILABLE: PartStatus.FAILED,
 }
 
 
-def _model_part(status: ModelStatus | None) -> Part:
-    if status is None:
-        return Part(PartStatus.STARTING, "not asked for yet")
-    return Part(_PART_OF_STATE[status.state], status.reason, status.since)
-
-
-def _log_loaded(load: Future[LiveModel]) -> None:
-    """A failure is logged where it happens."""
-    if load.cancelled() or load.exception():
-        return
-    model = load.result()
-    _log.info("ready: %s version %s on %s", model.ref.name, model.ref.version, ", ".join(model.session.providers))
+def _default_model_part(models: LiveModels) -> Part:
+    """With policy on-demand a default model that nobody has asked for yet is fine: it can answer."""
+    try:
+        status = models.model_status(models.default)
+    except UnknownModelError as error:
+        return Part(PartStatus.FAILED, str(error), None)
+    on_demand = models.loads_on_demand and status.since is None
+    return Part(PartStatus.OK if on_demand else _PART_OF_STATE[status.state], status.reason, status.since)
 
 
 async def _answer_with_problem(request: Request, error: Exception) -> Response:

@@ -1,5 +1,6 @@
 """What /openapi.json says beyond what the routes' types say: bodies that are pictures, and errors."""
 
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -30,9 +31,32 @@ PICTURE_BODY: dict[str, Any] = {
 
 # A key is needed only where API_KEYS is set: the empty choice comes first.
 WITH_KEY: dict[str, Any] = {"security": [{}, {"bearer": []}, {"api_key": []}]}
+WITH_ADMIN_KEY: dict[str, Any] = {"security": [{"bearer": []}, {"api_key": []}]}
 _KEYS = {
     "bearer": {"type": "http", "scheme": "bearer"},
     "api_key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+}
+
+
+MODEL_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "description": "An .onnx file as the whole body, or a form.",
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "model": {**_PICTURE, "description": "The .onnx file."},
+                        "spec": {**_PICTURE, "description": "A model.toml, where the file does not tell enough."},
+                        "labels": {**_PICTURE, "description": "A labels.txt, one label a line."},
+                    },
+                    "required": ["model"],
+                }
+            },
+            "application/octet-stream": {"schema": _PICTURE},
+        },
+    }
 }
 
 
@@ -65,14 +89,24 @@ def _example(kind: Kind) -> dict[str, Any]:
     }
 
 
-def describe(app: FastAPI) -> None:
-    """Adds what no route's type mentions to the document that the app generates: the error's schema, the keys."""
+def describe(app: FastAPI, model_names: Callable[[], Sequence[str]]) -> None:
+    """Adds what no route's type mentions to the document: the error's schema, the keys, the models there are now."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
         document = generate()
         document["components"]["schemas"].setdefault(ProblemDetails.__name__, ProblemDetails.model_json_schema())
         document["components"]["securitySchemes"] = _KEYS
+        _offer_models(document, model_names())
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the document
+
+
+def _offer_models(document: dict[str, Any], names: Sequence[str]) -> None:
+    """A drop-down in Swagger; the document is the app's own, so it follows what is there at every call."""
+    for parameter in document["paths"]["/infer"]["post"]["parameters"]:
+        if parameter["name"] == "model":
+            items: dict[str, Any] = parameter["schema"]["items"]
+            items.pop("enum", None)
+            items |= {"enum": list(names)} if names else {}

@@ -4,12 +4,14 @@ RequestError
 ├── BodyTooLargeError         413
 ├── BodyTooSlowError          408
 ├── MalformedMultipartError   400
+├── DigestError               422
 ├── NoPictureError            400
+├── ParameterError            422
+├── AdminClosedError          403
 ├── UnknownFieldError         422
 ├── ContentEncodingError      415
 ├── UnauthenticatedError      401
 ├── WrongKeyError             403
-├── ConflictError             409
 ├── RateLimitedError          429
 └── NotReadyError             503
 """
@@ -25,7 +27,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from engine.inference_engine import DeadlineExceededError
-from engine.live_models import ModelUnavailableError
+from engine.model_admin import InvalidModelError, ModelConflictError
+from engine.model_slot import ModelUnavailableError
 from engine.scheduler import QueueFullError
 from engine.tasks.task import InvalidOutputError
 from loaders.image_errors import (
@@ -35,7 +38,7 @@ from loaders.image_errors import (
     TruncatedImageError,
     UnsupportedFormatError,
 )
-from loaders.model_errors import UnknownModelError
+from loaders.model_errors import ModelRunError, ModelStateError, UnknownModelError
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -63,10 +66,10 @@ class NoPictureError(RequestError):
 
 
 class UnknownFieldError(RequestError):
-    def __init__(self, name: str, known: str) -> None:
-        super().__init__(
-            f"The form has a field {name!r}. The picture is {known!r}, parameters go into the query: /infer?top_k=3."
-        )
+    """`remedy` tells where things go."""
+
+    def __init__(self, name: str, remedy: str) -> None:
+        super().__init__(f"The form has a field {name!r}. {remedy}")
 
 
 class ContentEncodingError(RequestError):
@@ -98,8 +101,18 @@ class NotReadyError(RequestError):
         super().__init__(reason)
 
 
-class ConflictError(RequestError):
-    """The request cannot be carried out in the present state."""
+class ParameterError(RequestError):
+    """Parameters that are fine one by one do not go together."""
+
+
+class AdminClosedError(RequestError):
+    def __init__(self) -> None:
+        super().__init__("Changing models is switched off; the operator opens it by setting API_ADMIN_KEYS.")
+
+
+class DigestError(RequestError):
+    def __init__(self, told: str, found: str) -> None:
+        super().__init__(f"The sha256 of what arrived is {found}, not {told}; send it again.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +133,12 @@ KINDS: dict[type[Exception], Kind] = {
     WrongKeyError: Kind(403, "wrong_key"),
     UnknownModelError: Kind(404, "unknown_model"),
     BodyTooSlowError: Kind(408, "body_too_slow"),
-    ConflictError: Kind(409, "conflict"),
+    AdminClosedError: Kind(403, "admin_closed"),
+    ModelConflictError: Kind(409, "conflict"),
+    ModelStateError: Kind(409, "models_not_writable"),
+    InvalidModelError: Kind(422, "invalid_model"),
+    DigestError: Kind(422, "wrong_digest"),
+    ParameterError: Kind(422, "invalid_parameter"),
     BodyTooLargeError: Kind(413, "too_many_bytes"),
     ImageTooLargeError: Kind(413, "too_many_pixels"),
     UnsupportedFormatError: Kind(415, "unsupported_format"),
@@ -129,6 +147,7 @@ KINDS: dict[type[Exception], Kind] = {
     UnknownFieldError: Kind(422, "unknown_field"),
     RateLimitedError: Kind(429, "rate_limited"),
     InvalidOutputError: Kind(500, "invalid_model_output"),
+    ModelRunError: Kind(500, "model_run_failed"),
     QueueFullError: Kind(503, "queue_full"),
     ModelUnavailableError: Kind(503, "model_unavailable"),
     NotReadyError: Kind(503, "not_ready"),

@@ -1,13 +1,18 @@
 """The shapes of requests and answers, as /docs and /openapi.json show them."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.health import PartStatus
+from engine.model_slot import ModelState
 from engine.tasks.task import MAX_TOP_K
 from loaders.model_spec import TaskName
+
+MAX_MODELS = 8
+Score = Annotated[float, Field(ge=0, le=1)]
+Encoding = Literal["list", "base64"]
 
 
 class _Strict(BaseModel):
@@ -17,14 +22,20 @@ class _Strict(BaseModel):
 class InferQuery(_Strict):
     """Every parameter of /infer; another one is an error, so that a misspelling does not go unnoticed."""
 
-    model: Annotated[str | None, Field(description="The model that answers; without it the default.")] = None
+    model: Annotated[
+        list[str],
+        Field(max_length=MAX_MODELS, description="The model that answers; several each answer; none: the default."),
+    ] = []
     version: Annotated[
-        int | None, Field(ge=0, le=2**53, description="Its version; without it the one being served.")
-    ] = None
+        list[Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,128}$")]],
+        Field(max_length=MAX_MODELS, description="Its version or label, one for each model; none: the one serving."),
+    ] = []
     top_k: Annotated[int | None, Field(ge=1, le=MAX_TOP_K, description="At most so many predictions.")] = None
     threshold: Annotated[
-        float, Field(ge=0, le=1, allow_inf_nan=False, description="Only predictions of at least this score.")
-    ] = 0.0
+        float | None, Field(ge=0, le=1, allow_inf_nan=False, description="Only predictions of at least this score.")
+    ] = None
+    normalize: Annotated[bool | None, Field(description="Embeddings: scaled to length 1.")] = None
+    encoding: Annotated[Encoding, Field(description="Embeddings and tensors: numbers, or base64 of float32.")] = "list"
 
 
 class ModelInfo(_Strict):
@@ -43,9 +54,67 @@ class ImageDetails(_Strict):
 
 
 class ClassificationPrediction(_Strict):
+    """Task image-classification, best first."""
+
     label: str
     class_id: int
-    score: Annotated[float, Field(ge=0, le=1)]
+    score: Score
+
+
+class BoxDetails(_Strict):
+    """In the picture's own pixels."""
+
+    xmin: float
+    ymin: float
+    xmax: float
+    ymax: float
+
+
+class DetectionPrediction(_Strict):
+    """Task object-detection, best first. `landmarks` are (x, y) pixels, where the model finds them."""
+
+    label: str
+    class_id: int
+    score: Score
+    box: BoxDetails
+    landmarks: list[tuple[float, float]] | None = None
+
+
+class SegmentPrediction(_Strict):
+    """Task image-segmentation. `mask`: a PNG of the picture's size in base64, white where the segment is."""
+
+    label: str
+    class_id: int
+    score: Score | None
+    mask: str
+    box: BoxDetails | None = None
+
+
+class EmbeddingPrediction(_Strict):
+    """Task image-feature-extraction."""
+
+    embedding: list[float] | str
+    dimensions: int
+    encoding: Encoding
+
+
+class TensorPrediction(_Strict):
+    """Task tensor: one output of the graph, row by row."""
+
+    name: str
+    dtype: str
+    shape: list[int]
+    data: list[float] | list[int] | list[bool] | str
+    encoding: Encoding
+
+
+Predictions = (
+    list[ClassificationPrediction]
+    | list[DetectionPrediction]
+    | list[SegmentPrediction]
+    | list[EmbeddingPrediction]
+    | list[TensorPrediction]
+)
 
 
 class TimingsMs(_Strict):
@@ -59,11 +128,18 @@ class TimingsMs(_Strict):
     total: float
 
 
-class InferResponse(_Strict):
+class ModelAnswer(_Strict):
+    """What one model says."""
+
     model: ModelInfo
-    image: ImageDetails
-    predictions: list[ClassificationPrediction]
+    predictions: Predictions
     timings_ms: TimingsMs
+
+
+class InferResponse(ModelAnswer):
+    """The answer of one model."""
+
+    image: ImageDetails
     request_id: str
 
     model_config = ConfigDict(
@@ -71,19 +147,27 @@ class InferResponse(_Strict):
             "example": {
                 "model": {"name": "efficientnet-lite0", "version": 1, "task": "image-classification"},
                 "image": {"filename": "cat.jpg", "format": "JPEG", "width": 451, "height": 300},
-                "predictions": [{"label": "Egyptian cat", "class_id": 285, "score": 0.4143}],
+                "predictions": [{"label": "tiger cat", "class_id": 282, "score": 0.38619885}],
                 "timings_ms": {
-                    "decode": 1.2,
-                    "preprocess": 1.4,
-                    "queue": 0.1,
-                    "inference": 12.1,
-                    "postprocess": 0.1,
-                    "total": 15.2,
+                    "decode": 0.58,
+                    "preprocess": 1.03,
+                    "queue": 0.06,
+                    "inference": 4.64,
+                    "postprocess": 0.16,
+                    "total": 6.62,
                 },
-                "request_id": "b7c1f2a09c3d4f0e8a55d1d2b1a3c4e5",
+                "request_id": "c5f545c626634c8ba831a90f6c6e3e94",
             }
         }
     )
+
+
+class InferManyResponse(_Strict):
+    """The answers of several models about one picture, in the order they were asked."""
+
+    image: ImageDetails
+    results: list[ModelAnswer]
+    request_id: str
 
 
 class ProblemDetails(_Strict):
@@ -100,7 +184,7 @@ class ProblemDetails(_Strict):
 class PartReport(_Strict):
     status: PartStatus
     reason: str | None
-    since: datetime
+    since: datetime | None
 
 
 class HealthReport(_Strict):
@@ -120,4 +204,57 @@ class Ready(_Strict):
     status: str = "ready"
 
 
-Example = dict[str, Any]
+class VersionReport(_Strict):
+    """`reason` says why it is not READY; with READY, why its newer files are not served. `since` is UTC."""
+
+    version: int
+    state: ModelState
+    reason: str | None
+    since: datetime | None
+    labels: list[str]
+
+
+class ModelReport(_Strict):
+    """`active` is the version that shall answer when none is named, `serving` the one that does."""
+
+    name: str
+    default: bool
+    active: int
+    serving: int | None
+    versions: list[VersionReport]
+
+
+class ModelList(_Strict):
+    default: str
+    models: list[ModelReport]
+
+
+class FieldReport(_Strict):
+    """One field of the spec: its value and what decided it."""
+
+    value: object
+    decided_by: str
+
+
+class ModelDetails(ModelReport):
+    """The spec is that of the version serving, or of the active one."""
+
+    spec: dict[str, FieldReport]
+    warnings: list[str]
+    providers: list[str]
+
+
+class DefaultBody(_Strict):
+    name: str
+
+
+class VersionBody(_Strict):
+    """A version's number or a label."""
+
+    version: int | str
+
+
+class AddedVersion(_Strict):
+    name: str
+    version: int
+    sha256: str

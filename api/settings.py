@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from engine.tasks.task import DEFAULT_TOP_K, MAX_TOP_K
+from engine.live_models import LoadPolicy
 from loaders.image_loader import image_loader_names
 from loaders.model_loader import model_loader_names
 
@@ -21,7 +21,7 @@ SETTINGS_FILE = "api_settings.env"
 PREFIX = "API_"
 
 _MIB = 1024 * 1024
-_SECRETS = {"keys"}
+_SECRETS = {"keys", "admin_keys"}
 _HASHED_KEY = re.compile(r"sha256:[0-9a-f]{64}")
 
 Names = Annotated[tuple[str, ...], NoDecode]
@@ -53,6 +53,21 @@ class ApiSettings(BaseSettings):
         pattern=r"^[A-Za-z0-9._-]+$",
         description="Model that answers when a request names none.",
     )
+    load: LoadPolicy = Field(
+        LoadPolicy.DEFAULT, description="Loaded before anybody asks: all models, the default one, or none (on-demand)."
+    )
+    max_loaded_models: int = Field(
+        0, ge=0, description="Most versions in memory, the default model stays; 0: no limit."
+    )
+    idle_unload_s: float = Field(
+        0.0, ge=0, description="A model nobody asks for leaves memory after so long, s; 0: never."
+    )
+    max_model_bytes: int = Field(2**30, ge=1, description="Largest uploaded model, bytes; above: 413.")
+    check_timeout_s: float = Field(60.0, gt=0, description="Time for a model's check in a process of its own, s.")
+    check_memory_mb: int = Field(8192, ge=512, description="Memory (address space) for that process, MiB.")
+    cache_dir: Path = Field(
+        Path(".cache"), description="Folder for what need not be done again; relative: in the project's folder."
+    )
     image_loader: str = Field("opencv", description="Decoder of pictures: opencv or pillow.")
     model_loader: str = Field("onnxruntime", description="Runtime of models: onnxruntime.")
     providers: Names = Field(
@@ -64,9 +79,6 @@ class ApiSettings(BaseSettings):
         ge=0,
         le=1024,
         description="Pictures worked on at once, one core each; 0: as many as there are cores.",
-    )
-    top_k: int = Field(
-        DEFAULT_TOP_K, ge=1, le=MAX_TOP_K, description="Predictions in an answer when a request does not say."
     )
 
     max_upload_bytes: int = Field(20 * _MIB, ge=1, description="Largest picture, bytes; above: 413.")
@@ -86,15 +98,17 @@ class ApiSettings(BaseSettings):
     )
     keys: Names = Field((), description="Keys that may infer, as text or sha256:<hex of it>; empty: open to all.")
 
+    admin_keys: Names = Field((), description="Keys that may change models; empty: nobody may.")
+
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
     log_format: Literal["text", "json"] = Field("text", description="text for people, json for one object a line.")
 
-    @field_validator("models_dir")
+    @field_validator("models_dir", "cache_dir")
     @classmethod
     def _from_the_project(cls, value: Path) -> Path:
         return PROJECT / value
 
-    @field_validator("providers", "keys", mode="before")
+    @field_validator("providers", "keys", "admin_keys", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -116,7 +130,7 @@ class ApiSettings(BaseSettings):
     def _known_model_loader(cls, value: str) -> str:
         return _one_of(value, model_loader_names())
 
-    @field_validator("keys")
+    @field_validator("keys", "admin_keys")
     @classmethod
     def _whole_hashes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if any(key.startswith("sha256:") and not _HASHED_KEY.fullmatch(key) for key in value):

@@ -1,17 +1,24 @@
-"""Pictures in, answers out: finds the model, waits for a lane, keeps the deadline."""
+"""Pictures in, answers out: finds the models, waits for a lane, keeps the deadline."""
 
 import asyncio
+from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 
-from engine.live_model import LiveModel, load_live_model
-from engine.live_models import LiveModels, ModelUnavailableError
+from engine.live_model import LiveModel, load_live_model, resolve_version
+from engine.live_models import LiveModels, LiveModelsOptions
+from engine.model_admin import ModelAdmin
+from engine.model_check import ModelCheck
+from engine.model_slot import ModelUnavailableError
+from engine.model_watch import ModelWatch
 from engine.pipeline import Answer, predict
 from engine.scheduler import Scheduler
 from engine.tasks.task import PredictOptions
 from loaders.image_loader import ImageLoader
 from loaders.model_loader import ModelLoader, SessionOptions
-from loaders.model_repository import ModelRepository
+from loaders.model_repository import ModelRepository, ModelVersion
+from loaders.resolvers import ResolvedSpec
 from utils.cpu_budget import cpu_budget
 from utils.time_utils import QUEUE, StageTimer
 
@@ -23,15 +30,27 @@ class DeadlineExceededError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class EngineOptions:
-    """`lanes`: pictures worked on at once, 0 for one a core. `timeout_s`: from a picture's arrival to its answer."""
+class ModelChoice:
+    """Which model answers: by name, None for the default; by version or label, None for the one serving."""
 
-    default_model: str
+    name: str | None = None
+    selector: int | str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """`lanes`: pictures worked on at once, 0 for one a core. `timeout_s`: from a picture's arrival to its answer.
+
+    `check` tries a model in a process of its own before it is loaded; None trusts all.
+    """
+
+    models: LiveModelsOptions
     providers: tuple[str, ...] = ("cpu",)
     lanes: int = 0
     queue_limit: int = 64
     timeout_s: float = 30.0
     exact_decode: bool = False
+    check: ModelCheck | None = None
 
 
 class InferenceEngine:
@@ -45,45 +64,66 @@ class InferenceEngine:
         options: EngineOptions,
     ) -> None:
         self._image_loader = image_loader
-        self._timeout_s = options.timeout_s
+        self._model_loader = model_loader
+        self._options = options
         self.scheduler = Scheduler(options.lanes or cpu_budget(), options.queue_limit)
-        load = partial(
-            load_live_model,
-            loader=model_loader,
-            options=SessionOptions(options.providers, threads=1),
-            exact_decode=options.exact_decode,
-        )
-        self.models = LiveModels(repository, load, options.default_model)
+        self.models = LiveModels(repository, self._load, options.models)
+        self.admin = ModelAdmin(self.models, repository, options.check)
+        self._watch = ModelWatch(repository.root, self.models.reconcile)
+
+    def start(self) -> None:
+        """Looks at the models folder, begins to load what the policy wants, and follows the folder from now on."""
+        self.models.reconcile()
+        self._watch.start()
+
+    def close(self) -> None:
+        self._watch.stop()
+        self.models.close()
+        self.scheduler.close()
+
+    def request(self, choices: Sequence[ModelChoice]) -> list[Future[LiveModel]]:
+        """Begins to load what is not loaded. Raises UnknownModelError."""
+        return [self.models.request(choice.name, choice.selector) for choice in choices]
 
     async def predict(
-        self, data: bytes, name: str | None, version: int | None, options: PredictOptions, timer: StageTimer
-    ) -> Answer:
-        """The answer of one model about one picture; `name` and `version` as in `LiveModels.request`.
+        self, data: bytes, choices: Sequence[ModelChoice], options: PredictOptions, timer: StageTimer
+    ) -> list[Answer]:
+        """The answers of those models about one picture, in their order.
 
         Raises ImageError, InvalidOutputError, UnknownModelError, ModelUnavailableError, QueueFullError,
         DeadlineExceededError.
         """
         try:
-            async with asyncio.timeout(self._timeout_s) as deadline:
-                model = await self._model(name, version, timer)
-                work = partial(predict, model, self._image_loader, data, options, timer)
-                return await self.scheduler.run(work, timer)
+            async with asyncio.timeout(self._options.timeout_s) as deadline:
+                models = [await _loaded(load, timer) for load in self.request(choices)]
+                return await self.scheduler.run(
+                    partial(predict, models, self._image_loader, data, options, timer), timer
+                )
         except TimeoutError:
             if not deadline.expired():
                 raise
-            raise DeadlineExceededError(self._timeout_s) from None
+            raise DeadlineExceededError(self._options.timeout_s) from None
 
-    def close(self) -> None:
-        self.models.close()
-        self.scheduler.close()
+    async def describe(self, name: str) -> ResolvedSpec:
+        """The spec of the version serving, else of the active one. Raises UnknownModelError, ModelError."""
+        loaded = self.models.ready(name)
+        return loaded.resolved if loaded else await asyncio.to_thread(resolve_version, self.models.version(name))
 
-    async def _model(self, name: str | None, version: int | None, timer: StageTimer) -> LiveModel:
-        """A load belongs to all who wait for it: the shield keeps it going when one of them gives up."""
-        load = self.models.request(name, version)
-        try:
-            if load.done():
-                return load.result()
-            with timer.stage(QUEUE):
-                return await asyncio.shield(asyncio.wrap_future(load))
-        except ModelUnavailableError as error:  # shared too: what one raise adds to it would hold that one's picture
-            raise error.with_traceback(None) from None
+    def _load(self, version: ModelVersion) -> LiveModel:
+        """Runs on a loading thread."""
+        options = self._options
+        if options.check:
+            options.check(version)
+        session_options = SessionOptions(options.providers, threads=1)
+        return load_live_model(version, self._model_loader, session_options, exact_decode=options.exact_decode)
+
+
+async def _loaded(load: Future[LiveModel], timer: StageTimer) -> LiveModel:
+    """A load belongs to all who wait for it: the shield keeps it going when one of them gives up."""
+    try:
+        if load.done():
+            return load.result()
+        with timer.stage(QUEUE):
+            return await asyncio.shield(asyncio.wrap_future(load))
+    except ModelUnavailableError as error:  # shared too: what one raise adds to it would hold that one's picture
+        raise error.with_traceback(None) from None

@@ -5,13 +5,17 @@ from typing import get_args
 
 import numpy as np
 
+from engine.extra_inputs import extra_tensor
+from engine.geometry import Frame
 from engine.preprocessing import Preprocessor
 from engine.tasks import create_task
 from engine.tasks.task import InvalidOutputError, PredictOptions, Task
 from loaders.model_errors import ModelSpecError
 from loaders.model_loader import ModelLoader, Session, SessionOptions, Tensor, TensorInfo
-from loaders.model_repository import ModelVersion, read_spec
-from loaders.model_spec import Dtype, Layout, ModelSpec, PreprocessSpec, TaskName
+from loaders.model_repository import ModelVersion
+from loaders.model_spec import Dtype, ExtraInput, Layout, ModelSpec, PreprocessSpec, Resize, TaskName
+from loaders.onnx_file import check_external_files, read_onnx
+from loaders.resolvers import ResolvedSpec, resolve
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,34 +28,40 @@ class ModelRef:
 
 
 class LiveModel:
-    """A loaded model. `prepare` and `infer` may be called from many threads at once."""
+    """A loaded model; may be used from many threads at once."""
 
-    def __init__(self, ref: ModelRef, session: Session, spec: ModelSpec, *, exact_decode: bool = False) -> None:
+    def __init__(self, ref: ModelRef, session: Session, resolved: ResolvedSpec, *, exact_decode: bool = False) -> None:
         self.ref = ref
         self.session = session
+        self.resolved = resolved
+        spec = resolved.spec
         self._input = _picture_input(spec, session)
+        self._extra_inputs = {i.name: (_extra_kind(spec, i), i.dtype) for i in session.inputs if i is not self._input}
         self.spec = spec.model_copy(update={"preprocess": _complete(spec.preprocess, self._input)})
         self.preprocessor = Preprocessor(self.spec.preprocess, exact_decode=exact_decode)
         self.task: Task = create_task(self.spec)
         self.task.check(session)
 
-    def infer(self, tensor: Tensor) -> dict[str, Tensor]:
-        """Runs the graph on a tensor of `preprocessor.input_shape`; all outputs by name."""
-        return self.session.run({self._input.name: tensor})
+    def infer(self, tensor: Tensor, frame: Frame) -> dict[str, Tensor]:
+        """Runs the graph on one picture's tensor, which lies in its input as `frame` says; all outputs by name."""
+        extras = {name: extra_tensor(kind, frame, dtype) for name, (kind, dtype) in self._extra_inputs.items()}
+        return self.session.run({self._input.name: tensor, **extras})
 
     def warm_up(self) -> None:
         """One run on a black picture: allocates, and proves that the graph runs and its answer can be read."""
         tensor = np.zeros(self.preprocessor.input_shape, self.spec.preprocess.dtype)
-        self.task.postprocess(self.infer(tensor), PredictOptions())
+        frame = self.preprocessor.frame(self.preprocessor.target)
+        self.task.postprocess(self.infer(tensor, frame), frame, PredictOptions())
 
 
 def load_live_model(
     version: ModelVersion, loader: ModelLoader, options: SessionOptions, *, exact_decode: bool = False
 ) -> LiveModel:
     """Reads the spec, loads the graph and warms it up. Raises ModelError with what is wrong."""
-    spec = read_spec(version)
+    resolved = resolve_version(version)
     session = loader.load(version.graph, options)
-    model = LiveModel(ModelRef(version.name, version.number, spec.task), session, spec, exact_decode=exact_decode)
+    ref = ModelRef(version.name, version.number, resolved.spec.task)
+    model = LiveModel(ref, session, resolved, exact_decode=exact_decode)
     try:
         model.warm_up()
     except InvalidOutputError as error:
@@ -59,21 +69,39 @@ def load_live_model(
     return model
 
 
+def resolve_version(version: ModelVersion) -> ResolvedSpec:
+    """Reads the graph's own description and the files around it; no runtime. Raises ModelError."""
+    graph = read_onnx(version.graph)
+    check_external_files(version.graph, graph)
+    return resolve(version.files, graph)
+
+
 def _picture_input(spec: ModelSpec, session: Session) -> TensorInfo:
-    named = [i for i in session.inputs if spec.input in (None, i.name)]
+    """The input that the spec names, or the only one that the spec does not explain otherwise."""
+    named = [i for i in session.inputs if (i.name == spec.input if spec.input else i.name not in spec.extra_inputs)]
     if not named:
         raise ModelSpecError(f"the graph has no input {spec.input!r}; it has: {_names(session.inputs)}")
-    if len(session.inputs) != 1:
-        raise ModelSpecError(f"the graph has several inputs, only one is supported: {_names(session.inputs)}")
+    if len(named) > 1:
+        raise ModelSpecError(
+            f"the graph has several inputs: {_names(session.inputs)}; say in model.toml which is the picture (input) "
+            "and what the others are (extra_inputs)"
+        )
     if len(named[0].shape) != 4:
         raise ModelSpecError(f"the input {named[0].name} has shape {named[0].shape}, not 4 dimensions")
     return named[0]
 
 
+def _extra_kind(spec: ModelSpec, graph_input: TensorInfo) -> ExtraInput:
+    kind = spec.extra_inputs.get(graph_input.name)
+    if kind is None:
+        raise ModelSpecError(f"the graph's input {graph_input.name} is not explained: say extra_inputs in model.toml")
+    return kind
+
+
 def _complete(spec: PreprocessSpec, graph_input: TensorInfo) -> PreprocessSpec:
     """Fills what model.toml leaves out from the graph, and refuses what contradicts it."""
     layout = spec.layout or _layout(graph_input, spec.channels)
-    size = spec.size or _static_size(graph_input, layout)
+    size = spec.size or _graph_size(spec, graph_input, layout)
     dtype = spec.dtype or _dtype(graph_input)
     _check_fits(spec.model_copy(update={"layout": layout, "size": size, "dtype": dtype}), graph_input)
     return spec.model_copy(update={"layout": layout, "size": size, "dtype": dtype})
@@ -84,11 +112,13 @@ def _layout(graph_input: TensorInfo, channels: int) -> Layout:
     return "NHWC" if graph_input.shape[3] == channels and graph_input.shape[1] != channels else "NCHW"
 
 
-def _static_size(graph_input: TensorInfo, layout: Layout) -> tuple[int, int]:
+def _graph_size(spec: PreprocessSpec, graph_input: TensorInfo, layout: Layout) -> tuple[int, int] | None:
     height, width = graph_input.shape[2:4] if layout == "NCHW" else graph_input.shape[1:3]
-    if height is None or width is None:
-        raise ModelSpecError("the graph leaves the picture's size open: say preprocess.size in model.toml")
-    return height, width
+    if height is not None and width is not None:
+        return height, width
+    if spec.resize is Resize.BOUNDED:
+        return None
+    raise ModelSpecError("the graph leaves the picture's size open: say preprocess.size in model.toml")
 
 
 def _dtype(graph_input: TensorInfo) -> Dtype:

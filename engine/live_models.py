@@ -1,123 +1,327 @@
-"""The models that are loaded, and the one thread that loads them.
+"""Which models are in memory, which of them answers, and how they come and go.
 
-A model is loaded once, when first asked for. A load that failed is tried again on the next request, but not before
-`RETRY_FAILED_LOAD_S` has passed: a broken model must not keep the loading thread busy.
+| what happens | what follows |
+|---|---|
+| a version is asked for and not loaded | it is loaded; all who ask wait for the same load |
+| another version becomes active, or files change | it is loaded beside the old one, then swapped in |
+| that load fails | the old one goes on serving; the failed version says why |
+| the active version fails and nothing is serving | the next lower version that loads serves |
+| a version or model is deleted | it leaves memory |
+| the whole folder vanishes | what is loaded goes on serving |
+| more than `max_loaded` in memory | the least recently used leave memory; never the default |
+| one idle for `idle_unload_s` | it leaves memory; never the default |
+
+A model leaves memory when nobody holds it any more: a running request holds what it runs on, so nothing needs to drain.
 """
 
 import logging
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from enum import StrEnum
-from threading import Lock
-from time import monotonic
+from threading import RLock
+from time import monotonic, time
 
 from engine.live_model import LiveModel
-from loaders.model_errors import ModelError
-from loaders.model_repository import ModelRepository, ModelVersion
+from engine.model_slot import ModelState, ModelStatus, Slot
+from loaders.model_errors import ModelError, UnknownModelError
+from loaders.model_repository import Catalog, ModelRepository, ModelVersion, find_version
+from loaders.model_state import ModelChoices, ModelStateFile
+from utils.memory import release_free_memory
+
+_LOADING_THREADS = 2
+# A file that is still being copied grows; one that has not changed for so long is complete.
+SETTLE_S = 0.5
+_SETTLED_AGE_S = 2.0
+
+Key = tuple[str, int]
 
 _log = logging.getLogger("fovea.models")
 
-RETRY_FAILED_LOAD_S = 5.0
 
+class LoadPolicy(StrEnum):
+    """What is loaded before anybody asks: every model, the default model, or nothing."""
 
-class ModelState(StrEnum):
-    """The Open Inference Protocol's words."""
-
-    UNAVAILABLE = "UNAVAILABLE"
-    LOADING = "LOADING"
-    READY = "READY"
+    ALL = "all"
+    DEFAULT = "default"
+    ON_DEMAND = "on-demand"
 
 
 @dataclass(frozen=True, slots=True)
-class ModelStatus:
-    state: ModelState
-    reason: str | None = None
-    since: datetime = field(default_factory=lambda: datetime.now(UTC))
+class LiveModelsOptions:
+    """`max_loaded` and `idle_unload_s`: 0 is no limit."""
 
-
-class ModelUnavailableError(Exception):
-    """The model is there but cannot answer now: its load failed with `reason`."""
-
-    def __init__(self, name: str, reason: str) -> None:
-        self.reason = reason
-        self.retry_after_s = int(RETRY_FAILED_LOAD_S)
-        super().__init__(f"The model {name} cannot answer: {reason}")
-
-
-@dataclass(slots=True)
-class _Entry:
-    load: Future[LiveModel]
-    status: ModelStatus
-    asked: float = field(default_factory=monotonic)
-
-    @property
-    def may_retry(self) -> bool:
-        failed = self.status.state is ModelState.UNAVAILABLE
-        return failed and monotonic() - self.asked >= RETRY_FAILED_LOAD_S
+    default: str
+    policy: LoadPolicy = LoadPolicy.DEFAULT
+    max_loaded: int = 0
+    idle_unload_s: float = 0.0
 
 
 class LiveModels:
-    """Finds a model by name and version, and loads it when it is first asked for."""
+    """Finds a model by name and version and loads it when it is needed. May be used from many threads."""
 
-    def __init__(self, repository: ModelRepository, load: Callable[[ModelVersion], LiveModel], default: str) -> None:
-        self.repository = repository
-        self.default = default
+    def __init__(
+        self, repository: ModelRepository, load: Callable[[ModelVersion], LiveModel], options: LiveModelsOptions
+    ) -> None:
+        self.state_file = ModelStateFile(repository.root)
+        self._repository = repository
         self._load = load
-        self._loading_thread = ThreadPoolExecutor(1, thread_name_prefix="model-loader")
-        self._lock = Lock()
-        self._entries: dict[tuple[str, int | None], _Entry] = {}
+        self._options = options
+        self._threads = ThreadPoolExecutor(_LOADING_THREADS, thread_name_prefix="model-loader")
+        self._lock = RLock()
+        self._started = False
+        self._first_seen: dict[tuple[Key, object], float] = {}
+        self._attempts: dict[Key, Slot] = {}
+        self._ready: dict[Key, Slot] = {}
+        self._serving: dict[str, Slot] = {}
+        self._leaving: dict[Key, weakref.ref[LiveModel]] = {}
+        self.catalog: Catalog = {}
+        self.choices = ModelChoices()
 
-    def request(self, name: str | None = None, number: int | None = None) -> Future[LiveModel]:
-        """The model, ready or still loading; without a name the default, without a number its highest version.
+    @property
+    def default(self) -> str:
+        """The operators' choice where that model exists, else the setting's."""
+        chosen = self.choices.default
+        return chosen if chosen in self.catalog else self._options.default
+
+    @property
+    def loads_on_demand(self) -> bool:
+        return self._options.policy is LoadPolicy.ON_DEMAND
+
+    def request(self, name: str | None = None, selector: int | str | None = None) -> Future[LiveModel]:
+        """The model, ready or still loading: by name or the default, by version or label or the one serving.
 
         Shared by all who ask, so it must not be cancelled. It fails with ModelUnavailableError.
         Raises UnknownModelError at once.
         """
-        asked = (name or self.default, number)
-        entry = self._entries.get(asked)
-        if entry is None or entry.may_retry:
-            entry = self._start(asked)
-        return entry.load
+        name = name or self.default
+        slot = self._serving.get(name) if selector is None else None
+        if slot is None:
+            slot = self._slot_for(self.version(name, selector))
+        slot.last_used = monotonic()
+        return slot.load
 
-    def status(self, name: str, number: int | None = None) -> ModelStatus | None:
-        """None for a model that nobody has asked for."""
-        entry = self._entries.get((name, number))
-        return entry.status if entry else None
+    def version(self, name: str, selector: int | str | None = None) -> ModelVersion:
+        """By number or label; without one the active version. Raises UnknownModelError."""
+        if selector is None:
+            return find_version(self.catalog, name, self._active(name))
+        if isinstance(selector, str) and not selector.isdecimal():
+            labels = self.choices.labels.get(name, {})
+            if name in self.catalog and selector not in labels:
+                known = [*(f"version {n}" for n in sorted(self.catalog[name])), *sorted(labels)]
+                raise UnknownModelError(f"version {selector!r} of {name}", known)
+            return find_version(self.catalog, name, labels.get(selector))
+        return find_version(self.catalog, name, int(selector))
 
     def ready(self, name: str | None = None, number: int | None = None) -> LiveModel | None:
         """The model if it could run right now."""
-        entry = self._entries.get((name or self.default, number))
-        return entry.load.result() if entry and entry.status.state is ModelState.READY else None
+        name = name or self.default
+        slot = self._serving.get(name) if number is None else self._ready.get((name, number))
+        return slot.load.result() if slot else None
+
+    def serving(self, name: str) -> int | None:
+        """The number of the version that answers when none is named."""
+        slot = self._serving.get(name)
+        return slot.version.number if slot else None
+
+    def status(self, name: str, number: int) -> ModelStatus:
+        """Of one version. READY with a reason: it serves, but its newer files could not be loaded."""
+        key = (name, number)
+        ready, attempt = self._ready.get(key), self._attempts.get(key)
+        if ready:
+            failed = attempt and attempt.status.state is ModelState.UNAVAILABLE
+            reason = attempt.status.reason if attempt and failed else None
+            return ModelStatus(ModelState.READY, reason, ready.status.since)
+        if attempt:
+            return attempt.status
+        leaving = self._leaving.get(key)
+        if leaving and leaving():
+            return ModelStatus(ModelState.UNLOADING, "its last requests are running", None)
+        return ModelStatus(ModelState.UNAVAILABLE, "not loaded; it is when it is asked for", None)
+
+    def model_status(self, name: str) -> ModelStatus:
+        """Of what answers when no version is named. Raises UnknownModelError."""
+        number = self.serving(name)
+        return self.status(name, self.version(name).number if number is None else number)
+
+    def unload(self, name: str, number: int) -> None:
+        """Takes a version out of memory; it comes back when it is asked for."""
+        with self._lock:
+            self._drop((name, number))
+
+    def choose(self, change: Callable[[ModelChoices], ModelChoices]) -> None:
+        """Writes an operator's choice down and follows it. Raises ModelStateError."""
+        self.state_file.update(change)
+        self.reconcile()
+
+    def reconcile(self) -> None:
+        """Brings memory in line with the disk and the state file; loads start, nothing waits for them."""
+        try:
+            found = self._repository.scan()
+        except OSError as error:
+            _log.warning("the models folder cannot be read (%s); what is loaded goes on serving", error.strerror)
+            return
+        with self._lock:
+            self.choices = self.state_file.read()
+            self.catalog = self._settled(found)
+            self._drop_deleted()
+            for name in self._wanted():
+                self._ensure(self.version(name))
+            self._evict()
+            self._note_gone()
 
     def close(self) -> None:
-        self._loading_thread.shutdown(wait=False, cancel_futures=True)
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _start(self, asked: tuple[str, int | None]) -> _Entry:
-        """One load for all who ask at the same time, under the name they used and under the version's own."""
-        version = self.repository.find(*asked)
-        own = (version.name, version.number)
+    def _active(self, name: str) -> int | None:
+        """None is the highest; so is a choice that is no longer on disk."""
+        chosen = self.choices.active.get(name)
+        return chosen if chosen in self.catalog.get(name, {}) else None
+
+    def _slot_for(self, version: ModelVersion) -> Slot:
         with self._lock:
-            entry = self._entries.get(own)
-            if entry is None or entry.may_retry:
-                entry = _Entry(Future(), ModelStatus(ModelState.LOADING))
-                self._loading_thread.submit(self._fill, entry, version)
-            self._entries[own] = self._entries[asked] = entry
-            return entry
+            key = (version.name, version.number)
+            slot = self._ready.get(key) or self._attempts.get(key)
+            return self._start(version) if slot is None or slot.may_retry else slot
 
-    def _fill(self, entry: _Entry, version: ModelVersion) -> None:
+    def _start(self, version: ModelVersion) -> Slot:
+        slot = Slot(version)
+        self._attempts[slot.key] = slot
+        self._threads.submit(self._fill, slot)
+        return slot
+
+    def _fill(self, slot: Slot) -> None:
+        """Runs on a loading thread."""
+        name, number = slot.key
         try:
-            model = self._load(version)
+            model = self._load(slot.version)
         except Exception as error:  # noqa: BLE001 - whatever a model's files make the runtime raise, the model is at fault
-            entry.status = ModelStatus(ModelState.UNAVAILABLE, _reason(error))
-            _log.exception("model %s version %s was not loaded", version.name, version.number)
-            entry.load.set_exception(ModelUnavailableError(version.name, _reason(error)))
-        else:
-            entry.load.set_result(model)
-            entry.status = ModelStatus(ModelState.READY)
+            _log.warning("model %s version %s was not loaded: %s", name, number, error, exc_info=_unforeseen(error))
+            with self._lock:
+                slot.fail(_reason(error))
+                self._fall_back(slot)
+            return
+        with self._lock:
+            slot.succeed(model)
+            if self._attempts.get(slot.key) is slot:  # else it was deleted or unloaded meanwhile
+                self._take_in(slot)
+        _log.info("ready: %s version %s on %s", name, number, ", ".join(model.session.providers))
+
+    def _take_in(self, slot: Slot) -> None:
+        name, number = slot.key
+        self._note_leaving(self._ready.get(slot.key))
+        self._ready[slot.key] = slot
+        serving = self._serving.get(name)
+        if serving is None or serving.key == slot.key or number == self.version(name).number:
+            self._serve(slot)
+
+    def _serve(self, slot: Slot) -> None:
+        name = slot.version.name
+        old = self._serving.get(name)
+        self._serving[name] = slot
+        if old and old.key != slot.key and old.version.number not in self.choices.labels.get(name, {}).values():
+            self._drop(old.key)
+
+    def _fall_back(self, failed: Slot) -> None:
+        """After a restart a broken newest version must not leave its model without any."""
+        name, number = failed.key
+        versions = self.catalog.get(name, {})
+        if name in self._serving or number not in versions or number > self.version(name).number:
+            return
+        lower = [n for n in versions if n < number and (name, n) not in self._attempts]
+        if lower:
+            self._start(versions[max(lower)])
+
+    def _settled(self, found: Catalog) -> Catalog:
+        """Without versions that may still be growing; one that was complete before stays as it was till then.
+
+        At the start there is nothing to protect: a graph that is cut does not load, and is tried again when it grows.
+        """
+        now, seen = monotonic(), self._first_seen
+        self._first_seen = {}
+        at_start = not self._started
+        self._started = True
+        settled: Catalog = {}
+        for version in _all_versions(found):
+            mark = ((version.name, version.number), version.signature)
+            first = self._first_seen[mark] = seen.get(mark, 0.0 if at_start or not _is_young(version) else now)
+            before = self.catalog.get(version.name, {}).get(version.number)
+            known = version if now - first >= SETTLE_S else before
+            if known:
+                settled.setdefault(version.name, {})[version.number] = known
+        return settled
+
+    def _drop_deleted(self) -> None:
+        """The last version of a model that stays goes on serving until the one to replace it is ready."""
+        for name, number in {*self._ready, *self._attempts}:
+            slot = self._serving.get(name)
+            needed = slot is not None and slot.version.number == number and name in self.catalog
+            if number not in self.catalog.get(name, {}) and not needed:
+                self._drop((name, number))
+
+    def _wanted(self) -> list[str]:
+        """Models to have in memory before anybody asks, and those that are there already."""
+        wanted = [] if self._options.policy is LoadPolicy.ON_DEMAND else [self.default]
+        wanted += self._serving
+        if self._options.policy is LoadPolicy.ALL:
+            wanted += self.catalog
+        known = [name for name in dict.fromkeys(wanted) if name in self.catalog]
+        return known[: self._options.max_loaded or None]
+
+    def _ensure(self, version: ModelVersion) -> None:
+        """Loads it unless it is there, is on its way, or has failed with these very files."""
+        key = (version.name, version.number)
+        ready, attempt = self._ready.get(key), self._attempts.get(key)
+        if ready and ready.version.signature == version.signature:
+            if self._serving.get(version.name) is not ready:
+                self._serve(ready)
+        elif attempt is None or attempt.version.signature != version.signature:
+            self._start(version)
+
+    def _evict(self) -> None:
+        now, options = monotonic(), self._options
+        others = sorted((s for s in self._ready.values() if s.version.name != self.default), key=lambda s: s.last_used)
+        surplus = len(self._ready) - options.max_loaded if options.max_loaded else 0
+        for place, slot in enumerate(others):
+            idle = options.idle_unload_s and now - slot.last_used > options.idle_unload_s
+            if idle or place < surplus:
+                self._drop(slot.key)
+
+    def _drop(self, key: Key) -> None:
+        name, number = key
+        self._attempts.pop(key, None)
+        self._note_leaving(self._ready.pop(key, None))
+        slot = self._serving.get(name)
+        if slot and slot.version.number == number:
+            del self._serving[name]
+
+    def _note_leaving(self, slot: Slot | None) -> None:
+        if slot:
+            self._leaving[slot.key] = weakref.ref(slot.load.result())
+
+    def _note_gone(self) -> None:
+        gone = [key for key, model in self._leaving.items() if model() is None]
+        for key in gone:
+            del self._leaving[key]
+        if gone:
+            release_free_memory()
+
+
+def _all_versions(catalog: Catalog) -> Iterator[ModelVersion]:
+    for versions in catalog.values():
+        yield from versions.values()
+
+
+def _is_young(version: ModelVersion) -> bool:
+    newest_ns = max((mtime_ns for _, _, mtime_ns in version.signature), default=0)
+    return abs(time() - newest_ns / 1e9) < _SETTLED_AGE_S
+
+
+def _unforeseen(error: Exception) -> bool:
+    return not isinstance(error, ModelError)
 
 
 def _reason(error: Exception) -> str:
     """Our own errors are fit to be shown; of others only the class, since their text may hold paths."""
-    return str(error) if isinstance(error, ModelError) else f"{type(error).__name__} while loading; the log has more"
+    return f"{type(error).__name__} while loading; the log has more" if _unforeseen(error) else str(error)

@@ -1,31 +1,64 @@
 """One picture's trip, from bytes to predictions, in the thread that calls. The server and the command line share it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.live_model import LiveModel, ModelRef
-from engine.tasks.task import Prediction, PredictOptions
-from loaders.image_loader import ImageInfo, ImageLoader
+from engine.tasks.predictions import Prediction
+from engine.tasks.task import PredictOptions
+from loaders.image_loader import ImageInfo, ImageLoader, Picture, Size
 from utils.time_utils import DECODE, INFERENCE, POSTPROCESS, PREPROCESS, StageTimer
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`image` tells the picture as it was sent, upright; `predictions` come best first."""
+    """`image` tells the picture as it was sent, upright; `predictions` come best first.
+
+    `timer` has this model's stages; of several models each one's is stopped, of one it still runs.
+    """
 
     model: ModelRef
     image: ImageInfo
     predictions: list[Prediction]
+    timer: StageTimer
 
 
-def predict(model: LiveModel, loader: ImageLoader, data: bytes, options: PredictOptions, timer: StageTimer) -> Answer:
-    """Raises ImageError for a picture at fault, InvalidOutputError for a model at fault."""
+def predict(
+    models: Sequence[LiveModel], loader: ImageLoader, data: bytes, options: PredictOptions, timer: StageTimer
+) -> list[Answer]:
+    """The answers of several models about one picture, which is decoded once.
+
+    Raises ImageError for a picture at fault, InvalidOutputError for a model at fault.
+    """
     with timer.stage(DECODE):
         info = loader.probe(data)
-        picture = loader.load(data, model.preprocessor.decode_size(info))
+        picture = loader.load(data, _decode_size(models, info))
+    shared_s = timer.elapsed_s
+    if len(models) == 1:
+        return [_answer(models[0], picture, options, timer)]
+    return [_stopped(_answer(model, picture, options, timer.resumed_at(shared_s))) for model in models]
+
+
+def _stopped(answer: Answer) -> Answer:
+    answer.timer.stop()
+    return answer
+
+
+def _answer(model: LiveModel, picture: Picture, options: PredictOptions, timer: StageTimer) -> Answer:
     with timer.stage(PREPROCESS):
+        frame = model.preprocessor.frame(picture.info.size)
         tensor = model.preprocessor(picture)
     with timer.stage(INFERENCE):
-        outputs = model.infer(tensor)
+        outputs = model.infer(tensor, frame)
     with timer.stage(POSTPROCESS):
-        predictions = model.task.postprocess(outputs, options)
-    return Answer(model.ref, picture.info, predictions)
+        predictions = model.task.postprocess(outputs, frame, options)
+    return Answer(model.ref, picture.info, predictions, timer)
+
+
+def _decode_size(models: Sequence[LiveModel], info: ImageInfo) -> Size | None:
+    """What suffices for the model that needs most; None when one needs all."""
+    sizes = [model.preprocessor.decode_size(info) for model in models]
+    known = [size for size in sizes if size]
+    if len(known) < len(sizes):
+        return None
+    return Size(max(size.width for size in known), max(size.height for size in known))

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from engine.geometry import Placement, Span, place, visible
+from engine.geometry import Frame, Span, bounded, place, visible
 from loaders.image_loader import ImageInfo, Picture, Size
 from loaders.model_loader import Tensor
-from loaders.model_spec import Color, Interpolation, PreprocessSpec
+from loaders.model_spec import Color, Interpolation, PreprocessSpec, Resize
 
 _RESAMPLING = {
     Interpolation.NEAREST: Image.Resampling.NEAREST,
@@ -24,6 +24,9 @@ _RESAMPLING = {
 
 # How far Pillow's filters reach, in pixels of the source or of the result, whichever are larger.
 _REACH = {Interpolation.BILINEAR: 1, Interpolation.BICUBIC: 2, Interpolation.LANCZOS: 3}
+
+# The side of the picture that warms up a model whose input takes the picture's own ratio.
+_SQUARE = 1000
 
 # By what a decoder may divide the sides.
 _DECODE_SCALES = (1, 2, 4, 8)
@@ -39,45 +42,61 @@ DECODE_MARGIN = 2
 class Preprocessor:
     """Prepares pictures for one model. One instance serves many threads at once.
 
-    `spec` must be complete: size, layout and dtype are known.
+    `spec` must be complete: size (but with `bounded`), layout and dtype are known.
     """
 
     def __init__(self, spec: PreprocessSpec, *, exact_decode: bool = False) -> None:
-        if spec.size is None or spec.layout is None or spec.dtype is None:
+        if spec.layout is None or spec.dtype is None or (spec.size is None and spec.resize is not Resize.BOUNDED):
             raise ValueError("the spec lacks size, layout or dtype")
         self.spec = spec
-        self.target = Size(width=spec.size[1], height=spec.size[0])
         self._layout, self._dtype = spec.layout, spec.dtype
         self._exact_decode = exact_decode
-        self._table = _value_table(spec)
+        self._table = None if spec.rescale_by_max else _value_table(spec, spec.rescale_factor)
+
+    @property
+    def target(self) -> Size:
+        """The input's size; with `bounded` that of a square picture."""
+        if self.spec.size is None:
+            return bounded(Size(_SQUARE, _SQUARE), self.spec)
+        return Size(width=self.spec.size[1], height=self.spec.size[0])
 
     @property
     def input_shape(self) -> tuple[int, int, int, int]:
-        """Of one picture: (1, C, H, W) or (1, H, W, C)."""
-        channels, (height, width) = self.spec.channels, (self.target.height, self.target.width)
-        return (1, channels, height, width) if self._layout == "NCHW" else (1, height, width, channels)
+        """Of one picture in an input of `target` size: (1, C, H, W) or (1, H, W, C)."""
+        return self._shape(self.target)
+
+    def frame(self, picture: Size) -> Frame:
+        """Where an upright picture of that original size comes to lie in the input."""
+        target = bounded(picture, self.spec) if self.spec.size is None else self.target
+        return Frame(picture, place(picture, self.spec, target), target)
 
     def decode_size(self, info: ImageInfo) -> Size | None:
         """The least size the decoder may scale the upright picture down to; None for a full decode."""
         if self._exact_decode:
             return None
-        resized = place(info.size, self.spec, self.target).resized
+        resized = self.frame(info.size).placement.resized
         return Size(resized.width * DECODE_MARGIN, resized.height * DECODE_MARGIN)
 
     def __call__(self, picture: Picture) -> Tensor:
-        """A tensor of `input_shape` in the spec's dtype, layout and channel order."""
-        placement = place(picture.info.size, self.spec, self.target)
-        return self._normalise(self._resize(picture, placement))
+        """One picture's tensor (see `input_shape`) in the spec's dtype, layout and channel order."""
+        return self._normalise(self._resize(picture, self.frame(picture.info.size)))
 
-    def _resize(self, picture: Picture, placement: Placement) -> NDArray[np.uint8]:
+    def _shape(self, size: Size) -> tuple[int, int, int, int]:
+        channels = self.spec.channels
+        return (
+            (1, channels, size.height, size.width) if self._layout == "NCHW" else (1, size.height, size.width, channels)
+        )
+
+    def _resize(self, picture: Picture, frame: Frame) -> NDArray[np.uint8]:
         """(H, W) or (H, W, 3) uint8 of the target's size, padded where the picture does not reach."""
         (width, left), (height, top) = _filled(picture)
-        across = visible(placement.left, placement.resized.width, self.target.width, width, left)
-        down = visible(placement.top, placement.resized.height, self.target.height, height, top)
+        placement, target = frame.placement, frame.target
+        across = visible(placement.left, placement.resized.width, target.width, width, left)
+        down = visible(placement.top, placement.resized.height, target.height, height, top)
         resized = self._resample(picture.pixels, across, down)
-        if resized.shape[:2] == (self.target.height, self.target.width):
+        if resized.shape[:2] == (target.height, target.width):
             return resized
-        canvas = np.full((self.target.height, self.target.width, *resized.shape[2:]), self.spec.pad_value, np.uint8)
+        canvas = np.full((target.height, target.width, *resized.shape[2:]), self.spec.pad_value, np.uint8)
         canvas[down.start : down.start + down.length, across.start : across.start + across.length] = resized
         return canvas
 
@@ -104,19 +123,20 @@ class Preprocessor:
 
     def _normalise(self, pixels: NDArray[np.uint8]) -> Tensor:
         """Looks every byte up in its channel's table of 256 results, straight into its place in the tensor."""
-        tensor = np.empty(self.input_shape, self._dtype)
+        tensor = np.empty(self._shape(Size(width=pixels.shape[1], height=pixels.shape[0])), self._dtype)
+        tables = self._table if self._table is not None else _value_table(self.spec, 1 / max(1, int(pixels.max())))
         planes = tensor[0] if self._layout == "NCHW" else np.moveaxis(tensor[0], 2, 0)
         channels = [pixels] if pixels.ndim == 2 else [pixels[..., c] for c in range(3)]
         if self.spec.color is Color.BGR:
             channels.reverse()
-        for plane, channel, table in zip(planes, channels, self._table, strict=True):
+        for plane, channel, table in zip(planes, channels, tables, strict=True):
             np.take(table, channel, out=plane, mode="clip")
         return tensor
 
 
-def _value_table(spec: PreprocessSpec) -> Tensor:
+def _value_table(spec: PreprocessSpec, rescale_factor: float) -> Tensor:
     """(C, 256): what each byte becomes, computed in double precision and rounded once."""
-    values = np.arange(256, dtype=np.float64) * spec.rescale_factor
+    values = np.arange(256, dtype=np.float64) * rescale_factor
     mean, std = (np.resize(np.asarray(v, np.float64), spec.channels)[:, None] for v in (spec.mean, spec.std))
     normalised = (values - mean) / std
     if spec.dtype == "uint8":

@@ -4,6 +4,9 @@ ModelError
 ├── ModelSpecError       model.toml, the labels or the graph do not fit together
 ├── ModelFileError       the runtime cannot load the file
 ├── ProviderError        an execution provider that was asked for did not come up
+├── ModelRunError        the runtime fails on an input
+├── ModelCheckError      the model failed its check in a process of its own
+├── ModelStateError      what operators choose cannot be written down
 └── UnknownModelError    no such model, or no such version of it
 """
 
@@ -19,6 +22,18 @@ class ModelSpecError(ModelError):
 
 
 class ModelFileError(ModelError):
+    pass
+
+
+class ModelRunError(ModelError):
+    pass
+
+
+class ModelCheckError(ModelError):
+    pass
+
+
+class ModelStateError(ModelError):
     pass
 
 

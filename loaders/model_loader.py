@@ -43,7 +43,7 @@ class Session(ABC):
 
     @abstractmethod
     def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """All outputs by name."""
+        """All outputs by name. Raises ModelRunError."""
 
 
 class ModelLoader(ABC):

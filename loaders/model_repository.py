@@ -1,36 +1,57 @@
-"""Folder -> models: which models there are, which versions, and what `model.toml` says of them.
+"""Folder -> models: which models there are, in which versions, and the files that describe each.
 
-models/
-  efficientnet-lite0/
-    model.toml
-    labels.txt        optional
-    1/model.onnx      versions are whole numbers; the highest is served unless told otherwise
+    models/
+      efficientnet-lite0/          a model of our own layout
+        model.toml                 optional: overrides anything that was inferred
+        labels.txt                 optional: one label a line
+        1/model.onnx               versions are whole numbers
+      my-export/                   a folder as an exporter wrote it: version 1
+        config.json
+        onnx/model.onnx
+      yolo11n.onnx                 a bare file: version 1; yolo11n.toml beside it may say more
+
+Names that start with a dot are never looked at: uploads grow there before they are renamed into place.
 """
 
 import re
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
+from loaders.model_errors import UnknownModelError
+from loaders.resolvers.model_files import ModelFiles
 
-from loaders.model_errors import ModelSpecError, UnknownModelError
-from loaders.model_spec import ModelSpec
+NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,8}")
+_SUFFIX = ".onnx"
+_GRAPH = "model.onnx"
+_SUBFOLDER = "onnx"
+_SIDECARS = (".toml", ".json", ".txt", ".csv", ".names")
+# Beyond this many files in one folder, only the graph's own changes are noticed.
+_MAX_SIDECARS = 64
 
-_NAME = re.compile(r"[A-Za-z0-9._-]+")
-_SPEC_FILE = "model.toml"
-_LABELS_FILE = "labels.txt"
-_GRAPH_FILE = "model.onnx"
+Signature = tuple[tuple[str, int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class ModelVersion:
-    """One version on disk. `name` and `number` identify it; `folder` holds the spec, `graph` is the file to load."""
+    """One version on disk. `folders` may describe it, the nearest first; `graph` is the file to load.
+
+    `signature` has path, bytes and mtime (ns) of every file that decides an answer: it changes when they do.
+    """
 
     name: str
     number: int
-    folder: Path
     graph: Path
+    folders: tuple[Path, ...]
+    signature: Signature = ()
+
+    @property
+    def files(self) -> ModelFiles:
+        """What may tell of the model."""
+        return ModelFiles(self.name, self.graph, self.folders) if self.folders else ModelFiles.of_bare_file(self.graph)
+
+
+Catalog = dict[str, dict[int, ModelVersion]]
 
 
 class ModelRepository:
@@ -39,59 +60,72 @@ class ModelRepository:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def names(self) -> list[str]:
-        """Every folder with at least one version in it, sorted."""
-        if not self.root.is_dir():
-            return []
-        folders = (folder for folder in self.root.iterdir() if folder.is_dir() and _NAME.fullmatch(folder.name))
-        return sorted(folder.name for folder in folders if _version_numbers(folder))
+    def scan(self) -> Catalog:
+        """Every model with its versions, sorted by name. Raises OSError when the folder cannot be read."""
+        catalog: Catalog = {}
+        for entry in sorted(self.root.iterdir()):
+            versions = _versions(entry)
+            if versions:
+                catalog.setdefault(versions[0].name, {v.number: v for v in versions})
+        return catalog
 
     def find(self, name: str, number: int | None = None) -> ModelVersion:
         """The version `number` of the model `name`, the highest when None. Raises UnknownModelError."""
-        if name not in (names := self.names()):
-            raise UnknownModelError(f"model {name!r}", names)
-        folder = self.root / name
-        numbers = _version_numbers(folder)
-        if number is not None and number not in numbers:
-            raise UnknownModelError(f"version {number} of {name}", [f"version {n}" for n in numbers])
-        found = max(numbers) if number is None else number
-        return ModelVersion(name, found, folder, folder / str(found) / _GRAPH_FILE)
+        try:
+            catalog = self.scan()
+        except OSError:
+            catalog = {}
+        return find_version(catalog, name, number)
 
 
-def read_spec(version: ModelVersion) -> ModelSpec:
-    """Raises ModelSpecError, naming the field and what it may be."""
-    file = version.folder / _SPEC_FILE
+def find_version(catalog: Catalog, name: str, number: int | None = None) -> ModelVersion:
+    """As `ModelRepository.find`, in a catalog at hand."""
+    if name not in catalog:
+        raise UnknownModelError(f"model {name!r}", list(catalog))
+    versions = catalog[name]
+    if number is not None and number not in versions:
+        raise UnknownModelError(f"version {number} of {name}", [f"version {n}" for n in sorted(versions)])
+    return versions[max(versions) if number is None else number]
+
+
+def _versions(entry: Path) -> list[ModelVersion]:
     try:
-        fields = tomllib.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelSpecError(f"{version.name} has no {_SPEC_FILE}, which says its task and preprocessing") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ModelSpecError(f"{version.name}/{_SPEC_FILE} is not valid TOML: {error}") from error
-    fields.setdefault("labels", _read_labels(version.folder / _LABELS_FILE))
-    try:
-        return ModelSpec.model_validate(fields)
-    except ValidationError as error:
-        raise ModelSpecError(f"{version.name}/{_SPEC_FILE}: {_first_problem(error)}") from error
+        if entry.suffix == _SUFFIX and NAME.fullmatch(entry.stem) and entry.is_file():
+            return [_version(entry.stem, 1, entry, ())]
+        if not NAME.fullmatch(entry.name) or not entry.is_dir():
+            return []
+        numbered = [(int(f.name), _find_graph(f)) for f in entry.iterdir() if _NUMBER.fullmatch(f.name) and f.is_dir()]
+        found = [_version(entry.name, n, graph, (entry / str(n), entry)) for n, graph in numbered if graph]
+        if found:
+            return sorted(found, key=lambda version: version.number)
+        graph = _find_graph(entry)
+        return [_version(entry.name, 1, graph, (entry,))] if graph else []
+    except OSError:  # it vanished while we looked
+        return []
 
 
-def _version_numbers(folder: Path) -> list[int]:
-    """A version's folder is named by a whole number as people write it: "10", not "010"."""
-    names = (path.parent.name for path in folder.glob(f"*/{_GRAPH_FILE}"))
-    return sorted(int(name) for name in names if re.fullmatch(r"0|[1-9][0-9]{0,17}", name))
+def _find_graph(folder: Path) -> Path | None:
+    """`model.onnx`, or the only graph of the folder; exporters may put it into a folder `onnx`."""
+    for place in (folder, folder / _SUBFOLDER):
+        if (place / _GRAPH).is_file():
+            return place / _GRAPH
+    for place in (folder, folder / _SUBFOLDER):
+        graphs = sorted(f for f in place.glob(f"*{_SUFFIX}") if f.is_file() and not f.name.startswith("."))
+        if len(graphs) == 1:
+            return graphs[0]
+    return None
 
 
-def _read_labels(file: Path) -> tuple[str, ...]:
-    """Lines end at a newline alone: a label may hold any other character."""
-    if not file.is_file():
-        return ()
-    try:
-        with file.open(encoding="utf-8") as lines:
-            return tuple(line.removesuffix("\n") for line in lines)
-    except UnicodeDecodeError as error:
-        raise ModelSpecError(f"{file.parent.name}/{file.name} is not UTF-8 text: {error}") from error
+def _version(name: str, number: int, graph: Path, folders: tuple[Path, ...]) -> ModelVersion:
+    nearest = (graph.parent, *folders) if folders else ()
+    places = tuple(dict.fromkeys(nearest))
+    return ModelVersion(name, number, graph, places, _signature(graph, places))
 
 
-def _first_problem(error: ValidationError) -> str:
-    problem = error.errors(include_url=False)[0]
-    field = ".".join(str(part) for part in problem["loc"])
-    return f"{field}: {problem['msg']}" if field else problem["msg"]
+def _signature(graph: Path, folders: tuple[Path, ...]) -> Signature:
+    """External data beside the graph counts as much as the graph."""
+    sidecars = [f for folder in folders for f in sorted(folder.iterdir()) if f.suffix in _SIDECARS and f.is_file()]
+    weights = [f for f in sorted(graph.parent.glob(f"{graph.stem}*data*")) if f.is_file()]
+    own_spec = [f for f in [graph.with_suffix(".toml")] if not folders and f.is_file()]
+    files = [graph, *weights, *own_spec, *sidecars[:_MAX_SIDECARS]]
+    return tuple((str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files)

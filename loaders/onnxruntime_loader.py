@@ -1,11 +1,12 @@
 """ONNX Runtime behind the `ModelLoader` interface."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import onnxruntime as ort
 
-from loaders.model_errors import ModelFileError, ProviderError
+from loaders.model_errors import ModelFileError, ModelRunError, ProviderError
 from loaders.model_loader import ModelLoader, Session, SessionOptions, Tensor, TensorInfo
 
 PROVIDERS = {
@@ -19,7 +20,10 @@ PROVIDERS = {
 _CPU = PROVIDERS["cpu"]
 
 _DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64"}
-_LOG_ERRORS = 3
+_LOG_FATAL = 4  # errors are raised and told once, by us
+
+# As in "/onnxruntime_src/onnxruntime/core/framework/bfc_arena.cc:359 void* onnxruntime::BFCArena::... ".
+_SOURCE_PLACE = re.compile(r"\S*/onnxruntime\S*\.(?:cc|h|cpp):\d+ (?:\S.*?\) )?")
 
 
 class OnnxRuntimeLoader(ModelLoader):
@@ -49,7 +53,11 @@ class OnnxRuntimeSession(Session):
         self._output_names = [output.name for output in self.outputs]
 
     def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return dict(zip(self._output_names, self._session.run(self._output_names, dict(inputs)), strict=True))
+        try:
+            outputs = self._session.run(self._output_names, dict(inputs))
+        except Exception as error:
+            raise ModelRunError(f"the runtime failed while it ran: {_first_line(error)}") from error
+        return dict(zip(self._output_names, outputs, strict=True))
 
 
 def _session_options(options: SessionOptions) -> ort.SessionOptions:
@@ -57,7 +65,7 @@ def _session_options(options: SessionOptions) -> ort.SessionOptions:
     session_options = ort.SessionOptions()
     session_options.intra_op_num_threads = options.threads
     session_options.inter_op_num_threads = 1
-    session_options.log_severity_level = _LOG_ERRORS
+    session_options.log_severity_level = _LOG_FATAL
     session_options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session_options.add_session_config_entry("session.inter_op.allow_spinning", "0")
     return session_options
@@ -89,9 +97,17 @@ def _tensor_info(node: ort.NodeArg) -> TensorInfo:
 
 
 def _reason(error: Exception, path: Path) -> str:
-    """The runtime's first line, without its status prefix and without the folder the file lies in."""
-    line = str(error).splitlines()[0] if str(error) else type(error).__name__
-    text = line.split(" : ", 3)[-1].replace(str(path), path.name)
+    """Without the folder the file lies in."""
+    text = _first_line(error).replace(str(path), path.name)
     for folder in (path.parent, path.resolve().parent):
         text = text.replace(str(folder), "")
     return f"{path.name} cannot be loaded: {text}"
+
+
+def _first_line(error: Exception) -> str:
+    """The runtime's own words without its status prefix and its source files."""
+    if isinstance(error, MemoryError) or "bad_alloc" in str(error):
+        return "not enough memory"
+    line = str(error).splitlines()[0] if str(error) else type(error).__name__
+    text = line.split(" : ", 3)[-1]
+    return _SOURCE_PLACE.sub("", text).strip()

@@ -39,14 +39,26 @@ class StageTimer:
         """Adds time that no `with` block can hold, such as waiting in a queue."""
         self._seconds[name] += seconds
 
+    @property
+    def elapsed_s(self) -> float:
+        """Since the creation."""
+        return perf_counter() - self._started
+
+    def resumed_at(self, elapsed_s: float) -> "StageTimer":
+        """Another timer with the same stages so far, as if `elapsed_s` had passed: for one of several ways onward."""
+        other = StageTimer()
+        other._started -= elapsed_s
+        other._seconds.update(self._seconds)
+        return other
+
     def stop(self) -> None:
         """Fixes `total`; from then on every reader sees the same figures."""
         if self._total_s is None:
-            self._total_s = perf_counter() - self._started
+            self._total_s = self.elapsed_s
 
     def as_ms(self) -> dict[str, float]:
         """Milliseconds by stage in the order of `STAGES`, then `total`."""
-        total_s = perf_counter() - self._started if self._total_s is None else self._total_s
+        total_s = self.elapsed_s if self._total_s is None else self._total_s
         return {name: round(s * 1e3, _MS_DIGITS) for name, s in (*self._seconds.items(), (TOTAL, total_s))}
 
 

@@ -3,11 +3,22 @@
 from collections.abc import Callable
 
 from engine.tasks.image_classification import ImageClassification
+from engine.tasks.image_feature_extraction import ImageFeatureExtraction
+from engine.tasks.image_segmentation import image_segmentation
+from engine.tasks.object_detection import ObjectDetection
 from engine.tasks.task import Task
+from engine.tasks.tensor_output import TensorOutput
 from loaders.model_spec import ModelSpec, TaskName
 
-_TASKS: dict[TaskName, Callable[[ModelSpec], Task]] = {TaskName.IMAGE_CLASSIFICATION: ImageClassification}
+_TASKS: dict[TaskName, Callable[[ModelSpec], Task]] = {
+    TaskName.IMAGE_CLASSIFICATION: ImageClassification,
+    TaskName.OBJECT_DETECTION: ObjectDetection,
+    TaskName.IMAGE_SEGMENTATION: image_segmentation,
+    TaskName.IMAGE_FEATURE_EXTRACTION: ImageFeatureExtraction,
+    TaskName.TENSOR: TensorOutput,
+}
 
 
 def create_task(spec: ModelSpec) -> Task:
+    """Raises ModelSpecError when the spec lacks what the task needs."""
     return _TASKS[spec.task](spec)

@@ -4,13 +4,30 @@ A new task is one file, and one line in `engine/tasks/__init__.py`.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
+from engine.geometry import Frame
+from engine.tasks.predictions import Classification, Prediction
 from loaders.model_loader import Session, Tensor
+
+__all__ = [
+    "DEFAULT_TOP_K",
+    "MAX_TOP_K",
+    "Classification",
+    "Encoding",
+    "InvalidOutputError",
+    "PredictOptions",
+    "Prediction",
+    "Task",
+    "label_of",
+]
 
 MAX_TOP_K = 1000
 DEFAULT_TOP_K = 5
+
+Encoding = Literal["list", "base64"]
 
 
 class InvalidOutputError(Exception):
@@ -19,22 +36,16 @@ class InvalidOutputError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class PredictOptions:
-    """What a request may choose. `top_k`: at most so many predictions; `threshold`: least score, 0 to 1."""
+    """What a request may choose; None leaves a choice to the task or to the model's spec.
 
-    top_k: int = DEFAULT_TOP_K
-    threshold: float = 0.0
+    `top_k`: at most so many predictions; `threshold`: least score, 0 to 1; `normalize`: embeddings to length 1;
+    `encoding`: vectors and tensors as a list of numbers, or as base64 of their little-endian bytes.
+    """
 
-
-@dataclass(frozen=True, slots=True)
-class Classification:
-    """`score` is 0 to 1 after softmax or sigmoid. `label` is the class id in words when the model has no labels."""
-
-    label: str
-    class_id: int
-    score: float
-
-
-Prediction = Classification
+    top_k: int | None = None
+    threshold: float | None = None
+    normalize: bool | None = None
+    encoding: Encoding = "list"
 
 
 class Task(ABC):
@@ -45,5 +56,13 @@ class Task(ABC):
         """Raises ModelSpecError when the graph cannot be read by this task."""
 
     @abstractmethod
-    def postprocess(self, outputs: Mapping[str, Tensor], options: PredictOptions) -> list[Prediction]:
-        """The predictions for one picture, best first. Raises InvalidOutputError."""
+    def postprocess(self, outputs: Mapping[str, Tensor], frame: Frame, options: PredictOptions) -> list[Prediction]:
+        """The predictions for one picture, best first.
+
+        `outputs` have a batch of one; `frame` tells where the picture lies in the input. Raises InvalidOutputError.
+        """
+
+
+def label_of(labels: Sequence[str], class_id: int) -> str:
+    """The class id in words when the model has no label for it."""
+    return labels[class_id] if 0 <= class_id < len(labels) else f"class {class_id}"

@@ -22,7 +22,8 @@ def test_infer_documents_bodies_examples_and_every_error(document: dict[str, Any
         if status != "200":
             examples = response["content"]["application/problem+json"]["examples"].values()
             assert {str(example["value"]["status"]) for example in examples} == {status}
-    assert {p["name"] for p in infer["parameters"]} == {"model", "version", "top_k", "threshold"}
+    names = {parameter["name"] for parameter in infer["parameters"]}
+    assert names == {"model", "version", "top_k", "threshold", "normalize", "encoding"}
 
 
 def test_infer_documents_the_keys(document: dict[str, Any]) -> None:

@@ -12,7 +12,8 @@ import httpx
 import pytest
 from PIL import Image
 
-from api.problems import KINDS, ConflictError, RequestError, problem_of
+from api.problems import KINDS, RequestError, problem_of
+from engine.model_admin import ModelConflictError
 from tests.conftest import Serve
 from tests.pictures_by_colour import colour_picture
 from tests.problems import assert_problem
@@ -65,7 +66,7 @@ def test_two_pictures_in_one_form_are_refused(server: Server, red_png: bytes) ->
 
 @pytest.mark.parametrize(
     "query",
-    ["top_k=0", "top_k=1001", "top_k=x", "threshold=1.5", "threshold=nan", "version=-1", "version=9e9", "topk=3"],
+    ["top_k=0", "top_k=1001", "top_k=x", "threshold=1.5", "threshold=nan", "version=a/b", "encoding=hex", "normalize=2", "topk=3"],
 )
 def test_a_parameter_out_of_range_is_named(server: Server, red_png: bytes, query: str) -> None:
     detail = assert_problem(server.client.post(f"/infer?{query}", content=red_png), 422, "invalid_parameter")
@@ -233,7 +234,7 @@ def test_every_error_of_a_request_is_in_the_table() -> None:
 
 
 def test_a_conflict_is_409() -> None:
-    problem = problem_of(ConflictError("the model is being loaded"))
+    problem = problem_of(ModelConflictError("the model is being loaded"))
     assert (problem.status, problem.code, problem.detail) == (409, "conflict", "the model is being loaded")
 
 

@@ -11,7 +11,8 @@ BAD = [
     ("API_MODEL_LOADER", "tf", "onnxruntime"),
     ("API_DEFAULT_MODEL", "../x", "pattern"),
     ("API_PROVIDERS", ",", "at least one"),
-    ("API_TOP_K", "0", "greater than or equal to 1"),
+    ("API_CHECK_MEMORY_MB", "0", "greater than or equal to 512"),
+    ("API_LOAD", "some", "'all', 'default' or 'on-demand'"),
     ("API_MAX_UPLOAD_BYTES", "-1", "greater than or equal to 1"),
     ("API_BODY_TIMEOUT_S", "0", "greater than 0"),
     ("API_RATE_LIMIT", "many", "many"),
@@ -48,10 +49,10 @@ def test_every_bad_value_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_environment_beats_file_beats_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     file = tmp_path / "settings.env"
-    file.write_text("API_PORT=1111\nAPI_TOP_K=7\n")
+    file.write_text("API_PORT=1111\nAPI_LANES=7\n")
     monkeypatch.setenv("API_PORT", "2222")
     settings = ApiSettings(_env_file=file)
-    assert (settings.port, settings.top_k, settings.host) == (2222, 7, "127.0.0.1")
+    assert (settings.port, settings.lanes, settings.host) == (2222, 7, "127.0.0.1")
 
 
 def test_lists_are_split_at_commas(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from engine.geometry import Frame, Placement
 from engine.tasks import create_task
 from engine.tasks.task import Classification, InvalidOutputError, PredictOptions
+from loaders.image_loader import Size
 from loaders.model_errors import ModelSpecError
 from loaders.model_loader import Session, SessionOptions, create_model_loader
 from loaders.model_spec import ModelSpec
@@ -15,6 +17,9 @@ from tests import tiny_models
 
 LABELS = ("ant", "bee", "cat", "dog")
 SCORE_ERROR = 1e-6
+
+
+FRAME = Frame(Size(4, 4), Placement(Size(4, 4), 0, 0), Size(4, 4))  # a class lies nowhere
 
 
 def predictions(
@@ -27,7 +32,7 @@ def predictions(
 ) -> list[Classification]:
     task = create_task(spec(activation=activation, labels=labels, outputs=[output] if output else []))
     outputs = {"logits": np.asarray([logits], np.float32), "other": np.zeros((1, 4), np.float32)}
-    found = task.postprocess(outputs, options)
+    found = task.postprocess(outputs, FRAME, options)
     assert all(isinstance(one, Classification) for one in found)
     return [one for one in found if isinstance(one, Classification)]
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from engine.inference_engine import DeadlineExceededError, EngineOptions, InferenceEngine
+from engine.inference_engine import DeadlineExceededError, EngineOptions, InferenceEngine, ModelChoice
 from engine.live_model import load_live_model
-from engine.live_models import ModelUnavailableError
+from engine.live_models import LiveModelsOptions
+from engine.model_slot import ModelUnavailableError
 from engine.pipeline import predict
 from engine.scheduler import QueueFullError
 from engine.tasks.task import Classification, InvalidOutputError, PredictOptions
@@ -85,9 +86,10 @@ def make(repository: ModelRepository, pictures: GatedImageLoader) -> Iterator[Ma
     def build(
         model_loader: ModelLoader | None = None, *, lanes: int = 1, queue_limit: int = 64, timeout_s: float = WAIT_S
     ) -> InferenceEngine:
-        options = EngineOptions("colours", lanes=lanes, queue_limit=queue_limit, timeout_s=timeout_s)
+        options = EngineOptions(LiveModelsOptions("colours"), lanes=lanes, queue_limit=queue_limit, timeout_s=timeout_s)
         loader = model_loader or create_model_loader("onnxruntime")
         made.append(InferenceEngine(repository, pictures, loader, options))
+        made[-1].start()
         return made[-1]
 
     yield build
@@ -103,7 +105,7 @@ def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
 async def best(
     engine: InferenceEngine, data: bytes = RED, name: str | None = None, timer: StageTimer | None = None
 ) -> str:
-    answer = await engine.predict(data, name, None, BEST, timer or StageTimer())
+    [answer] = await engine.predict(data, [ModelChoice(name)], BEST, timer or StageTimer())
     assert isinstance(answer.predictions[0], Classification)
     return answer.predictions[0].label
 
@@ -113,11 +115,13 @@ def test_answers_are_those_of_the_pipeline(make: Make, repository: ModelReposito
     engine, data, options = make(), solid_png(colour), PredictOptions()
     loader = create_model_loader("onnxruntime")
     model = load_live_model(repository.find("colours"), loader, SessionOptions())
-    expected = predict(model, create_image_loader("opencv"), data, options, StageTimer())
+    [answer] = predict([model], create_image_loader("opencv"), data, options, StageTimer())
+    expected = (answer.model, answer.image, answer.predictions)
 
     async def test() -> None:
-        assert await engine.predict(data, None, None, options, StageTimer()) == expected
-        assert await engine.predict(data, "colours", 1, options, StageTimer()) == expected
+        for choice in (ModelChoice(), ModelChoice("colours", 1), ModelChoice("colours", "1")):
+            [answer] = await engine.predict(data, [choice], options, StageTimer())
+            assert (answer.model, answer.image, answer.predictions) == expected
 
     run(test)
 

@@ -30,7 +30,8 @@ def load(tmp_path: Path, graph: onnx.ModelProto, spec: str, *, version: int = 1)
 def answer(model: LiveModel, colour: tuple[int, int, int]) -> str:
     pixels = np.full((12, 10, 3), colour, np.uint8)
     tensor = model.preprocessor(Picture(pixels, ImageInfo("PNG", 10, 12)))
-    (best,) = model.task.postprocess(model.infer(tensor), PredictOptions(top_k=1))
+    frame = model.preprocessor.frame(model.preprocessor.target)
+    (best,) = model.task.postprocess(model.infer(tensor, frame), frame, PredictOptions(top_k=1))
     assert isinstance(best, Classification)
     return best.label
 
@@ -85,7 +86,7 @@ def test_a_named_output_is_read(tmp_path: Path) -> None:
         (colour_graph(dtype=TensorProto.INT32), STRETCH, ["image is int32", "float32"]),
         (colour_graph(side="side"), STRETCH, ["open", "preprocess.size"]),
         (with_second_input(colour_graph()), STRETCH, ["several inputs", "image, mask"]),
-        (with_second_input(colour_graph()), 'input = "image"\n' + STRETCH, ["several inputs", "image, mask"]),
+        (with_second_input(colour_graph()), 'input = "image"\n' + STRETCH, ["input mask", "extra_inputs"]),
         (vector_graph(), STRETCH, ["image has shape (1, 3)", "4 dimensions"]),
         (colour_graph(), 'input = "pixels"\n' + STRETCH, ["no input 'pixels'", "it has: image"]),
         (colour_graph(), 'outputs = ["scores"]\n' + STRETCH, ["no output 'scores'", "it has: logits"]),

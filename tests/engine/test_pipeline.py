@@ -23,7 +23,8 @@ def load(tmp_path: Path, name: str = "colours") -> LiveModel:
 
 
 def ask(model: LiveModel, data: bytes, *, loader: str = "opencv", timer: StageTimer | None = None) -> Answer:
-    return predict(model, create_image_loader(loader), data, PredictOptions(), timer or StageTimer())
+    [answer] = predict([model], create_image_loader(loader), data, PredictOptions(), timer or StageTimer())
+    return answer
 
 
 @pytest.mark.parametrize("loader", ["opencv", "pillow"])

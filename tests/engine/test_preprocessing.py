@@ -379,5 +379,7 @@ def test_a_scaled_decode_gives_the_same_top_answer(
         answers = []
         for preprocessor in (exact, default_model.preprocessor):
             tensor = preprocessor(loader.load(data, preprocessor.decode_size(info)))
-            answers.append(default_model.task.postprocess(default_model.infer(tensor), PredictOptions(top_k=1)))
+            frame = default_model.preprocessor.frame(info.size)
+            outputs = default_model.infer(tensor, frame)
+            answers.append(default_model.task.postprocess(outputs, frame, PredictOptions(top_k=1)))
         assert answers[0][0].class_id == answers[1][0].class_id, name

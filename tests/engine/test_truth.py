@@ -106,7 +106,7 @@ def test_every_photo_is_recognised_as_surely_as_by_the_reference(
     models: dict[bool, LiveModel], loader_name: str, exact: bool, entry: dict[str, Any]
 ) -> None:
     data = (PHOTOS / entry["file"]).read_bytes()
-    answer = predict(models[exact], create_image_loader(loader_name), data, ALL_CLASSES, StageTimer())
+    [answer] = predict([models[exact]], create_image_loader(loader_name), data, ALL_CLASSES, StageTimer())
     best = answer.predictions[0]
     assert isinstance(best, Classification)
     assert best.class_id in entry["accept"]
@@ -123,11 +123,12 @@ def test_tensor_and_logits_are_those_of_the_reference(
 ) -> None:
     model, loader, bounds = models[exact], create_image_loader(loader_name), BOUNDS[exact]
     data = (PHOTOS / file).read_bytes()
-    tensor = model.preprocessor(loader.load(data, model.preprocessor.decode_size(loader.probe(data))))
+    picture = loader.load(data, model.preprocessor.decode_size(loader.probe(data)))
+    tensor = model.preprocessor(picture)
     levels = np.abs(tensor.astype(np.float64) - references[file].tensor) / LEVEL
     assert levels.max() <= bounds.levels
     assert levels.mean() <= bounds.mean_levels
-    (logits,) = model.infer(tensor).values()
+    (logits,) = model.infer(tensor, model.preprocessor.frame(picture.info.size)).values()
     assert np.abs(logits[0] - references[file].logits).max() <= bounds.logits
 
 

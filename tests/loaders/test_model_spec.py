@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from loaders.model_errors import ModelSpecError
-from loaders.model_repository import ModelRepository, read_spec
+from loaders.model_repository import ModelRepository
 from loaders.model_spec import Activation, Color, Interpolation, ModelSpec, Resize, Rounding
 from tests.tiny_models import add_model, colour_graph
 

@@ -1,0 +1,89 @@
+"""GET /models: what is there, what it does, what decided that, and in which state it is."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import orjson
+from fastapi import APIRouter
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.openapi import WITH_KEY, error_responses
+from api.schemas import FieldReport, ModelDetails, ModelList, ModelReport, VersionReport
+from engine.inference_engine import InferenceEngine
+from engine.live_models import LiveModels
+from loaders.model_errors import ModelError
+
+
+def model_router(engine: Callable[[], InferenceEngine]) -> APIRouter:
+    """`engine` gives the running engine, or raises NotReadyError."""
+    router = APIRouter(prefix="/models", tags=["models"])
+
+    @router.get("", response_model=ModelList, responses=error_responses(401, 403, 503), openapi_extra=WITH_KEY)
+    async def list_models(request: Request) -> Response:
+        """Every model with its versions and their states. With its ETag in If-None-Match: 304 if nothing changed."""
+        models = engine().models
+        reports = [report_model(models, name) for name in sorted(models.catalog)]
+        return _with_etag(request, ModelList(default=models.default, models=reports))
+
+    @router.get(
+        "/{name}", response_model=ModelDetails, responses=error_responses(401, 403, 404, 503), openapi_extra=WITH_KEY
+    )
+    async def show_model(request: Request, name: str) -> Response:
+        """One model, with every field of its spec and what decided it."""
+        running = engine()
+        running.models.version(name)
+        spec, warnings = await _describe(running, name)
+        loaded = running.models.ready(name)
+        details = ModelDetails(
+            **report_model(running.models, name).model_dump(),
+            spec=spec,
+            warnings=warnings,
+            providers=list(loaded.session.providers) if loaded else [],
+        )
+        return _with_etag(request, details)
+
+    return router
+
+
+async def _describe(engine: InferenceEngine, name: str) -> tuple[dict[str, FieldReport], list[str]]:
+    """Every field with what decided it; for a model that cannot be understood, why not."""
+    try:
+        resolved = await engine.describe(name)
+    except ModelError as error:
+        return {}, [str(error)]
+    values = resolved.spec.model_dump(mode="json")
+    flat = values | {f"preprocess.{field}": value for field, value in values["preprocess"].items()}
+    spec = {field: FieldReport(value=flat[field], decided_by=source) for field, source in resolved.decided_by.items()}
+    return spec, list(resolved.warnings)
+
+
+def report_model(models: LiveModels, name: str) -> ModelReport:
+    """Raises UnknownModelError."""
+    active = models.version(name).number
+    labels = models.choices.labels.get(name, {})
+    return ModelReport(
+        name=name,
+        default=name == models.default,
+        active=active,
+        serving=models.serving(name),
+        versions=[_report_version(models, name, number, labels) for number in sorted(models.catalog[name])],
+    )
+
+
+def _report_version(models: LiveModels, name: str, number: int, labels: Mapping[str, int]) -> VersionReport:
+    status = models.status(name, number)
+    own = sorted(label for label, labelled in labels.items() if labelled == number)
+    return VersionReport(version=number, state=status.state, reason=status.reason, since=status.since, labels=own)
+
+
+def _with_etag(request: Request, report: BaseModel) -> Response:
+    body = orjson.dumps(report.model_dump(mode="json"))
+    etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    headers: dict[str, Any] = {"ETag": etag, "Cache-Control": "no-cache"}
+    known = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
+    if etag in known or "*" in known:
+        return Response(status_code=304, headers=headers)
+    return Response(body, headers=headers, media_type="application/json")

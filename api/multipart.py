@@ -1,0 +1,86 @@
+"""multipart/form-data (RFC 7578), parsed as it arrives: each field's bytes go straight to where they are wanted."""
+
+from collections.abc import AsyncIterator, Callable
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+from api.problems import MalformedMultipartError
+
+MAX_NAME = 255
+
+Write = Callable[[memoryview], None]
+# Called with a field's name and filename; gives what takes its bytes, or raises to refuse the field.
+OpenField = Callable[[str, str | None], Write]
+
+
+class MultipartReader:
+    """Reads one body. python-multipart bounds part headers in number and size; fields are bounded by `open_field`."""
+
+    def __init__(self, boundary: bytes, open_field: OpenField) -> None:
+        self._open_field = open_field
+        self._write: Write | None = None
+        self._ended = False
+        self._header_name = self._header_value = b""
+        self._disposition = ""
+        try:
+            self._parser = MultipartParser(
+                boundary,
+                {
+                    "on_part_begin": self._on_part_begin,
+                    "on_header_begin": self._on_header_begin,
+                    "on_header_field": self._on_header_field,
+                    "on_header_value": self._on_header_value,
+                    "on_header_end": self._on_header_end,
+                    "on_headers_finished": self._on_headers_finished,
+                    "on_part_data": self._on_part_data,
+                    "on_end": self._on_end,
+                },
+            )
+        except FormParserError:
+            raise MalformedMultipartError("The multipart boundary is too long.") from None
+
+    async def read(self, chunks: AsyncIterator[bytes]) -> None:
+        """Raises MalformedMultipartError, and what `open_field` and its writers raise."""
+        async for chunk in chunks:
+            try:
+                self._parser.write(chunk)
+            except FormParserError as error:
+                raise MalformedMultipartError(f"The multipart body is malformed: {error}.") from None
+        if not self._ended:
+            raise MalformedMultipartError("The multipart body ends before its closing boundary.")
+
+    def _on_part_begin(self) -> None:
+        self._disposition = ""
+
+    def _on_header_begin(self) -> None:
+        self._header_name = self._header_value = b""
+
+    def _on_header_field(self, data: bytes, start: int, end: int) -> None:
+        self._header_name += data[start:end]
+
+    def _on_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._header_value += data[start:end]
+
+    def _on_header_end(self) -> None:
+        if self._header_name.lower() == b"content-disposition":
+            self._disposition = self._header_value.decode("latin-1")
+
+    def _on_headers_finished(self) -> None:
+        kind, options = parse_options_header(self._disposition)
+        name = options.get(b"name")
+        if kind != b"form-data" or name is None:
+            raise MalformedMultipartError("A part of the form lacks 'Content-Disposition: form-data; name=...'.")
+        filename = options.get(b"filename")
+        self._write = self._open_field(_text(name), _text(filename) if filename else None)
+
+    def _on_part_data(self, data: bytes, start: int, end: int) -> None:
+        if self._write:
+            self._write(memoryview(data)[start:end])
+
+    def _on_end(self) -> None:
+        self._ended = True
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "replace")[:MAX_NAME]

@@ -1,0 +1,159 @@
+"""What operators do to models. Every change is checked first, then written down, then followed; all or nothing."""
+
+import asyncio
+import shutil
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.live_model import LiveModel
+from engine.live_models import LiveModels
+from engine.model_check import ModelCheck
+from loaders.model_errors import ModelError, ModelStateError, UnknownModelError
+from loaders.model_repository import ModelRepository, ModelVersion
+from loaders.model_state import ModelChoices, sync_folder
+from loaders.onnx_file import read_onnx
+
+UPLOAD_PREFIX = ".upload-"
+_DELETED_PREFIX = ".deleted-"
+_GRAPH = "model.onnx"
+
+
+class ModelConflictError(Exception):
+    """Not possible in the present state; the message says why and what to do first."""
+
+
+class InvalidModelError(Exception):
+    """An uploaded model that cannot be served; nothing of it is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class StagedUpload:
+    """A hidden folder in the models folder in which the files of one upload grow."""
+
+    folder: Path
+
+    @property
+    def graph(self) -> Path:
+        return self.folder / _GRAPH
+
+    def discard(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class ModelAdmin:
+    """`check` tries uploads in a process of their own; None where models are not checked."""
+
+    def __init__(self, models: LiveModels, repository: ModelRepository, check: ModelCheck | None) -> None:
+        self._models = models
+        self._root = repository.root
+        self._check = check
+
+    async def set_default(self, name: str) -> None:
+        """Loads the model, then makes it the one that answers when none is named."""
+        await self.load(name, None)
+        await self._choose(lambda choices: choices.with_default(name))
+
+    async def set_active(self, name: str, selector: int | str) -> int:
+        """Loads the version, then makes it the one that answers; its number."""
+        number = (await self.load(name, selector)).ref.version
+        await self._choose(lambda choices: choices.with_active(name, number))
+        return number
+
+    async def set_label(self, name: str, label: str, selector: int | str) -> int:
+        """Loads the version, then lets the label stand for it; its number."""
+        number = (await self.load(name, selector)).ref.version
+        await self._choose(lambda choices: choices.with_label(name, label, number))
+        return number
+
+    async def delete_label(self, name: str, label: str) -> None:
+        if label not in self._models.choices.labels.get(name, {}):
+            known = sorted(self._models.choices.labels.get(name, {}))
+            raise UnknownModelError(f"label {label!r} of {name}", known)
+        await self._choose(lambda choices: choices.without_label(name, label))
+
+    async def load(self, name: str, selector: int | str | None) -> LiveModel:
+        """Waits for it. Raises UnknownModelError, ModelUnavailableError."""
+        return await asyncio.shield(asyncio.wrap_future(self._models.request(name, selector)))
+
+    def unload(self, name: str, selector: int | str | None) -> int:
+        """The number of the version that leaves memory."""
+        number = self._models.version(name, selector).number
+        if name == self._models.default and self._models.serving(name) in (number, None):
+            raise ModelConflictError(f"{name} is the default model; make another model the default first.")
+        self._models.unload(name, number)
+        return number
+
+    async def delete_version(self, name: str, selector: int | str) -> None:
+        version = self._models.version(name, selector)
+        if version.number == self._models.serving(name) or len(self._models.catalog[name]) == 1:
+            raise ModelConflictError(
+                f"version {version.number} is the one of {name} that serves; activate another or delete the model."
+            )
+        if len(version.folders) < 2:
+            raise ModelConflictError(f"{name} has no folders of versions; delete the model as a whole.")
+        await self._choose(lambda choices: choices.without_version(name, version.number))
+        await asyncio.to_thread(self._remove, self._root / name / str(version.number))
+
+    async def delete_model(self, name: str) -> None:
+        version = self._models.version(name)
+        if name == self._models.default:
+            raise ModelConflictError(f"{name} is the default model; make another model the default first.")
+        await asyncio.to_thread(self._remove, self._root / name if version.folders else version.graph)
+
+    def stage(self) -> StagedUpload:
+        """Raises ModelStateError where the folder cannot be written."""
+        folder = self._root / f"{UPLOAD_PREFIX}{uuid.uuid4().hex}"
+        try:
+            folder.mkdir()
+        except OSError as error:
+            raise ModelStateError(f"the models folder cannot be written: {error.strerror}") from error
+        return StagedUpload(folder)
+
+    async def add_version(self, name: str, number: int | None, staged: StagedUpload) -> int:
+        """Checks the staged files and moves them into place at once; the version's number, the next one if None."""
+        return await asyncio.to_thread(self._add_version, name, number, staged)
+
+    def _add_version(self, name: str, number: int | None, staged: StagedUpload) -> int:
+        known = self._models.catalog.get(name, {})
+        if known and any(len(version.folders) < 2 for version in known.values()):
+            raise ModelConflictError(f"{name} has no folders of versions, so none can be added to it.")
+        chosen = max(known, default=0) + 1 if number is None else number
+        target = self._root / name / str(chosen)
+        if target.exists():
+            raise ModelConflictError(f"{name} has a version {chosen} already; versions are not overwritten.")
+        self._examine(ModelVersion(name, chosen, staged.graph, (staged.folder, target.parent)))
+        target.parent.mkdir(exist_ok=True)
+        try:
+            staged.folder.rename(target)
+        except OSError as error:
+            raise ModelConflictError(f"{name} version {chosen} cannot be put into place: {error.strerror}.") from error
+        sync_folder(target.parent)
+        self._models.reconcile()
+        return chosen
+
+    def _examine(self, version: ModelVersion) -> None:
+        try:
+            if read_onnx(version.graph).external_files:
+                raise InvalidModelError("Its weights lie in other files (external data); one file holds all here.")
+            if self._check:
+                self._check.examine(version)
+        except ModelError as error:
+            raise InvalidModelError(str(error)) from error
+
+    async def _choose(self, change: Callable[[ModelChoices], ModelChoices]) -> None:
+        await asyncio.to_thread(self._models.choose, change)
+
+    def _remove(self, path: Path) -> None:
+        """Renamed first: it is gone at once for everybody who looks, however long the deleting takes."""
+        grave = self._root / f"{_DELETED_PREFIX}{uuid.uuid4().hex}"
+        try:
+            path.rename(grave)
+        except OSError as error:
+            raise ModelStateError(f"the models folder cannot be written: {error.strerror}") from error
+        self._models.reconcile()
+        if grave.is_dir():
+            shutil.rmtree(grave, ignore_errors=True)
+        else:
+            grave.unlink(missing_ok=True)

@@ -1,0 +1,144 @@
+"""A model is tried in a process of its own before it is loaded here: a graph that crashes the runtime, takes all memory
+or never ends then harms nobody.
+
+    python -m engine.model_check < request.json     the process that tries; its last line is the verdict
+
+A verdict "good" is kept by the digest of all files that decide an answer and by the runtime, so that a restart does
+not try again.
+"""
+
+import hashlib
+import logging
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from loaders.model_errors import ModelCheckError, ModelError
+from loaders.model_repository import ModelVersion
+
+_MIB = 1024 * 1024
+_PROJECT = Path(__file__).resolve().parent.parent
+_SETTINGS_PREFIX = "API_"  # keys are among them
+
+_log = logging.getLogger("fovea.models")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCheck:
+    """Called with a version, it remembers; `examine` does not.
+
+    `runtime` names what loads it, with its version. `memory_mb` bounds the address space of the trying process."""
+
+    model_loader: str
+    runtime: str
+    providers: tuple[str, ...]
+    cache: Path
+    timeout_s: float = 60.0
+    memory_mb: int = 8192
+
+    def __call__(self, version: ModelVersion) -> None:
+        """Raises ModelCheckError with what is wrong, in one sentence."""
+        known_good = self.cache / "checked" / self._digest(version)
+        if known_good.exists():
+            return
+        self.examine(version)
+        _remember(known_good)
+
+    def examine(self, version: ModelVersion) -> None:
+        """Loads and runs it once elsewhere. Raises ModelCheckError."""
+        request = {
+            "graph": str(version.graph),
+            "folders": [str(folder) for folder in version.folders],
+            "name": version.name,
+            "number": version.number,
+            "model_loader": self.model_loader,
+            "providers": self.providers,
+            "timeout_s": self.timeout_s,
+            "memory_mb": self.memory_mb,
+        }
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", "engine.model_check"],
+                input=orjson.dumps(request),
+                capture_output=True,
+                timeout=self.timeout_s,
+                check=False,
+                cwd=_PROJECT,
+                env={key: value for key, value in os.environ.items() if not key.startswith(_SETTINGS_PREFIX)},
+            )
+        except subprocess.TimeoutExpired:
+            raise ModelCheckError(f"loading and one run took longer than {self.timeout_s:g} s") from None
+        _judge(done)
+
+    def _digest(self, version: ModelVersion) -> str:
+        digest = hashlib.sha256(orjson.dumps([self.runtime, self.providers]))
+        for path, _, _ in version.signature:
+            with Path(path).open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        return digest.hexdigest()
+
+
+def _judge(done: "subprocess.CompletedProcess[bytes]") -> None:
+    last = done.stdout.splitlines()[-1] if done.stdout else b""
+    if done.returncode == 0 and last == b"good":
+        return
+    if done.returncode == 1 and last:
+        raise ModelCheckError(last.decode("utf-8", "replace"))
+    how = f"by signal {-done.returncode}" if done.returncode < 0 else f"with status {done.returncode}"
+    _log.warning("the process that tried a model ended %s: %s", how, done.stderr[-2000:].decode("utf-8", "replace"))
+    raise ModelCheckError(f"the runtime crashed on it ({how}); it was tried in a process of its own")
+
+
+def _remember(known_good: Path) -> None:
+    """Without a place to remember, the next start tries again: slower, not worse."""
+    try:
+        known_good.parent.mkdir(parents=True, exist_ok=True)
+        known_good.touch()
+    except OSError as error:
+        _log.warning("the check cannot be remembered: %s", error.strerror)
+
+
+def _try_here(request: dict[str, Any]) -> str | None:
+    """What is wrong, or None. Runs in the trying process."""
+    from engine.live_model import load_live_model
+    from loaders.model_loader import SessionOptions, create_model_loader
+
+    version = ModelVersion(
+        request["name"], request["number"], Path(request["graph"]), tuple(Path(f) for f in request["folders"])
+    )
+    options = SessionOptions(tuple(request["providers"]), threads=1)
+    try:
+        load_live_model(version, create_model_loader(request["model_loader"]), options)
+    except ModelError as error:
+        return str(error)
+    except MemoryError:
+        return f"it needs more than {request['memory_mb']} MB of memory"
+    return None
+
+
+def _limit(memory_mb: int, cpu_s: int) -> None:
+    """Also ends this process when the one that waits for it has been killed: processor time is bounded."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    resource.setrlimit(resource.RLIMIT_AS, (memory_mb * _MIB, memory_mb * _MIB))
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _main() -> int:
+    request = orjson.loads(sys.stdin.buffer.read())
+    _limit(request["memory_mb"], int(request["timeout_s"]) + 1)
+    problem = _try_here(request)
+    sys.stdout.write(f"{problem or 'good'}\n")
+    return 1 if problem else 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main())

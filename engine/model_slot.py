@@ -1,0 +1,70 @@
+"""One attempt to have a version of a model in memory, and what became of it."""
+
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from time import monotonic
+
+from engine.live_model import LiveModel
+from loaders.model_repository import ModelVersion
+
+RETRY_FAILED_LOAD_S = 5.0
+
+
+class ModelState(StrEnum):
+    """The Open Inference Protocol's words."""
+
+    UNAVAILABLE = "UNAVAILABLE"
+    LOADING = "LOADING"
+    READY = "READY"
+    UNLOADING = "UNLOADING"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStatus:
+    """`since` is UTC; None where nothing has happened yet."""
+
+    state: ModelState
+    reason: str | None = None
+    since: datetime | None = field(default_factory=lambda: datetime.now(UTC))
+
+
+class ModelUnavailableError(Exception):
+    """The model is there but cannot answer now: its load failed with `reason`."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        self.reason = reason
+        self.retry_after_s = int(RETRY_FAILED_LOAD_S)
+        super().__init__(f"The model {name} cannot answer: {reason}")
+
+
+class Slot:
+    """Starts as LOADING and ends as READY or UNAVAILABLE; `load` is shared by all who wait for it."""
+
+    def __init__(self, version: ModelVersion) -> None:
+        self.version = version
+        self.load: Future[LiveModel] = Future()
+        self.status = ModelStatus(ModelState.LOADING)
+        self.last_used = monotonic()
+        self._ended = 0.0
+
+    @property
+    def key(self) -> tuple[str, int]:
+        return self.version.name, self.version.number
+
+    @property
+    def may_retry(self) -> bool:
+        """A broken model must not keep the loading threads busy."""
+        failed = self.status.state is ModelState.UNAVAILABLE
+        return failed and monotonic() - self._ended >= RETRY_FAILED_LOAD_S
+
+    def succeed(self, model: LiveModel) -> None:
+        self.load.set_result(model)
+        self.last_used = monotonic()
+        self.status = ModelStatus(ModelState.READY)
+
+    def fail(self, reason: str) -> None:
+        self._ended = monotonic()
+        self.status = ModelStatus(ModelState.UNAVAILABLE, reason)
+        self.load.set_exception(ModelUnavailableError(self.version.name, reason))

@@ -1,0 +1,63 @@
+"""What a head is to the tasks: it checks a graph's outputs, and reads boxes from them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from engine.geometry import Frame
+from engine.tasks.boxes import Candidates, by_score, cut, suppress, to_picture, with_area
+from engine.tasks.outputs import Array, check_finite, check_labels, find_outputs, read_outputs
+from engine.tasks.task import InvalidOutputError
+from loaders.image_loader import Size
+from loaders.model_errors import ModelSpecError
+from loaders.model_loader import Session, Tensor
+from loaders.model_spec import ModelSpec
+
+Shape = tuple[int | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BoxHead:
+    """`ranks`: of the outputs it reads, with the batch; `classes`: their number from the outputs' shapes.
+
+    `decode` takes the outputs with their batch of one, the input's size and the least score, and gives boxes in the
+    input's pixels. `in_picture`: they are in the original picture's already; `suppressed`: nothing is left for NMS.
+    """
+
+    ranks: tuple[int, ...]
+    decode: Callable[[Sequence[Array], Size, float], Candidates]
+    classes: Callable[[Sequence[Shape]], int | None] = lambda _: None
+    suppressed: bool = False
+    in_picture: bool = False
+
+    def check(self, session: Session, spec: ModelSpec) -> None:
+        """Raises ModelSpecError."""
+        shapes = [output.shape for output in find_outputs(session, spec.outputs, self.ranks)]
+        classes = self.classes(shapes) if all(shapes) else None
+        if classes is not None and classes < 1:
+            raise ModelSpecError(
+                f"no classes are left in outputs of the shapes {shapes}: is the head {spec.head} right?"
+            )
+        check_labels(spec.labels, classes)
+
+    def detect(
+        self, outputs: Mapping[str, Tensor], spec: ModelSpec, frame: Frame, threshold: float, top_k: int
+    ) -> Candidates:
+        """At most `top_k` boxes in the original picture's pixels, best first. Raises InvalidOutputError."""
+        arrays = read_outputs(outputs, spec.outputs, self.ranks)
+        with np.errstate(over="ignore", invalid="ignore"):  # boxes are checked once they are decoded
+            found = with_area(self._decode(arrays, spec, frame.target, threshold))
+            if not self.suppressed:
+                found = suppress(found, spec.iou_threshold)
+            found = cut(found, frame) if self.in_picture else to_picture(found, frame)
+        return by_score(with_area(found), top_k)
+
+    def _decode(self, arrays: Sequence[Array], spec: ModelSpec, target: Size, threshold: float) -> Candidates:
+        try:
+            found = self.decode(arrays, target, threshold)
+        except (ValueError, IndexError) as error:  # dimensions that the graph had left open
+            shapes = [array.shape for array in arrays]
+            raise InvalidOutputError(f"outputs of the shapes {shapes} do not have the layout {spec.head}") from error
+        check_finite(found.boxes)
+        return found

@@ -1,0 +1,80 @@
+"""One picture -> one vector, for search and comparison."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from engine.geometry import Frame
+from engine.tasks.outputs import Array, check_finite, to_base64
+from engine.tasks.predictions import Embedding, Prediction
+from engine.tasks.task import Encoding, InvalidOutputError, PredictOptions, Task
+from loaders.model_errors import ModelSpecError
+from loaders.model_loader import Session, Tensor, TensorInfo
+from loaders.model_spec import ModelSpec
+
+# Exports that give every token, too, call the one vector of the picture so.
+_POOLED = ("image_embeds", "pooler_output")
+
+
+class ImageFeatureExtraction(Task):
+    """Reads the output named in the spec, else a pooled one by its usual name, else the first.
+
+    (1, D) is the vector; of (1, T, D) it is the first token, which stands for the picture in a ViT; (1, D, h, w) is
+    averaged over h and w, as a convolutional network's own pooling would.
+    """
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self._outputs, self._normalize = spec.outputs, spec.normalize
+
+    def check(self, session: Session) -> None:
+        by_name = {output.name: output for output in session.outputs}
+        if self._outputs and self._outputs[0] not in by_name:
+            raise ModelSpecError(f"the graph has no output {self._outputs[0]!r}; it has: {', '.join(by_name)}")
+        output: TensorInfo = by_name[self._name(by_name)]
+        if output.shape and len(output.shape) not in _VECTORS:
+            raise ModelSpecError(f"the output {output.name} has {len(output.shape)} dimensions, 2 to 4 make a vector")
+
+    def postprocess(
+        self,
+        outputs: Mapping[str, Tensor],
+        frame: Frame,  # noqa: ARG002 - a vector lies nowhere
+        options: PredictOptions,
+    ) -> list[Prediction]:
+        output = outputs[self._name(outputs)].astype(np.float32, copy=False)
+        if output.ndim not in _VECTORS:
+            raise InvalidOutputError(f"the model's output has {output.ndim} dimensions, 2 to 4 make a vector")
+        vector = _VECTORS[output.ndim](output[0])
+        check_finite(vector)
+        if self._normalize if options.normalize is None else options.normalize:
+            vector = _unit(vector)
+        return [Embedding(_encode(vector, options.encoding), len(vector), options.encoding)]
+
+    def _name(self, names: Mapping[str, object]) -> str:
+        chosen = [*self._outputs[:1], *(name for name in _POOLED if name in names), *names]
+        return chosen[0]
+
+
+def _unit(vector: Array) -> Array:
+    """Of length 1; nothing can be made of a vector of zeros."""
+    length = np.linalg.norm(vector.astype(np.float64))
+    return vector if length == 0 else np.asarray(vector / length, np.float32)
+
+
+def _encode(vector: Array, encoding: Encoding) -> list[float] | str:
+    """A list has the shortest decimals that still name each float32."""
+    return to_base64(vector) if encoding == "base64" else [float(text) for text in vector.astype(str)]
+
+
+def _as_it_is(vector: Array) -> Array:
+    return vector
+
+
+def _first_token(tokens: Array) -> Array:
+    return np.asarray(tokens[0], np.float32)
+
+
+def _average(planes: Array) -> Array:
+    return np.asarray(planes.mean(axis=(1, 2)), np.float32)
+
+
+_VECTORS = {2: _as_it_is, 3: _first_token, 4: _average}

@@ -1,0 +1,144 @@
+"""Maps and masks -> which pixels of the original picture belong to what: one class a head."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from engine.geometry import Frame
+from engine.tasks.activations import sigmoid
+from engine.tasks.boxes import DEFAULT_BOXES, as_box
+from engine.tasks.heads import YOLO_MASKS, YOLO_MASKS_END_TO_END
+from engine.tasks.masks import box_region, computed_size, on_picture, png, resample, seen_region
+from engine.tasks.outputs import Array, check_labels, find_outputs, read_outputs, shortest
+from engine.tasks.predictions import InstanceSegment, Prediction, Segment
+from engine.tasks.task import PredictOptions, Task, label_of
+from loaders.model_errors import ModelSpecError
+from loaders.model_loader import Session, Tensor
+from loaders.model_spec import Activation, Head, ModelSpec
+
+DEFAULT_SEGMENTS = 100
+_MAP = (4,)  # ranks: one output (N, C, h, w)
+
+
+class SemanticSegmentation(Task):
+    """Each pixel's best class, one segment for each class that is best somewhere; the largest first.
+
+    As Hugging Face's `post_process_semantic_segmentation`: logits are resized to the picture, then compared. One
+    class alone is compared with 0, the logit of even odds. The outermost pixels of a crop belong to no segment.
+    """
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self._spec = spec
+
+    def check(self, session: Session) -> None:
+        (output,) = find_outputs(session, self._spec.outputs, _MAP)
+        check_labels(self._spec.labels, output.shape[1] if output.shape else None)
+
+    def postprocess(self, outputs: Mapping[str, Tensor], frame: Frame, options: PredictOptions) -> list[Prediction]:
+        (logits,) = read_outputs(outputs, self._spec.outputs, _MAP)
+        classes = _best_classes(logits[0], frame)
+        class_ids, areas = np.unique(classes[classes >= 0], return_counts=True)
+        top_k = DEFAULT_SEGMENTS if options.top_k is None else options.top_k
+        largest = class_ids[np.argsort(-areas, kind="stable")][:top_k]
+        return [self._segment(classes, int(class_id), frame) for class_id in largest]
+
+    def _segment(self, classes: NDArray[np.int16], class_id: int, frame: Frame) -> Segment:
+        mask = (classes == class_id).astype(np.uint8) * np.uint8(255)
+        whole = on_picture(mask, seen_region(frame), frame.picture)
+        return Segment(label_of(self._spec.labels, class_id), class_id, None, png(whole))
+
+
+class InstanceSegmentation(Task):
+    """YOLO's masks: coefficients times prototypes, cut at the object's box, everything above even odds."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self._spec = spec
+
+    def check(self, session: Session) -> None:
+        shapes = [output.shape for output in find_outputs(session, self._spec.outputs, YOLO_MASKS.ranks)]
+        rows, prototypes = (shape[1] if shape else None for shape in shapes)
+        if rows is None or prototypes is None or shapes[0][2] == 6 + prototypes:
+            return
+        YOLO_MASKS.check(session, self._spec)
+
+    def postprocess(self, outputs: Mapping[str, Tensor], frame: Frame, options: PredictOptions) -> list[Prediction]:
+        rows, prototypes = read_outputs(outputs, self._spec.outputs, YOLO_MASKS.ranks)
+        head = YOLO_MASKS_END_TO_END if rows.shape[2] == 6 + prototypes.shape[1] else YOLO_MASKS
+        threshold = self._spec.score_threshold if options.threshold is None else options.threshold
+        top_k = DEFAULT_BOXES if options.top_k is None else options.top_k
+        found = head.detect(outputs, self._spec, frame, threshold, top_k)
+        maps = np.tensordot(found.extras, prototypes[0], axes=1)
+        each = zip(found.boxes, found.scores, found.class_ids, maps, strict=True)
+        return [self._segment(box, score, int(class_id), logits, frame) for box, score, class_id, logits in each]
+
+    def _segment(self, row: Array, score: np.float32, class_id: int, logits: Array, frame: Frame) -> InstanceSegment:
+        box = as_box(row)
+        region = box_region(box, frame)
+        inside = resample(logits, frame, region, computed_size(region), Image.Resampling.BILINEAR) > 0
+        mask = on_picture(inside.astype(np.uint8) * np.uint8(255), region, frame.picture)
+        return InstanceSegment(label_of(self._spec.labels, class_id), class_id, shortest(score), png(mask), box)
+
+
+class Matting(Task):
+    """One subject's mask with soft edges: stretched to 0..255 and resized by Lanczos, as rembg does it."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self._spec = spec
+        self._label = spec.labels[0] if spec.labels else "foreground"
+
+    def check(self, session: Session) -> None:
+        (output,) = find_outputs(session, self._spec.outputs, _MAP)
+        if output.shape and output.shape[1] not in (1, None):
+            raise ModelSpecError(f"a matte has one channel, the output {output.name} has {output.shape[1]}")
+
+    def postprocess(
+        self,
+        outputs: Mapping[str, Tensor],
+        frame: Frame,
+        options: PredictOptions,  # noqa: ARG002 - there is one mask, and it has no score
+    ) -> list[Prediction]:
+        (maps,) = read_outputs(outputs, self._spec.outputs, _MAP)
+        matte = sigmoid(maps[0, 0]) if self._spec.activation is Activation.SIGMOID else maps[0, 0]
+        region = seen_region(frame)
+        grey = resample(_stretch(matte), frame, region, region.size, Image.Resampling.LANCZOS)
+        return [Segment(self._label, 0, None, png(on_picture(grey, region, frame.picture)))]
+
+
+def image_segmentation(spec: ModelSpec) -> Task:
+    """Raises ModelSpecError without a head that gives masks."""
+    if spec.head not in _HEADS:
+        raise ModelSpecError(f"image segmentation needs a head; there are: {', '.join(_HEADS)}")
+    return _HEADS[spec.head](spec)
+
+
+def _best_classes(logits: Array, frame: Frame) -> NDArray[np.int16]:
+    """(C, h, w) -> each pixel's class in what the model saw of the picture, -1 for none.
+
+    Class by class, so that there are never more than three planes of the result's size.
+    """
+    region = seen_region(frame)
+    size = computed_size(region)
+    best = np.full((size.height, size.width), 0 if len(logits) == 1 else -np.inf, np.float32)
+    classes = np.full(best.shape, -1, np.int16)
+    for class_id, plane in enumerate(logits):
+        resized = resample(plane, frame, region, size, Image.Resampling.BILINEAR)
+        np.copyto(classes, np.int16(class_id), where=resized > best)
+        np.maximum(best, resized, out=best)
+    return classes
+
+
+def _stretch(matte: Array) -> NDArray[np.uint8]:
+    """Its least value becomes 0, its greatest 255; a flat one is all 0."""
+    least, greatest = matte.min(), matte.max()
+    if least == greatest:
+        return np.zeros(matte.shape, np.uint8)
+    return np.asarray((matte - least) / (greatest - least) * 255, np.uint8)
+
+
+_HEADS: dict[Head, Callable[[ModelSpec], Task]] = {
+    Head.SEMANTIC: SemanticSegmentation,
+    Head.YOLO_MASKS: InstanceSegmentation,
+    Head.MATTE: Matting,
+}

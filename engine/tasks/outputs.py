@@ -1,0 +1,62 @@
+"""What every task does with a graph's outputs: picks those it reads, and refuses what is no answer."""
+
+import base64
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.tasks.task import InvalidOutputError
+from loaders.model_errors import ModelSpecError
+from loaders.model_loader import Session, Tensor, TensorInfo
+
+Array = NDArray[np.float32]
+
+
+def find_outputs(session: Session, names: Sequence[str], ranks: Sequence[int]) -> list[TensorInfo]:
+    """The outputs called `names` (without names: the first ones), one for each of `ranks`, the batch included.
+
+    Raises ModelSpecError when there are too few, or when one has other dimensions than its rank says.
+    """
+    by_name = {output.name: output for output in session.outputs}
+    for missing in (name for name in names if name not in by_name):
+        raise ModelSpecError(f"the graph has no output {missing!r}; it has: {', '.join(by_name)}")
+    found = [by_name[name] for name in names] or list(session.outputs)
+    if len(found) < len(ranks):
+        raise ModelSpecError(f"{len(ranks)} outputs are needed, there are {len(found)}: {', '.join(by_name)}")
+    for output, rank in zip(found, ranks, strict=False):
+        if output.shape and len(output.shape) != rank:
+            raise ModelSpecError(f"the output {output.name} has {len(output.shape)} dimensions, {rank} are needed")
+    return found[: len(ranks)]
+
+
+def check_labels(labels: Sequence[str], classes: int | None) -> None:
+    """`classes` None: the graph leaves their number open. Raises ModelSpecError."""
+    if labels and classes is not None and len(labels) != classes:
+        raise ModelSpecError(f"{len(labels)} labels, but the graph has {classes} classes")
+
+
+def read_outputs(outputs: Mapping[str, Tensor], names: Sequence[str], ranks: Sequence[int]) -> list[Array]:
+    """Those that `find_outputs` found, as float32. Raises InvalidOutputError, for NaN and infinity, too."""
+    tensors = [outputs[name] for name in names] if names else list(outputs.values())
+    found = [tensor.astype(np.float32, copy=False) for tensor in tensors[: len(ranks)]]
+    for array, rank in zip(found, ranks, strict=True):
+        if array.ndim != rank:
+            raise InvalidOutputError(f"the model's output has {array.ndim} dimensions, {rank} are needed")
+        check_finite(array)
+    return found
+
+
+def check_finite(array: Tensor) -> None:
+    if not np.isfinite(array).all():
+        raise InvalidOutputError("the model's outputs are not finite numbers")
+
+
+def shortest(value: np.float32) -> float:
+    """The shortest decimal that still names this float32: 0.8331, not 0.8331000208854675."""
+    return float(str(value))
+
+
+def to_base64(array: Tensor) -> str:
+    """Of its little-endian bytes, row by row."""
+    return base64.b64encode(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()).decode("ascii")

@@ -1,0 +1,124 @@
+"""What operators have chosen: the default model, the active versions, the labels. One small file beside the models.
+
+It is replaced atomically and fsynced, so a process that is killed at any moment leaves the old file or the new one.
+Writers of several processes take turns by a lock file.
+"""
+
+import fcntl
+import json
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from loaders.model_errors import ModelStateError
+
+STATE_FILE = "fovea-state.json"
+_LOCK_FILE = ".fovea-state.lock"
+_MAX_BYTES = 1 << 20
+
+_log = logging.getLogger("fovea.models")
+
+
+class ModelChoices(BaseModel):
+    """`active` and `labels` by model's name; a label stands for a version's number."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    default: str | None = None
+    active: dict[str, int] = {}
+    labels: dict[str, dict[str, int]] = {}
+
+    def with_default(self, name: str) -> "ModelChoices":
+        return self.model_copy(update={"default": name})
+
+    def with_active(self, name: str, number: int) -> "ModelChoices":
+        return self.model_copy(update={"active": {**self.active, name: number}})
+
+    def with_label(self, name: str, label: str, number: int) -> "ModelChoices":
+        return self.model_copy(update={"labels": {**self.labels, name: {**self.labels.get(name, {}), label: number}}})
+
+    def without_label(self, name: str, label: str) -> "ModelChoices":
+        kept = {key: number for key, number in self.labels.get(name, {}).items() if key != label}
+        return self.model_copy(update={"labels": {**self.labels, name: kept}})
+
+    def without_version(self, name: str, number: int) -> "ModelChoices":
+        """Forgets all that points to a version that is being deleted."""
+        active = {key: value for key, value in self.active.items() if (key, value) != (name, number)}
+        kept = {key: value for key, value in self.labels.get(name, {}).items() if value != number}
+        return self.model_copy(update={"active": active, "labels": {**self.labels, name: kept}})
+
+
+class ModelStateFile:
+    """Reads and replaces the state file in the models folder."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._file = root / STATE_FILE
+
+    def read(self) -> ModelChoices:
+        """A missing file is no choice made. A corrupt one is put aside for inspection, with a warning."""
+        try:
+            data = self._file.read_bytes()[:_MAX_BYTES]
+        except OSError:
+            return ModelChoices()
+        try:
+            return ModelChoices.model_validate(json.loads(data))
+        except (ValueError, ValidationError, RecursionError):
+            self._put_aside()
+            return ModelChoices()
+
+    def update(self, change: Callable[[ModelChoices], ModelChoices]) -> ModelChoices:
+        """Applies `change` to what the file says now. Raises ModelStateError where the folder cannot be written."""
+        try:
+            with self._locked():
+                choices = change(self.read())
+                _replace(self._file, choices.model_dump_json(indent=2).encode())
+                return choices
+        except OSError as error:
+            raise ModelStateError(f"the state file cannot be written: {error.strerror}") from error
+
+    def _put_aside(self) -> None:
+        kept = self._file.with_name(f"{STATE_FILE}.corrupt-{time.time_ns()}")
+        try:
+            self._file.replace(kept)
+        except OSError:  # another process was first, or the folder is read-only
+            return
+        _log.warning("%s was corrupt; it is kept as %s, the highest versions are served", STATE_FILE, kept.name)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """The kernel frees the lock of a process that dies."""
+        with (self._root / _LOCK_FILE).open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def _replace(file: Path, data: bytes) -> None:
+    """A reader finds all of the old or all of the new, also after a power cut."""
+    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}-")
+    try:
+        with os.fdopen(handle, "wb") as written:
+            written.write(data)
+            written.flush()
+            os.fsync(written.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(file)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    sync_folder(file.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes renames in the folder survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,131 @@
+"""Protocol buffers' wire format, as far as a reader needs it that skips what it does not look at.
+
+https://protobuf.dev/programming-guides/encoding/
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+_BLOCK = 1 << 16  # bytes
+_LONGEST_VARINT = 10  # bytes
+_LONGEST_STRING = 1 << 24  # bytes; the longest that ONNX files hold are lists of class names
+_MOST_FIELDS = 4_000_000  # in one file: about two seconds
+_VARINT, _FIXED64, _MESSAGE, _FIXED32 = 0, 1, 2, 5
+
+
+class WireError(ValueError):
+    """The bytes are no protocol buffer message."""
+
+
+class EndOfDataError(WireError):
+    """A field goes on behind the end of the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A varint's `value`, or where (`start` to `stop`) a string, a message or packed numbers lie."""
+
+    number: int
+    value: int = 0
+    start: int = 0
+    stop: int = 0
+
+
+class WireReader:
+    """Reads fields of a file at any position, block by block.
+
+    Not a memory map: a file that another process cuts off meanwhile would kill this one (SIGBUS).
+    """
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self._file, self.size = file, size
+        self._block, self._block_start = b"", 0
+        self._fields_left = _MOST_FIELDS
+
+    def fields(self, start: int, stop: int) -> Iterator[Field]:
+        """Every field of the message at `start` to `stop`, in the order of the file."""
+        position = start
+        while position < stop:
+            field, position = self._field(position, stop)
+            yield field
+
+    def messages(self, field: Field) -> Iterator[Field]:
+        return self.fields(field.start, field.stop)
+
+    def text(self, field: Field) -> str:
+        """UTF-8; bytes that are none become question marks."""
+        if field.stop - field.start > _LONGEST_STRING:
+            raise WireError("a text of more than 16 MiB")
+        return self._read(field.start, field.stop).decode("utf-8", errors="replace")
+
+    def numbers(self, field: Field) -> Iterator[int]:
+        """A repeated number's values in this field: one, or many if they are packed."""
+        if field.stop == 0:
+            yield field.value
+        position = field.start
+        while position < field.stop:
+            self._count()
+            value, position = self._varint(position, field.stop)
+            yield value
+
+    def _field(self, position: int, stop: int) -> tuple[Field, int]:
+        self._count()
+        key, position = self._varint(position, stop)
+        number, kind = key >> 3, key & 7
+        if number == 0:
+            raise WireError("a field without a number")
+        if kind == _VARINT:
+            value, position = self._varint(position, stop)
+            return Field(number, value=value), position
+        if kind == _MESSAGE:
+            length, position = self._varint(position, stop)
+        else:
+            length = {_FIXED64: 8, _FIXED32: 4}.get(kind, -1)
+        if length < 0:
+            raise WireError(f"a field of the unknown kind {kind}")
+        if position + length > stop:
+            raise EndOfDataError if position + length > self.size else WireError("a field longer than its message")
+        return Field(number, start=position, stop=position + length), position + length
+
+    def _count(self) -> None:
+        self._fields_left -= 1
+        if self._fields_left < 0:
+            raise WireError("too many fields")
+
+    def _varint(self, position: int, stop: int) -> tuple[int, int]:
+        data, offset = self._around(position)
+        value = 0
+        for i in range(min(_LONGEST_VARINT, stop - position)):
+            if offset + i >= len(data):
+                break
+            byte = data[offset + i]
+            value |= (byte & 0x7F) << (7 * i)
+            if byte < 0x80:
+                return value & 0xFFFF_FFFF_FFFF_FFFF, position + i + 1
+        if stop - position >= _LONGEST_VARINT or stop < self.size:
+            raise WireError("an endless number")
+        raise EndOfDataError
+
+    def _around(self, position: int) -> tuple[bytes, int]:
+        """A block, and where in it `position` lies, with at least a varint's bytes behind it unless the file ends."""
+        offset = position - self._block_start
+        if offset < 0 or offset + _LONGEST_VARINT > len(self._block):
+            self._file.seek(position)
+            self._block, self._block_start, offset = self._file.read(_BLOCK), position, 0
+        return self._block, offset
+
+    def _read(self, start: int, stop: int) -> bytes:
+        offset = start - self._block_start
+        if offset >= 0 and stop - self._block_start <= len(self._block):
+            return self._block[offset : stop - self._block_start]
+        self._file.seek(start)
+        data = self._file.read(stop - start)
+        if len(data) < stop - start:
+            raise EndOfDataError
+        return data
+
+
+def signed(value: int) -> int:
+    """A varint as the int64 that it stands for."""
+    return value - (1 << 64) if value >> 63 else value

@@ -1,0 +1,128 @@
+"""A graph that a head cannot read is refused when it is loaded, in one sentence that says why."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from engine.tasks import create_task
+from engine.tasks.task import InvalidOutputError, PredictOptions
+from loaders.image_loader import Size
+from loaders.model_errors import ModelSpecError
+from loaders.model_loader import Session, Tensor, TensorInfo
+from loaders.model_spec import Head, ModelSpec, Resize, TaskName
+from tests.engine.tasks.graphs import constant_graph, frame_of, open_session
+
+DETECTION, SEGMENTATION = TaskName.OBJECT_DETECTION, TaskName.IMAGE_SEGMENTATION
+THREE = ("a", "b", "c")
+
+
+def zeros(*shape: int) -> NDArray[np.float32]:
+    return np.zeros(shape, np.float32)
+
+
+def session_of(folder: Path, outputs: list[NDArray[Any]], *, open_dims: bool = False) -> Session:
+    return open_session(folder, constant_graph({f"out{i}": a for i, a in enumerate(outputs)}, open_dims=open_dims))
+
+
+FITTING: list[tuple[TaskName, Head | None, list[NDArray[Any]]]] = [
+    (DETECTION, Head.YOLOV5, [zeros(1, 20, 8)]),
+    (DETECTION, Head.YOLOV8, [zeros(1, 7, 20)]),
+    (DETECTION, Head.END_TO_END, [zeros(1, 20, 6)]),
+    (DETECTION, Head.BOXES_SCORES, [zeros(1, 20, 4), zeros(1, 3, 20)]),
+    (DETECTION, Head.BOXES_SCORES, [zeros(1, 20, 4), zeros(1, 20, 3)]),
+    (DETECTION, Head.PADDLE_NMS, [zeros(20, 6), np.zeros(1, np.int32)]),
+    (DETECTION, Head.DETR, [zeros(1, 20, 4), zeros(1, 20, 4)]),
+    (SEGMENTATION, Head.SEMANTIC, [zeros(1, 3, 8, 8)]),
+    (SEGMENTATION, Head.YOLO_MASKS, [zeros(1, 39, 20), zeros(1, 32, 8, 8)]),
+    (SEGMENTATION, Head.YOLO_MASKS, [zeros(1, 20, 38), zeros(1, 32, 8, 8)]),
+    (SEGMENTATION, Head.MATTE, [zeros(1, 1, 8, 8)]),
+    (TaskName.IMAGE_FEATURE_EXTRACTION, None, [zeros(1, 3)]),
+    (TaskName.TENSOR, None, [zeros(1, 3)]),
+]
+
+
+@pytest.mark.parametrize(("task", "head", "outputs"), FITTING)
+@pytest.mark.parametrize("open_dims", [False, True])
+def test_a_fitting_graph_passes_and_can_be_read(
+    task: TaskName, head: Head | None, outputs: list[NDArray[Any]], open_dims: bool, tmp_path: Path
+) -> None:
+    reader = create_task(ModelSpec(task=task, head=head, labels=THREE))
+    reader.check(session_of(tmp_path, outputs, open_dims=open_dims))
+    answers = {f"out{i}": array for i, array in enumerate(outputs)}
+    reader.postprocess(answers, frame_of(Size(30, 20), Resize.LETTERBOX), PredictOptions())
+
+
+@pytest.mark.parametrize(
+    ("task", "head", "outputs", "reason"),
+    [
+        (DETECTION, Head.YOLOV5, [zeros(1, 20, 85)], "3 labels, but the graph has 80 classes"),
+        (DETECTION, Head.YOLOV8, [zeros(1, 84, 20)], "3 labels, but the graph has 80 classes"),
+        (DETECTION, Head.YOLOV8, [zeros(1, 4, 20)], "no classes are left"),
+        (DETECTION, Head.YOLOV8, [zeros(7, 20)], "out0 has 2 dimensions, 3 are needed"),
+        (DETECTION, Head.BOXES_SCORES, [zeros(1, 20, 4)], "2 outputs are needed, there are 1: out0"),
+        (DETECTION, Head.BOXES_SCORES, [zeros(1, 20, 4), zeros(1, 5, 20)], "3 labels, but the graph has 5"),
+        (DETECTION, Head.DETR, [zeros(1, 20, 92), zeros(1, 20, 4)], "3 labels, but the graph has 91"),
+        (DETECTION, Head.YUNET, [zeros(1, 20, 1)] * 3, "12 outputs are needed"),
+        (SEGMENTATION, Head.SEMANTIC, [zeros(1, 21, 8, 8)], "3 labels, but the graph has 21"),
+        (SEGMENTATION, Head.SEMANTIC, [zeros(1, 8, 8)], "out0 has 3 dimensions, 4 are needed"),
+        (SEGMENTATION, Head.YOLO_MASKS, [zeros(1, 116, 20), zeros(1, 32, 8, 8)], "3 labels, but the graph has 80"),
+        (SEGMENTATION, Head.MATTE, [zeros(1, 2, 8, 8)], "a matte has one channel, the output out0 has 2"),
+        (TaskName.IMAGE_FEATURE_EXTRACTION, None, [zeros(3)], "out0 has 1 dimensions, 2 to 4 make a vector"),
+    ],
+)
+def test_what_does_not_fit_is_refused(
+    task: TaskName, head: Head | None, outputs: list[NDArray[Any]], reason: str, tmp_path: Path
+) -> None:
+    reader = create_task(ModelSpec(task=task, head=head, labels=THREE))
+    with pytest.raises(ModelSpecError, match=reason):
+        reader.check(session_of(tmp_path, outputs))
+
+
+@pytest.mark.parametrize("task", TaskName)
+def test_an_output_that_is_not_there_is_named_with_those_that_are(task: TaskName, tmp_path: Path) -> None:
+    head = {DETECTION: Head.YOLOV8, SEGMENTATION: Head.SEMANTIC}.get(task)
+    reader = create_task(ModelSpec(task=task, head=head, outputs=("logits",)))
+    with pytest.raises(ModelSpecError, match="no output 'logits'; it has: out0"):
+        reader.check(session_of(tmp_path, [zeros(1, 7, 20)]))
+
+
+@pytest.mark.parametrize(("task", "head"), [(DETECTION, None), (DETECTION, Head.MATTE), (SEGMENTATION, None)])
+def test_a_task_without_its_head_lists_the_heads(task: TaskName, head: Head | None) -> None:
+    with pytest.raises(ModelSpecError, match=r"needs a head; there are: (yolov5|semantic), "):
+        create_task(ModelSpec(task=task, head=head))
+
+
+@pytest.mark.parametrize(("task", "head", "outputs"), FITTING[:11])
+def test_shapes_that_a_graph_had_left_open_are_refused_when_they_come(
+    task: TaskName, head: Head | None, outputs: list[NDArray[Any]]
+) -> None:
+    reader = create_task(ModelSpec(task=task, head=head))
+    answers = {f"out{i}": array[..., None] for i, array in enumerate(outputs)}
+    with pytest.raises(InvalidOutputError, match="dimensions"):
+        reader.postprocess(answers, frame_of(Size(30, 20), Resize.LETTERBOX), PredictOptions())
+
+
+def test_a_layout_that_cannot_be_read_is_named() -> None:
+    reader = create_task(ModelSpec(task=DETECTION, head=Head.YOLOV5))
+    with pytest.raises(InvalidOutputError, match="do not have the layout yolov5"):
+        reader.postprocess(
+            {"out": np.ones((1, 20, 3), np.float32)}, frame_of(Size(9, 9), Resize.STRETCH), PredictOptions()
+        )
+
+
+class TextSession(Session):
+    inputs = ()
+    outputs = (TensorInfo("text", "string", (1,)),)
+    providers = ()
+
+    def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        raise NotImplementedError
+
+
+def test_text_is_no_tensor_of_numbers() -> None:
+    with pytest.raises(ModelSpecError, match="text is string"):
+        create_task(ModelSpec(task=TaskName.TENSOR)).check(TextSession())

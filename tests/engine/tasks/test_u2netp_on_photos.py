@@ -1,0 +1,46 @@
+"""The background-removal model answers as rembg would: its pipeline in plain Pillow and NumPy is the reference."""
+
+import base64
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from engine.live_model import LiveModel
+from engine.tasks.predictions import Segment
+from tests.engine.tasks.real_models import DATA, ROOT, ask, load
+
+GRAPH = ROOT / "models" / "u2netp" / "1" / "model.onnx"
+FILES = [DATA / "cat.jpg", DATA / "detection" / "2011_000025.jpg"]
+
+
+@pytest.fixture(scope="module")
+def u2netp() -> LiveModel:
+    return load("u2netp")
+
+
+def reference_mask(file: Path) -> NDArray[np.uint8]:
+    image = Image.open(file).convert("RGB")
+    pixels = np.asarray(image.resize((320, 320), Image.Resampling.LANCZOS), np.float64)
+    normalised = (pixels / pixels.max() - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    session = onnxruntime.InferenceSession(GRAPH, providers=["CPUExecutionProvider"])
+    tensor = normalised.transpose(2, 0, 1)[None].astype(np.float32)
+    matte = session.run(None, {session.get_inputs()[0].name: tensor})[0][0, 0]
+    grey = ((matte - matte.min()) / (matte.max() - matte.min()) * 255).astype(np.uint8)
+    return np.asarray(Image.fromarray(grey).resize(image.size, Image.Resampling.LANCZOS))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_the_mask_is_that_of_the_reference_pipeline(file: Path, u2netp: LiveModel) -> None:
+    """Measured: no difference."""
+    (segment,) = ask(u2netp, file.read_bytes()).predictions
+    assert isinstance(segment, Segment)
+    mask = np.asarray(Image.open(BytesIO(base64.b64decode(segment.mask))), np.int16)
+    difference = np.abs(mask - reference_mask(file))
+    assert difference.max() <= 2
+    assert mask.max() > 250
+    assert mask.min() < 5

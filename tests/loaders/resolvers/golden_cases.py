@@ -1,0 +1,133 @@
+"""Exports as Hugging Face and timm write them, whose preprocessing is compared with the exporter's own.
+
+Read by `make_golden.py` in an environment with torch, and by `test_golden.py` in one without: nothing is imported here.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+PHOTOS = ("skimage_chelsea.png", "gcompris_things_bucket.webp")
+STRIDE = 5  # of the pixels that are kept of a tensor, in both directions; tensors larger than 400 keep every 20th
+LARGE, LARGE_STRIDE = 400, 20
+
+IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+HALF = [0.5, 0.5, 0.5]
+
+
+@dataclass(frozen=True)
+class Case:
+    """`config` is preprocessor_config.json's content, or timm's config.json's."""
+
+    name: str
+    config: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_timm(self) -> bool:
+        return self.name.startswith("timm")
+
+
+def stride_of(height: int, width: int) -> int:
+    return LARGE_STRIDE if max(height, width) > LARGE else STRIDE
+
+
+def _timm(name: str, **pretrained: object) -> Case:
+    return Case(f"timm-{name}", {"architecture": "resnet50", "num_classes": 10, "pretrained_cfg": pretrained})
+
+
+CASES = (
+    # the defaults of each class
+    *(
+        Case(f"default-{name}", {"image_processor_type": f"{name}ImageProcessor"})
+        for name in (
+            "ViT", "ConvNext", "CLIP", "EfficientNet", "Bit", "DeiT", "MobileNetV1", "MobileNetV2", "Segformer", "Beit",
+            "Siglip", "Detr", "ConditionalDetr", "RTDetr", "MobileViT",
+        )
+    ),
+    # google/vit-base-patch16-224, with the crop_pct that the class ignores
+    Case("vit-old", {
+        "feature_extractor_type": "ViTFeatureExtractor", "do_normalize": True, "do_resize": True, "crop_pct": 0.9,
+        "image_mean": HALF, "image_std": HALF, "resample": 2, "size": 224,
+    }),
+    # microsoft/swin-tiny-patch4-window7-224
+    Case("swin", {
+        "image_processor_type": "ViTImageProcessorFast", "do_resize": True, "do_rescale": True, "do_normalize": True,
+        "rescale_factor": 0.00392156862745098, "resample": 3, "size": {"height": 224, "width": 224},
+        "image_mean": IMAGENET_MEAN, "image_std": IMAGENET_STD,
+    }),
+    # microsoft/resnet-50
+    Case("resnet-50", {
+        "feature_extractor_type": "ConvNextFeatureExtractor", "crop_pct": 0.875, "do_normalize": True,
+        "do_resize": True, "image_mean": IMAGENET_MEAN, "image_std": IMAGENET_STD, "resample": 3, "size": 224,
+    }),
+    Case("convnext-crop", {
+        "image_processor_type": "ConvNextImageProcessor", "crop_pct": 0.95, "resample": 3,
+        "size": {"shortest_edge": 288},
+    }),
+    # openai/clip-vit-base-patch32
+    Case("clip-old", {
+        "feature_extractor_type": "CLIPFeatureExtractor", "do_center_crop": True, "crop_size": 224,
+        "do_normalize": True, "do_resize": True, "resample": 3, "size": 224,
+        "image_mean": [0.48145466, 0.4578275, 0.40821073], "image_std": [0.26862954, 0.26130258, 0.27577711],
+    }),
+    Case("clip-oblong", {
+        "image_processor_type": "CLIPImageProcessor", "size": {"shortest_edge": 250},
+        "crop_size": {"height": 200, "width": 240},
+    }),
+    # google/bit-50
+    Case("bit-448", {
+        "image_processor_type": "BitImageProcessor", "crop_size": {"height": 448, "width": 448}, "resample": 2,
+        "do_center_crop": True, "size": {"shortest_edge": 448}, "image_mean": HALF, "image_std": HALF,
+    }),
+    # google/efficientnet-b0
+    Case("efficientnet-b0", {
+        "image_processor_type": "EfficientNetImageProcessor", "crop_size": {"height": 289, "width": 289},
+        "do_center_crop": False, "do_normalize": True, "do_rescale": True, "do_resize": True, "include_top": True,
+        "image_mean": IMAGENET_MEAN, "image_std": [0.47853944, 0.4732864, 0.47434163], "resample": 0,
+        "rescale_factor": 0.00392156862745098, "rescale_offset": False, "size": {"height": 224, "width": 224},
+    }),
+    Case("efficientnet-offset", {
+        "image_processor_type": "EfficientNetImageProcessor", "rescale_factor": 1 / 127.5, "rescale_offset": True,
+        "size": {"height": 240, "width": 240}, "include_top": False, "image_mean": HALF, "image_std": HALF,
+    }),
+    Case("efficientnet-top-only", {
+        "image_processor_type": "EfficientNetImageProcessor", "do_normalize": False, "include_top": True,
+        "size": {"height": 240, "width": 240}, "image_std": IMAGENET_STD,
+    }),
+    # facebook/deit-base-distilled-patch16-224
+    Case("deit-old", {
+        "feature_extractor_type": "DeiTFeatureExtractor", "do_center_crop": True, "crop_size": 224, "resample": 3,
+        "do_normalize": True, "do_resize": True, "size": 256, "image_mean": IMAGENET_MEAN, "image_std": IMAGENET_STD,
+    }),
+    # google/mobilenet_v1_0.75_192
+    Case("mobilenet-192", {
+        "image_processor_type": "MobileNetV1ImageProcessor", "crop_size": {"height": 192, "width": 192},
+        "do_center_crop": True, "size": {"shortest_edge": 219}, "resample": 2, "image_mean": HALF, "image_std": HALF,
+    }),
+    # nvidia/segformer-b0-finetuned-ade-512-512
+    Case("segformer-old", {
+        "feature_extractor_type": "SegformerFeatureExtractor", "do_normalize": True, "do_resize": True,
+        "image_mean": IMAGENET_MEAN, "image_std": IMAGENET_STD, "reduce_labels": True, "resample": 2, "size": 512,
+    }),
+    # facebook/detr-resnet-50
+    Case("detr-old", {
+        "feature_extractor_type": "DetrFeatureExtractor", "do_normalize": True, "do_resize": True, "format":
+        "coco_detection", "image_mean": IMAGENET_MEAN, "image_std": IMAGENET_STD, "max_size": 600, "size": 480,
+    }),
+    Case("vit-no-normalize", {
+        "image_processor_type": "ViTImageProcessor", "do_normalize": False, "size": {"height": 100, "width": 150},
+        "resample": 1,
+    }),
+    Case("vit-no-rescale", {
+        "image_processor_type": "ViTImageProcessor", "do_rescale": False, "image_mean": [127.0] * 3,
+        "image_std": [128.0] * 3,
+    }),
+    _timm("resnet50", input_size=[3, 224, 224], interpolation="bicubic", crop_pct=0.95, mean=IMAGENET_MEAN,
+          std=IMAGENET_STD, test_input_size=[3, 288, 288], test_crop_pct=1.0, crop_mode="center"),
+    _timm("defaults", input_size=[3, 224, 224]),
+    _timm("bilinear", input_size=[3, 299, 299], interpolation="bilinear", crop_pct=0.875, mean=HALF, std=HALF),
+    _timm("odd", input_size=[3, 225, 225], interpolation="bicubic", crop_pct=0.87, mean=HALF, std=HALF),
+    _timm("squash", input_size=[3, 224, 224], interpolation="bicubic", crop_pct=1.0, crop_mode="squash"),
+    _timm("squash-crop", input_size=[3, 224, 224], interpolation="bicubic", crop_pct=0.9, crop_mode="squash"),
+    _timm("border", input_size=[3, 224, 224], interpolation="bicubic", crop_pct=1.0, crop_mode="border", mean=HALF,
+          std=HALF),
+)  # fmt: skip
