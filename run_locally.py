@@ -18,17 +18,19 @@ import orjson
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import track
-from rich.table import Table
+from rich.table import Column, Table
 
 from api.settings import ApiSettings, SettingsError, load_settings
 from engine.live_model import LiveModel, load_live_model
 from engine.pipeline import Answer, predict
+from engine.tasks.predictions import Classification, Detection, Embedding, OutputTensor, Prediction, Segment
 from engine.tasks.task import MAX_TOP_K, InvalidOutputError, PredictOptions
 from loaders.image_errors import ImageError
 from loaders.image_loader import ImageLoader, ImageLoaderOptions, create_image_loader
 from loaders.model_errors import ModelError
 from loaders.model_loader import SessionOptions, create_model_loader
 from loaders.model_repository import ModelRepository
+from loaders.model_spec import TaskName
 from utils.cpu_budget import cpu_budget
 from utils.stdin_loader import ask_for_path, read_stdin
 from utils.time_utils import StageTimer
@@ -65,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Labels pictures without a server.")
     parser.add_argument("paths", nargs="*", metavar="PICTURE", help="files or folders; - reads a picture from stdin")
     parser.add_argument("--model", metavar="NAME", help="the model that answers; default: API_DEFAULT_MODEL")
-    parser.add_argument("--top-k", type=_top_k, metavar="N", help="at most so many labels; default: 5 labels, 100 boxes")
+    parser.add_argument("--top-k", type=_top_k, metavar="N", help="at most so many; default: 5 labels or 100 boxes")
     parser.add_argument("--json", action="store_true", help="one JSON object a line, for programs")
     return parser
 
@@ -137,15 +139,40 @@ def _show_json(path: str, answer: Answer, timings_ms: dict[str, float]) -> None:
 
 def _show_table(path: str, answer: Answer, timings_ms: dict[str, float]) -> None:
     image = answer.image
-    table = Table()
-    table.add_column("label")
-    table.add_column("score", justify="right")
+    table = Table(*_COLUMNS[answer.model.task])
     for prediction in answer.predictions:
-        table.add_row(escape(prediction.label), f"{prediction.score:.4f}")
+        table.add_row(*[escape(cell) for cell in _cells(prediction)])
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"{path}  {image.format} {image.width} x {image.height}", markup=False)
     console.print(table)
     console.print("  ".join(f"{stage} {ms:.1f} ms" for stage, ms in timings_ms.items()))
+
+
+_SCORE = Column("score", justify="right")
+_COLUMNS: dict[TaskName, tuple[Column | str, ...]] = {
+    TaskName.IMAGE_CLASSIFICATION: ("label", _SCORE),
+    TaskName.OBJECT_DETECTION: ("label", _SCORE, "box: xmin, ymin, xmax, ymax"),
+    TaskName.IMAGE_SEGMENTATION: ("label", _SCORE, "mask"),
+    TaskName.IMAGE_FEATURE_EXTRACTION: ("dimensions", "embedding"),
+    TaskName.TENSOR: ("output", "dtype", "shape"),
+}
+
+
+def _cells(prediction: Prediction) -> tuple[str, ...]:
+    """What fits a line; --json has all of it."""
+    match prediction:
+        case Classification(label=label, score=score):
+            return label, f"{score:.4f}"
+        case Detection(label=label, score=score, box=box):
+            return label, f"{score:.4f}", f"{box.xmin:.1f}, {box.ymin:.1f}, {box.xmax:.1f}, {box.ymax:.1f}"
+        case Segment(label=label, score=score, mask=mask):
+            return label, "" if score is None else f"{score:.4f}", f"PNG, {len(mask) * 3 // 4:,} bytes"
+        case Embedding(dimensions=dimensions, embedding=list(embedding)):
+            return str(dimensions), ", ".join(f"{value:.4f}" for value in embedding[:4]) + ", ..."
+        case OutputTensor(name=name, dtype=dtype, shape=shape):
+            return name, dtype, " x ".join(map(str, shape))
+        case _:
+            return (str(prediction),)
 
 
 if __name__ == "__main__":

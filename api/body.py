@@ -34,7 +34,6 @@ async def read_chunks(request: Request, max_bytes: int, told_limit: int) -> Asyn
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
         more = message.get("more_body", False)
-        request.state.body_read = not more  # noted before the last chunk is looked at: nobody waits for more
         chunk = message.get("body", b"")
         received += len(chunk)
         if received > max_bytes:
@@ -44,7 +43,7 @@ async def read_chunks(request: Request, max_bytes: int, told_limit: int) -> Asyn
 
 async def discard_body(request: Request) -> bool:
     """Reads what is left of the body; False when there is too much of it to wait for."""
-    if getattr(request.state, "body_read", False):
+    if request.state.body_read:
         return True
     if request.headers.get("expect", "").lower() == "100-continue":
         return False  # the client waits for our word before it sends

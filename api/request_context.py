@@ -21,7 +21,8 @@ _crash_log = logging.getLogger("fovea")
 
 
 class RequestContext:
-    """Pure ASGI. Sets `request.state.request_id`; routes may put facts for the log into `request.state.log`."""
+    """Pure ASGI. Sets in `request.state`: `request_id`; `log`, where routes may put facts for the log; `body_read`,
+    whether all of the body has arrived, whoever has read it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -33,8 +34,14 @@ class RequestContext:
         started = perf_counter()
         request_id = _request_id(scope)
         facts: dict[str, Any] = {}
-        scope.setdefault("state", {}).update(request_id=request_id, log=facts)
+        state = scope.setdefault("state", {})
+        state.update(request_id=request_id, log=facts, body_read=False)
         status: int | None = None
+
+        async def receive_to_the_end() -> Message:
+            message = await receive()
+            state["body_read"] = not message.get("more_body", False)
+            return message
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
@@ -44,7 +51,7 @@ class RequestContext:
             await send(message)
 
         try:
-            await self._app(scope, receive, send_with_id)
+            await self._app(scope, receive_to_the_end, send_with_id)
         except ClientDisconnect:
             status = _CLIENT_CLOSED_REQUEST
         except Exception as error:

@@ -9,7 +9,6 @@ from selenium import webdriver
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
-from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.support import expected_conditions as wait_for
 from selenium.webdriver.support.ui import WebDriverWait
 
@@ -26,7 +25,7 @@ def base_url() -> Iterator[str]:
 
 
 @pytest.fixture
-def browser(tmp_path: Path) -> Iterator[WebDriver]:
+def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
     options = Options()
     options.binary_location = "/usr/bin/chromium"
     for argument in (
@@ -49,7 +48,7 @@ def browser(tmp_path: Path) -> Iterator[WebDriver]:
         driver.quit()
 
 
-def test_swagger_sends_a_picture_and_shows_its_label(browser: WebDriver, base_url: str) -> None:
+def test_swagger_sends_a_picture_and_shows_its_label(browser: webdriver.Chrome, base_url: str) -> None:
     wait = WebDriverWait(browser, _PATIENCE_S)
     browser.get(f"{base_url}/docs")
     wait.until(
@@ -68,7 +67,7 @@ def test_swagger_sends_a_picture_and_shows_its_label(browser: WebDriver, base_ur
     _nothing_went_outside(browser, base_url)
 
 
-def _nothing_went_outside(browser: WebDriver, base_url: str) -> None:
+def _nothing_went_outside(browser: webdriver.Chrome, base_url: str) -> None:
     messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]  # type: ignore[no-untyped-call]
     asked = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
     assert len(asked) >= 4

@@ -46,7 +46,7 @@ def place(picture: Size, spec: PreprocessSpec, target: Size) -> Placement:
     """Puts an upright picture of that original size into an input of size `target`, by the spec's resize mode."""
     match spec.resize:
         case Resize.STRETCH:
-            return Placement(target, 0, 0)
+            return _centre(_stretched(target, spec), target, spec.crop_rounding)
         case Resize.SHORTEST_EDGE:
             edge = spec.shortest_edge or min(target.width, target.height)
             resized = _scale_to_shortest(picture, edge, spec.resize_rounding)
@@ -57,6 +57,13 @@ def place(picture: Size, spec: PreprocessSpec, target: Size) -> Placement:
             return Placement(_fit(picture, target, spec.resize_rounding), 0, 0)
         case Resize.BOUNDED:
             return Placement(bounded(picture, spec), 0, 0)
+
+
+def _stretched(target: Size, spec: PreprocessSpec) -> Size:
+    """The input's own size, or larger by what is then cropped: DeiT's way, and timm's `squash`."""
+    short = min(target.width, target.height)
+    edge = spec.shortest_edge or short
+    return Size(*(_divide(side * edge, short, spec.resize_rounding) for side in (target.width, target.height)))
 
 
 def bounded(picture: Size, spec: PreprocessSpec) -> Size:

@@ -155,8 +155,11 @@ class LiveModels:
         self.state_file.update(change)
         self.reconcile()
 
-    def reconcile(self) -> None:
-        """Brings memory in line with the disk and the state file; loads start, nothing waits for them."""
+    def reconcile(self, *, complete: bool = False) -> None:
+        """Brings memory in line with the disk and the state file; loads start, nothing waits for them.
+
+        `complete`: whoever calls knows that no file is still growing.
+        """
         try:
             found = self._repository.scan()
         except OSError as error:
@@ -164,7 +167,7 @@ class LiveModels:
             return
         with self._lock:
             self.choices = self.state_file.read()
-            self.catalog = self._settled(found)
+            self.catalog = self._settled(found, complete=complete)
             self._drop_deleted()
             for name in self._wanted():
                 self._ensure(self.version(name))
@@ -233,19 +236,19 @@ class LiveModels:
         if lower:
             self._start(versions[max(lower)])
 
-    def _settled(self, found: Catalog) -> Catalog:
+    def _settled(self, found: Catalog, *, complete: bool) -> Catalog:
         """Without versions that may still be growing; one that was complete before stays as it was till then.
 
         At the start there is nothing to protect: a graph that is cut does not load, and is tried again when it grows.
         """
         now, seen = monotonic(), self._first_seen
         self._first_seen = {}
-        at_start = not self._started
+        complete = complete or not self._started
         self._started = True
         settled: Catalog = {}
         for version in _all_versions(found):
             mark = ((version.name, version.number), version.signature)
-            first = self._first_seen[mark] = seen.get(mark, 0.0 if at_start or not _is_young(version) else now)
+            first = self._first_seen[mark] = seen.get(mark, 0.0 if complete or not _is_young(version) else now)
             before = self.catalog.get(version.name, {}).get(version.number)
             known = version if now - first >= SETTLE_S else before
             if known:

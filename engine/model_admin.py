@@ -130,7 +130,7 @@ class ModelAdmin:
         except OSError as error:
             raise ModelConflictError(f"{name} version {chosen} cannot be put into place: {error.strerror}.") from error
         sync_folder(target.parent)
-        self._models.reconcile()
+        self._models.reconcile(complete=True)
         return chosen
 
     def _examine(self, version: ModelVersion) -> None:

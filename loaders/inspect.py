@@ -49,12 +49,12 @@ def find_model(path: Path) -> ModelFiles:
     """
     path = path.resolve()
     if path.is_dir():
-        return ModelFiles.of_folder(_find_graph(path), path)
-    alone = len(list(path.parent.glob(f"*{_SUFFIX}"))) == 1
-    if alone or path.name.startswith("model"):
-        is_below = path.parent.name == "onnx" or path.parent.name.isdecimal()
-        return ModelFiles.of_folder(path, path.parent.parent if is_below else path.parent)
-    return ModelFiles.of_bare_file(path)
+        return ModelFiles.of_folder(_find_graph(path), path.parent if path.name.isdecimal() else path)
+    folder = path.parent
+    alone = len(list(folder.glob(f"*{_SUFFIX}"))) == 1
+    if not alone and not path.name.startswith("model"):
+        return ModelFiles.of_bare_file(path)
+    return ModelFiles.of_folder(path, folder.parent if folder.name == "onnx" or folder.name.isdecimal() else folder)
 
 
 def _find_graph(folder: Path) -> Path:

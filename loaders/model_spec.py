@@ -112,7 +112,7 @@ class PreprocessSpec(_Frozen):
     )
     resize: Resize = Field(
         Resize.SHORTEST_EDGE,
-        description="shortest-edge: the centre is cropped; stretch: the ratio is lost; "
+        description="shortest-edge: the centre is cropped; stretch: the ratio is lost (cropped too with shortest_edge); "
         "letterbox: fitted, padded all around; longest-edge: fitted, padded right and below; "
         "bounded: scaled to shortest_edge and no further than longest_edge, the tensor takes that size",
     )
@@ -131,7 +131,11 @@ class PreprocessSpec(_Frozen):
     dtype: Dtype | None = Field(None, description="float32, float16 or uint8; default: what the graph tells")
     rescale_factor: float = Field(1 / 255, gt=0, description="a pixel of 0 to 255 is multiplied by this first")
     rescale_by_max: bool = Field(False, description="a pixel is divided by the picture's brightest value instead")
-    mean: tuple[float, ...] = Field((0.0,), description="then this is subtracted: one value, or one a channel")
+    mean: tuple[float, ...] = Field(
+        (0.0,),
+        description="then this is subtracted: one value, or one a channel; "
+        "ImageNet's, with a warning, where nothing says rescale_factor, mean or std",
+    )
     std: tuple[float, ...] = Field((1.0,), description="then it is divided by this: one value, or one a channel")
 
     @field_validator("std")

@@ -109,9 +109,7 @@ def is_large_float32(tensor: "onnx.TensorProto") -> bool:
 def cast_to_float32(name: str) -> "onnx.NodeProto":
     import onnx
 
-    return onnx.helper.make_node(
-        "Cast", [f"{name}_f16"], [name], name=f"{name}_cast", to=onnx.TensorProto.FLOAT
-    )
+    return onnx.helper.make_node("Cast", [f"{name}_f16"], [name], name=f"{name}_cast", to=onnx.TensorProto.FLOAT)
 
 
 def as_float16(tensor: "onnx.TensorProto") -> "onnx.TensorProto":

@@ -23,6 +23,8 @@ task = "image-classification"
 [preprocess]
 resize = "stretch"
 size = [{SIDE}, {SIDE}]
+mean = [0.0]
+std = [1.0]
 """
 
 

@@ -1,7 +1,6 @@
 """The defaults of Hugging Face's image processors: what a key means that `preprocessor_config.json` leaves out.
 
-From the classes of transformers 5.23, which have those of 4.x except that MobileViT and EfficientNet took bilinear and
-nearest there; exports have the key.
+From the classes of transformers 5.23. (EfficientNet's was nearest in 4.x; exports have the key.)
 """
 
 from collections.abc import Mapping

@@ -31,7 +31,7 @@ def resolve(files: ModelFiles, graph: OnnxGraph, decisions: Decisions) -> Decisi
         return {}
     old = "task" not in metadata
     labels = labels_of(f"{files.name}: {SOURCE}: names", _literal(metadata, "names"))
-    size = _size(metadata) or decided(decisions, "preprocess.size")
+    size = decided(decisions, "preprocess.size") or _size(metadata)
     fields: dict[str, object] = {"labels": labels, "preprocess.size": _size(metadata), **_values(metadata)}
     kind = _old_kind(graph) if old else metadata["task"]
     if kind == _CLASSIFY:

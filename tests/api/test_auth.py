@@ -39,7 +39,7 @@ def test_anything_else_stays_outside(
     serve: Serve, red_png: bytes, headers: dict[str, str], status: int, code: str
 ) -> None:
     client = serve(keys=("secret", HASHED)).client
-    latin = {name: value.encode("latin-1") for name, value in headers.items()}
+    latin = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
     assert_problem(client.post("/infer?top_k=0", content=red_png, headers=latin), status, code)
 
 

@@ -66,7 +66,17 @@ def test_two_pictures_in_one_form_are_refused(server: Server, red_png: bytes) ->
 
 @pytest.mark.parametrize(
     "query",
-    ["top_k=0", "top_k=1001", "top_k=x", "threshold=1.5", "threshold=nan", "version=a/b", "encoding=hex", "normalize=2", "topk=3"],
+    [
+        "top_k=0",
+        "top_k=1001",
+        "top_k=x",
+        "threshold=1.5",
+        "threshold=nan",
+        "version=a/b",
+        "encoding=hex",
+        "normalize=2",
+        "topk=3",
+    ],
 )
 def test_a_parameter_out_of_range_is_named(server: Server, red_png: bytes, query: str) -> None:
     detail = assert_problem(server.client.post(f"/infer?{query}", content=red_png), 422, "invalid_parameter")

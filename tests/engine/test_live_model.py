@@ -84,8 +84,7 @@ def test_a_named_output_is_read(tmp_path: Path) -> None:
         (colour_graph(), STRETCH + 'dtype = "uint8"\n', ["takes float32", "prepares uint8"]),
         (colour_graph(batch=4), STRETCH, ["4 x 3 x 8 x 8", "1 x 3 x 8 x 8"]),
         (colour_graph(dtype=TensorProto.INT32), STRETCH, ["image is int32", "float32"]),
-        (colour_graph(side="side"), STRETCH, ["open", "preprocess.size"]),
-        (with_second_input(colour_graph()), STRETCH, ["several inputs", "image, mask"]),
+        (with_second_input(colour_graph()), STRETCH, ["input mask", "extra_inputs"]),
         (with_second_input(colour_graph()), 'input = "image"\n' + STRETCH, ["input mask", "extra_inputs"]),
         (vector_graph(), STRETCH, ["image has shape (1, 3)", "4 dimensions"]),
         (colour_graph(), 'input = "pixels"\n' + STRETCH, ["no input 'pixels'", "it has: image"]),
@@ -93,7 +92,7 @@ def test_a_named_output_is_read(tmp_path: Path) -> None:
         (colour_graph(), 'labels = ["one"]\n' + STRETCH, ["1 labels", "3 classes"]),
     ],
     ids=[
-        "size", "channels", "layout", "dtype", "batch of 4", "integers", "open size", "two inputs",
+        "size", "channels", "layout", "dtype", "batch of 4", "integers", "two inputs",
         "two inputs, one named", "vector", "input's name", "output's name", "labels",
     ],
 )  # fmt: skip

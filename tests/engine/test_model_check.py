@@ -129,7 +129,7 @@ def test_a_crash_of_the_runtime_stays_over_there(
         "import os, sys\nif 'engine.model_check' in ' '.join(sys.orig_argv): os.abort()\n"
     )
     monkeypatch.setenv("PYTHONPATH", f"{shadow}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
-    with pytest.raises(ModelCheckError, match="crashed on it.*signal 6"):
+    with pytest.raises(ModelCheckError, match=r"crashed on it.*signal 6"):
         check(version(tmp_path, colour_graph()))
 
 

@@ -11,6 +11,7 @@ from engine.tasks.predictions import Box, Detection, Prediction
 from engine.tasks.task import InvalidOutputError, PredictOptions
 from loaders.image_loader import ImageInfo, Picture, Size
 from loaders.model_spec import Activation, ExtraInput, Head, ModelSpec, Resize, TaskName
+from loaders.resolvers import ResolvedSpec
 from tests.engine.tasks.graphs import (
     LAYOUTS,
     TARGET,
@@ -159,7 +160,7 @@ def test_a_paddle_graph_that_is_told_the_scale_gives_the_pictures_pixels(tmp_pat
         preprocess={"resize": Resize.STRETCH, "size": [TARGET.height, TARGET.width]},
     )
     session = open_session(tmp_path, paddle_graph([CAT, TOO_FAINT]))
-    model = LiveModel(ModelRef("paddle", 1, spec.task), session, spec)
+    model = LiveModel(ModelRef("paddle", 1, spec.task), session, ResolvedSpec(spec, {}, ()))
     picture = Picture(np.zeros((100, 200, 3), np.uint8), ImageInfo("PNG", 200, 100))
     frame = model.preprocessor.frame(picture.info.size)
     (cat,) = model.task.postprocess(model.infer(model.preprocessor(picture), frame), frame, PredictOptions())

@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from engine.live_model import resolve_version
 from loaders.model_repository import ModelRepository
 from loaders.model_spec import TaskName
 from tests.engine.tasks.real_models import ROOT
@@ -28,7 +29,7 @@ def test_the_readme_states_size_and_sha256(file: str) -> None:
 
 @pytest.mark.parametrize(("name", "task"), TASKS.items())
 def test_each_model_says_its_task(name: str, task: TaskName) -> None:
-    assert read_spec(ModelRepository(MODELS).find(name)).task is task
+    assert resolve_version(ModelRepository(MODELS).find(name)).spec.task is task
 
 
 def test_picodet_has_the_80_names_of_coco() -> None:
