@@ -20,8 +20,8 @@ _PATIENCE_S = 20
 
 @pytest.fixture(scope="module")
 def base_url() -> Iterator[str]:
-    with running_service() as url:
-        yield url
+    with running_service() as service:
+        yield service.base_url
 
 
 @pytest.fixture

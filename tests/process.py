@@ -16,32 +16,84 @@ from tests.server import until
 
 ROOT = Path(__file__).parent.parent
 _ADDRESS = re.compile(r"running on (http://[0-9.]+:\d+)")
+_END_S = 30
+_KEPT_LINES = 1000
+
+
+class Service:
+    """A running process. `log` holds the last lines that it has written to stderr."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+        self.log: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        try:
+            until(lambda: process.poll() is not None or self._address())
+            found = self._address()
+            assert found, "".join(self.log)
+        except AssertionError:
+            self.kill()
+            raise
+        self.base_url = found
+
+    def wait_until_ready(self) -> None:
+        until(lambda: httpx.get(f"{self.base_url}/health/ready").status_code == 200)
+
+    def rss_mb(self) -> float:
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        return int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0]) / 1024
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._end()
+
+    def kill_after(self, seconds: float) -> None:
+        threading.Timer(seconds, self._process.kill).start()
+
+    def terminate(self) -> None:
+        """As an operator ends it: it must exit with 0."""
+        self._process.send_signal(signal.SIGTERM)
+        code = self._end()
+        assert code == 0, "".join(self.log)[-2000:]
+
+    def _end(self) -> int:
+        code = self._process.wait(_END_S)
+        self._reader.join(5)
+        if self._process.stderr:
+            self._process.stderr.close()
+        return code
+
+    def _read(self) -> None:
+        assert self._process.stderr
+        for line in self._process.stderr:
+            self.log.append(line)
+            del self.log[:-_KEPT_LINES]
+
+    def _address(self) -> str | None:
+        found = _ADDRESS.search("".join(self.log))
+        return found[1] if found else None
+
+
+def start_service(**environment: str) -> Service:
+    """Started, perhaps not ready yet; whoever starts it ends it."""
+    return Service(
+        subprocess.Popen(
+            [sys.executable, "main.py"],
+            cwd=ROOT,
+            env={**os.environ, "API_PORT": "0", **environment},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    )
 
 
 @contextmanager
-def running_service(**environment: str) -> Iterator[str]:
-    """Gives its base URL once it is ready; it is told to end by SIGTERM and must then exit with 0."""
-    process = subprocess.Popen(
-        [sys.executable, "main.py"],
-        cwd=ROOT,
-        env={**os.environ, "API_PORT": "0", **environment},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr
-    lines: list[str] = []
-    reader = threading.Thread(target=lambda: lines.extend(iter(process.stderr.readline, "")), daemon=True)  # type: ignore[union-attr]
-    reader.start()
+def running_service(**environment: str) -> Iterator[Service]:
+    """Ready; ended by SIGTERM."""
+    service = start_service(**environment)
     try:
-        until(lambda: process.poll() is not None or _ADDRESS.search("".join(lines)))
-        found = _ADDRESS.search("".join(lines))
-        assert found, "".join(lines)
-        base_url = found[1]
-        until(lambda: httpx.get(f"{base_url}/health/ready").status_code == 200)
-        yield base_url
+        service.wait_until_ready()
+        yield service
     finally:
-        process.send_signal(signal.SIGTERM)
-        code = process.wait(30)
-        reader.join(5)
-        process.stderr.close()
-    assert code == 0, "".join(lines)[-2000:]
+        service.terminate()

@@ -34,8 +34,12 @@ def test_live_answers_within_200_ms_at_every_moment_while_slow_inferences_satura
 ) -> None:
     """A process of its own: what the test itself does on the interpreter's lock must not count."""
     picture = _big_jpeg()
-    service = running_service(API_MODELS_DIR=str(slow_models), API_DEFAULT_MODEL="slow")
-    with service as base_url, ThreadPoolExecutor(8) as clients, httpx.Client(base_url=base_url, timeout=10) as client:
+    with (
+        running_service(API_MODELS_DIR=str(slow_models), API_DEFAULT_MODEL="slow") as service,
+        ThreadPoolExecutor(8) as clients,
+        httpx.Client(base_url=service.base_url, timeout=10) as client,
+    ):
+        base_url = service.base_url
         busy = [clients.submit(httpx.post, f"{base_url}/infer", content=picture, timeout=60) for _ in range(16)]
         time.sleep(0.3)
         waits = []

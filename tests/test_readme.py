@@ -22,8 +22,8 @@ ADDRESS = "http://127.0.0.1:8000"
 
 @pytest.fixture(scope="module")
 def base_url() -> Iterator[str]:
-    with running_service() as url:
-        yield url
+    with running_service() as service:
+        yield service.base_url
 
 
 def _curls() -> list[str]:

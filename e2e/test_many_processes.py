@@ -1,0 +1,124 @@
+"""Four processes on one folder agree on what is active after every change, though they are killed in between."""
+
+import random
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.process import Service, start_service
+from tests.tiny_models import add_model, colour_graph
+
+PROCESSES, CHANGES = 4, 16
+AGREE_WITHIN_S = 2.0
+KEY = {"X-API-Key": "boss"}
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    for version in (1, 2, 3):
+        add_model(tmp_path / "models", "m", colour_graph(gain=version), version=version)
+    add_model(tmp_path / "models", "other", colour_graph())
+    return tmp_path / "models"
+
+
+class Fleet:
+    """Processes that share a models folder; one that was killed is started anew."""
+
+    def __init__(self, models: Path, cache: Path, stack: ExitStack) -> None:
+        self._environment = {
+            "API_MODELS_DIR": str(models),
+            "API_DEFAULT_MODEL": "m",
+            "API_ADMIN_KEYS": "boss",
+            "API_CACHE_DIR": str(cache),
+        }
+        self._stack = stack
+        self.services = [self._start() for _ in range(PROCESSES)]
+
+    def _start(self) -> Service:
+        service = start_service(**self._environment)
+        self._stack.callback(service.kill)
+        return service
+
+    def kill_one(self) -> None:
+        victim = random.randrange(PROCESSES)
+        self.services[victim].kill()
+        self.services[victim] = self._start()
+
+    def wait_until_ready(self) -> None:
+        for service in self.services:
+            service.wait_until_ready()
+
+    def views(self) -> list[object]:
+        return [_view(service) for service in self.services]
+
+
+def _view(service: Service) -> object:
+    answer = httpx.get(f"{service.base_url}/models").json()
+    return answer["default"], [(m["name"], m["active"], m["serving"]) for m in answer["models"] if m["name"] == "m"]
+
+
+@pytest.fixture
+def fleet(models: Path, tmp_path: Path) -> Iterator[Fleet]:
+    with ExitStack() as stack:
+        running = Fleet(models, tmp_path / "cache", stack)
+        running.wait_until_ready()
+        yield running
+
+
+def test_four_processes_agree_after_every_change_though_killed_in_between(fleet: Fleet, models: Path) -> None:
+    random.seed(7)
+    for change in range(CHANGES):
+        version, default = random.choice((1, 2, 3)), random.choice(("m", "other"))
+        operator = random.choice(fleet.services)
+        with httpx.Client(base_url=operator.base_url, headers=KEY, timeout=30) as boss:
+            assert boss.put("/models/m/active", json={"version": version}).status_code == 200
+            assert boss.put("/models/default", json={"name": default}).status_code == 200
+            assert boss.put("/models/default", json={"name": "m"}).status_code == 200
+        changed = time.monotonic()
+        expected = ("m", [("m", version, version)])
+        while fleet.views() != [expected] * PROCESSES:
+            assert time.monotonic() - changed < AGREE_WITHIN_S, (change, expected, fleet.views())
+            time.sleep(0.02)
+        if change % 2:
+            fleet.kill_one()
+            fleet.wait_until_ready()
+    assert not list(models.glob("*.corrupt-*"))
+
+
+def test_a_process_killed_while_it_changes_leaves_a_state_all_can_read(fleet: Fleet, models: Path) -> None:
+    random.seed(11)
+    for _ in range(6):
+        victim = fleet.services[0]
+        with httpx.Client(base_url=victim.base_url, headers=KEY, timeout=30) as boss:
+            boss.put("/models/m/active", json={"version": 1})
+            victim.kill_after(random.random() * 0.02)
+            try:
+                while True:
+                    boss.put("/models/m/active", json={"version": random.choice((1, 2, 3))})
+            except httpx.HTTPError:
+                pass
+        fleet.services[0] = fleet._start()
+        fleet.wait_until_ready()
+        settled = time.monotonic()
+        while len({str(view) for view in fleet.views()}) > 1:
+            assert time.monotonic() - settled < AGREE_WITHIN_S, fleet.views()
+            time.sleep(0.02)
+    assert not list(models.glob("*.corrupt-*"))
+
+
+def test_a_folder_replaced_as_a_whole_is_followed(fleet: Fleet, models: Path) -> None:
+    away = models.with_name("away")
+    shutil.copytree(models, away)
+    shutil.rmtree(away / "m" / "3")
+    models.rename(models.with_name("old"))
+    away.rename(models)
+    deadline = time.monotonic() + 2 * AGREE_WITHIN_S
+    expected = ("m", [("m", 2, 2)])
+    while fleet.views() != [expected] * PROCESSES:
+        assert time.monotonic() < deadline, fleet.views()
+        time.sleep(0.05)

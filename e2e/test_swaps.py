@@ -1,0 +1,96 @@
+"""200 swaps of a real model under full load: no request fails, none is answered by half a model, memory stays."""
+
+import random
+import shutil
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.process import Service, running_service
+
+ROOT = Path(__file__).parent.parent
+CAT = (ROOT / "tests" / "data" / "cat.jpg").read_bytes()
+MODEL = ROOT / "models" / "efficientnet-lite0"
+KEY = {"X-API-Key": "boss"}
+SWAPS, WARM_UP_SWAPS, CLIENTS = 200, 20, 8
+MEMORY_GROWTH = 1.10
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    """The default model in two versions that differ in their labels: `one ...` and `two ...`."""
+    models = tmp_path / "models"
+    labels = (MODEL / "labels.txt").read_text().splitlines()
+    for number, word in ((1, "one"), (2, "two")):
+        folder = models / "m" / str(number)
+        shutil.copytree(MODEL / "1", folder)
+        shutil.copy(MODEL / "model.toml", folder)
+        (folder / "labels.txt").write_text("".join(f"{word} {label}\n" for label in labels))
+    environment = {
+        "API_MODELS_DIR": str(models),
+        "API_DEFAULT_MODEL": "m",
+        "API_ADMIN_KEYS": "boss",
+        "API_CACHE_DIR": str(tmp_path / "cache"),
+    }
+    with running_service(**environment) as running:
+        yield running
+
+
+class Load:
+    """Clients that ask without a pause until told to stop; what they were answered."""
+
+    def __init__(self, base_url: str) -> None:
+        self.answers: Counter[str] = Counter()
+        self._base_url = base_url
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._threads = [threading.Thread(target=self._ask) for _ in range(CLIENTS)]
+
+    def __enter__(self) -> "Load":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _ask(self) -> None:
+        with httpx.Client(base_url=self._base_url, timeout=30) as client:
+            while not self._stop.is_set():
+                answer = _judge(client.post("/infer", content=CAT))
+                with self._lock:
+                    self.answers[answer] += 1
+
+
+def _judge(response: httpx.Response) -> str:
+    """The version that answered, or what is wrong with the answer."""
+    if response.status_code != 200:
+        return f"{response.status_code}: {response.text}"
+    answer = response.json()
+    expected = f"{('one', 'two')[answer['model']['version'] - 1]} tiger cat"
+    found = answer["predictions"][0]["label"]
+    return f"version {answer['model']['version']}" if found == expected else f"{found} instead of {expected}"
+
+
+def test_200_swaps_under_full_load_lose_nothing_and_keep_no_memory(service: Service) -> None:
+    with httpx.Client(base_url=service.base_url, headers=KEY, timeout=60) as boss, Load(service.base_url) as load:
+        before = 0.0
+        for swap in range(SWAPS + WARM_UP_SWAPS):
+            if swap == WARM_UP_SWAPS:
+                before = service.rss_mb()
+            version = swap % 2 + 1
+            report = boss.put("/models/m/active", json={"version": version}).json()
+            assert report["serving"] == version
+            if random.random() < 0.1:
+                assert boss.get("/health/ready").status_code == 200
+        after = service.rss_mb()
+    print(f"{load.answers}, RSS {before:.0f} -> {after:.0f} MiB")  # noqa: T201 - shown with pytest -s
+    assert set(load.answers) == {"version 1", "version 2"}
+    assert min(load.answers.values()) >= CLIENTS
+    assert after <= before * MEMORY_GROWTH
