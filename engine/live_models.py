@@ -188,8 +188,8 @@ class LiveModels:
             slot = self._ready.get(key) or self._attempts.get(key)
             return self._start(version) if slot is None or slot.may_retry else slot
 
-    def _start(self, version: ModelVersion) -> Slot:
-        slot = Slot(version)
+    def _start(self, version: ModelVersion, *, is_fallback: bool = False) -> Slot:
+        slot = Slot(version, is_fallback=is_fallback)
         self._attempts[slot.key] = slot
         self._threads.submit(self._fill, slot)
         return slot
@@ -216,7 +216,9 @@ class LiveModels:
         self._note_leaving(self._ready.get(slot.key))
         self._ready[slot.key] = slot
         serving = self._serving.get(name)
-        if serving is None or serving.key == slot.key or number == self.version(name).number:
+        replaces = serving is not None and serving.key == slot.key
+        stands_in = serving is None and slot.is_fallback
+        if replaces or stands_in or number == self.version(name).number:
             self._serve(slot)
 
     def _serve(self, slot: Slot) -> None:
@@ -234,7 +236,7 @@ class LiveModels:
             return
         lower = [n for n in versions if n < number and (name, n) not in self._attempts]
         if lower:
-            self._start(versions[max(lower)])
+            self._start(versions[max(lower)], is_fallback=True)
 
     def _settled(self, found: Catalog, *, complete: bool) -> Catalog:
         """Without versions that may still be growing; one that was complete before stays as it was till then.

@@ -40,10 +40,14 @@ class ModelUnavailableError(Exception):
 
 
 class Slot:
-    """Starts as LOADING and ends as READY or UNAVAILABLE; `load` is shared by all who wait for it."""
+    """Starts as LOADING and ends as READY or UNAVAILABLE; `load` is shared by all who wait for it.
 
-    def __init__(self, version: ModelVersion) -> None:
+    `is_fallback`: it stands in for the active version, which could not be loaded.
+    """
+
+    def __init__(self, version: ModelVersion, *, is_fallback: bool = False) -> None:
         self.version = version
+        self.is_fallback = is_fallback
         self.load: Future[LiveModel] = Future()
         self.status = ModelStatus(ModelState.LOADING)
         self.last_used = monotonic()

@@ -22,7 +22,7 @@ from loaders.model_loader import SessionOptions, create_model_loader
 from loaders.model_repository import ModelRepository, ModelVersion
 from tests.tiny_models import add_model, colour_graph
 
-WAIT_S = 30.0
+WAIT_S = 10.0
 ASKERS = 16
 
 
@@ -298,6 +298,7 @@ def test_a_labelled_version_stays_in_memory_when_another_is_swapped_in(make: Mak
 
 def test_a_choice_that_is_no_longer_on_disk_is_the_highest_version(make: Make, tmp_path: Path) -> None:
     models = make("default")
+    assert serves(models, "colours", 2)
     models.choose(lambda choices: choices.with_active("colours", 1).with_default("other"))
     assert serves(models, "colours", 1)
     shutil.rmtree(tmp_path / "colours" / "1")
@@ -373,6 +374,14 @@ def test_an_idle_model_leaves_memory_but_never_the_default(make: Make) -> None:
     models.reconcile()
     assert (models.serving("other"), models.serving("colours")) == (None, 2)
     assert models.request("other").result(WAIT_S).ref.name == "other"
+
+
+def test_a_version_asked_for_by_number_does_not_become_the_one_serving(make: Make) -> None:
+    models = make()
+    assert models.request("colours", 1).result(WAIT_S).ref.version == 1
+    assert eventually(lambda: models.ready("colours", 1))
+    assert models.serving("colours") is None
+    assert models.request("colours").result(WAIT_S).ref.version == 2
 
 
 def test_an_unloaded_version_comes_back_when_it_is_asked_for(make: Make, load: CountedLoad) -> None:
