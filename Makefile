@@ -20,7 +20,7 @@ run: .venv/.installed ## set up and serve the default model at http://127.0.0.1:
 test: .venv/.installed-dev ## set up and run the tests
 	@$(BIN)/python -m pytest -q
 
-e2e: .venv/.installed-e2e ## set up and run the tests that need a browser (Debian: chromium, chromium-driver)
+e2e: .venv/.installed-e2e ## set up and run the heavy tests: a browser (Debian: chromium, chromium-driver), load, processes
 	@$(BIN)/python -m pytest -q e2e
 
 check: .venv/.installed-e2e ## format, lint and types, as CI checks them

@@ -70,16 +70,14 @@ def _respond(request: Request, upload: Upload, answers: Sequence[Answer]) -> Res
         for answer, timings_ms in zip(answers, timings, strict=True)
     ]
     image = answers[0].image
-    body: dict[str, Any] = {
-        "image": {
-            "filename": upload.filename,
-            "format": image.format,
-            "width": image.width,
-            "height": image.height,
-        },
-        "request_id": request.state.request_id,
-    }
-    body |= results[0] if len(results) == 1 else {"results": results}
+    shown = {"filename": upload.filename, "format": image.format, "width": image.width, "height": image.height}
+    request_id = request.state.request_id
+    body: dict[str, Any]
+    if len(results) == 1:
+        [result] = results
+        body = {"model": result["model"], "image": shown, **result, "request_id": request_id}
+    else:
+        body = {"image": shown, "results": results, "request_id": request_id}
     last = timings[-1]
     request.state.log.update(
         model=",".join(answer.model.name for answer in answers),

@@ -213,5 +213,7 @@ def _one_parameter(problem: Mapping[str, Any]) -> str:
     name = ".".join(str(part) for part in problem["loc"][1:]) or str(problem["loc"][0])
     if problem["type"] == "extra_forbidden":
         return f"{name} is not a parameter of this address"
+    if tuple(problem["loc"]) == ("body",):
+        return "The body must be a JSON object, sent with Content-Type: application/json"
     value = str(problem.get("input", ""))[:100]
     return f"{name}={value}: {problem['msg']}"

@@ -4,9 +4,11 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,39 @@ def test_the_first_curl_gives_the_answer_that_is_shown(base_url: str) -> None:
 @pytest.mark.parametrize("command", _curls())
 def test_every_curl_works(base_url: str, command: str) -> None:
     assert _run(command, base_url)["predictions"][0]["label"] == "tiger cat"
+
+
+def _sessions() -> list[tuple[str, Any]]:
+    """The `$ curl ...` lines of console blocks, each with the JSON that is shown under it."""
+    blocks = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()]
+    shown = [(command, answer) for command, answer in pairwise(lines) if command.startswith("$ curl")]
+    return [(command.removeprefix("$ "), json.loads(answer)) for command, answer in shown]
+
+
+def _without_moments(answer: Any) -> Any:  # noqa: ANN401 - JSON
+    """Scores rounded, times and ids left out."""
+    match answer:
+        case dict():
+            kept = {key: value for key, value in answer.items() if key not in ("timings_ms", "request_id", "since")}
+            return {key: _without_moments(value) for key, value in kept.items()}
+        case list():
+            return [_without_moments(value) for value in answer]
+        case float():
+            return round(answer, 1)
+        case _:
+            return answer
+
+
+def test_the_operator_s_session_goes_as_shown(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "models", tmp_path / "models")
+    with running_service(API_MODELS_DIR=str(tmp_path / "models"), API_ADMIN_KEYS="boss") as service:
+        for command, shown in _sessions():
+            answer = _run(command, service.base_url)
+            if "versions" in shown and "active" in shown:  # the swapped-out version may still be leaving memory
+                answer["versions"] = [dict(v, state="", reason="") for v in answer["versions"]]
+                shown["versions"] = [dict(v, state="", reason="") for v in shown["versions"]]
+            assert _without_moments(answer) == _without_moments(shown), command
 
 
 def test_the_error_that_is_shown_is_the_one_that_comes(base_url: str) -> None:
