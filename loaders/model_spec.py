@@ -112,7 +112,7 @@ class PreprocessSpec(_Frozen):
     )
     resize: Resize = Field(
         Resize.SHORTEST_EDGE,
-        description="shortest-edge: the centre is cropped; stretch: the ratio is lost (cropped too with shortest_edge); "
+        description="shortest-edge: the centre is cropped; stretch: the ratio is lost, cropped if shortest_edge says; "
         "letterbox: fitted, padded all around; longest-edge: fitted, padded right and below; "
         "bounded: scaled to shortest_edge and no further than longest_edge, the tensor takes that size",
     )
