@@ -16,25 +16,22 @@ A model leaves memory when nobody holds it any more: a running request holds wha
 
 import logging
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from threading import RLock
-from time import monotonic, time
+from time import monotonic
 
 from engine.live_model import LiveModel
 from engine.model_slot import ModelState, ModelStatus, Slot
+from engine.settled_catalog import SettledCatalog
 from loaders.model_errors import ModelError, UnknownModelError
 from loaders.model_repository import Catalog, ModelRepository, ModelVersion, find_version
 from loaders.model_state import ModelChoices, ModelStateFile
 from utils.memory import release_free_memory
 
 _LOADING_THREADS = 2
-# A file that is still being copied grows; one that has not changed for so long is complete.
-SETTLE_S = 0.5
-_SETTLED_AGE_S = 2.0
-
 Key = tuple[str, int]
 
 _log = logging.getLogger("fovea.models")
@@ -70,8 +67,7 @@ class LiveModels:
         self._options = options
         self._threads = ThreadPoolExecutor(_LOADING_THREADS, thread_name_prefix="model-loader")
         self._lock = RLock()
-        self._started = False
-        self._first_seen: dict[tuple[Key, object], float] = {}
+        self._settled = SettledCatalog()
         self._attempts: dict[Key, Slot] = {}
         self._ready: dict[Key, Slot] = {}
         self._serving: dict[str, Slot] = {}
@@ -167,12 +163,14 @@ class LiveModels:
             return
         with self._lock:
             self.choices = self.state_file.read()
-            self.catalog = self._settled(found, complete=complete)
+            self.catalog = self._settled.update(found, complete=complete)
             self._drop_deleted()
             for name in self._wanted():
                 self._ensure(self.version(name))
             self._evict()
-            self._note_gone()
+            gone = self._note_gone()
+        if gone:
+            release_free_memory()
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -238,25 +236,6 @@ class LiveModels:
         if lower:
             self._start(versions[max(lower)], is_fallback=True)
 
-    def _settled(self, found: Catalog, *, complete: bool) -> Catalog:
-        """Without versions that may still be growing; one that was complete before stays as it was till then.
-
-        At the start there is nothing to protect: a graph that is cut does not load, and is tried again when it grows.
-        """
-        now, seen = monotonic(), self._first_seen
-        self._first_seen = {}
-        complete = complete or not self._started
-        self._started = True
-        settled: Catalog = {}
-        for version in _all_versions(found):
-            mark = ((version.name, version.number), version.signature)
-            first = self._first_seen[mark] = seen.get(mark, 0.0 if complete or not _is_young(version) else now)
-            before = self.catalog.get(version.name, {}).get(version.number)
-            known = version if now - first >= SETTLE_S else before
-            if known:
-                settled.setdefault(version.name, {})[version.number] = known
-        return settled
-
     def _drop_deleted(self) -> None:
         """The last version of a model that stays goes on serving until the one to replace it is ready."""
         for name, number in {*self._ready, *self._attempts}:
@@ -305,22 +284,12 @@ class LiveModels:
         if slot:
             self._leaving[slot.key] = weakref.ref(slot.load.result())
 
-    def _note_gone(self) -> None:
+    def _note_gone(self) -> bool:
+        """Whether any has left memory since the last look."""
         gone = [key for key, model in self._leaving.items() if model() is None]
         for key in gone:
             del self._leaving[key]
-        if gone:
-            release_free_memory()
-
-
-def _all_versions(catalog: Catalog) -> Iterator[ModelVersion]:
-    for versions in catalog.values():
-        yield from versions.values()
-
-
-def _is_young(version: ModelVersion) -> bool:
-    newest_ns = max((mtime_ns for _, _, mtime_ns in version.signature), default=0)
-    return abs(time() - newest_ns / 1e9) < _SETTLED_AGE_S
+        return bool(gone)
 
 
 def _unforeseen(error: Exception) -> bool:

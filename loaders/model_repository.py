@@ -128,4 +128,13 @@ def _signature(graph: Path, folders: tuple[Path, ...]) -> Signature:
     weights = [f for f in sorted(graph.parent.glob(f"{graph.stem}*data*")) if f.is_file()]
     own_spec = [f for f in [graph.with_suffix(".toml")] if not folders and f.is_file()]
     files = [graph, *weights, *own_spec, *sidecars[:_MAX_SIDECARS]]
-    return tuple((str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files)
+    return tuple(mark for file in files if (mark := _mark(file)))
+
+
+def _mark(file: Path) -> tuple[str, int, int] | None:
+    """None for a file that vanished while we looked."""
+    try:
+        stat = file.stat()
+    except FileNotFoundError:
+        return None
+    return str(file), stat.st_size, stat.st_mtime_ns

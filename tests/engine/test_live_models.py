@@ -13,7 +13,7 @@ from time import monotonic, sleep
 
 import pytest
 
-from engine import live_models, model_slot
+from engine import model_slot, settled_catalog
 from engine.live_model import LiveModel, load_live_model
 from engine.live_models import LiveModels, LiveModelsOptions, LoadPolicy
 from engine.model_slot import ModelState, ModelUnavailableError
@@ -75,7 +75,7 @@ def make(tmp_path: Path, load: CountedLoad) -> Iterator[Make]:
 
 @pytest.fixture(autouse=True)
 def settled_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live_models, "SETTLE_S", -1.0)
+    monkeypatch.setattr(settled_catalog, "SETTLE_S", -1.0)
 
 
 def eventually(condition: Callable[[], object]) -> bool:
@@ -337,7 +337,7 @@ def test_files_that_may_still_grow_are_not_looked_at(
 ) -> None:
     models = make("default")
     assert serves(models, "colours", 2)
-    monkeypatch.setattr(live_models, "SETTLE_S", 0.2)
+    monkeypatch.setattr(settled_catalog, "SETTLE_S", 0.2)
     graph = add_model(tmp_path, "colours", colour_graph(), version=3) / "3" / "model.onnx"
     whole = graph.read_bytes()
     graph.write_bytes(whole[:100])
@@ -350,6 +350,29 @@ def test_files_that_may_still_grow_are_not_looked_at(
     models.reconcile()
     assert serves(models, "colours", 3)
     assert load.counts["colours", 3] == 1
+
+
+def test_a_file_that_is_gone_for_a_moment_does_not_take_its_model_along(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a graph is deleted and then copied anew."""
+    shutil.rmtree(tmp_path / "colours" / "1")
+    models = make("default")
+    assert serves(models, "colours", 2)
+    monkeypatch.setattr(settled_catalog, "SETTLE_S", 0.2)
+    graph = tmp_path / "colours" / "2" / "model.onnx"
+    whole = graph.read_bytes()
+    graph.unlink()
+    models.reconcile()
+    assert models.request().result(WAIT_S).ref.version == 2
+    graph.write_bytes(whole)
+    models.reconcile()
+    graph.unlink()
+    models.reconcile()
+    sleep(0.25)
+    models.reconcile()
+    with pytest.raises(UnknownModelError):
+        models.request()
 
 
 def test_beyond_the_most_that_may_be_loaded_the_least_recently_used_leaves(make: Make, tmp_path: Path) -> None:
