@@ -21,7 +21,8 @@ from rich.progress import track
 from rich.table import Column, Table
 
 from api.settings import ApiSettings, SettingsError, load_settings
-from engine.live_model import LiveModel, load_live_model
+from engine.live_model import LiveModel
+from engine.load_model import load_live_model
 from engine.pipeline import Answer, predict
 from engine.tasks.predictions import Classification, Detection, Embedding, OutputTensor, Prediction, Segment
 from engine.tasks.task import MAX_TOP_K, InvalidOutputError, PredictOptions

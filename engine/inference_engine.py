@@ -6,8 +6,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 
-from engine.live_model import LiveModel, load_live_model, resolve_version
+from engine.live_model import LiveModel
 from engine.live_models import LiveModels, LiveModelsOptions
+from engine.load_model import load_live_model, resolve_version
 from engine.model_admin import ModelAdmin
 from engine.model_check import ModelCheck
 from engine.model_slot import ModelUnavailableError

@@ -9,13 +9,11 @@ from engine.extra_inputs import extra_tensor
 from engine.geometry import Frame
 from engine.preprocessing import Preprocessor
 from engine.tasks import create_task
-from engine.tasks.task import InvalidOutputError, PredictOptions, Task
+from engine.tasks.task import PredictOptions, Task
 from loaders.model_errors import ModelSpecError
-from loaders.model_loader import ModelLoader, Session, SessionOptions, Tensor, TensorInfo
-from loaders.model_repository import ModelVersion
+from loaders.model_loader import Session, Tensor, TensorInfo
 from loaders.model_spec import Dtype, ExtraInput, Layout, ModelSpec, PreprocessSpec, Resize, TaskName
-from loaders.onnx_file import check_external_files, read_onnx
-from loaders.resolvers import ResolvedSpec, resolve
+from loaders.resolvers import ResolvedSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,28 +50,6 @@ class LiveModel:
         tensor = np.zeros(self.preprocessor.input_shape, self.spec.preprocess.dtype)
         frame = self.preprocessor.frame(self.preprocessor.target)
         self.task.postprocess(self.infer(tensor, frame), frame, PredictOptions())
-
-
-def load_live_model(
-    version: ModelVersion, loader: ModelLoader, options: SessionOptions, *, exact_decode: bool = False
-) -> LiveModel:
-    """Reads the spec, loads the graph and warms it up. Raises ModelError with what is wrong."""
-    resolved = resolve_version(version)
-    session = loader.load(version.graph, options)
-    ref = ModelRef(version.name, version.number, resolved.spec.task)
-    model = LiveModel(ref, session, resolved, exact_decode=exact_decode)
-    try:
-        model.warm_up()
-    except InvalidOutputError as error:
-        raise ModelSpecError(f"the warm-up with a black picture failed: {error}") from error
-    return model
-
-
-def resolve_version(version: ModelVersion) -> ResolvedSpec:
-    """Reads the graph's own description and the files around it; no runtime. Raises ModelError."""
-    graph = read_onnx(version.graph)
-    check_external_files(version.graph, graph)
-    return resolve(version.files, graph)
 
 
 def _picture_input(spec: ModelSpec, session: Session) -> TensorInfo:

@@ -105,7 +105,7 @@ def _remember(known_good: Path) -> None:
 
 def _try_here(request: dict[str, Any]) -> str | None:
     """What is wrong, or None. Runs in the trying process."""
-    from engine.live_model import load_live_model
+    from engine.load_model import load_live_model
     from loaders.model_loader import SessionOptions, create_model_loader
 
     version = ModelVersion(

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from engine.inference_engine import DeadlineExceededError, EngineOptions, InferenceEngine, ModelChoice
-from engine.live_model import load_live_model
 from engine.live_models import LiveModelsOptions
+from engine.load_model import load_live_model
 from engine.model_slot import ModelUnavailableError
 from engine.pipeline import predict
 from engine.scheduler import QueueFullError

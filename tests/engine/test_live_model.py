@@ -7,7 +7,8 @@ import onnx
 import pytest
 from onnx import TensorProto
 
-from engine.live_model import LiveModel, load_live_model
+from engine.live_model import LiveModel
+from engine.load_model import load_live_model
 from engine.tasks.task import Classification, PredictOptions
 from loaders.image_loader import ImageInfo, Picture
 from loaders.model_errors import ModelError, ModelSpecError

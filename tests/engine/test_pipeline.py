@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.live_model import LiveModel, load_live_model
+from engine.live_model import LiveModel
+from engine.load_model import load_live_model
 from engine.pipeline import Answer, predict
 from engine.tasks.task import Classification, InvalidOutputError, PredictOptions
 from loaders.image_errors import CorruptImageError, EmptyImageError, ImageError

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from engine.live_model import LiveModel, load_live_model
+from engine.live_model import LiveModel
+from engine.load_model import load_live_model
 from engine.preprocessing import Preprocessor
 from engine.tasks.predictions import Classification
 from engine.tasks.task import PredictOptions

@@ -15,7 +15,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from engine.live_model import LiveModel, load_live_model
+from engine.live_model import LiveModel
+from engine.load_model import load_live_model
 from engine.pipeline import predict
 from engine.tasks.task import Classification, PredictOptions
 from loaders.image_loader import create_image_loader

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.live_model import resolve_version
+from engine.load_model import resolve_version
 from loaders.model_errors import ModelSpecError, UnknownModelError
 from loaders.model_repository import ModelRepository
 from tests.tiny_models import COLOURS, SPEC, add_model, colour_graph

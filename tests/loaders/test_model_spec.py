@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.live_model import resolve_version
+from engine.load_model import resolve_version
 from loaders.model_errors import ModelSpecError
 from loaders.model_repository import ModelRepository
 from loaders.model_spec import Activation, Color, Interpolation, ModelSpec, Resize, Rounding

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from engine.live_model import LiveModel, load_live_model
+from engine.live_model import LiveModel
+from engine.load_model import load_live_model
 from engine.tasks.predictions import Prediction
 from engine.tasks.task import PredictOptions
 from loaders.image_loader import Picture, create_image_loader

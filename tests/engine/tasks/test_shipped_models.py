@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from engine.live_model import resolve_version
+from engine.load_model import resolve_version
 from loaders.model_repository import ModelRepository
 from loaders.model_spec import TaskName
 from tests.engine.tasks.real_models import ROOT

@@ -1,0 +1,33 @@
+"""A version on disk -> a live model: its spec resolved, its graph loaded, warmed up, and its outputs understood."""
+
+from engine.activated import without_second_activation
+from engine.live_model import LiveModel, ModelRef
+from engine.tasks.task import InvalidOutputError
+from loaders.model_errors import ModelSpecError
+from loaders.model_loader import ModelLoader, SessionOptions
+from loaders.model_repository import ModelVersion
+from loaders.onnx_file import check_external_files, read_onnx
+from loaders.resolvers import ResolvedSpec, resolve
+
+
+def load_live_model(
+    version: ModelVersion, loader: ModelLoader, options: SessionOptions, *, exact_decode: bool = False
+) -> LiveModel:
+    """Reads the spec, loads the graph and warms it up. Raises ModelError with what is wrong."""
+    resolved = resolve_version(version)
+    session = loader.load(version.graph, options)
+    ref = ModelRef(version.name, version.number, resolved.spec.task)
+    model = LiveModel(ref, session, resolved, exact_decode=exact_decode)
+    try:
+        model.warm_up()
+    except InvalidOutputError as error:
+        raise ModelSpecError(f"the warm-up with a black picture failed: {error}") from error
+    corrected = without_second_activation(model)
+    return LiveModel(ref, session, corrected, exact_decode=exact_decode) if corrected else model
+
+
+def resolve_version(version: ModelVersion) -> ResolvedSpec:
+    """Reads the graph's own description and the files around it; no runtime. Raises ModelError."""
+    graph = read_onnx(version.graph)
+    check_external_files(version.graph, graph)
+    return resolve(version.files, graph)

@@ -1,0 +1,48 @@
+"""Loads that are counted and can be held up, and ways to wait for what they lead to."""
+
+from collections import Counter
+from collections.abc import Callable
+from threading import Event
+from time import monotonic, sleep
+
+from engine.live_model import LiveModel
+from engine.live_models import LiveModels
+from engine.load_model import load_live_model
+from engine.model_slot import ModelUnavailableError
+from loaders.model_loader import SessionOptions, create_model_loader
+from loaders.model_repository import ModelVersion
+
+Make = Callable[..., LiveModels]
+WAIT_S = 10.0
+ASKERS = 16
+
+
+class CountedLoad:
+    """Loads for real, counts, and waits for `go`."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[tuple[str, int]] = Counter()
+        self.go = Event()
+        self.go.set()
+
+    def __call__(self, version: ModelVersion) -> LiveModel:
+        self.counts[version.name, version.number] += 1
+        assert self.go.wait(WAIT_S)
+        return load_live_model(version, create_model_loader("onnxruntime"), SessionOptions())
+
+
+def eventually(condition: Callable[[], object]) -> bool:
+    until = monotonic() + WAIT_S
+    while not condition() and monotonic() < until:
+        sleep(0.001)
+    return bool(condition())
+
+
+def serves(models: LiveModels, name: str, number: int | None) -> bool:
+    return eventually(lambda: models.serving(name) == number)
+
+
+def fails(models: LiveModels, name: str, number: int | None = None) -> ModelUnavailableError:
+    error = models.request(name, number).exception(WAIT_S)
+    assert isinstance(error, ModelUnavailableError)
+    return error
