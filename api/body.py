@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from starlette.requests import ClientDisconnect, Request
+from starlette.types import Message
 
-from api.problems import BodyTooLargeError, ContentEncodingError
+from api.problems import BodyTooLargeError, BodyTooSlowError, ContentEncodingError
 
 # After an early error the rest of the body is read and dropped, so that the answer reaches a client that is still
 # sending; past these bounds the connection is closed on it.
@@ -15,22 +16,25 @@ _DISCARD_SECONDS = 2.0
 
 def refuse_encoded(request: Request) -> None:
     """Raises ContentEncodingError for a compressed body, which could unfold to any size."""
-    encoding = request.headers.get("content-encoding", "identity")
-    if encoding.lower() != "identity":
-        raise ContentEncodingError(encoding)
+    for encoding in request.headers.getlist("content-encoding"):
+        if encoding.strip().lower() not in ("", "identity"):
+            raise ContentEncodingError(encoding)
 
 
-async def read_chunks(request: Request, max_bytes: int, told_limit: int) -> AsyncIterator[bytes]:
+async def read_chunks(
+    request: Request, max_bytes: int, told_limit: int, stall_s: float | None = None
+) -> AsyncIterator[bytes]:
     """The body's chunks, at most `max_bytes` of them in all; `told_limit` is the limit that an error names.
 
-    Raises BodyTooLargeError, for an announced length before anything is read; ClientDisconnect.
+    Raises BodyTooLargeError, for an announced length before anything is read; BodyTooSlowError when nothing arrives
+    for `stall_s`; ClientDisconnect.
     """
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length[:20]) > max_bytes:
         raise BodyTooLargeError(told_limit)
     received, more = 0, True
     while more:
-        message = await request.receive()
+        message = await _receive(request, stall_s)
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
         more = message.get("more_body", False)
@@ -39,6 +43,14 @@ async def read_chunks(request: Request, max_bytes: int, told_limit: int) -> Asyn
         if received > max_bytes:
             raise BodyTooLargeError(told_limit)
         yield chunk
+
+
+async def _receive(request: Request, stall_s: float | None) -> Message:
+    try:
+        async with asyncio.timeout(stall_s):
+            return await request.receive()
+    except TimeoutError:
+        raise BodyTooSlowError(stall_s or 0) from None
 
 
 async def discard_body(request: Request) -> bool:

@@ -23,6 +23,7 @@ from api.health_routes import health_router
 from api.infer_routes import infer_router
 from api.log_setup import set_up_logs
 from api.model_routes import model_router
+from api.model_upload import upload_router
 from api.openapi import describe
 from api.problems import KINDS, NotReadyError, problem_of
 from api.request_context import RequestContext
@@ -72,7 +73,8 @@ class InferenceAPI:
         users, admins = [Depends(user_guard(self.settings))], [Depends(admin_guard(self.settings))]
         app.include_router(infer_router(self.settings, self._running_engine), dependencies=users)
         app.include_router(model_router(self._running_engine), dependencies=users)
-        app.include_router(admin_router(self.settings, self._running_engine), dependencies=admins)
+        for router in (admin_router, upload_router):
+            app.include_router(router(self.settings, self._running_engine), dependencies=admins)
         app.include_router(health_router(self.health, self._providers))
         app.add_api_route("/", _to_docs, include_in_schema=False)
         describe(app, self._model_names)

@@ -8,6 +8,10 @@ import orjson
 import structlog
 
 _HANDLER = "fovea"
+# Without local variables: they hold keys and whole pictures.
+_TRACEBACKS_AS_DICTS = structlog.processors.ExceptionRenderer(
+    structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+)
 
 
 def set_up_logs(level: str, log_format: str) -> None:
@@ -41,8 +45,9 @@ def set_up_logs(level: str, log_format: str) -> None:
 
 def _renderers(log_format: str) -> list[structlog.typing.Processor]:
     if log_format == "json":
-        return [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer(serializer=_to_json)]
-    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        return [_TRACEBACKS_AS_DICTS, structlog.processors.JSONRenderer(serializer=_to_json)]
+    plain = structlog.dev.plain_traceback
+    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
 
 
 def _to_json(event: Any, **_: Any) -> str:  # noqa: ANN401 - the renderer's own signature

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.openapi import WITH_KEY, error_responses
-from api.schemas import FieldReport, ModelDetails, ModelList, ModelReport, VersionReport
+from api.schemas import FieldReport, ModelDetails, ModelList, ModelReport, NotServed, VersionReport
 from engine.inference_engine import InferenceEngine
 from engine.live_models import LiveModels
 from loaders.model_errors import ModelError
@@ -26,7 +26,8 @@ def model_router(engine: Callable[[], InferenceEngine]) -> APIRouter:
         """Every model with its versions and their states. With its ETag in If-None-Match: 304 if nothing changed."""
         models = engine().models
         reports = [report_model(models, name) for name in sorted(models.catalog)]
-        return _with_etag(request, ModelList(default=models.default, models=reports))
+        not_served = [NotServed(name=entry, reason=reason) for entry, reason in models.unclear.items()]
+        return _with_etag(request, ModelList(default=models.default, models=reports, not_served=not_served))
 
     @router.get(
         "/{name}", response_model=ModelDetails, responses=error_responses(401, 403, 404, 503), openapi_extra=WITH_KEY
@@ -68,6 +69,7 @@ def report_model(models: LiveModels, name: str) -> ModelReport:
         name=name,
         default=name == models.default,
         active=active,
+        pinned=models.choices.active.get(name) == active,
         serving=models.serving(name),
         versions=[_report_version(models, name, number, labels) for number in sorted(models.catalog[name])],
     )

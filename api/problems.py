@@ -49,7 +49,7 @@ class RequestError(Exception):
 
 class BodyTooLargeError(RequestError):
     def __init__(self, max_bytes: int) -> None:
-        super().__init__(f"The picture is larger than {max_bytes:,} bytes, the most that is accepted.")
+        super().__init__(f"What was sent is larger than {max_bytes:,} bytes, the most that is accepted.")
 
 
 class BodyTooSlowError(RequestError):
@@ -214,6 +214,6 @@ def _one_parameter(problem: Mapping[str, Any]) -> str:
     if problem["type"] == "extra_forbidden":
         return f"{name} is not a parameter of this address"
     if tuple(problem["loc"]) == ("body",):
-        return "The body must be a JSON object, sent with Content-Type: application/json"
+        return f"The body must be a JSON object: {problem['msg']}"
     value = str(problem.get("input", ""))[:100]
     return f"{name}={value}: {problem['msg']}"

@@ -48,7 +48,10 @@ class RequestContext:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
-            await send(message)
+            try:
+                await send(message)
+            except (RuntimeError, OSError) as error:  # the server has closed the connection: nobody is there to answer
+                raise ClientDisconnect from error
 
         try:
             await self._app(scope, receive_to_the_end, send_with_id)
@@ -70,14 +73,19 @@ def _request_id(scope: Scope) -> str:
     return uuid.uuid4().hex
 
 
+def _printable(text: str) -> str:
+    """Terminals obey escape sequences; a log line must not carry any."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+
+
 def _log_line(
     scope: Scope, request_id: str, status: int | None, seconds: float, facts: MutableMapping[str, Any]
 ) -> None:
     client = scope.get("client")
     _log.info(
         "request",
-        method=scope["method"],
-        path=scope["path"],
+        method=_printable(scope["method"]),
+        path=_printable(scope["path"]),
         status=status,
         ms=round(seconds * 1e3, 3),
         client=client[0] if client else None,

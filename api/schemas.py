@@ -11,6 +11,8 @@ from engine.tasks.task import MAX_TOP_K
 from loaders.model_spec import TaskName
 
 MAX_MODELS = 8
+# A version's number, or a label.
+SELECTOR = r"^[A-Za-z0-9._-]{1,128}$"
 Score = Annotated[float, Field(ge=0, le=1)]
 Encoding = Literal["list", "base64"]
 
@@ -23,11 +25,11 @@ class InferQuery(_Strict):
     """Every parameter of /infer; another one is an error, so that a misspelling does not go unnoticed."""
 
     model: Annotated[
-        list[str],
+        list[Annotated[str, Field(max_length=128)]],
         Field(max_length=MAX_MODELS, description="The model that answers; several each answer; none: the default."),
     ] = []
     version: Annotated[
-        list[Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,128}$")]],
+        list[Annotated[str, Field(pattern=SELECTOR)]],
         Field(max_length=MAX_MODELS, description="Its version or label, one for each model; none: the one serving."),
     ] = []
     top_k: Annotated[int | None, Field(ge=1, le=MAX_TOP_K, description="At most so many predictions.")] = None
@@ -215,18 +217,30 @@ class VersionReport(_Strict):
 
 
 class ModelReport(_Strict):
-    """`active` is the version that shall answer when none is named, `serving` the one that does."""
+    """`active` is the version that shall answer when none is named, `serving` the one that does.
+
+    `pinned`: an operator chose the active version; else it is the highest.
+    """
 
     name: str
     default: bool
     active: int
+    pinned: bool
     serving: int | None
     versions: list[VersionReport]
+
+
+class NotServed(_Strict):
+    """A file or folder that looks like a model and is none, and what to do about it."""
+
+    name: str
+    reason: str
 
 
 class ModelList(_Strict):
     default: str
     models: list[ModelReport]
+    not_served: list[NotServed]
 
 
 class FieldReport(_Strict):
@@ -245,13 +259,13 @@ class ModelDetails(ModelReport):
 
 
 class DefaultBody(_Strict):
-    name: str
+    name: Annotated[str, Field(max_length=128)]
 
 
 class VersionBody(_Strict):
     """A version's number or a label."""
 
-    version: int | str
+    version: Annotated[int, Field(strict=True, ge=0, le=999_999_999)] | Annotated[str, Field(pattern=SELECTOR)]
 
 
 class AddedVersion(_Strict):

@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from engine.live_models import LoadPolicy
 from loaders.image_loader import image_loader_names
-from loaders.model_loader import model_loader_names
+from loaders.model_loader import PROVIDER_NAMES, model_loader_names
 
 PROJECT = Path(__file__).resolve().parent.parent
 SETTINGS_FILE = "api_settings.env"
@@ -60,11 +60,13 @@ class ApiSettings(BaseSettings):
         0, ge=0, description="Most versions in memory, the default model stays; 0: no limit."
     )
     idle_unload_s: float = Field(
-        0.0, ge=0, description="A model nobody asks for leaves memory after so long, s; 0: never."
+        0.0, ge=0, allow_inf_nan=False, description="A model nobody asks for leaves memory after so long, s; 0: never."
     )
     max_model_bytes: int = Field(2**30, ge=1, description="Largest uploaded model, bytes; above: 413.")
-    check_timeout_s: float = Field(60.0, gt=0, description="Time for a model's check in a process of its own, s.")
-    check_memory_mb: int = Field(8192, ge=512, description="Memory (address space) for that process, MiB.")
+    check_timeout_s: float = Field(
+        60.0, gt=0, le=3600, description="Time for a model's check in a process of its own, s."
+    )
+    check_memory_mb: int = Field(8192, ge=512, le=2**20, description="Memory (address space) for that process, MiB.")
     cache_dir: Path = Field(
         Path(".cache"), description="Folder for what need not be done again; relative: in the project's folder."
     )
@@ -92,7 +94,9 @@ class ApiSettings(BaseSettings):
     request_timeout_ms: int = Field(
         30_000, ge=1, description="Time from the whole picture's arrival to its answer, ms; above: 504."
     )
-    body_timeout_s: float = Field(30.0, gt=0, description="Time for a request's whole body to arrive, s; above: 408.")
+    body_timeout_s: float = Field(
+        30.0, gt=0, le=86_400, description="Time for a request's whole body to arrive, s; above: 408."
+    )
     rate_limit: str = Field(
         "", description="Requests a client may send, as 10/second or 600/minute; empty: no limit. Above: 429."
     )
@@ -111,13 +115,21 @@ class ApiSettings(BaseSettings):
     @field_validator("providers", "keys", "admin_keys", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        parts = tuple(part.strip() for part in value.split(",") if part.strip())
+        if value and not parts:
+            raise ValueError("there is nothing between the commas")
+        return parts
 
     @field_validator("providers")
     @classmethod
     def _some_provider(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not value:
             raise ValueError("at least one is needed, such as cpu")
+        for name in value:
+            if name not in PROVIDER_NAMES and not name.endswith("ExecutionProvider"):
+                raise ValueError(f"{name} is none of {', '.join(PROVIDER_NAMES)}")
         return value
 
     @field_validator("image_loader")
@@ -141,9 +153,11 @@ class ApiSettings(BaseSettings):
     @classmethod
     def _readable_rate(cls, value: str) -> str:
         if value:
-            from limits import parse
+            from limits import parse_many
 
-            parse(value)
+            items = parse_many(value)
+            if len(items) != 1 or items[0].amount < 1:
+                raise ValueError("one rate of at least 1, such as 10/second")
         return value
 
 

@@ -36,7 +36,7 @@ def nan_graph() -> onnx.ModelProto:
 
 BROKEN: dict[str, tuple[onnx.ModelProto | bytes, str]] = {
     "truncated": (bytes(colour_graph().SerializeToString())[:-40], "incomplete|truncated|ends|cut"),
-    "not-onnx": (b"<html>404 not found</html>", "ONNX"),
+    "not-onnx": (b"<html>404 not found</html>", "web page"),
     "empty": (b"", "empty"),
     "future-opset": (future_opset_graph(), "opset"),
     "absent-operator": (absent_operator_graph(), "FancyMul"),

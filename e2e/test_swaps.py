@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import onnx
 import pytest
 
 from tests.process import Service, running_service
+from tests.server import until
 
 ROOT = Path(__file__).parent.parent
 CAT = (ROOT / "tests" / "data" / "cat.jpg").read_bytes()
@@ -94,3 +96,31 @@ def test_200_swaps_under_full_load_lose_nothing_and_keep_no_memory(service: Serv
     assert set(load.answers) == {"version 1", "version 2"}
     assert min(load.answers.values()) >= CLIENTS
     assert after <= before * MEMORY_GROWTH
+
+
+def test_weights_beside_the_graph_may_be_written_over_while_it_serves(tmp_path: Path) -> None:
+    """The runtime maps such files; one that shrinks under it once killed the process (SIGBUS)."""
+    models = tmp_path / "models"
+    folder = models / "m" / "1"
+    folder.mkdir(parents=True)
+    shutil.copy(MODEL / "model.toml", folder.parent)
+    shutil.copy(MODEL / "labels.txt", folder.parent)
+    graph = onnx.load(str(MODEL / "1" / "model.onnx"))
+    onnx.save(
+        graph, str(folder / "model.onnx"), save_as_external_data=True, location="weights.bin", size_threshold=1024
+    )
+    weights = folder / "weights.bin"
+    whole = weights.read_bytes()
+    environment = {
+        "API_MODELS_DIR": str(models),
+        "API_DEFAULT_MODEL": "m",
+        "API_CACHE_DIR": str(tmp_path / "cache"),
+    }
+    with running_service(**environment) as service, httpx.Client(base_url=service.base_url, timeout=30) as client:
+        since = client.get("/models").json()["models"][0]["versions"][0]["since"]
+        weights.write_bytes(b"")
+        for _ in range(40):
+            assert client.post("/infer", content=CAT).json()["predictions"][0]["label"] == "tiger cat"
+        weights.write_bytes(whole)
+        until(lambda: client.get("/models").json()["models"][0]["versions"][0]["since"] != since)
+        assert client.post("/infer", content=CAT).json()["predictions"][0]["label"] == "tiger cat"

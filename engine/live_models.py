@@ -15,6 +15,7 @@ A model leaves memory when nobody holds it any more: a running request holds wha
 """
 
 import logging
+import re
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,14 +25,18 @@ from threading import RLock
 from time import monotonic
 
 from engine.live_model import LiveModel
-from engine.model_slot import ModelState, ModelStatus, Slot
+from engine.model_slot import ModelState, ModelStatus, ModelUnavailableError, Slot
 from engine.settled_catalog import SettledCatalog
 from loaders.model_errors import ModelError, UnknownModelError
 from loaders.model_repository import Catalog, ModelRepository, ModelVersion, find_version
 from loaders.model_state import ModelChoices, ModelStateFile
 from utils.memory import release_free_memory
 
+# Of each kind: new models must not hold up those that serve already, however long their loading takes.
 _LOADING_THREADS = 2
+# What is longer is no version's number, and a label is none of digits alone.
+_NUMBER = re.compile(r"[0-9]{1,9}")
+
 Key = tuple[str, int]
 
 _log = logging.getLogger("fovea.models")
@@ -66,6 +71,7 @@ class LiveModels:
         self._load = load
         self._options = options
         self._threads = ThreadPoolExecutor(_LOADING_THREADS, thread_name_prefix="model-loader")
+        self._urgent_threads = ThreadPoolExecutor(_LOADING_THREADS, thread_name_prefix="model-loader-urgent")
         self._lock = RLock()
         self._settled = SettledCatalog()
         self._attempts: dict[Key, Slot] = {}
@@ -73,6 +79,8 @@ class LiveModels:
         self._serving: dict[str, Slot] = {}
         self._leaving: dict[Key, weakref.ref[LiveModel]] = {}
         self.catalog: Catalog = {}
+        self.unclear: dict[str, str] = {}
+        self._trouble = ""
         self.choices = ModelChoices()
 
     @property
@@ -99,10 +107,15 @@ class LiveModels:
         return slot.load
 
     def version(self, name: str, selector: int | str | None = None) -> ModelVersion:
-        """By number or label; without one the active version. Raises UnknownModelError."""
+        """By number or label; without one the active version.
+
+        Raises UnknownModelError; ModelUnavailableError for a folder that is not clear.
+        """
+        if name not in self.catalog and name in self.unclear:
+            raise ModelUnavailableError(name, self.unclear[name])
         if selector is None:
             return find_version(self.catalog, name, self._active(name))
-        if isinstance(selector, str) and not selector.isdecimal():
+        if isinstance(selector, str) and not _NUMBER.fullmatch(selector):
             labels = self.choices.labels.get(name, {})
             if name in self.catalog and selector not in labels:
                 known = [*(f"version {n}" for n in sorted(self.catalog[name])), *sorted(labels)]
@@ -157,13 +170,15 @@ class LiveModels:
         `complete`: whoever calls knows that no file is still growing.
         """
         try:
-            found = self._repository.scan()
+            found, choices = self._repository.scan(), self.state_file.read()
         except OSError as error:
-            _log.warning("the models folder cannot be read (%s); what is loaded goes on serving", error.strerror)
+            self._tell_once(f"the models folder cannot be read ({error.strerror}); what is loaded goes on serving")
             return
+        self._tell_once("")
         with self._lock:
-            self.choices = self.state_file.read()
-            self.catalog = self._settled.update(found, complete=complete)
+            self.choices = choices
+            self.catalog = self._settled.update(found.catalog, found.unclear, complete=complete)
+            self._tell_unclear(found.unclear)
             self._drop_deleted()
             for name in self._wanted():
                 self._ensure(self.version(name))
@@ -173,12 +188,24 @@ class LiveModels:
             release_free_memory()
 
     def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._threads, self._urgent_threads):
+            threads.shutdown(wait=False, cancel_futures=True)
 
     def _active(self, name: str) -> int | None:
         """None is the highest; so is a choice that is no longer on disk."""
         chosen = self.choices.active.get(name)
         return chosen if chosen in self.catalog.get(name, {}) else None
+
+    def _tell_once(self, trouble: str) -> None:
+        if trouble and trouble != self._trouble:
+            _log.warning(trouble)
+        self._trouble = trouble
+
+    def _tell_unclear(self, unclear: dict[str, str]) -> None:
+        for name, reason in unclear.items():
+            if self.unclear.get(name) != reason:
+                _log.warning("%s is not served: %s", name, reason)
+        self.unclear = unclear
 
     def _slot_for(self, version: ModelVersion) -> Slot:
         with self._lock:
@@ -189,11 +216,13 @@ class LiveModels:
     def _start(self, version: ModelVersion, *, is_fallback: bool = False) -> Slot:
         slot = Slot(version, is_fallback=is_fallback)
         self._attempts[slot.key] = slot
-        self._threads.submit(self._fill, slot)
+        serves_already = version.name == self.default or version.name in self._serving
+        (self._urgent_threads if serves_already else self._threads).submit(self._fill, slot)
         return slot
 
     def _fill(self, slot: Slot) -> None:
         """Runs on a loading thread."""
+        slot.begin()
         name, number = slot.key
         try:
             model = self._load(slot.version)

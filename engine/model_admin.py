@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +12,13 @@ from engine.live_models import LiveModels
 from engine.model_check import ModelCheck
 from loaders.model_errors import ModelError, ModelStateError, UnknownModelError
 from loaders.model_repository import ModelRepository, ModelVersion
-from loaders.model_state import ModelChoices, sync_folder
+from loaders.model_state import ModelChoices, is_reserved, sync_folder
 from loaders.onnx_file import read_onnx
 
 UPLOAD_PREFIX = ".upload-"
 _DELETED_PREFIX = ".deleted-"
 _GRAPH = "model.onnx"
+MAX_NUMBER = 999_999_999
 
 
 class ModelConflictError(Exception):
@@ -60,6 +61,11 @@ class ModelAdmin:
         number = (await self.load(name, selector)).ref.version
         await self._choose(lambda choices: choices.with_active(name, number))
         return number
+
+    async def unset_active(self, name: str) -> None:
+        """The highest version is active again; it is swapped in when it has loaded."""
+        self._models.version(name)
+        await self._choose(lambda choices: choices.without_active(name))
 
     async def set_label(self, name: str, label: str, selector: int | str) -> int:
         """Loads the version, then lets the label stand for it; its number."""
@@ -118,20 +124,41 @@ class ModelAdmin:
     def _add_version(self, name: str, number: int | None, staged: StagedUpload) -> int:
         known = self._models.catalog.get(name, {})
         if known and any(len(version.folders) < 2 for version in known.values()):
-            raise ModelConflictError(f"{name} has no folders of versions, so none can be added to it.")
-        chosen = max(known, default=0) + 1 if number is None else number
-        target = self._root / name / str(chosen)
-        if target.exists():
+            raise ModelConflictError(
+                f"{name} is no folder with versions in it (1/model.onnx), so none can be added; choose another name."
+            )
+        folder = self._root / name
+        if is_reserved(name) or (folder.exists() and not folder.is_dir()):
+            raise ModelConflictError(f"{name} is the name of a file here; choose another.")
+        chosen = self._next_number(known, folder) if number is None else number
+        if (folder / str(chosen)).exists():
             raise ModelConflictError(f"{name} has a version {chosen} already; versions are not overwritten.")
-        self._examine(ModelVersion(name, chosen, staged.graph, (staged.folder, target.parent)))
-        target.parent.mkdir(exist_ok=True)
-        try:
-            staged.folder.rename(target)
-        except OSError as error:
-            raise ModelConflictError(f"{name} version {chosen} cannot be put into place: {error.strerror}.") from error
-        sync_folder(target.parent)
+        self._examine(ModelVersion(name, chosen, staged.graph, (staged.folder, folder)))
+        chosen = self._put_into_place(staged, folder, chosen, is_ours=number is None)
         self._models.reconcile(complete=True)
         return chosen
+
+    def _next_number(self, known: Collection[int], folder: Path) -> int:
+        chosen = max(known, default=0) + 1
+        while (folder / str(chosen)).exists():
+            chosen += 1
+        if chosen > MAX_NUMBER:
+            raise ModelConflictError(f"there is no number after {MAX_NUMBER}; name one, with ?version=.")
+        return chosen
+
+    def _put_into_place(self, staged: StagedUpload, folder: Path, chosen: int, *, is_ours: bool) -> int:
+        """A number that we chose may be taken meanwhile: then it is the next."""
+        while True:
+            try:
+                folder.mkdir(exist_ok=True)
+                staged.folder.rename(folder / str(chosen))
+            except OSError as error:
+                if is_ours and (folder / str(chosen)).exists():
+                    chosen = self._next_number([chosen], folder)
+                    continue
+                raise ModelConflictError(f"version {chosen} cannot be put into place: {error.strerror}.") from error
+            sync_folder(folder)
+            return chosen
 
     def _examine(self, version: ModelVersion) -> None:
         try:
@@ -152,7 +179,7 @@ class ModelAdmin:
             path.rename(grave)
         except OSError as error:
             raise ModelStateError(f"the models folder cannot be written: {error.strerror}") from error
-        self._models.reconcile()
+        self._models.reconcile(complete=True)
         if grave.is_dir():
             shutil.rmtree(grave, ignore_errors=True)
         else:

@@ -1,5 +1,6 @@
 """One attempt to have a version of a model in memory, and what became of it."""
 
+import math
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -9,7 +10,9 @@ from time import monotonic
 from engine.live_model import LiveModel
 from loaders.model_repository import ModelVersion
 
+# A failed load is tried again on a request after this pause at the least; one that took long, after a longer one.
 RETRY_FAILED_LOAD_S = 5.0
+_PAUSE_PER_SECOND_SPENT = 10
 
 
 class ModelState(StrEnum):
@@ -33,9 +36,9 @@ class ModelStatus:
 class ModelUnavailableError(Exception):
     """The model is there but cannot answer now: its load failed with `reason`."""
 
-    def __init__(self, name: str, reason: str) -> None:
+    def __init__(self, name: str, reason: str, retry_after_s: float = RETRY_FAILED_LOAD_S) -> None:
         self.reason = reason
-        self.retry_after_s = int(RETRY_FAILED_LOAD_S)
+        self.retry_after_s = math.ceil(retry_after_s)
         super().__init__(f"The model {name} cannot answer: {reason}")
 
 
@@ -51,6 +54,7 @@ class Slot:
         self.load: Future[LiveModel] = Future()
         self.status = ModelStatus(ModelState.LOADING)
         self.last_used = monotonic()
+        self._started = monotonic()
         self._ended = 0.0
 
     @property
@@ -61,7 +65,15 @@ class Slot:
     def may_retry(self) -> bool:
         """A broken model must not keep the loading threads busy."""
         failed = self.status.state is ModelState.UNAVAILABLE
-        return failed and monotonic() - self._ended >= RETRY_FAILED_LOAD_S
+        return failed and monotonic() - self._ended >= self._pause_s
+
+    @property
+    def _pause_s(self) -> float:
+        return max(RETRY_FAILED_LOAD_S, _PAUSE_PER_SECOND_SPENT * (self._ended - self._started))
+
+    def begin(self) -> None:
+        """A loading thread has taken it up."""
+        self._started = monotonic()
 
     def succeed(self, model: LiveModel) -> None:
         self.load.set_result(model)
@@ -71,4 +83,5 @@ class Slot:
     def fail(self, reason: str) -> None:
         self._ended = monotonic()
         self.status = ModelStatus(ModelState.UNAVAILABLE, reason)
-        self.load.set_exception(ModelUnavailableError(self.version.name, reason))
+        who = f"{self.version.name} version {self.version.number}"
+        self.load.set_exception(ModelUnavailableError(who, reason, self._pause_s))

@@ -72,7 +72,7 @@ class Preprocessor:
 
     def decode_size(self, info: ImageInfo) -> Size | None:
         """The least size the decoder may scale the upright picture down to; None for a full decode."""
-        if self._exact_decode:
+        if self._exact_decode or self.spec.interpolation is Interpolation.NEAREST:  # which shows every single pixel
             return None
         resized = self.frame(info.size).placement.resized
         return Size(resized.width * DECODE_MARGIN, resized.height * DECODE_MARGIN)

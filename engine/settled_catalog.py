@@ -1,6 +1,6 @@
 """What is on disk, without changes that are still under way."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from time import monotonic, time
 
 from loaders.model_repository import Catalog, ModelVersion
@@ -23,9 +23,10 @@ class SettledCatalog:
         self._first_seen: dict[_Mark, float] = {}
         self._started = False
 
-    def update(self, found: Catalog, *, complete: bool = False) -> Catalog:
+    def update(self, found: Catalog, unclear: Collection[str] = (), *, complete: bool = False) -> Catalog:
         """What counts from now on; with `complete`, and the first time, all that was found.
 
+        A model whose folder has become `unclear` stays as it was.
         At the start there is nothing to protect: a graph that is cut does not load, and is tried again when it grows.
         """
         at_once = complete or not self._started
@@ -40,15 +41,16 @@ class SettledCatalog:
                 settled.setdefault(version.name, {})[version.number] = known
         for version in _versions(self._catalog):
             is_gone = version.number not in found.get(version.name, {})
-            if is_gone and not self._lasts(seen, (_key(version), None), at_once=at_once):
+            stays = version.name in unclear or not self._lasts(seen, (_key(version), None), at_once=at_once)
+            if is_gone and stays:
                 settled.setdefault(version.name, {})[version.number] = version
         self._catalog = settled
         return settled
 
     def _lasts(self, seen: dict[_Mark, float], mark: _Mark, *, at_once: bool) -> bool:
         now = monotonic()
-        first = self._first_seen[mark] = seen.get(mark, now - SETTLE_S if at_once else now)
-        return now - first >= SETTLE_S
+        first = self._first_seen[mark] = seen.get(mark, now)
+        return at_once or now - first >= SETTLE_S
 
 
 def _versions(catalog: Catalog) -> Iterator[ModelVersion]:

@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from loaders.model_errors import ModelError, ModelFileError
+from loaders.model_repository import UnclearFolderError, find_graph
 from loaders.onnx_file import check_external_files, read_onnx
 from loaders.resolvers import ModelFiles, ResolvedSpec, resolve
 
@@ -49,7 +50,7 @@ def find_model(path: Path) -> ModelFiles:
     """
     path = path.resolve()
     if path.is_dir():
-        return ModelFiles.of_folder(_find_graph(path), path.parent if path.name.isdecimal() else path)
+        return ModelFiles.of_folder(_graph_of(path), path.parent if path.name.isdecimal() else path)
     folder = path.parent
     alone = len(list(folder.glob(f"*{_SUFFIX}"))) == 1
     if not alone and not path.name.startswith("model"):
@@ -57,15 +58,17 @@ def find_model(path: Path) -> ModelFiles:
     return ModelFiles.of_folder(path, folder.parent if folder.name == "onnx" or folder.name.isdecimal() else folder)
 
 
-def _find_graph(folder: Path) -> Path:
-    """The highest version's, else the folder's own, else the one in `onnx/`."""
+def _graph_of(folder: Path) -> Path:
+    """The highest version's, else the folder's own: what would be served."""
     versions = [v for v in folder.iterdir() if v.name.isascii() and v.name.isdecimal() and v.is_dir()]
     versions.sort(key=lambda version: int(version.name), reverse=True)
-    for place in (place for base in (*versions, folder) for place in (base, base / "onnx")):
-        graphs = sorted(place.glob(f"*{_SUFFIX}"))
-        if graphs:
-            return next((graph for graph in graphs if graph.stem == "model"), graphs[0])
-    raise ModelFileError(f"{folder.name} holds no {_SUFFIX} file")
+    try:
+        graph = next((graph for place in (*versions, folder) if (graph := find_graph(place))), None)
+    except UnclearFolderError as error:
+        raise ModelFileError(f"{folder.name} is not served: {error}") from error
+    if graph is None:
+        raise ModelFileError(f"{folder.name} holds no {_SUFFIX} file")
+    return graph
 
 
 def _parser() -> argparse.ArgumentParser:

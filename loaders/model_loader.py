@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 Tensor = NDArray[Any]
 
+# Execution providers by short name; a runtime's own name will do as well.
+PROVIDER_NAMES = ("cpu", "cuda", "tensorrt", "openvino", "coreml", "directml")
+
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:

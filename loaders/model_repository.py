@@ -13,11 +13,14 @@
 Names that start with a dot are never looked at: uploads grow there before they are renamed into place.
 """
 
+import errno
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
-from loaders.model_errors import UnknownModelError
+from loaders.model_errors import ModelFileError, UnknownModelError
+from loaders.onnx_file import read_onnx
 from loaders.resolvers.model_files import ModelFiles
 
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
@@ -54,25 +57,46 @@ class ModelVersion:
 Catalog = dict[str, dict[int, ModelVersion]]
 
 
+class UnclearFolderError(Exception):
+    """The message says why a folder is not served, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What is in the models folder. `unclear`: names that look like a model and are not served, with the reason."""
+
+    catalog: Catalog
+    unclear: dict[str, str]
+
+
 class ModelRepository:
     """The models folder. Nothing is cached: what is on disk is the truth."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def scan(self) -> Catalog:
+    def scan(self) -> Scan:
         """Every model with its versions, sorted by name. Raises OSError when the folder cannot be read."""
-        catalog: Catalog = {}
+        scan = Scan({}, {})
+        scanned = self.root.stat().st_ino
         for entry in sorted(self.root.iterdir()):
-            versions = _versions(entry)
+            try:
+                versions = _versions(entry)
+                if versions and versions[0].name in scan.catalog:
+                    raise UnclearFolderError(f"a folder of that name is served; rename {entry.name}")
+            except UnclearFolderError as error:
+                scan.unclear[entry.name] = str(error)
+                continue
             if versions:
-                catalog.setdefault(versions[0].name, {v.number: v for v in versions})
-        return catalog
+                scan.catalog[versions[0].name] = {v.number: v for v in versions}
+        if self.root.stat().st_ino != scanned:
+            raise FileNotFoundError(errno.ENOENT, "it was moved away while it was read")
+        return scan
 
     def find(self, name: str, number: int | None = None) -> ModelVersion:
         """The version `number` of the model `name`, the highest when None. Raises UnknownModelError."""
         try:
-            catalog = self.scan()
+            catalog = self.scan().catalog
         except OSError:
             catalog = {}
         return find_version(catalog, name, number)
@@ -89,29 +113,47 @@ def find_version(catalog: Catalog, name: str, number: int | None = None) -> Mode
 
 
 def _versions(entry: Path) -> list[ModelVersion]:
+    """Raises UnclearFolderError."""
+    if entry.name.startswith("."):
+        return []
     try:
-        if entry.suffix == _SUFFIX and NAME.fullmatch(entry.stem) and entry.is_file():
+        if entry.suffix.lower() == _SUFFIX and entry.is_file():
+            _check_name(entry.stem)
             return [_version(entry.stem, 1, entry, ())]
-        if not NAME.fullmatch(entry.name) or not entry.is_dir():
+        if not entry.is_dir():
             return []
-        numbered = [(int(f.name), _find_graph(f)) for f in entry.iterdir() if _NUMBER.fullmatch(f.name) and f.is_dir()]
+        numbered = [(int(f.name), find_graph(f)) for f in entry.iterdir() if _NUMBER.fullmatch(f.name) and f.is_dir()]
         found = [_version(entry.name, n, graph, (entry / str(n), entry)) for n, graph in numbered if graph]
         if found:
+            _check_name(entry.name)
             return sorted(found, key=lambda version: version.number)
-        graph = _find_graph(entry)
+        graph = find_graph(entry)
+        if graph:
+            _check_name(entry.name)
         return [_version(entry.name, 1, graph, (entry,))] if graph else []
     except OSError:  # it vanished while we looked
         return []
 
 
-def _find_graph(folder: Path) -> Path | None:
-    """`model.onnx`, or the only graph of the folder; exporters may put it into a folder `onnx`."""
+def _check_name(name: str) -> None:
+    if not NAME.fullmatch(name):
+        raise UnclearFolderError("a model's name has letters, digits, '.', '_' and '-' only; rename it")
+
+
+def find_graph(folder: Path) -> Path | None:
+    """`model.onnx`, or the only graph of the folder; exporters may put it into a folder `onnx`.
+
+    Raises UnclearFolderError where there are several.
+    """
     for place in (folder, folder / _SUBFOLDER):
         if (place / _GRAPH).is_file():
             return place / _GRAPH
     for place in (folder, folder / _SUBFOLDER):
         graphs = sorted(f for f in place.glob(f"*{_SUFFIX}") if f.is_file() and not f.name.startswith("."))
-        if len(graphs) == 1:
+        if len(graphs) > 1:
+            names = " and ".join(graph.name for graph in graphs[:2])
+            raise UnclearFolderError(f"it holds {names}; name one of them {_GRAPH}, or give each a folder of its own")
+        if graphs:
             return graphs[0]
     return None
 
@@ -125,16 +167,26 @@ def _version(name: str, number: int, graph: Path, folders: tuple[Path, ...]) -> 
 def _signature(graph: Path, folders: tuple[Path, ...]) -> Signature:
     """External data beside the graph counts as much as the graph."""
     sidecars = [f for folder in folders for f in sorted(folder.iterdir()) if f.suffix in _SIDECARS and f.is_file()]
-    weights = [f for f in sorted(graph.parent.glob(f"{graph.stem}*data*")) if f.is_file()]
+    graph_stat = graph.stat()
+    weights = [graph.parent / name for name in _external_files(graph, graph_stat.st_size, graph_stat.st_mtime_ns)]
     own_spec = [f for f in [graph.with_suffix(".toml")] if not folders and f.is_file()]
     files = [graph, *weights, *own_spec, *sidecars[:_MAX_SIDECARS]]
     return tuple(mark for file in files if (mark := _mark(file)))
+
+
+@lru_cache(maxsize=1024)
+def _external_files(graph: Path, _size: int, _mtime_ns: int) -> tuple[str, ...]:
+    """The files that hold weights, as the graph names them; read again only when the graph has changed."""
+    try:
+        return read_onnx(graph).external_files
+    except ModelFileError:
+        return ()
 
 
 def _mark(file: Path) -> tuple[str, int, int] | None:
     """None for a file that vanished while we looked."""
     try:
         stat = file.stat()
-    except FileNotFoundError:
+    except (OSError, ValueError):
         return None
     return str(file), stat.st_size, stat.st_mtime_ns

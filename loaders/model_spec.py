@@ -138,6 +138,11 @@ class PreprocessSpec(_Frozen):
     )
     std: tuple[float, ...] = Field((1.0,), description="then it is divided by this: one value, or one a channel")
 
+    @field_validator("mean", "std", mode="before")
+    @classmethod
+    def _one_value_alone(cls, value: object) -> object:
+        return (value,) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
     @field_validator("std")
     @classmethod
     def _std_is_positive(cls, std: tuple[float, ...]) -> tuple[float, ...]:

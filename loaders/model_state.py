@@ -4,17 +4,18 @@ It is replaced atomically and fsynced, so a process that is killed at any moment
 Writers of several processes take turns by a lock file.
 """
 
+import errno
 import fcntl
-import json
 import logging
 import os
+import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from loaders.model_errors import ModelStateError
 
@@ -40,6 +41,9 @@ class ModelChoices(BaseModel):
     def with_active(self, name: str, number: int) -> "ModelChoices":
         return self.model_copy(update={"active": {**self.active, name: number}})
 
+    def without_active(self, name: str) -> "ModelChoices":
+        return self.model_copy(update={"active": {key: n for key, n in self.active.items() if key != name}})
+
     def with_label(self, name: str, label: str, number: int) -> "ModelChoices":
         return self.model_copy(update={"labels": {**self.labels, name: {**self.labels.get(name, {}), label: number}}})
 
@@ -62,14 +66,19 @@ class ModelStateFile:
         self._file = root / STATE_FILE
 
     def read(self) -> ModelChoices:
-        """A missing file is no choice made. A corrupt one is put aside for inspection, with a warning."""
+        """A missing file is no choice made. A corrupt one is put aside for inspection, with a warning.
+
+        Raises OSError for a file that cannot be read.
+        """
         try:
-            data = self._file.read_bytes()[:_MAX_BYTES]
-        except OSError:
+            data = _read_regular(self._file)
+        except FileNotFoundError:
             return ModelChoices()
         try:
-            return ModelChoices.model_validate(json.loads(data))
-        except (ValueError, ValidationError, RecursionError):
+            if len(data) > _MAX_BYTES:
+                raise ValueError("too large")
+            return ModelChoices.model_validate_json(data)
+        except ValueError:
             self._put_aside()
             return ModelChoices()
 
@@ -97,6 +106,20 @@ class ModelStateFile:
         with (self._root / _LOCK_FILE).open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+
+def is_reserved(name: str) -> bool:
+    """Whether a model of that name would lie where the state is kept."""
+    return name.startswith(STATE_FILE)
+
+
+def _read_regular(file: Path) -> bytes:
+    """At most a byte more than may be; of nothing that could block or never end. Raises OSError."""
+    handle = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(handle, "rb") as opened:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file")
+        return opened.read(_MAX_BYTES + 1)
 
 
 def _replace(file: Path, data: bytes) -> None:

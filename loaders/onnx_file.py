@@ -80,6 +80,13 @@ def _resolved(path: Path) -> Path:
         return Path("/")
 
 
+_NO_MODELS = {
+    b"version https://git-lfs": "a Git LFS pointer, not the model itself; fetch it with `git lfs pull`",
+    b"<!doctype": "a web page, not a model; the download went wrong",
+    b"<html": "a web page, not a model; the download went wrong",
+}
+
+
 class _Model:
     """Gathers what a ModelProto's fields say. A field that comes twice is merged, as protocol buffers do."""
 
@@ -95,15 +102,22 @@ class _Model:
         self._biggest = 0
         self._producer, self._ir_version = "", 0
 
+    def _what_it_is(self) -> str | None:
+        """What is often found in the place of a model."""
+        head = self._reader.head().lstrip().lower()
+        return next((what for start, what in _NO_MODELS.items() if head.startswith(start)), None)
+
     def read(self) -> OnnxGraph:
         try:
             for field in self._reader.fields(0, self._reader.size):
                 self._model_field(field)
         except EndOfDataError as error:
-            problem = "is truncated" if 0 < self._ir_version < 1000 else "is not an ONNX model"
-            raise ModelFileError(f"{self._name} {problem}: it ends in the middle of a field") from error
+            problem = "truncated" if 0 < self._ir_version < 1000 else "not an ONNX model"
+            what = self._what_it_is() or f"{problem}: it ends in the middle of a field"
+            raise ModelFileError(f"{self._name} is {what}") from error
         except (WireError, RecursionError) as error:
-            raise ModelFileError(f"{self._name} is not an ONNX model, or a damaged one: it has {error}") from error
+            what = self._what_it_is() or f"not an ONNX model, or a damaged one: it has {error}"
+            raise ModelFileError(f"{self._name} is {what}") from error
         if not self._ir_version or not self._outputs:
             raise ModelFileError(f"{self._name} is not an ONNX model: it has no graph with an output")
         return self._graph()

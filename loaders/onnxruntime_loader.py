@@ -1,13 +1,17 @@
 """ONNX Runtime behind the `ModelLoader` interface."""
 
 import re
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import onnxruntime as ort
 
 from loaders.model_errors import ModelFileError, ModelRunError, ProviderError
 from loaders.model_loader import ModelLoader, Session, SessionOptions, Tensor, TensorInfo
+from loaders.onnx_file import check_external_files, read_onnx
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -22,6 +26,20 @@ _CPU = PROVIDERS["cpu"]
 _DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64"}
 _LOG_FATAL = 4  # errors are raised and told once, by us
 
+_COPY_PREFIX = "fovea-"
+_OWN_COPY = re.compile(rf"\S*/{_COPY_PREFIX}\w+/")
+
+_IN_PLAIN_WORDS: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"Opset (\d+) is under development"), "it uses opset {0}, which this runtime does not know yet"),
+    (re.compile(r"No Op registered for (\S+)"), "it needs the operator {0}, which this runtime does not have"),
+    (
+        re.compile(r"(\S+) is not a registered function/op"),
+        "it needs the operator {0}, which this runtime does not have",
+    ),
+    (re.compile(r"buffer of size (\d+)"), "it needs more memory than there is: {0} bytes at once"),
+    (re.compile(r"External initializer: (\S+)"), "its external data are shorter than the graph says, at {0}"),
+)
+
 # As in "/onnxruntime_src/onnxruntime/core/framework/bfc_arena.cc:359 void* onnxruntime::BFCArena::... ".
 _SOURCE_PLACE = re.compile(r"\S*/onnxruntime\S*\.(?:cc|h|cpp):\d+ (?:\S.*?\) )?")
 
@@ -35,13 +53,43 @@ class OnnxRuntimeLoader(ModelLoader):
         providers = [PROVIDERS.get(name, name) for name in options.providers]
         _check_available(providers)
         try:
-            session = ort.InferenceSession(
-                str(path), sess_options=_session_options(options), providers=_with_cpu(providers)
-            )
+            with _own_files(path) as own:
+                session = ort.InferenceSession(
+                    str(own), sess_options=_session_options(options), providers=_with_cpu(providers)
+                )
         except Exception as error:
             raise ModelFileError(_reason(error, path)) from error
         _check_came_up(providers, session.get_providers())
         return OnnxRuntimeSession(session)
+
+
+@contextmanager
+def _own_files(path: Path) -> Iterator[Path]:
+    """The graph to load: a copy of our own where weights lie beside it.
+
+    The runtime maps such files, and a mapped file that somebody writes over kills the process (SIGBUS). The copy is
+    deleted at once; what is mapped of it lives as long as the session.
+    """
+    external = _external_files(path)
+    if not external:
+        yield path
+        return
+    with TemporaryDirectory(prefix=_COPY_PREFIX) as folder:
+        for name in (path.name, *external):
+            target = Path(folder) / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path.parent / name, target)
+        yield Path(folder) / path.name
+
+
+def _external_files(path: Path) -> tuple[str, ...]:
+    """None for a file that is no graph: the runtime will say so."""
+    try:
+        graph = read_onnx(path)
+        check_external_files(path, graph)
+    except ModelFileError:
+        return ()
+    return graph.external_files
 
 
 class OnnxRuntimeSession(Session):
@@ -98,7 +146,7 @@ def _tensor_info(node: ort.NodeArg) -> TensorInfo:
 
 def _reason(error: Exception, path: Path) -> str:
     """Without the folder the file lies in."""
-    text = _first_line(error).replace(str(path), path.name)
+    text = _OWN_COPY.sub("", _first_line(error)).replace(str(path), path.name)
     for folder in (path.parent, path.resolve().parent):
         text = text.replace(str(folder), "")
     return f"{path.name} cannot be loaded: {text}"
@@ -108,6 +156,9 @@ def _first_line(error: Exception) -> str:
     """The runtime's own words without its status prefix and its source files."""
     if isinstance(error, MemoryError) or "bad_alloc" in str(error):
         return "not enough memory"
+    for pattern, words in _IN_PLAIN_WORDS:
+        if match := pattern.search(str(error)):
+            return words.format(*match.groups())
     line = str(error).splitlines()[0] if str(error) else type(error).__name__
     text = line.split(" : ", 3)[-1]
     return _SOURCE_PLACE.sub("", text).strip()

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+_BAND_ROWS = 64  # computed at once: what is wider than the picture itself stays small
 UNDECODED_GREY = 128  # what libjpeg fills in where a JPEG's data are missing
 
 Pixels = NDArray[np.uint8]
@@ -31,11 +32,14 @@ def to_8_bit(samples: Samples) -> Pixels:
     """Of 16 bits, 65535 becomes 255: v / 257, rounded to the nearest. (257 is odd: there are no ties.)"""
     if samples.dtype.itemsize == 1:
         return as_pixels(samples)
-    wide = samples.astype(np.uint32)
-    wide *= 255
-    wide += 32_895
-    wide >>= 16
-    return wide.astype(np.uint8)
+    narrow = np.empty(samples.shape, np.uint8)
+    for first in range(0, len(samples), _BAND_ROWS):
+        wide = samples[first : first + _BAND_ROWS].astype(np.uint32)
+        wide *= 255
+        wide += 32_895
+        wide >>= 16
+        narrow[first : first + _BAND_ROWS] = wide
+    return narrow
 
 
 def grey_over_white(samples: Samples, bit_depth: int, key: int | None) -> Pixels:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
 _BLOCK = 1 << 16  # bytes
+_HEAD = 64  # bytes
 _LONGEST_VARINT = 10  # bytes
 _LONGEST_STRING = 1 << 24  # bytes; the longest that ONNX files hold are lists of class names
 _MOST_FIELDS = 2_000_000  # in one file: about two seconds
@@ -40,6 +41,10 @@ class WireReader:
         self._file, self.size = file, size
         self._block, self._block_start = b"", 0
         self._fields_left = _MOST_FIELDS
+
+    def head(self) -> bytes:
+        """The first bytes, for telling what else a file may be."""
+        return self._read(0, min(self.size, _HEAD))
 
     def fields(self, start: int, stop: int) -> Iterator[Field]:
         """Every field of the message at `start` to `stop`, in the order of the file."""

@@ -28,11 +28,12 @@ def resolve(files: ModelFiles, _: OnnxGraph, decisions: Decisions) -> Decisions:
 
 
 def _lines(files: ModelFiles, file: str) -> Labels | None:
-    """Lines end at a newline alone: a label may hold any other character."""
+    """Lines end at a newline alone: a label may hold any other character. Empty lines at the end are none."""
     text = files.read_text(file)
     if text is None:
         return None
-    lines = text.replace("\r\n", "\n").removesuffix("\n").split("\n") if text else []
+    text = text.replace("\r\n", "\n").rstrip("\n")
+    lines = text.split("\n") if text else []
     return _bounded(files, file, tuple(lines))
 
 

@@ -12,6 +12,7 @@ from loaders.resolvers.decision import Decisions, decide
 from loaders.resolvers.model_files import ModelFiles
 
 _TABLE = "preprocess"
+_WORDS = {"extra_forbidden": "there is no such field", "tuple_type": "must be a list", "dict_type": "must be a table"}
 
 
 def resolve(files: ModelFiles, _: OnnxGraph, __: Decisions) -> Decisions:
@@ -29,7 +30,8 @@ def first_problem(error: ValidationError) -> str:
     """The field's path and what is wrong with it, in one sentence."""
     problem = error.errors(include_url=False)[0]
     field = ".".join(str(part) for part in problem["loc"])
-    return f"{field}: {problem['msg']}" if field else problem["msg"]
+    words = _WORDS.get(problem["type"]) or problem["msg"].removeprefix("Value error, ")
+    return f"{field}: {words}" if field else words
 
 
 def _parse(files: ModelFiles, text: str) -> dict[str, Any]:

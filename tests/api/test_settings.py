@@ -10,7 +10,13 @@ BAD = [
     ("API_IMAGE_LOADER", "gd", "opencv, pillow"),
     ("API_MODEL_LOADER", "tf", "onnxruntime"),
     ("API_DEFAULT_MODEL", "../x", "pattern"),
-    ("API_PROVIDERS", ",", "at least one"),
+    ("API_PROVIDERS", ",", "nothing between the commas"),
+    ("API_PROVIDERS", "", "at least one"),
+    ("API_PROVIDERS", "gpu", "cpu, cuda"),
+    ("API_IDLE_UNLOAD_S", "inf", "finite"),
+    ("API_CHECK_TIMEOUT_S", "1e300", "less than or equal to 3600"),
+    ("API_RATE_LIMIT", "0/second", "at least 1"),
+    ("API_RATE_LIMIT", "10/second;5/minute", "one rate"),
     ("API_CHECK_MEMORY_MB", "0", "greater than or equal to 512"),
     ("API_LOAD", "some", "'all', 'default' or 'on-demand'"),
     ("API_MAX_UPLOAD_BYTES", "-1", "greater than or equal to 1"),
@@ -38,6 +44,12 @@ def test_a_bad_key_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SettingsError) as caught:
         load_settings()
     assert "abc" not in str(caught.value)
+
+
+def test_keys_that_are_only_commas_do_not_open_the_door(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_KEYS", ",")
+    with pytest.raises(SettingsError, match="API_KEYS"):
+        load_settings()
 
 
 def test_every_bad_value_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

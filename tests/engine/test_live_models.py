@@ -120,6 +120,7 @@ def test_a_failed_load_waits_before_it_is_tried_again(
     assert fails(models, "broken") is fails(models, "broken")
     assert load.counts["broken", 1] == 1
     monkeypatch.setattr(model_slot, "RETRY_FAILED_LOAD_S", 0.0)
+    monkeypatch.setattr(model_slot, "_PAUSE_PER_SECOND_SPENT", 0)
     add_model(tmp_path, "broken", colour_graph())
     assert models.request("broken").result(WAIT_S).ref.name == "broken"
 

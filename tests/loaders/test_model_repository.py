@@ -21,7 +21,7 @@ def repository(tmp_path: Path) -> ModelRepository:
 
 
 def test_models_are_listed_sorted(repository: ModelRepository) -> None:
-    assert list(repository.scan()) == ["Another.model_v2-x", "colours"]
+    assert list(repository.scan().catalog) == ["Another.model_v2-x", "colours"]
 
 
 def test_what_is_no_model_is_not_listed(repository: ModelRepository) -> None:
@@ -32,7 +32,7 @@ def test_what_is_no_model_is_not_listed(repository: ModelRepository) -> None:
         add_model(repository.root, folder, colour_graph())
     add_model(repository.root, "words", colour_graph())
     (repository.root / "words" / "1").rename(repository.root / "words" / "latest")
-    assert list(repository.scan()) == ["Another.model_v2-x", "colours"]
+    assert list(repository.scan().catalog) == ["Another.model_v2-x", "colours"]
 
 
 @pytest.mark.parametrize("folder", ["missing", "file"])
@@ -86,7 +86,7 @@ def test_what_is_on_disk_is_the_truth_at_once(repository: ModelRepository) -> No
     add_model(repository.root, "colours", colour_graph(), version=11)
     add_model(repository.root, "new", colour_graph())
     assert repository.find("colours").number == 11
-    assert "new" in list(repository.scan())
+    assert "new" in list(repository.scan().catalog)
 
 
 def test_a_spec_takes_its_labels_from_labels_txt(repository: ModelRepository) -> None:

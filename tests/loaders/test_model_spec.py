@@ -101,7 +101,6 @@ def test_what_is_said_is_read(tmp_path: Path) -> None:
         (PREPROCESS + "rescale_factor = 0", "preprocess.rescale_factor"),
         (PREPROCESS + "rescale_factor = inf", "preprocess.rescale_factor"),
         (PREPROCESS + "mean = [nan]", "preprocess.mean"),
-        (PREPROCESS + "mean = 0.5", "preprocess.mean"),
         (PREPROCESS + "mean = [0.1, 0.2]", "mean has 2 values"),
         (PREPROCESS + "mean = []", "mean has 0 values"),
         (PREPROCESS + "std = [1, 1, 1, 1]", "std has 4 values"),
@@ -126,3 +125,8 @@ def test_a_spec_cannot_be_changed(tmp_path: Path) -> None:
     spec = read(tmp_path, TASK)
     with pytest.raises(ValueError, match="frozen"):
         spec.preprocess.pad_value = 3  # type: ignore[misc]
+
+
+def test_one_value_for_all_channels_needs_no_list(tmp_path: Path) -> None:
+    preprocess = read(tmp_path, PREPROCESS + "mean = 127\nstd = 127.5\n").preprocess
+    assert (preprocess.mean, preprocess.std) == ((127.0,), (127.5,))

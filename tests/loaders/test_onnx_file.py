@@ -190,8 +190,8 @@ def _message(number: int, content: bytes) -> bytes:
     [
         (b"", "empty"),
         (b"not a model", "not an ONNX model"),
-        (b"<html><body>404</body></html>", "not an ONNX model"),
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 4\n", "not an ONNX model"),
+        (b"<html><body>404</body></html>", "web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 4\n", "git lfs pull"),
         (b"PK\x03\x04" + bytes(100), "not an ONNX model"),
         (bytes(1000), "not an ONNX model"),
         (b"\xff" * 1000, "not an ONNX model"),
