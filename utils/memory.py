@@ -2,13 +2,11 @@
 
 import ctypes
 import ctypes.util
-import gc
 from functools import cache
 
 
 def release_free_memory() -> None:
-    """After something large is gone: collects cycles, and asks glibc for what it keeps. Elsewhere only the first."""
-    gc.collect()
+    """After something large is gone: asks glibc for what it keeps. Elsewhere it does nothing."""
     trim = _malloc_trim()
     if trim:
         trim(0)
