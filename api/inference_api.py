@@ -31,7 +31,7 @@ from api.settings import ApiSettings, unknown_variables
 from engine.inference_engine import EngineOptions, InferenceEngine
 from engine.live_models import LiveModels, LiveModelsOptions
 from engine.model_check import ModelCheck
-from engine.model_slot import ModelState
+from engine.model_slot import ModelState, ModelUnavailableError
 from loaders.image_loader import ImageLoader, ImageLoaderOptions, create_image_loader
 from loaders.model_errors import UnknownModelError
 from loaders.model_loader import ModelLoader, create_model_loader
@@ -172,7 +172,7 @@ def _default_model_part(models: LiveModels) -> Part:
     """With policy on-demand a default model that nobody has asked for yet is fine: it can answer."""
     try:
         status = models.model_status(models.default)
-    except UnknownModelError as error:
+    except (UnknownModelError, ModelUnavailableError) as error:
         return Part(PartStatus.FAILED, str(error), None)
     on_demand = models.loads_on_demand and status.since is None
     return Part(PartStatus.OK if on_demand else _PART_OF_STATE[status.state], status.reason, status.since)

@@ -7,6 +7,7 @@ import sys
 import uvicorn
 from fastapi import FastAPI
 
+from api.http_protocol import BoundedHttpProtocol
 from api.settings import ApiSettings
 
 _SHUTDOWN_GRACE_S = 30
@@ -23,6 +24,7 @@ def serve(app: FastAPI, settings: ApiSettings) -> None:
         app,
         host=settings.host,
         port=settings.port,
+        http=BoundedHttpProtocol,
         log_config=None,
         access_log=False,
         server_header=False,

@@ -7,7 +7,10 @@ from engine.live_model import LiveModel, ModelRef
 from engine.tasks.predictions import Prediction
 from engine.tasks.task import PredictOptions
 from loaders.image_loader import ImageInfo, ImageLoader, Picture, Size
+from utils.memory import release_free_memory
 from utils.time_utils import DECODE, INFERENCE, POSTPROCESS, PREPROCESS, StageTimer
+
+_LARGE_PIXELS = 20_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,8 @@ def predict(
     with timer.stage(DECODE):
         info = loader.probe(data)
         picture = loader.load(data, _decode_size(models, info))
+    if info.size.pixels > _LARGE_PIXELS:
+        release_free_memory()  # a decoder has let go of hundreds of megabytes, which the allocator would keep
     shared_s = timer.elapsed_s
     if len(models) == 1:
         return [_answer(models[0], picture, options, timer)]

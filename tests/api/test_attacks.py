@@ -1,5 +1,6 @@
 """Attacks that once succeeded, each as a test."""
 
+import contextlib
 import json
 import os
 import socket
@@ -126,6 +127,24 @@ def test_a_state_file_of_half_a_character_is_corrupt(server: Server, models: Pat
     until(lambda: list(models.glob("fovea-state.json.corrupt-*")))
     changed = server.client.put("/models/default", content=b'{"name": "other"}', headers=KEY)
     assert changed.status_code == 200
+
+
+def test_headers_without_an_end_are_cut_off(models: Path) -> None:
+    with running_service(API_MODELS_DIR=str(models), API_DEFAULT_MODEL="colour") as service:
+        port = httpx.URL(service.base_url).port
+        assert port
+        before = service.rss_mb()
+        for start in (b"GET /health/live?", b"GET /health/live HTTP/1.1\r\nHost: x\r\nX-Long: "):
+            answer = b""
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as connection, contextlib.suppress(OSError):
+                connection.sendall(start)
+                for _ in range(200):
+                    connection.sendall(b"x" * 2**20)
+                answer = connection.recv(1000)
+            assert not answer.startswith(b"HTTP/1.1 200")
+        assert service.rss_mb() < before + 50
+        fits = httpx.get(f"{service.base_url}/health/live", headers={"X-Long": "x" * 30_000})
+        assert fits.status_code == 200
 
 
 def test_a_log_line_carries_no_terminal_sequences(models: Path) -> None:

@@ -45,6 +45,15 @@ def test_a_broken_default_model_is_named_with_its_reason(serve: Serve, tmp_path:
     assert "activation" in assert_problem(client.get("/health/ready"), 503, "not_ready")
 
 
+def test_a_default_model_in_an_unclear_folder_is_named_with_the_remedy(serve: Serve, tmp_path: Path) -> None:
+    (tmp_path / "pair").mkdir()
+    for name in ("a.onnx", "b.onnx"):
+        (tmp_path / "pair" / name).write_bytes(bytes(colour_graph().SerializeToString()))
+    client = serve(models_dir=tmp_path, default_model="pair").client
+    assert "a.onnx and b.onnx" in assert_problem(client.get("/health/ready"), 503, "not_ready")
+    assert client.get("/models").status_code == 200
+
+
 def test_a_provider_that_did_not_come_up_is_an_error_not_a_fall_back(serve: Serve) -> None:
     client = serve(providers=("cuda",)).client
     assert "CUDAExecutionProvider did not come up" in assert_problem(client.get("/health/ready"), 503, "not_ready")
