@@ -28,10 +28,11 @@ from engine.tasks.predictions import Classification, Detection, Embedding, Outpu
 from engine.tasks.task import MAX_TOP_K, InvalidOutputError, PredictOptions
 from loaders.image_errors import ImageError
 from loaders.image_loader import ImageLoader, ImageLoaderOptions, create_image_loader
-from loaders.model_errors import ModelError
+from loaders.model_errors import ModelError, ModelRunError
 from loaders.model_loader import SessionOptions, create_model_loader
-from loaders.model_repository import ModelRepository
+from loaders.model_repository import ModelRepository, find_version
 from loaders.model_spec import TaskName
+from loaders.model_state import ModelStateFile
 from utils.cpu_budget import cpu_budget
 from utils.stdin_loader import ask_for_path, read_stdin
 from utils.time_utils import StageTimer
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = load_settings()
         pictures = list(_find_pictures(paths))
         model = _load_model(settings, options.model)
-    except (SettingsError, ModelError, FileNotFoundError) as error:
+    except (SettingsError, ModelError, OSError) as error:
         parser.error(str(error))
     limits = ImageLoaderOptions(settings.max_image_pixels, settings.accept_truncated)
     loader = create_image_loader(settings.image_loader, limits)
@@ -94,8 +95,13 @@ def _find_pictures(paths: Sequence[str]) -> Iterator[str]:
 
 
 def _load_model(settings: ApiSettings, name: str | None) -> LiveModel:
-    """One picture at a time, so one run gets all cores."""
-    version = ModelRepository(settings.models_dir).find(name or settings.default_model)
+    """What the service would serve; one picture at a time, so one run gets all cores."""
+    catalog = ModelRepository(settings.models_dir).scan().catalog
+    choices = ModelStateFile(settings.models_dir).read()
+    chosen = choices.default if choices.default in catalog else settings.default_model
+    name = name or chosen or settings.default_model
+    active = choices.active.get(name)
+    version = find_version(catalog, name, active if active in catalog.get(name, {}) else None)
     options = SessionOptions(settings.providers, threads=cpu_budget())
     model_loader = create_model_loader(settings.model_loader)
     return load_live_model(version, model_loader, options, exact_decode=settings.exact_decode)
@@ -111,7 +117,7 @@ def _run(
         try:
             data = read_stdin() if path == STDIN else Path(path).read_bytes()
             [answer] = predict([model], loader, data, options, timer)
-        except (ImageError, InvalidOutputError, OSError) as error:
+        except (ImageError, InvalidOutputError, ModelRunError, OSError) as error:
             failed += 1
             reason = error.strerror if isinstance(error, OSError) else str(error)
             _errors.print(f"{path}: {reason}", markup=False, highlight=False, soft_wrap=True)

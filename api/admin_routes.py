@@ -11,12 +11,13 @@ from starlette.responses import Response
 from api.json_body import json_body, read_json
 from api.model_routes import report_model
 from api.openapi import WITH_ADMIN_KEY, error_responses
-from api.schemas import DefaultBody, ModelReport, VersionBody
+from api.schemas import SELECTOR, DefaultBody, ModelReport, VersionBody
 from api.settings import ApiSettings
 from engine.inference_engine import InferenceEngine
+from loaders.model_repository import NAME
 
-Name = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$", description="The model.")]
-Selector = Annotated[str, Path(pattern=r"^[A-Za-z0-9._-]{1,128}$", description="The version's number or a label.")]
+Name = Annotated[str, Path(pattern=f"^{NAME.pattern}$", description="The model.")]
+Selector = Annotated[str, Path(pattern=SELECTOR, description="The version's number or a label.")]
 Label = Annotated[str, Path(pattern=r"^[A-Za-z_-][A-Za-z0-9._-]{0,63}$", description="Any name that is no number.")]
 
 
@@ -77,7 +78,7 @@ def admin_router(settings: ApiSettings, engine: Callable[[], InferenceEngine]) -
     async def unload(name: Name, selector: Selector | None = None) -> ModelReport:
         """Takes a version out of memory; it comes back when it is asked for."""
         running = engine()
-        running.admin.unload(name, selector)
+        await running.admin.unload(name, selector)
         return report_model(running.models, name)
 
     @router.delete("/{name}/versions/{selector}", status_code=204, **common)

@@ -55,9 +55,10 @@ async def _describe(engine: InferenceEngine, name: str) -> tuple[dict[str, Field
         resolved = await engine.describe(name)
     except ModelError as error:
         return {}, [str(error)]
-    values = resolved.spec.model_dump(mode="json")
-    flat = values | {f"preprocess.{field}": value for field, value in values["preprocess"].items()}
-    spec = {field: FieldReport(value=flat[field], decided_by=source) for field, source in resolved.decided_by.items()}
+    spec = {
+        field: FieldReport(value=value, decided_by=resolved.decided_by[field])
+        for field, value in resolved.fields().items()
+    }
     return spec, list(resolved.warnings)
 
 

@@ -18,6 +18,7 @@ from api.settings import ApiSettings
 from api.upload import ENVELOPE_BYTES, multipart_boundary
 from engine.inference_engine import InferenceEngine
 from engine.model_admin import StagedUpload
+from loaders.model_repository import MAX_NUMBER
 
 _SIDECAR_BYTES = 8 * 1024 * 1024
 _FILES = {"model": "model.onnx", "spec": "model.toml", "labels": "labels.txt"}
@@ -38,7 +39,7 @@ def upload_router(settings: ApiSettings, engine: Callable[[], InferenceEngine]) 
         request: Request,
         name: Name,
         version: Annotated[
-            int | None, Query(ge=0, le=999_999_999, description="Its number; the next one if none.")
+            int | None, Query(ge=0, le=MAX_NUMBER, description="Its number; the next one if none.")
         ] = None,
         sha256: Annotated[str | None, Query(pattern="^[0-9a-f]{64}$", description="Checked when given.")] = None,
     ) -> AddedVersion:
@@ -62,7 +63,7 @@ def upload_router(settings: ApiSettings, engine: Callable[[], InferenceEngine]) 
 
 
 class _Receiver:
-    """Streams one upload into its staged folder; the event loop never waits for the disk longer than a chunk takes."""
+    """Streams one upload into its staged folder, in threads: the event loop never waits for the disk."""
 
     def __init__(self, staged: StagedUpload, max_bytes: int, stall_s: float) -> None:
         self._staged = staged
@@ -77,13 +78,13 @@ class _Receiver:
         refuse_encoded(request)
         boundary = multipart_boundary(request)
         if boundary is None:
-            write = self._open_field("model", None)
+            write = await asyncio.to_thread(self._open_field, "model", None)
             async for chunk in read_chunks(request, self._max_bytes, self._max_bytes, self._stall_s):
                 await asyncio.to_thread(write, memoryview(chunk))
         else:
             most = sum(self._left.values()) + ENVELOPE_BYTES
             chunks = read_chunks(request, most, self._max_bytes, self._stall_s)
-            await MultipartReader(boundary, self._open_field).read(chunks)
+            await MultipartReader(boundary, self._open_field).read(chunks, in_thread=True)
         if "model" not in self._written:
             raise MalformedMultipartError("The form has no field 'model' with the .onnx file.")
         return self._digest.hexdigest()

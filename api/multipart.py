@@ -1,5 +1,6 @@
 """multipart/form-data (RFC 7578), parsed as it arrives: each field's bytes go straight to where they are wanted."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 
 from python_multipart.exceptions import FormParserError
@@ -40,11 +41,17 @@ class MultipartReader:
         except FormParserError:
             raise MalformedMultipartError("The multipart boundary is too long.") from None
 
-    async def read(self, chunks: AsyncIterator[bytes]) -> None:
-        """Raises MalformedMultipartError, and what `open_field` and its writers raise."""
+    async def read(self, chunks: AsyncIterator[bytes], *, in_thread: bool = False) -> None:
+        """With `in_thread`, `open_field` and its writers run there: they may wait for a disk.
+
+        Raises MalformedMultipartError, and what `open_field` and its writers raise.
+        """
         async for chunk in chunks:
             try:
-                self._parser.write(chunk)
+                if in_thread:
+                    await asyncio.to_thread(self._parser.write, chunk)
+                else:
+                    self._parser.write(chunk)
             except FormParserError as error:
                 raise MalformedMultipartError(f"The multipart body is malformed: {error}.") from None
         if not self._ended:

@@ -54,7 +54,7 @@ class BodyTooLargeError(RequestError):
 
 class BodyTooSlowError(RequestError):
     def __init__(self, timeout_s: float) -> None:
-        super().__init__(f"The request's body did not arrive within {timeout_s:g} s.")
+        super().__init__(f"The request's body, or its next part, did not arrive within {timeout_s:g} s.")
 
 
 class MalformedMultipartError(RequestError):
@@ -74,7 +74,7 @@ class UnknownFieldError(RequestError):
 
 class ContentEncodingError(RequestError):
     def __init__(self, encoding: str) -> None:
-        super().__init__(f"Content-Encoding {encoding!r} is not supported; send the picture as it is.")
+        super().__init__(f"Content-Encoding {encoding!r} is not supported; send the body as it is.")
 
 
 class UnauthenticatedError(RequestError):

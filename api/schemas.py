@@ -1,20 +1,20 @@
 """The shapes of requests and answers, as /docs and /openapi.json show them."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.health import PartStatus
 from engine.model_slot import ModelState
-from engine.tasks.task import MAX_TOP_K
+from engine.tasks.task import MAX_TOP_K, Encoding
+from loaders.model_repository import MAX_NUMBER
 from loaders.model_spec import TaskName
 
 MAX_MODELS = 8
 # A version's number, or a label.
 SELECTOR = r"^[A-Za-z0-9._-]{1,128}$"
 Score = Annotated[float, Field(ge=0, le=1)]
-Encoding = Literal["list", "base64"]
 
 
 class _Strict(BaseModel):
@@ -265,7 +265,7 @@ class DefaultBody(_Strict):
 class VersionBody(_Strict):
     """A version's number or a label."""
 
-    version: Annotated[int, Field(strict=True, ge=0, le=999_999_999)] | Annotated[str, Field(pattern=SELECTOR)]
+    version: Annotated[int, Field(strict=True, ge=0, le=MAX_NUMBER)] | Annotated[str, Field(pattern=SELECTOR)]
 
 
 class AddedVersion(_Strict):

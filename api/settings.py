@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from engine.live_models import LoadPolicy
 from loaders.image_loader import image_loader_names
 from loaders.model_loader import PROVIDER_NAMES, model_loader_names
+from loaders.model_repository import NAME
 
 PROJECT = Path(__file__).resolve().parent.parent
 SETTINGS_FILE = "api_settings.env"
@@ -50,7 +51,7 @@ class ApiSettings(BaseSettings):
     )
     default_model: str = Field(
         "efficientnet-lite0",
-        pattern=r"^[A-Za-z0-9._-]+$",
+        pattern=f"^{NAME.pattern}$",
         description="Model that answers when a request names none.",
     )
     load: LoadPolicy = Field(

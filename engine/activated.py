@@ -13,6 +13,7 @@ from loaders.image_loader import ImageInfo, Picture
 from loaders.model_loader import Tensor
 from loaders.model_spec import Activation, TaskName
 from loaders.resolvers import ResolvedSpec
+from loaders.resolvers.task_assumptions import ASSUMED_SOFTMAX
 
 _SUM_ERROR = 1e-3
 # Of fewer outputs, logits may all lie between 0 and 1 by chance.
@@ -30,7 +31,7 @@ def without_second_activation(model: LiveModel) -> ResolvedSpec | None:
     if not all(check(_outputs(model, picture)) for picture in _pictures(model)):
         return None
     decided_by = {**resolved.decided_by, "activation": "warm-up (the outputs are scores already)"}
-    warnings = tuple(warning for warning in resolved.warnings if not warning.startswith("assumed softmax"))
+    warnings = tuple(warning for warning in resolved.warnings if warning != ASSUMED_SOFTMAX)
     return ResolvedSpec(resolved.spec.model_copy(update={"activation": Activation.NONE}), decided_by, warnings)
 
 

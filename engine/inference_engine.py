@@ -11,7 +11,7 @@ from engine.live_models import LiveModels, LiveModelsOptions
 from engine.load_model import load_live_model, resolve_version
 from engine.model_admin import ModelAdmin
 from engine.model_check import ModelCheck
-from engine.model_slot import ModelUnavailableError
+from engine.model_slot import loaded
 from engine.model_watch import ModelWatch
 from engine.pipeline import Answer, predict
 from engine.scheduler import Scheduler
@@ -74,11 +74,14 @@ class InferenceEngine:
 
     def start(self) -> None:
         """Looks at the models folder, begins to load what the policy wants, and follows the folder from now on."""
+        self.admin.clean_up()
         self.models.reconcile()
         self._watch.start()
 
     def close(self) -> None:
         self._watch.stop()
+        if self._options.check:
+            self._options.check.close()
         self.models.close()
         self.scheduler.close()
 
@@ -91,12 +94,13 @@ class InferenceEngine:
     ) -> list[Answer]:
         """The answers of those models about one picture, in their order.
 
-        Raises ImageError, InvalidOutputError, UnknownModelError, ModelUnavailableError, QueueFullError,
+        Raises ImageError, InvalidOutputError, ModelRunError, UnknownModelError, ModelUnavailableError, QueueFullError,
         DeadlineExceededError.
         """
         try:
             async with asyncio.timeout(self._options.timeout_s) as deadline:
-                models = [await _loaded(load, timer) for load in self.request(choices)]
+                with timer.stage(QUEUE):
+                    models = [await loaded(load) for load in self.request(choices)]
                 return await self.scheduler.run(
                     partial(predict, models, self._image_loader, data, options, timer), timer
                 )
@@ -117,14 +121,3 @@ class InferenceEngine:
             options.check(version)
         session_options = SessionOptions(options.providers, threads=1)
         return load_live_model(version, self._model_loader, session_options, exact_decode=options.exact_decode)
-
-
-async def _loaded(load: Future[LiveModel], timer: StageTimer) -> LiveModel:
-    """A load belongs to all who wait for it: the shield keeps it going when one of them gives up."""
-    try:
-        if load.done():
-            return load.result()
-        with timer.stage(QUEUE):
-            return await asyncio.shield(asyncio.wrap_future(load))
-    except ModelUnavailableError as error:  # shared too: what one raise adds to it would hold that one's picture
-        raise error.with_traceback(None) from None

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
-from threading import RLock
+from threading import Lock, RLock
 from time import monotonic
 
 from engine.live_model import LiveModel
@@ -73,6 +73,9 @@ class LiveModels:
         self._threads = ThreadPoolExecutor(_LOADING_THREADS, thread_name_prefix="model-loader")
         self._urgent_threads = ThreadPoolExecutor(_LOADING_THREADS, thread_name_prefix="model-loader-urgent")
         self._lock = RLock()
+        self._reconciling = Lock()
+        self._let_go: set[str] = set()
+        self._trash: list[Slot] = []
         self._settled = SettledCatalog()
         self._attempts: dict[Key, Slot] = {}
         self._ready: dict[Key, Slot] = {}
@@ -157,7 +160,9 @@ class LiveModels:
     def unload(self, name: str, number: int) -> None:
         """Takes a version out of memory; it comes back when it is asked for."""
         with self._lock:
+            self._let_go.add(name)
             self._drop((name, number))
+        self._trash.clear()
 
     def choose(self, change: Callable[[ModelChoices], ModelChoices]) -> None:
         """Writes an operator's choice down and follows it. Raises ModelStateError."""
@@ -169,12 +174,22 @@ class LiveModels:
 
         `complete`: whoever calls knows that no file is still growing.
         """
+        with self._reconciling:  # else one that looked earlier could come later
+            self._reconcile(complete=complete)
+        self._trash.clear()
+
+    def _reconcile(self, *, complete: bool) -> None:
+        trouble, choices = "", self.choices
         try:
-            found, choices = self._repository.scan(), self.state_file.read()
+            found = self._repository.scan()
         except OSError as error:
             self._tell_once(f"the models folder cannot be read ({error.strerror}); what is loaded goes on serving")
             return
-        self._tell_once("")
+        try:
+            choices = self.state_file.read()
+        except OSError as error:
+            trouble = f"what operators have chosen cannot be read ({error.strerror}); it stays as it was"
+        self._tell_once(trouble)
         with self._lock:
             self.choices = choices
             self.catalog = self._settled.update(found.catalog, found.unclear, complete=complete)
@@ -216,6 +231,7 @@ class LiveModels:
     def _start(self, version: ModelVersion, *, is_fallback: bool = False) -> Slot:
         slot = Slot(version, is_fallback=is_fallback)
         self._attempts[slot.key] = slot
+        self._let_go.discard(version.name)
         serves_already = version.name == self.default or version.name in self._serving
         (self._urgent_threads if serves_already else self._threads).submit(self._fill, slot)
         return slot
@@ -236,6 +252,7 @@ class LiveModels:
             slot.succeed(model)
             if self._attempts.get(slot.key) is slot:  # else it was deleted or unloaded meanwhile
                 self._take_in(slot)
+        self._trash.clear()
         _log.info("ready: %s version %s on %s", name, number, ", ".join(model.session.providers))
 
     def _take_in(self, slot: Slot) -> None:
@@ -256,14 +273,23 @@ class LiveModels:
             self._drop(old.key)
 
     def _fall_back(self, failed: Slot) -> None:
-        """After a restart a broken newest version must not leave its model without any."""
+        """After a restart a broken active version must not leave its model without any: the next lower one serves."""
         name, number = failed.key
         versions = self.catalog.get(name, {})
-        if name in self._serving or number not in versions or number > self.version(name).number:
+        is_active = number in versions and number == self.version(name).number
+        if name in self._serving or not (is_active or failed.is_fallback):
             return
-        lower = [n for n in versions if n < number and (name, n) not in self._attempts]
-        if lower:
-            self._start(versions[max(lower)], is_fallback=True)
+        for lower in sorted((n for n in versions if n < number), reverse=True):
+            ready, attempt = self._ready.get((name, lower)), self._attempts.get((name, lower))
+            if ready:
+                self._serve(ready)
+            elif attempt is None:
+                self._start(versions[lower], is_fallback=True)
+            elif attempt.status.state is ModelState.LOADING:
+                attempt.is_fallback = True
+            else:
+                continue
+            return
 
     def _drop_deleted(self) -> None:
         """The last version of a model that stays goes on serving until the one to replace it is ready."""
@@ -278,7 +304,7 @@ class LiveModels:
         wanted = [] if self._options.policy is LoadPolicy.ON_DEMAND else [self.default]
         wanted += self._serving
         if self._options.policy is LoadPolicy.ALL:
-            wanted += self.catalog
+            wanted += [name for name in self.catalog if name not in self._let_go]
         known = [name for name in dict.fromkeys(wanted) if name in self.catalog]
         return known[: self._options.max_loaded or None]
 
@@ -289,8 +315,12 @@ class LiveModels:
         if ready and ready.version.signature == version.signature:
             if self._serving.get(version.name) is not ready:
                 self._serve(ready)
-        elif attempt is None or attempt.version.signature != version.signature:
+        elif attempt is None or attempt.version.signature != version.signature or self._is_due_again(attempt):
             self._start(version)
+
+    def _is_due_again(self, attempt: Slot) -> bool:
+        """The default model is tried again though nobody asks: while it is not ready, nobody will."""
+        return attempt.may_retry and attempt.version.name == self.default and attempt.version.name not in self._serving
 
     def _evict(self) -> None:
         now, options = monotonic(), self._options
@@ -299,15 +329,19 @@ class LiveModels:
         for place, slot in enumerate(others):
             idle = options.idle_unload_s and now - slot.last_used > options.idle_unload_s
             if idle or place < surplus:
+                self._let_go.add(slot.version.name)
                 self._drop(slot.key)
 
     def _drop(self, key: Key) -> None:
         name, number = key
         self._attempts.pop(key, None)
-        self._note_leaving(self._ready.pop(key, None))
+        ready = self._ready.pop(key, None)
+        self._note_leaving(ready)
         slot = self._serving.get(name)
         if slot and slot.version.number == number:
             del self._serving[name]
+        if ready:
+            self._trash.append(ready)  # freed by whoever holds the lock, but only after letting go of it
 
     def _note_leaving(self, slot: Slot | None) -> None:
         if slot:

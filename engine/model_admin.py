@@ -6,19 +6,21 @@ import uuid
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
+from time import time
 
 from engine.live_model import LiveModel
 from engine.live_models import LiveModels
 from engine.model_check import ModelCheck
+from engine.model_slot import loaded
 from loaders.model_errors import ModelError, ModelStateError, UnknownModelError
-from loaders.model_repository import ModelRepository, ModelVersion
+from loaders.model_repository import MAX_NUMBER, ModelRepository, ModelVersion
 from loaders.model_state import ModelChoices, is_reserved, sync_folder
 from loaders.onnx_file import read_onnx
 
 UPLOAD_PREFIX = ".upload-"
 _DELETED_PREFIX = ".deleted-"
 _GRAPH = "model.onnx"
-MAX_NUMBER = 999_999_999
+_LITTER_AGE_S = 24 * 3600.0
 
 
 class ModelConflictError(Exception):
@@ -81,14 +83,17 @@ class ModelAdmin:
 
     async def load(self, name: str, selector: int | str | None) -> LiveModel:
         """Waits for it. Raises UnknownModelError, ModelUnavailableError."""
-        return await asyncio.shield(asyncio.wrap_future(self._models.request(name, selector)))
+        return await loaded(self._models.request(name, selector))
 
-    def unload(self, name: str, selector: int | str | None) -> int:
-        """The number of the version that leaves memory."""
+    async def unload(self, name: str, selector: int | str | None) -> int:
+        """The number of the version that leaves memory; without a selector the one serving."""
         number = self._models.version(name, selector).number
-        if name == self._models.default and self._models.serving(name) in (number, None):
+        serving = self._models.serving(name)
+        if selector is None and serving is not None:
+            number = serving
+        if name == self._models.default and serving in (number, None):
             raise ModelConflictError(f"{name} is the default model; make another model the default first.")
-        self._models.unload(name, number)
+        await asyncio.to_thread(self._models.unload, name, number)
         return number
 
     async def delete_version(self, name: str, selector: int | str) -> None:
@@ -97,7 +102,7 @@ class ModelAdmin:
             raise ModelConflictError(
                 f"version {version.number} is the one of {name} that serves; activate another or delete the model."
             )
-        if len(version.folders) < 2:
+        if not version.numbered:
             raise ModelConflictError(f"{name} has no folders of versions; delete the model as a whole.")
         await self._choose(lambda choices: choices.without_version(name, version.number))
         await asyncio.to_thread(self._remove, self._root / name / str(version.number))
@@ -106,7 +111,19 @@ class ModelAdmin:
         version = self._models.version(name)
         if name == self._models.default:
             raise ModelConflictError(f"{name} is the default model; make another model the default first.")
+        await self._choose(lambda choices: choices.without_model(name))
         await asyncio.to_thread(self._remove, self._root / name if version.folders else version.graph)
+        if not version.folders:
+            await asyncio.to_thread(version.graph.with_suffix(".toml").unlink, missing_ok=True)
+
+    def clean_up(self) -> None:
+        """Removes what processes left that were killed during an upload or a deletion, a day ago or more."""
+        for path in self._root.glob(".*"):
+            if (
+                path.name.startswith((UPLOAD_PREFIX, _DELETED_PREFIX))
+                and time() - path.lstat().st_mtime > _LITTER_AGE_S
+            ):
+                shutil.rmtree(path, ignore_errors=True)
 
     def stage(self) -> StagedUpload:
         """Raises ModelStateError where the folder cannot be written."""
@@ -123,7 +140,7 @@ class ModelAdmin:
 
     def _add_version(self, name: str, number: int | None, staged: StagedUpload) -> int:
         known = self._models.catalog.get(name, {})
-        if known and any(len(version.folders) < 2 for version in known.values()):
+        if known and any(not version.numbered for version in known.values()):
             raise ModelConflictError(
                 f"{name} is no folder with versions in it (1/model.onnx), so none can be added; choose another name."
             )
@@ -180,7 +197,7 @@ class ModelAdmin:
         except OSError as error:
             raise ModelStateError(f"the models folder cannot be written: {error.strerror}") from error
         self._models.reconcile(complete=True)
-        if grave.is_dir():
+        if grave.is_dir() and not grave.is_symlink():
             shutil.rmtree(grave, ignore_errors=True)
         else:
             grave.unlink(missing_ok=True)

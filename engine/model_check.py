@@ -12,7 +12,7 @@ import logging
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,12 @@ class ModelCheck:
     cache: Path
     timeout_s: float = 60.0
     memory_mb: int = 8192
+    _running: set["subprocess.Popen[bytes]"] = field(default_factory=set, init=False, repr=False, compare=False)
+
+    def close(self) -> None:
+        """Ends what is being tried: nobody waits for it any more."""
+        for process in tuple(self._running):
+            process.kill()
 
     def __call__(self, version: ModelVersion) -> None:
         """Raises ModelCheckError with what is wrong, in one sentence."""
@@ -59,21 +65,26 @@ class ModelCheck:
             "model_loader": self.model_loader,
             "providers": self.providers,
             "timeout_s": self.timeout_s,
-            "memory_mb": self.memory_mb,
+            "memory_mb": self.memory_mb if set(self.providers) == {"cpu"} else None,
         }
+        process = subprocess.Popen(
+            [sys.executable, "-m", "engine.model_check"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=_PROJECT,
+            env={key: value for key, value in os.environ.items() if not key.startswith(_SETTINGS_PREFIX)},
+        )
+        self._running.add(process)
         try:
-            done = subprocess.run(
-                [sys.executable, "-m", "engine.model_check"],
-                input=orjson.dumps(request),
-                capture_output=True,
-                timeout=self.timeout_s,
-                check=False,
-                cwd=_PROJECT,
-                env={key: value for key, value in os.environ.items() if not key.startswith(_SETTINGS_PREFIX)},
-            )
+            output, errors = process.communicate(orjson.dumps(request), self.timeout_s)
         except subprocess.TimeoutExpired:
             raise ModelCheckError(f"loading and one run took longer than {self.timeout_s:g} s") from None
-        _judge(done)
+        finally:
+            self._running.discard(process)
+            process.kill()
+            process.communicate()
+        _judge(process.returncode, output, errors)
 
     def _digest(self, version: ModelVersion) -> str:
         digest = hashlib.sha256(orjson.dumps([self.runtime, self.providers]))
@@ -83,14 +94,14 @@ class ModelCheck:
         return digest.hexdigest()
 
 
-def _judge(done: "subprocess.CompletedProcess[bytes]") -> None:
-    last = done.stdout.splitlines()[-1] if done.stdout else b""
-    if done.returncode == 0 and last == b"good":
+def _judge(status: int, output: bytes, errors: bytes) -> None:
+    last = output.splitlines()[-1] if output else b""
+    if status == 0 and last == b"good":
         return
-    if done.returncode == 1 and last:
+    if status == 1 and last:
         raise ModelCheckError(last.decode("utf-8", "replace"))
-    how = f"by signal {-done.returncode}" if done.returncode < 0 else f"with status {done.returncode}"
-    _log.warning("the process that tried a model ended %s: %s", how, done.stderr[-2000:].decode("utf-8", "replace"))
+    how = f"by signal {-status}" if status < 0 else f"with status {status}"
+    _log.warning("the process that tried a model ended %s: %s", how, errors[-2000:].decode("utf-8", "replace"))
     raise ModelCheckError(f"the runtime crashed on it ({how}); it was tried in a process of its own")
 
 
@@ -121,13 +132,17 @@ def _try_here(request: dict[str, Any]) -> str | None:
     return None
 
 
-def _limit(memory_mb: int, cpu_s: int) -> None:
-    """Also ends this process when the one that waits for it has been killed: processor time is bounded."""
+def _limit(memory_mb: int | None, cpu_s: int) -> None:
+    """Without `memory_mb` for accelerators, which reserve address space beyond measure.
+
+    Also ends this process when the one that waits for it has been killed: processor time is bounded.
+    """
     try:
         import resource
     except ImportError:  # Windows
         return
-    resource.setrlimit(resource.RLIMIT_AS, (memory_mb * _MIB, memory_mb * _MIB))
+    if memory_mb is not None:
+        resource.setrlimit(resource.RLIMIT_AS, (memory_mb * _MIB, memory_mb * _MIB))
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 

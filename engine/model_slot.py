@@ -1,5 +1,6 @@
 """One attempt to have a version of a model in memory, and what became of it."""
 
+import asyncio
 import math
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -40,6 +41,19 @@ class ModelUnavailableError(Exception):
         self.reason = reason
         self.retry_after_s = math.ceil(retry_after_s)
         super().__init__(f"The model {name} cannot answer: {reason}")
+
+
+async def loaded(load: Future[LiveModel]) -> LiveModel:
+    """A load belongs to all who wait for it: the shield keeps it going when one of them gives up.
+
+    Raises ModelUnavailableError.
+    """
+    try:
+        if load.done():
+            return load.result()
+        return await asyncio.shield(asyncio.wrap_future(load))
+    except ModelUnavailableError as error:  # shared too: what one raise adds to it would hold that one's picture
+        raise error.with_traceback(None) from None
 
 
 class Slot:

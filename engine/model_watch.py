@@ -37,7 +37,7 @@ class ModelWatch:
         while not self._stop.is_set():
             try:
                 self._follow()
-            except OSError:  # the folder is not there, or the kernel has no watch left to give
+            except (OSError, RuntimeError):  # the folder is not there, or the kernel has no watch left to give
                 self._call()
                 self._stop.wait(TICK_S)
 

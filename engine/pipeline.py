@@ -31,7 +31,7 @@ def predict(
 ) -> list[Answer]:
     """The answers of several models about one picture, which is decoded once.
 
-    Raises ImageError for a picture at fault, InvalidOutputError for a model at fault.
+    Raises ImageError for a picture at fault, InvalidOutputError or ModelRunError for a model at fault.
     """
     with timer.stage(DECODE):
         info = loader.probe(data)

@@ -78,16 +78,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _fields(resolved: ResolvedSpec) -> dict[str, object]:
-    spec = resolved.spec.model_dump(mode="json")
-    preprocess = {f"preprocess.{name}": value for name, value in spec["preprocess"].items()}
-    values = spec | preprocess
-    return {field: values[field] for field in resolved.decided_by}
-
-
 def _show_json(resolved: ResolvedSpec) -> None:
     fields = {
-        field: {"value": value, "decided_by": resolved.decided_by[field]} for field, value in _fields(resolved).items()
+        field: {"value": value, "decided_by": resolved.decided_by[field]} for field, value in resolved.fields().items()
     }
     line = orjson.dumps({"fields": fields, "warnings": resolved.warnings}, option=orjson.OPT_INDENT_2)
     sys.stdout.write(line.decode() + "\n")
@@ -97,7 +90,7 @@ def _show_table(resolved: ResolvedSpec) -> None:
     table = Table()
     for column in ("field", "value", "decided by"):
         table.add_column(column, overflow="fold")
-    for field, value in _fields(resolved).items():
+    for field, value in resolved.fields().items():
         table.add_row(field, escape(_short(value)), escape(resolved.decided_by[field]))
     console = Console(highlight=False, soft_wrap=False)
     console.print(table)

@@ -24,6 +24,7 @@ from loaders.onnx_file import read_onnx
 from loaders.resolvers.model_files import ModelFiles
 
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
+MAX_NUMBER = 999_999_999
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,8}")
 _SUFFIX = ".onnx"
 _GRAPH = "model.onnx"
@@ -39,6 +40,7 @@ Signature = tuple[tuple[str, int, int], ...]
 class ModelVersion:
     """One version on disk. `folders` may describe it, the nearest first; `graph` is the file to load.
 
+    `numbered`: it lies in a folder of its number, so others may lie beside it.
     `signature` has path, bytes and mtime (ns) of every file that decides an answer: it changes when they do.
     """
 
@@ -47,6 +49,7 @@ class ModelVersion:
     graph: Path
     folders: tuple[Path, ...]
     signature: Signature = ()
+    numbered: bool = False
 
     @property
     def files(self) -> ModelFiles:
@@ -123,7 +126,11 @@ def _versions(entry: Path) -> list[ModelVersion]:
         if not entry.is_dir():
             return []
         numbered = [(int(f.name), find_graph(f)) for f in entry.iterdir() if _NUMBER.fullmatch(f.name) and f.is_dir()]
-        found = [_version(entry.name, n, graph, (entry / str(n), entry)) for n, graph in numbered if graph]
+        found = [
+            _version(entry.name, number, graph, (entry / str(number), entry), numbered=True)
+            for number, graph in numbered
+            if graph
+        ]
         if found:
             _check_name(entry.name)
             return sorted(found, key=lambda version: version.number)
@@ -131,8 +138,10 @@ def _versions(entry: Path) -> list[ModelVersion]:
         if graph:
             _check_name(entry.name)
         return [_version(entry.name, 1, graph, (entry,))] if graph else []
-    except OSError:  # it vanished while we looked
+    except (FileNotFoundError, NotADirectoryError):  # it vanished while we looked
         return []
+    except OSError as error:
+        raise UnclearFolderError(f"it cannot be read: {error.strerror}") from error
 
 
 def _check_name(name: str) -> None:
@@ -158,10 +167,10 @@ def find_graph(folder: Path) -> Path | None:
     return None
 
 
-def _version(name: str, number: int, graph: Path, folders: tuple[Path, ...]) -> ModelVersion:
+def _version(name: str, number: int, graph: Path, folders: tuple[Path, ...], *, numbered: bool = False) -> ModelVersion:
     nearest = (graph.parent, *folders) if folders else ()
     places = tuple(dict.fromkeys(nearest))
-    return ModelVersion(name, number, graph, places, _signature(graph, places))
+    return ModelVersion(name, number, graph, places, _signature(graph, places), numbered)
 
 
 def _signature(graph: Path, folders: tuple[Path, ...]) -> Signature:

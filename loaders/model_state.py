@@ -22,6 +22,8 @@ from loaders.model_errors import ModelStateError
 STATE_FILE = "fovea-state.json"
 _LOCK_FILE = ".fovea-state.lock"
 _MAX_BYTES = 1 << 20
+# An editor that writes in place leaves a file that makes no sense for a moment.
+_WRITTEN_S = 1.0
 
 _log = logging.getLogger("fovea.models")
 
@@ -51,6 +53,12 @@ class ModelChoices(BaseModel):
         kept = {key: number for key, number in self.labels.get(name, {}).items() if key != label}
         return self.model_copy(update={"labels": {**self.labels, name: kept}})
 
+    def without_model(self, name: str) -> "ModelChoices":
+        """Forgets all about a model that is being deleted."""
+        active = {key: number for key, number in self.active.items() if key != name}
+        labels = {key: own for key, own in self.labels.items() if key != name}
+        return self.model_copy(update={"active": active, "labels": labels})
+
     def without_version(self, name: str, number: int) -> "ModelChoices":
         """Forgets all that points to a version that is being deleted."""
         active = {key: value for key, value in self.active.items() if (key, value) != (name, number)}
@@ -68,17 +76,19 @@ class ModelStateFile:
     def read(self) -> ModelChoices:
         """A missing file is no choice made. A corrupt one is put aside for inspection, with a warning.
 
-        Raises OSError for a file that cannot be read.
+        Raises OSError for a file that cannot be read, or that somebody may be writing just now.
         """
         try:
-            data = _read_regular(self._file)
+            data, age_s = _read_regular(self._file)
         except FileNotFoundError:
             return ModelChoices()
         try:
             if len(data) > _MAX_BYTES:
                 raise ValueError("too large")
             return ModelChoices.model_validate_json(data)
-        except ValueError:
+        except ValueError as error:
+            if age_s < _WRITTEN_S:
+                raise OSError(errno.EAGAIN, f"{STATE_FILE} is being written") from error
             self._put_aside()
             return ModelChoices()
 
@@ -113,13 +123,17 @@ def is_reserved(name: str) -> bool:
     return name.startswith(STATE_FILE)
 
 
-def _read_regular(file: Path) -> bytes:
-    """At most a byte more than may be; of nothing that could block or never end. Raises OSError."""
+def _read_regular(file: Path) -> tuple[bytes, float]:
+    """Its bytes, one more than may be at the most, and its age in seconds; of nothing that could block or never end.
+
+    Raises OSError.
+    """
     handle = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(handle, "rb") as opened:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file")
-        return opened.read(_MAX_BYTES + 1)
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, f"{STATE_FILE} is no regular file")
+        return opened.read(_MAX_BYTES + 1), abs(time.time() - status.st_mtime)
 
 
 def _replace(file: Path, data: bytes) -> None:

@@ -83,7 +83,7 @@ def _own_files(path: Path) -> Iterator[Path]:
 
 
 def _external_files(path: Path) -> tuple[str, ...]:
-    """None for a file that is no graph: the runtime will say so."""
+    """Empty for a file that is no graph: the runtime will say so."""
     try:
         graph = read_onnx(path)
         check_external_files(path, graph)

@@ -79,6 +79,23 @@ def test_a_model_is_chosen_by_name(environment: dict[str, str], tmp_path: Path) 
     assert json.loads(done.stdout)["predictions"][0]["label"] == "r"
 
 
+def test_what_operators_chose_counts_here_too(environment: dict[str, str], tmp_path: Path) -> None:
+    add_model(tmp_path, "colour", colour_graph(), version=1)
+    add_model(tmp_path, "colour", colour_graph(gain=2), version=2)
+    add_model(tmp_path, "other", colour_graph())
+    env = {**environment, "API_MODELS_DIR": str(tmp_path)}
+    state = tmp_path / "fovea-state.json"
+    for chosen, expected in (
+        ("{}", ("colour", 2)),
+        ('{"active": {"colour": 1}}', ("colour", 1)),
+        ('{"default": "other"}', ("other", 1)),
+    ):
+        state.write_text(chosen)
+        done = run("-", "--json", env=env, stdin=colour_picture("red"))
+        model = json.loads(done.stdout)["model"]
+        assert (model["name"], model["version"]) == expected
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

@@ -55,6 +55,12 @@ class ResolvedSpec:
     decided_by: Mapping[str, str]
     warnings: tuple[str, ...]
 
+    def fields(self) -> dict[str, object]:
+        """Every field's value as JSON has it, by the same paths."""
+        values = self.spec.model_dump(mode="json")
+        flat = values | {f"{_TABLE}.{name}": value for name, value in values[_TABLE].items()}
+        return {field: flat[field] for field in self.decided_by}
+
 
 def resolve(files: ModelFiles, graph: OnnxGraph) -> ResolvedSpec:
     """Raises ModelSpecError, naming the file, the field and what it may be."""

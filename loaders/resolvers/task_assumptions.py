@@ -11,6 +11,8 @@ from loaders.resolvers.decision import Decisions, decide, decided
 from loaders.resolvers.graph_facts import is_activated, picture_input, score_output, sides_of
 from loaders.resolvers.model_files import ModelFiles
 
+ASSUMED_SOFTMAX = 'assumed softmax; a model that gives several labels needs activation = "sigmoid"'
+
 _EMBEDDING_NAMES = ("embed", "feature", "pooler", "hidden_state")
 _FEWEST_ANCHORS, _MOST_CLASSES = 1000, 1000  # between them, (N, a, b) is a YOLO's boxes and not a row of vectors
 _MASK_STRIDES = (1, 2, 4, 8)
@@ -52,7 +54,7 @@ def _warnings(files: ModelFiles, guess: _Guess, decisions: Decisions) -> dict[st
         }
     said = any(decision.source == files.spec_file for decision in decisions.values())
     if guess.activation is Activation.SOFTMAX and guess.task is TaskName.IMAGE_CLASSIFICATION and not said:
-        return {"activation": 'assumed softmax; a model that gives several labels needs activation = "sigmoid"'}
+        return {"activation": ASSUMED_SOFTMAX}
     return {}
 
 

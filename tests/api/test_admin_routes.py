@@ -1,6 +1,8 @@
 """The operator's side: what it changes, what it refuses, and that nothing half done is left behind."""
 
 import hashlib
+import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +217,34 @@ def test_an_upload_above_the_limit_is_413_and_leaves_nothing(serve: Serve, model
         response = client.post("/models/new/versions", headers=KEY, **body)
         assert_problem(response, 413, "too_many_bytes")
     assert sorted(str(file) for file in models.rglob("*")) == before
+
+
+def test_an_export_without_version_folders_takes_no_second_version(boss: httpx.Client, models: Path) -> None:
+    """Its own version would vanish behind the new folder."""
+    (models / "export" / "onnx").mkdir(parents=True)
+    (models / "export" / "onnx" / "model.onnx").write_bytes(graph_bytes())
+    (models / "bare.onnx").write_bytes(graph_bytes())
+    until(lambda: {"export", "bare"} <= {model["name"] for model in boss.get("/models").json()["models"]})
+    for name in ("export", "bare"):
+        assert_problem(boss.post(f"/models/{name}/versions", content=graph_bytes()), 409, "conflict")
+        assert_problem(boss.delete(f"/models/{name}/versions/1"), 409, "conflict")
+        assert infer(boss, f"?model={name}")["model"]["version"] == 1
+
+
+def test_a_deleted_model_leaves_nothing_to_the_next_of_its_name(boss: httpx.Client) -> None:
+    assert boss.put("/models/other/labels/stable", json={"version": 1}).status_code == 200
+    assert boss.delete("/models/other").status_code == 204
+    assert boss.post("/models/other/versions", content=graph_bytes()).status_code == 201
+    assert boss.get("/models/other").json()["versions"][0]["labels"] == []
+
+
+def test_what_a_killed_process_left_is_removed_when_it_is_old(models: Path, serve: Serve) -> None:
+    for name, age_s in ((".upload-old", 2 * 24 * 3600), (".upload-new", 60), (".deleted-old", 2 * 24 * 3600)):
+        (models / name).mkdir()
+        (models / name / "model.onnx").write_bytes(b"x")
+        os.utime(models / name, (time.time() - age_s,) * 2)
+    serve(models_dir=models)
+    assert [f.name for f in models.iterdir() if f.name.startswith((".upload", ".deleted"))] == [".upload-new"]
 
 
 def test_external_data_is_refused(boss: httpx.Client) -> None:

@@ -1,6 +1,7 @@
 """Which models are in memory, and which of them answers."""
 
 import logging
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
@@ -155,6 +156,47 @@ def test_a_version_asked_for_by_number_does_not_become_the_one_serving(make: Mak
     assert eventually(lambda: models.ready("colours", 1))
     assert models.serving("colours") is None
     assert models.request("colours").result(WAIT_S).ref.version == 2
+
+
+def test_a_broken_version_asked_for_by_number_brings_no_other_to_serve(make: Make, tmp_path: Path) -> None:
+    add_model(tmp_path, "colours", colour_graph(), version=3)
+    (tmp_path / "colours" / "2" / "model.onnx").write_bytes(b"no graph")
+    models = make()
+    fails(models, "colours", 2)
+    sleep(0.05)
+    assert (models.serving("colours"), models.ready("colours", 1)) == (None, None)
+
+
+def test_a_lower_version_that_is_loaded_already_stands_in(make: Make, tmp_path: Path) -> None:
+    (tmp_path / "colours" / "2" / "model.onnx").write_bytes(b"no graph")
+    models = make()
+    models.request("colours", 1).result(WAIT_S)
+    assert eventually(lambda: models.ready("colours", 1))
+    fails(models, "colours")
+    assert serves(models, "colours", 1)
+
+
+def test_a_default_model_that_failed_is_tried_again_though_nobody_asks(
+    make: Make, load: CountedLoad, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.rmtree(tmp_path / "colours" / "1")
+    (tmp_path / "colours" / "2" / "model.onnx").write_bytes(b"no graph")
+    monkeypatch.setattr(model_slot, "RETRY_FAILED_LOAD_S", 0.0)
+    monkeypatch.setattr(model_slot, "_PAUSE_PER_SECOND_SPENT", 0)
+    models = make("default")
+    assert eventually(lambda: models.status("colours", 2).state is ModelState.UNAVAILABLE)
+    models.reconcile()
+    assert eventually(lambda: load.counts["colours", 2] >= 2)
+
+
+def test_what_was_let_go_is_not_loaded_again_before_it_is_asked_for(make: Make, load: CountedLoad) -> None:
+    models = make("all", idle_unload_s=0.05)
+    assert serves(models, "other", 1)
+    sleep(0.1)
+    for _ in range(5):
+        models.reconcile()
+    assert (models.serving("other"), load.counts["other", 1]) == (None, 1)
+    assert models.request("other").result(WAIT_S).ref.name == "other"
 
 
 def test_an_unloaded_version_comes_back_when_it_is_asked_for(make: Make, load: CountedLoad) -> None:

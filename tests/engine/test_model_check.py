@@ -2,6 +2,7 @@
 
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +118,18 @@ def test_a_graph_that_never_ends_is_ended(tmp_path: Path) -> None:
     check = ModelCheck("onnxruntime", "onnxruntime 1", ("cpu",), tmp_path / "cache", timeout_s=2)
     with pytest.raises(ModelCheckError, match="longer than 2 s"):
         check(version(tmp_path, slow_graph(rounds=1_000_000)))
+
+
+def test_closing_ends_what_is_being_tried(tmp_path: Path) -> None:
+    check = ModelCheck("onnxruntime", "onnxruntime 1", ("cpu",), tmp_path / "cache", timeout_s=30)
+    endless = version(tmp_path, slow_graph(rounds=1_000_000))
+    started = time.monotonic()
+    with ThreadPoolExecutor(1) as pool:
+        trying = pool.submit(check, endless)
+        time.sleep(0.5)
+        check.close()
+        assert isinstance(trying.exception(10), ModelCheckError)
+    assert time.monotonic() - started < 10
 
 
 def test_a_crash_of_the_runtime_stays_over_there(

@@ -39,6 +39,7 @@ def test_a_corrupt_file_is_put_aside_with_a_warning(
     tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / STATE_FILE).write_text(text)
+    os.utime(tmp_path / STATE_FILE, (1, 1))
     with caplog.at_level(logging.WARNING):
         assert ModelStateFile(tmp_path).read() == ModelChoices()
     kept = list(tmp_path.glob(f"{STATE_FILE}.corrupt-*"))
@@ -46,6 +47,19 @@ def test_a_corrupt_file_is_put_aside_with_a_warning(
     assert "corrupt" in caplog.text
     ModelStateFile(tmp_path).update(lambda choices: choices.with_default("a"))
     assert ModelStateFile(tmp_path).read().default == "a"
+
+
+def test_a_file_that_an_editor_may_be_writing_just_now_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / STATE_FILE).write_text('{"default": ')
+    with pytest.raises(OSError, match="being written"):
+        ModelStateFile(tmp_path).read()
+    assert [file.name for file in tmp_path.iterdir()] == [STATE_FILE]
+
+
+def test_a_deleted_model_takes_all_that_was_chosen_along() -> None:
+    choices = ModelChoices().with_active("a", 2).with_label("a", "x", 2).with_active("b", 1)
+    left = choices.without_model("a")
+    assert (left.active, left.labels) == ({"b": 1}, {})
 
 
 def test_a_folder_that_cannot_be_written_is_told_and_still_read(tmp_path: Path) -> None:
