@@ -8,7 +8,6 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
-from math import prod
 from pathlib import Path, PurePosixPath
 
 from loaders.model_errors import ModelFileError
@@ -23,10 +22,6 @@ _DTYPES = {
     1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 8: "string", 9: "bool",
     10: "float16", 11: "float64", 12: "uint32", 13: "uint64", 14: "complex64", 15: "complex128", 16: "bfloat16",
 }  # fmt: skip
-_ITEM_BYTES = {
-    "float32": 4, "int32": 4, "uint32": 4, "float64": 8, "int64": 8, "uint64": 8, "complex64": 8, "complex128": 16,
-    "uint16": 2, "int16": 2, "float16": 2, "bfloat16": 2,
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +30,14 @@ class OnnxGraph:
 
     `last_ops`: by output, the operator that decides its values ("Softmax"); reshaping, casting and (de)quantising are
     looked through, a concatenation of one operator's results is that operator, and x / norm(x) is LpNormalization.
-    `external_files`: as the file names them, not checked. `biggest_tensor_bytes`: of the weights' declared shapes.
+    `external_files`: as the file names them, not checked.
     """
 
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
     metadata: Mapping[str, str]
-    producer_name: str
-    opsets: Mapping[str, int]
-    ir_version: int
     last_ops: Mapping[str, str]
     external_files: tuple[str, ...]
-    biggest_tensor_bytes: int
 
 
 def read_onnx(path: Path) -> OnnxGraph:
@@ -97,10 +88,8 @@ class _Model:
         self._weights: set[str] = set()
         self._nodes: dict[str, Node] = {}
         self._metadata: dict[str, str] = {}
-        self._opsets: dict[str, int] = {}
         self._external: dict[str, None] = {}
-        self._biggest = 0
-        self._producer, self._ir_version = "", 0
+        self._ir_version = 0
 
     def _what_it_is(self) -> str | None:
         """What is often found in the place of a model."""
@@ -127,24 +116,16 @@ class _Model:
             inputs=tuple(tensor for tensor in self._inputs if tensor.name not in self._weights),
             outputs=tuple(self._outputs),
             metadata=self._metadata,
-            producer_name=self._producer,
-            opsets=self._opsets,
-            ir_version=self._ir_version,
             last_ops={o.name: op for o in self._outputs if (op := op_behind(o.name, self._nodes))},
             external_files=tuple(self._external),
-            biggest_tensor_bytes=self._biggest,
         )
 
     def _model_field(self, field: Field) -> None:
         match field.number:
             case 1:
                 self._ir_version = field.value
-            case 2:
-                self._producer = self._reader.text(field)
             case 7:
                 self._read_graph(field, 0)
-            case 8:
-                self._read_opset(field)
             case 14:
                 key, value = self._entry(field)
                 self._metadata[key] = value
@@ -157,15 +138,6 @@ class _Model:
         """Key and value of a StringStringEntryProto."""
         parts = {part.number: self._reader.text(part) for part in self._reader.messages(field)}
         return parts.get(1, ""), parts.get(2, "")
-
-    def _read_opset(self, field: Field) -> None:
-        domain, version = "", 0
-        for part in self._reader.messages(field):
-            if part.number == 1:
-                domain = self._reader.text(part)
-            elif part.number == 2:
-                version = signed(part.value)
-        self._opsets[domain] = version
 
     def _read_graph(self, field: Field, depth: int) -> None:
         if depth > _DEEPEST_SUBGRAPH:
@@ -211,20 +183,15 @@ class _Model:
         return names[0] if names else ""
 
     def _read_tensor(self, field: Field) -> str:
-        name, dtype, dims = "", "", list[int]()
+        """Its name; what it holds is not looked at."""
+        name = ""
         for part in self._reader.messages(field):
-            match part.number:
-                case 1:
-                    dims += [max(0, signed(value)) for value in islice(self._reader.numbers(part), _MOST_DIMENSIONS)]
-                case 2:
-                    dtype = _DTYPES.get(part.value, "")
-                case 8:
-                    name = self._reader.text(part)
-                case 13:
-                    key, value = self._entry(part)
-                    if key == "location":
-                        self._external[value] = None
-        self._biggest = max(self._biggest, prod(dims[:_MOST_DIMENSIONS]) * _ITEM_BYTES.get(dtype, 1))
+            if part.number == 8:
+                name = self._reader.text(part)
+            elif part.number == 13:
+                key, value = self._entry(part)
+                if key == "location":
+                    self._external[value] = None
         return name
 
     def _value_info(self, field: Field) -> TensorInfo:

@@ -23,7 +23,7 @@ class EndOfDataError(WireError):
 
 
 class Field(NamedTuple):
-    """A varint's `value`, or where (`start` to `stop`) a string, a message or packed numbers lie."""
+    """A varint's `value`, or where (`start` to `stop`) a string or a message lies."""
 
     number: int
     value: int = 0
@@ -61,16 +61,6 @@ class WireReader:
         if field.stop - field.start > _LONGEST_STRING:
             raise WireError("a text of more than 16 MiB")
         return self._read(field.start, field.stop).decode("utf-8", errors="replace")
-
-    def numbers(self, field: Field) -> Iterator[int]:
-        """A repeated number's values in this field: one, or many if they are packed."""
-        if field.stop == 0:
-            yield field.value
-        position = field.start
-        while position < field.stop:
-            self._count()
-            value, position = self._varint(position, field.stop)
-            yield value
 
     def _field(self, position: int, stop: int) -> tuple[Field, int]:
         self._count()

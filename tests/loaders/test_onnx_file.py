@@ -49,19 +49,14 @@ def test_it_reads_what_the_file_says(tmp_path: Path) -> None:
     weight = numpy_helper.from_array(np.zeros((5, 7), np.float16), "w")
     model = model_of([helper.make_node("MatMul", ["x", "w"], ["y"])], ["y"], weight)
     model.graph.input.append(Value("w", TensorProto.FLOAT16, [5, 7]))
-    model.producer_name = "pytorch"
     helper.set_model_props(model, {"names": "{0: 'Käse'}", "empty": ""})
     graph = read_onnx(write(tmp_path, model))
     assert graph == OnnxGraph(
         inputs=(TensorInfo("x", "float16", (None, 3, None, None)),),
         outputs=(TensorInfo("y", "float32", (None, 2)),),
         metadata={"names": "{0: 'Käse'}", "empty": ""},
-        producer_name="pytorch",
-        opsets={"": 17, "ai.x": 2},
-        ir_version=model.ir_version,
         last_ops={"y": "MatMul"},
         external_files=(),
-        biggest_tensor_bytes=70,
     )
 
 
@@ -70,7 +65,6 @@ def test_it_reads_a_real_model_as_the_onnx_package_does() -> None:
     assert [i.name for i in graph.inputs] == [i.name for i in model.graph.input]
     assert graph.outputs == (TensorInfo("logits", "float32", (None, 1000)),)
     assert graph.last_ops == {"logits": "Gemm"}
-    assert graph.biggest_tensor_bytes == max(numpy_helper.to_array(t).nbytes for t in model.graph.initializer)
 
 
 def chain(*ops: str) -> list[onnx.NodeProto]:
@@ -137,7 +131,6 @@ def test_external_files_are_found_anywhere(
     path = write(tmp_path, build(external("model.onnx_data")))
     graph = read_onnx(path)
     assert graph.external_files == ("model.onnx_data",)
-    assert graph.biggest_tensor_bytes == 4_000_000
     with pytest.raises(ModelFileError, match="no such file"):
         check_external_files(path, graph)
     (tmp_path / "model.onnx_data").write_bytes(b"")
@@ -226,7 +219,7 @@ def test_a_huge_declared_tensor_costs_nothing(tmp_path: Path) -> None:
     tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[1 << 40, 1 << 40])
     path = write(tmp_path, model_of([], ["y"], tensor))
     assert path.stat().st_size < 300
-    assert read_onnx(path).biggest_tensor_bytes == 4 << 80
+    assert read_onnx(path).outputs[0].name == "y"
 
 
 SEEDS = [colour_graph().SerializeToString(), slow_graph(2).SerializeToString()[-3000:], nested(20),
