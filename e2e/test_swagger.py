@@ -68,9 +68,9 @@ def test_swagger_sends_a_picture_and_shows_its_label(browser: webdriver.Chrome, 
 
 
 def _nothing_went_outside(browser: webdriver.Chrome, base_url: str) -> None:
-    messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]  # type: ignore[no-untyped-call]
+    messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]  # type: ignore[no-untyped-call]  # selenium leaves it untyped
     asked = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
     assert len(asked) >= 4
     assert not [url for url in asked if not url.startswith((base_url, "data:", "blob:", "chrome:"))]
-    errors = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]  # type: ignore[no-untyped-call]
+    errors = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]  # type: ignore[no-untyped-call]  # selenium leaves it untyped
     assert not errors

@@ -52,7 +52,7 @@ def _imdecode(data: bytes, header: Header, flags: int) -> Samples:
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     if pixels is None:
         raise CorruptImageError(f"This {header.format} is damaged and cannot be decoded.")
-    return pixels  # type: ignore[return-value]
+    return pixels  # type: ignore[return-value]  # the stubs know no dtype
 
 
 def _flatten(pixels: Samples, header: Header) -> Pixels:

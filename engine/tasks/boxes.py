@@ -71,7 +71,7 @@ def suppress(found: Candidates, iou_threshold: float) -> Candidates:
         return found
     rectangles = found.boxes.astype(np.float64)
     rectangles[:, 2:] -= rectangles[:, :2]
-    kept = cv2.dnn.NMSBoxesBatched(rectangles, found.scores, found.class_ids, -1.0, iou_threshold)  # type: ignore[arg-type]
+    kept = cv2.dnn.NMSBoxesBatched(rectangles, found.scores, found.class_ids, -1.0, iou_threshold)  # type: ignore[arg-type]  # the stubs want lists
     return found.take(np.asarray(kept, np.intp))
 
 

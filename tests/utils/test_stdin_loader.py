@@ -50,7 +50,7 @@ def terminal() -> Iterator[Terminal]:
     [
         (b"cat.jpg\n", "cat.jpg"),
         (b"  my cat.jpg  \n", "my cat.jpg"),
-        (b"'/tmp/my cat.jpg' \n", "/tmp/my cat.jpg"),
+        (b"'pictures/my cat.jpg' \n", "pictures/my cat.jpg"),
         (b'"C:\\cat.jpg"\n', "C:\\cat.jpg"),
         ("Kätzchen.jpg\n".encode(), "Kätzchen.jpg"),
         (b"cat.jpg\ndog.jpg\n", "cat.jpg"),
