@@ -14,11 +14,10 @@ from tests.engine.test_model_check import (
     absent_operator_graph,
     future_opset_graph,
     huge_tensor_graph,
-    missing_weights_graph,
 )
 from tests.pictures_by_colour import colour_picture
 from tests.process import Service, running_service
-from tests.tiny_models import add_model, colour_graph, slow_graph
+from tests.tiny_models import add_model, colour_graph, slow_graph, with_weights_beside
 
 CHECK_TIMEOUT_S = 3
 SETTLE_S = 40
@@ -40,7 +39,7 @@ BROKEN: dict[str, tuple[onnx.ModelProto | bytes, str]] = {
     "empty": (b"", "empty"),
     "future-opset": (future_opset_graph(), "opset"),
     "absent-operator": (absent_operator_graph(), "FancyMul"),
-    "missing-weights": (missing_weights_graph(), "weights.bin"),
+    "missing-weights": (with_weights_beside("weights.bin"), "weights.bin"),
     "not-a-number": (nan_graph(), "finite|NaN"),
     "huge-tensor": (huge_tensor_graph(gigabytes=20), "memory"),
     "endless": (slow_graph(rounds=10_000_000), f"longer than {CHECK_TIMEOUT_S} s"),

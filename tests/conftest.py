@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from api.settings import ApiSettings
+from loaders.image_loader import ImageLoader, create_image_loader, image_loader_names
 from tests.pictures_by_colour import colour_picture
 from tests.server import Server, serving
 from tests.tiny_models import add_model, colour_graph
@@ -42,3 +43,14 @@ def server(tiny_models: Path) -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def red_png() -> bytes:
     return colour_picture("red")
+
+
+@pytest.fixture(params=image_loader_names())
+def name(request: pytest.FixtureRequest) -> str:
+    """Of each image loader in turn."""
+    return str(request.param)
+
+
+@pytest.fixture
+def loader(name: str) -> ImageLoader:
+    return create_image_loader(name)

@@ -19,7 +19,6 @@ from loaders.image_loader import (
     ImageLoader,
     Size,
     create_image_loader,
-    image_loader_names,
 )
 from tests import odd_pictures, pictures
 from tests.decoding import decode, decode_both, largest_difference, mean_difference
@@ -42,16 +41,6 @@ WRITABLE_MODES = {
     "TIFF": "1 L LA P RGB RGBA CMYK YCbCr",
     "AVIF": "L RGB RGBA",
 }
-
-
-@pytest.fixture(params=image_loader_names())
-def name(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-def loader(name: str) -> ImageLoader:
-    return create_image_loader(name)
 
 
 # --- what the loaders agree on

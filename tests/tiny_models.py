@@ -127,6 +127,17 @@ def solid_png(colour: str, width: int = 16, height: int = 12) -> bytes:
     return buffer.getvalue()
 
 
+def with_weights_beside(location: str) -> onnx.ModelProto:
+    """`colour_graph`, whose only weight lies in another file, which is not there."""
+    graph = colour_graph()
+    gain = graph.graph.initializer[0]
+    gain.ClearField("raw_data")
+    gain.data_location = TensorProto.EXTERNAL
+    entry = gain.external_data.add()
+    entry.key, entry.value = "location", location
+    return graph
+
+
 def add_model(
     models: Path,
     name: str,

@@ -13,7 +13,7 @@ from tests.conftest import Serve
 from tests.pictures_by_colour import colour_picture
 from tests.problems import assert_problem
 from tests.server import Server, until
-from tests.tiny_models import SPEC, add_model, colour_graph, not_a_number_graph
+from tests.tiny_models import SPEC, add_model, colour_graph, not_a_number_graph, with_weights_beside
 
 KEY = {"X-API-Key": "boss"}
 GERMAN = ("rot", "grün", "blau")
@@ -248,14 +248,7 @@ def test_what_a_killed_process_left_is_removed_when_it_is_old(models: Path, serv
 
 
 def test_external_data_is_refused(boss: httpx.Client) -> None:
-    from onnx import TensorProto
-
-    graph = colour_graph()
-    gain = graph.graph.initializer[0]
-    gain.ClearField("raw_data")
-    gain.data_location = TensorProto.EXTERNAL
-    entry = gain.external_data.add()
-    entry.key, entry.value = "location", "/etc/passwd"
+    graph = with_weights_beside("/etc/passwd")
     response = boss.post("/models/new/versions", content=graph.SerializeToString())
     assert "passwd" not in assert_problem(response, 422, "invalid_model")
 

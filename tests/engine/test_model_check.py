@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 
 from engine.model_check import ModelCheck
 from loaders.model_errors import ModelCheckError
 from loaders.model_repository import ModelRepository, ModelVersion
-from tests.tiny_models import add_model, colour_graph, slow_graph
+from tests.tiny_models import add_model, colour_graph, slow_graph, with_weights_beside
 
 
 @pytest.fixture
@@ -59,16 +59,6 @@ def future_opset_graph() -> onnx.ModelProto:
     return graph
 
 
-def missing_weights_graph() -> onnx.ModelProto:
-    graph = colour_graph()
-    gain = graph.graph.initializer[0]
-    gain.ClearField("raw_data")
-    gain.data_location = TensorProto.EXTERNAL
-    entry = gain.external_data.add()
-    entry.key, entry.value = "location", "weights.bin"
-    return graph
-
-
 def test_a_good_model_passes_and_is_remembered(check: ModelCheck, tmp_path: Path) -> None:
     good = version(tmp_path, colour_graph())
     check(good)
@@ -97,7 +87,7 @@ def test_what_changed_is_tried_again(check: ModelCheck, tmp_path: Path, change: 
     [
         (absent_operator_graph(), "FancyMul"),
         (future_opset_graph(), "opset"),
-        (missing_weights_graph(), "weights.bin"),
+        (with_weights_beside("weights.bin"), "weights.bin"),
         (huge_tensor_graph(gigabytes=6), "memory"),
     ],
     ids=["an absent operator", "an opset of the future", "missing weights", "a huge tensor"],

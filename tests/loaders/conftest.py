@@ -2,7 +2,7 @@
 
 import pytest
 
-from loaders.image_loader import ImageLoader, ImageLoaderOptions, create_image_loader, image_loader_names
+from loaders.image_loader import ImageLoaderOptions
 from tests import pictures
 
 
@@ -24,13 +24,3 @@ def samples() -> dict[str, bytes]:
     files["PNG turned"] = pictures.rotated_twin(scene, "PNG", 6)
     files["WebP turned"] = pictures.rotated_twin(scene, "WEBP", 6)
     return files
-
-
-@pytest.fixture(params=image_loader_names())
-def name(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-def loader(name: str) -> ImageLoader:
-    return create_image_loader(name)
