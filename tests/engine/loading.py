@@ -1,5 +1,7 @@
 """Loads that are counted and can be held up, and ways to wait for what they lead to."""
 
+import gc
+import weakref
 from collections import Counter
 from collections.abc import Callable
 from threading import Event
@@ -36,6 +38,11 @@ def eventually(condition: Callable[[], object]) -> bool:
     while not condition() and monotonic() < until:
         sleep(0.001)
     return bool(condition())
+
+
+def forgotten(model: "weakref.ref[LiveModel]") -> bool:
+    """The thread that loaded it may hold it a moment longer than the future it gave it to."""
+    return eventually(lambda: gc.collect() >= 0 and model() is None)
 
 
 def serves(models: LiveModels, name: str, number: int | None) -> bool:

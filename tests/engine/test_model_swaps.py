@@ -1,6 +1,5 @@
 """How models come and go while others are asked."""
 
-import gc
 import shutil
 import weakref
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 from engine import settled_catalog
 from engine.model_slot import ModelState
 from loaders.model_errors import UnknownModelError
-from tests.engine.loading import WAIT_S, CountedLoad, Make, eventually, serves
+from tests.engine.loading import WAIT_S, CountedLoad, Make, eventually, forgotten, serves
 from tests.tiny_models import add_model, colour_graph
 
 
@@ -30,8 +29,7 @@ def test_a_new_version_is_swapped_in_and_the_old_one_leaves_memory(
     load.go.set()
     assert serves(models, "colours", 3)
     assert models.request().result(WAIT_S).ref.version == 3
-    gc.collect()
-    assert eventually(lambda: old() is None)
+    assert forgotten(old)
     assert models.status("colours", 2).state is ModelState.UNAVAILABLE
 
 
@@ -129,8 +127,7 @@ def test_a_deleted_model_leaves_memory(make: Make, tmp_path: Path) -> None:
     models.reconcile()
     with pytest.raises(UnknownModelError):
         models.request("other")
-    gc.collect()
-    assert gone() is None
+    assert forgotten(gone)
 
 
 def test_when_the_folder_vanishes_what_is_loaded_goes_on_and_all_is_found_again(make: Make, tmp_path: Path) -> None:
