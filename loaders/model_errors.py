@@ -5,6 +5,7 @@ ModelError
 ├── ModelFileError       the runtime cannot load the file
 ├── ProviderError        an execution provider that was asked for did not come up
 ├── ModelRunError        the runtime fails on an input
+│   └── RunStoppedError  it was stopped, nobody waits for its answer
 ├── ModelCheckError      the model failed its check in a process of its own
 ├── ModelStateError      what operators choose cannot be written down
 └── UnknownModelError    no such model, or no such version of it
@@ -49,3 +50,10 @@ class UnknownModelError(ModelError):
     def __init__(self, what: str, known: Sequence[str]) -> None:
         self.known = tuple(known)
         super().__init__(f"There is no {what}. There is: {', '.join(known) or 'none'}.")
+
+
+class RunStoppedError(ModelRunError):
+    """Nobody waits for the answer any more, so the run was stopped."""
+
+    def __init__(self) -> None:
+        super().__init__("the run was stopped; nobody waits for its answer any more")

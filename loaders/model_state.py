@@ -9,7 +9,6 @@ import fcntl
 import logging
 import os
 import stat
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from loaders.model_errors import ModelStateError
+from utils.files import replace_file
 
 STATE_FILE = "fovea-state.json"
 _LOCK_FILE = ".fovea-state.lock"
@@ -97,7 +97,7 @@ class ModelStateFile:
         try:
             with self._locked():
                 choices = change(self.read())
-                _replace(self._file, choices.model_dump_json(indent=2).encode())
+                replace_file(self._file, choices.model_dump_json(indent=2).encode())
                 return choices
         except OSError as error:
             raise ModelStateError(f"the state file cannot be written: {error.strerror}") from error
@@ -134,28 +134,3 @@ def _read_regular(file: Path) -> tuple[bytes, float]:
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, f"{STATE_FILE} is no regular file")
         return opened.read(_MAX_BYTES + 1), abs(time.time() - status.st_mtime)
-
-
-def _replace(file: Path, data: bytes) -> None:
-    """A reader finds all of the old or all of the new, also after a power cut."""
-    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}-")
-    try:
-        with os.fdopen(handle, "wb") as written:
-            written.write(data)
-            written.flush()
-            os.fsync(written.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(file)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    sync_folder(file.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes renames in the folder survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -9,12 +11,12 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx import TensorProto
+from onnx import TensorProto, helper, numpy_helper
 
-from loaders.model_errors import ModelFileError, ProviderError
-from loaders.model_loader import SessionOptions, TensorInfo, create_model_loader, model_loader_names
+from loaders.model_errors import ModelFileError, ModelRunError, ProviderError, RunStoppedError
+from loaders.model_loader import RunStop, SessionOptions, TensorInfo, create_model_loader, model_loader_names
 from loaders.onnxruntime_loader import OnnxRuntimeLoader
-from tests.tiny_models import SIDE, add_model, colour_graph, two_output_graph
+from tests.tiny_models import SIDE, add_model, colour_graph, slow_graph, two_output_graph
 
 ROOT = Path(__file__).parents[2]
 RUNS = 64
@@ -28,6 +30,38 @@ before = len(os.listdir("/proc/self/task"))
 session = loader.load(Path(sys.argv[1]), SessionOptions(threads=int(sys.argv[2])))
 print(len(os.listdir("/proc/self/task")) - before)
 """
+
+# Prints the memory (MiB) after the first run, of the largest size, and after all of them.
+RUN_MANY_SIZES = """
+import sys
+from pathlib import Path
+import numpy as np
+from loaders.model_loader import SessionOptions
+from loaders.onnxruntime_loader import OnnxRuntimeLoader
+session = OnnxRuntimeLoader().load(Path(sys.argv[1]), SessionOptions())
+sides = [(500, 500), (500, 500), *np.random.default_rng(0).integers(20, 500, (20, 2)).tolist()]
+for i, (height, width) in enumerate(sides):
+    session.run({"image": np.zeros((1, 3, height, width), np.float32)})
+    if i in (0, len(sides) - 1):
+        rss = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS"))
+        print(int(rss.split()[1]) / 1024)
+"""
+
+
+def sizes_graph() -> onnx.ModelProto:
+    """Three convolutions over a picture of any size."""
+    nodes, weights, name, depth = [], [], "image", 3
+    for i in range(3):
+        kernel = np.random.default_rng(i).random((16, depth, 3, 3), np.float32)
+        weights.append(numpy_helper.from_array(kernel, f"kernel{i}"))
+        nodes.append(helper.make_node("Conv", [name, f"kernel{i}"], [f"layer{i}"], pads=[1, 1, 1, 1]))
+        nodes.append(helper.make_node("Sigmoid", [f"layer{i}"], [f"active{i}"]))
+        name, depth = f"active{i}", 16
+    nodes.append(helper.make_node("ReduceMean", [name], ["logits"], axes=[2, 3], keepdims=0))
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, "height", "width"])
+    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 16])
+    graph = helper.make_graph(nodes, "sizes", [image], [logits], weights)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
 def write(tmp_path: Path, graph: onnx.ModelProto) -> Path:
@@ -151,3 +185,54 @@ def test_a_provider_that_is_here_but_does_not_come_up_is_an_error(graph: Path, m
     monkeypatch.setattr(onnxruntime.InferenceSession, "get_providers", lambda _: ["OtherExecutionProvider"])
     with pytest.raises(ProviderError, match=r"CPUExecutionProvider did not come up.*OtherExecutionProvider"):
         OnnxRuntimeLoader().load(graph, SessionOptions(providers=("cpu",)))
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="reads memory in /proc")
+def test_memory_stays_flat_over_many_sizes(tmp_path: Path) -> None:
+    """The largest size decides; a plan of the memory for each would add to it."""
+    command = [sys.executable, "-c", RUN_MANY_SIZES, str(write(tmp_path, sizes_graph()))]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    early, late = (float(word) for word in done.stdout.split())
+    assert late < early + 8
+
+
+def test_a_run_that_is_not_stopped_answers(graph: Path) -> None:
+    stop = RunStop()
+    session = OnnxRuntimeLoader().load(graph, SessionOptions())
+    inputs = {"image": np.ones((1, 3, SIDE, SIDE), np.float32)}
+    np.testing.assert_array_equal(session.run(inputs, stop)["logits"], session.run(inputs)["logits"])
+    stop.stop()
+    with pytest.raises(RunStoppedError):
+        session.run(inputs, stop)
+
+
+def test_a_stopped_run_ends_early_and_the_session_lives_on(tmp_path: Path) -> None:
+    session = OnnxRuntimeLoader().load(write(tmp_path, slow_graph(rounds=3_000)), SessionOptions())
+    inputs = {"image": np.ones((1, 3, SIDE, SIDE), np.float32)}
+    stop, other = RunStop(), RunStop()
+    threading.Timer(0.1, stop.stop).start()
+    started = time.perf_counter()
+    with pytest.raises(RunStoppedError):
+        session.run(inputs, stop)
+    assert time.perf_counter() - started < 1.5
+    threading.Timer(0.1, other.stop).start()
+    with pytest.raises(RunStoppedError, match="nobody waits"):
+        session.run(inputs, other)
+
+
+def test_a_run_at_fault_is_not_taken_for_a_stopped_one(graph: Path) -> None:
+    session = OnnxRuntimeLoader().load(graph, SessionOptions())
+    with pytest.raises(ModelRunError) as error:
+        session.run({"image": np.ones((1, 3, SIDE), np.float32)}, RunStop())
+    assert not isinstance(error.value, RunStoppedError)
+
+
+def test_one_stop_ends_several_runs(tmp_path: Path) -> None:
+    session = OnnxRuntimeLoader().load(write(tmp_path, slow_graph(rounds=3_000)), SessionOptions())
+    inputs = {"image": np.ones((1, 3, SIDE, SIDE), np.float32)}
+    stop = RunStop()
+    with ThreadPoolExecutor(2) as pool:
+        runs = [pool.submit(session.run, inputs, stop) for _ in range(2)]
+        time.sleep(0.1)
+        stop.stop()
+        assert [type(run.exception()) for run in runs] == [RunStoppedError] * 2
