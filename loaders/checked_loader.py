@@ -4,7 +4,7 @@ from abc import abstractmethod
 
 from loaders.headers import Header, jpeg, read_header
 from loaders.image_errors import CorruptImageError, ImageError, ImageTooLargeError, TruncatedImageError
-from loaders.image_loader import ImageInfo, ImageLoader, Picture, Size
+from loaders.image_loader import ImageInfo, ImageLoader, LeastSize, Picture
 from loaders.pixels import Pixels, missing_rows, turn_upright
 
 MAX_MISSING_ROWS = 0.1  # of a truncated JPEG that may be accepted
@@ -25,7 +25,7 @@ class CheckedImageLoader(ImageLoader):
     def probe(self, data: bytes) -> ImageInfo:
         return read_header(data, self.formats).info
 
-    def load(self, data: bytes, at_least: Size | None = None) -> Picture:
+    def load(self, data: bytes, at_least: LeastSize = None) -> Picture:
         header = read_header(data, self.formats)
         info = header.info
         if info.size.pixels > self.options.max_pixels:
@@ -33,7 +33,7 @@ class CheckedImageLoader(ImageLoader):
         complete = is_complete(data, header)
         if not complete:
             data = self._mended(data, header)
-        scale = _scale(info.size, at_least) if header.format == "JPEG" else 1
+        scale = _scale(info, at_least) if header.format == "JPEG" else 1
         pixels = self._decode_safely(data, header, scale)
         if not complete and missing_rows(pixels) > MAX_MISSING_ROWS:
             raise _truncated(header)
@@ -74,12 +74,13 @@ def check_size(height: int, width: int, header: Header, scale: int) -> None:
         raise CorruptImageError(f"This {header.format} holds a picture of another size than its header says.")
 
 
-def _scale(size: Size, at_least: Size | None) -> int:
+def _scale(info: ImageInfo, at_least: LeastSize) -> int:
     """The largest 1/scale at which neither side falls below `at_least`."""
-    if at_least is None:
+    least = at_least(info) if callable(at_least) else at_least
+    if least is None:
         return 1
     for scale in JPEG_SCALES:
-        if size.width // scale >= max(at_least.width, 1) and size.height // scale >= max(at_least.height, 1):
+        if info.width // scale >= max(least.width, 1) and info.height // scale >= max(least.height, 1):
             return scale
     return 1
 

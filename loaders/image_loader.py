@@ -41,6 +41,10 @@ class ImageInfo:
         return Size(self.width, self.height)
 
 
+# The least size that a picture may be decoded to: known beforehand, or told from its header; None for its own size.
+LeastSize = Size | Callable[[ImageInfo], Size | None] | None
+
+
 @dataclass(frozen=True, slots=True)
 class Picture:
     """A decoded picture: `pixels` is (H, W, 3) uint8 RGB, upright, C-contiguous.
@@ -79,10 +83,11 @@ class ImageLoader(ABC):
         """
 
     @abstractmethod
-    def load(self, data: bytes, at_least: Size | None = None) -> Picture:
+    def load(self, data: bytes, at_least: LeastSize = None) -> Picture:
         """Decodes the (first) picture in `data`.
 
-        With `at_least`, the decoder may scale by 1/2, 1/4 or 1/8 as long as neither side falls below it.
+        With `at_least`, the decoder may scale by 1/2, 1/4 or 1/8 as long as neither side falls below it. A function
+        is asked once at most, with what the header says, and saves a `probe`.
         Raises what `probe` raises, and ImageTooLargeError before any pixel is decoded.
         """
 

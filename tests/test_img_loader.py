@@ -16,6 +16,7 @@ from loaders.image_errors import (
     UnsupportedFormatError,
 )
 from loaders.image_loader import (
+    ImageInfo,
     ImageLoader,
     Size,
     create_image_loader,
@@ -290,6 +291,19 @@ def test_a_jpeg_is_scaled_no_further_than_asked(
     picture = loader.load(data, at_least)
     assert picture.pixels.shape == (size[1], size[0], 3)
     assert (picture.info.width, picture.info.height) == (800, 600)
+
+
+def test_the_size_may_be_told_from_the_header(loader: ImageLoader) -> None:
+    data = pictures.encode(pictures.scene(800, 600), "JPEG")
+    asked: list[ImageInfo] = []
+
+    def half(info: ImageInfo) -> Size:
+        asked.append(info)
+        return Size(info.width // 2, info.height // 2)
+
+    assert loader.load(data, half).pixels.shape == (300, 400, 3)
+    assert loader.load(data, lambda _: None).pixels.shape == (600, 800, 3)
+    assert asked == [loader.probe(data)]
 
 
 @pytest.mark.parametrize("sides", [(801, 603), (15, 9), (1, 1), (17, 400)])
