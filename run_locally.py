@@ -26,6 +26,7 @@ from engine.load_model import load_live_model
 from engine.pipeline import Answer, predict
 from engine.tasks.predictions import Classification, Detection, Embedding, OutputTensor, Prediction, Segment
 from engine.tasks.task import MAX_TOP_K, InvalidOutputError, PredictOptions
+from engine.turn import alone
 from loaders.image_errors import ImageError
 from loaders.image_loader import ImageLoader, ImageLoaderOptions, create_image_loader
 from loaders.model_errors import ModelError, ModelRunError
@@ -33,6 +34,7 @@ from loaders.model_loader import SessionOptions, create_model_loader
 from loaders.model_repository import ModelRepository, find_version
 from loaders.model_spec import TaskName
 from loaders.model_state import ModelStateFile
+from utils.blas import one_blas_thread
 from utils.cpu_budget import cpu_budget
 from utils.stdin_loader import ask_for_path, read_stdin
 from utils.time_utils import StageTimer
@@ -53,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     paths = options.paths or [path for path in [ask_for_path()] if path]
     if not paths:
         parser.error("no picture given")
+    one_blas_thread()
     try:
         settings = load_settings()
         pictures = list(_find_pictures(paths))
@@ -116,7 +119,7 @@ def _run(
         timer = StageTimer()
         try:
             data = read_stdin() if path == STDIN else Path(path).read_bytes()
-            [answer] = predict([model], loader, data, options, timer)
+            [answer] = predict([model], loader, data, options, alone(timer, cpu_budget()))
         except (ImageError, InvalidOutputError, ModelRunError, OSError) as error:
             failed += 1
             reason = error.strerror if isinstance(error, OSError) else str(error)

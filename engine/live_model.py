@@ -8,12 +8,16 @@ import numpy as np
 from engine.extra_inputs import extra_tensor
 from engine.geometry import Frame
 from engine.preprocessing import Preprocessor
+from engine.runner import Runner
 from engine.tasks import create_task
 from engine.tasks.task import PredictOptions, Task
+from engine.tuning import Tuning
+from engine.turn import Turn, alone
 from loaders.model_errors import ModelSpecError
 from loaders.model_loader import Session, Tensor, TensorInfo
 from loaders.model_spec import Dtype, ExtraInput, Layout, ModelSpec, PreprocessSpec, Resize, TaskName
 from loaders.resolvers import ResolvedSpec
+from utils.time_utils import StageTimer
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +30,26 @@ class ModelRef:
 
 
 class LiveModel:
-    """A loaded model; may be used from many threads at once."""
+    """A loaded model; may be used from many threads at once.
 
-    def __init__(self, ref: ModelRef, session: Session, resolved: ResolvedSpec, *, exact_decode: bool = False) -> None:
+    `tuning` tells what its runner's plan was decided from, where anything was measured.
+    """
+
+    def __init__(
+        self,
+        ref: ModelRef,
+        runner: Runner,
+        resolved: ResolvedSpec,
+        *,
+        exact_decode: bool = False,
+        tuning: Tuning | None = None,
+    ) -> None:
         self.ref = ref
-        self.session = session
+        self.runner = runner
+        self.session = session = runner.session
         self.resolved = resolved
+        self.tuning = tuning
+        self._exact_decode = exact_decode
         spec = resolved.spec
         self._input = _picture_input(spec, session)
         self._extra_inputs = {i.name: (_extra_kind(spec, i), i.dtype) for i in session.inputs if i is not self._input}
@@ -40,16 +58,30 @@ class LiveModel:
         self.task: Task = create_task(self.spec)
         self.task.check(session)
 
-    def infer(self, tensor: Tensor, frame: Frame) -> dict[str, Tensor]:
-        """Runs the graph on one picture's tensor, which lies in its input as `frame` says; all outputs by name."""
-        extras = {name: extra_tensor(kind, frame, dtype) for name, (kind, dtype) in self._extra_inputs.items()}
-        return self.session.run({self._input.name: tensor, **extras})
+    def infer(self, tensor: Tensor, frame: Frame, turn: Turn | None = None) -> dict[str, Tensor]:
+        """Runs the graph on one picture's tensor, which lies in its input as `frame` says; all outputs by name.
+
+        Raises ModelRunError, RunStoppedError.
+        """
+        return self.runner.run(self._inputs(tensor, frame), turn or alone(StageTimer()))
 
     def warm_up(self) -> None:
         """One run on a black picture: allocates, and proves that the graph runs and its answer can be read."""
+        inputs, frame = self.black_picture(), self.preprocessor.frame(self.preprocessor.target)
+        self.task.postprocess(self.runner.run(inputs, alone(StageTimer())), frame, PredictOptions())
+
+    def black_picture(self) -> dict[str, Tensor]:
+        """The graph's inputs for a black picture of the input's size."""
         tensor = np.zeros(self.preprocessor.input_shape, self.spec.preprocess.dtype)
-        frame = self.preprocessor.frame(self.preprocessor.target)
-        self.task.postprocess(self.infer(tensor, frame), frame, PredictOptions())
+        return self._inputs(tensor, self.preprocessor.frame(self.preprocessor.target))
+
+    def with_runner(self, runner: Runner, tuning: Tuning | None) -> "LiveModel":
+        """The same model, run otherwise."""
+        return LiveModel(self.ref, runner, self.resolved, exact_decode=self._exact_decode, tuning=tuning)
+
+    def _inputs(self, tensor: Tensor, frame: Frame) -> dict[str, Tensor]:
+        extras = {name: extra_tensor(kind, frame, dtype) for name, (kind, dtype) in self._extra_inputs.items()}
+        return {self._input.name: tensor, **extras}
 
 
 def _picture_input(spec: ModelSpec, session: Session) -> TensorInfo:

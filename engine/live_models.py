@@ -254,6 +254,8 @@ class LiveModels:
                 self._take_in(slot)
         self._trash.clear()
         _log.info("ready: %s version %s on %s", name, number, ", ".join(model.session.providers))
+        for note in model.session.notes:
+            _log.info(note)
 
     def _take_in(self, slot: Slot) -> None:
         name, number = slot.key

@@ -2,6 +2,7 @@
 
 from engine.activated import without_second_activation
 from engine.live_model import LiveModel, ModelRef
+from engine.runner import one_width
 from engine.tasks.task import InvalidOutputError
 from loaders.model_errors import ModelSpecError
 from loaders.model_loader import ModelLoader, SessionOptions
@@ -17,13 +18,14 @@ def load_live_model(
     resolved = resolve_version(version)
     session = loader.load(version.graph, options)
     ref = ModelRef(version.name, version.number, resolved.spec.task)
-    model = LiveModel(ref, session, resolved, exact_decode=exact_decode)
+    runner = one_width(session, options.threads)
+    model = LiveModel(ref, runner, resolved, exact_decode=exact_decode)
     try:
         model.warm_up()
     except InvalidOutputError as error:
         raise ModelSpecError(f"the warm-up with a black picture failed: {error}") from error
     corrected = without_second_activation(model)
-    return LiveModel(ref, session, corrected, exact_decode=exact_decode) if corrected else model
+    return LiveModel(ref, runner, corrected, exact_decode=exact_decode) if corrected else model
 
 
 def resolve_version(version: ModelVersion) -> ResolvedSpec:

@@ -14,8 +14,9 @@ from engine.model_check import ModelCheck
 from engine.model_slot import loaded
 from loaders.model_errors import ModelError, ModelStateError, UnknownModelError
 from loaders.model_repository import MAX_NUMBER, ModelRepository, ModelVersion
-from loaders.model_state import ModelChoices, is_reserved, sync_folder
+from loaders.model_state import ModelChoices, is_reserved
 from loaders.onnx_file import read_onnx
+from utils.files import sync_folder
 
 UPLOAD_PREFIX = ".upload-"
 _DELETED_PREFIX = ".deleted-"

@@ -7,7 +7,6 @@ A verdict "good" is kept by the digest of all files that decide an answer and by
 not try again.
 """
 
-import hashlib
 import logging
 import os
 import subprocess
@@ -18,7 +17,9 @@ from typing import Any
 
 import orjson
 
+from engine.model_digest import model_digest
 from loaders.model_errors import ModelCheckError, ModelError
+from loaders.model_loader import SessionOptions, create_model_loader
 from loaders.model_repository import ModelVersion
 
 _MIB = 1024 * 1024
@@ -42,6 +43,10 @@ class ModelCheck:
     memory_mb: int = 8192
     _running: set["subprocess.Popen[bytes]"] = field(default_factory=set, init=False, repr=False, compare=False)
 
+    @property
+    def _on_cores_alone(self) -> bool:
+        return create_model_loader(self.model_loader).on_cores_alone(self.providers)
+
     def close(self) -> None:
         """Ends what is being tried: nobody waits for it any more."""
         for process in tuple(self._running):
@@ -49,7 +54,8 @@ class ModelCheck:
 
     def __call__(self, version: ModelVersion) -> None:
         """Raises ModelCheckError with what is wrong, in one sentence."""
-        known_good = self.cache / "checked" / self._digest(version)
+        context = (self.runtime, self.providers, self._on_cores_alone)
+        known_good = self.cache / "checked" / model_digest(version, *context)
         if known_good.exists():
             return
         self.examine(version)
@@ -65,7 +71,8 @@ class ModelCheck:
             "model_loader": self.model_loader,
             "providers": self.providers,
             "timeout_s": self.timeout_s,
-            "memory_mb": self.memory_mb if set(self.providers) == {"cpu"} else None,
+            "memory_mb": self.memory_mb if self._on_cores_alone else None,
+            "cache": str(self.cache),
         }
         process = subprocess.Popen(
             [sys.executable, "-m", "engine.model_check"],
@@ -85,13 +92,6 @@ class ModelCheck:
             process.kill()
             process.communicate()
         _judge(process.returncode, output, errors)
-
-    def _digest(self, version: ModelVersion) -> str:
-        digest = hashlib.sha256(orjson.dumps([self.runtime, self.providers]))
-        for path, _, _ in version.signature:
-            with Path(path).open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-        return digest.hexdigest()
 
 
 def _judge(status: int, output: bytes, errors: bytes) -> None:
@@ -117,12 +117,11 @@ def _remember(known_good: Path) -> None:
 def _try_here(request: dict[str, Any]) -> str | None:
     """What is wrong, or None. Runs in the trying process."""
     from engine.load_model import load_live_model
-    from loaders.model_loader import SessionOptions, create_model_loader
 
     version = ModelVersion(
         request["name"], request["number"], Path(request["graph"]), tuple(Path(f) for f in request["folders"])
     )
-    options = SessionOptions(tuple(request["providers"]), threads=1)
+    options = SessionOptions(tuple(request["providers"]), threads=1, cache=Path(request["cache"]))
     try:
         load_live_model(version, create_model_loader(request["model_loader"]), options)
     except ModelError as error:

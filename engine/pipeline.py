@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from engine.live_model import LiveModel, ModelRef
 from engine.tasks.predictions import Prediction
 from engine.tasks.task import PredictOptions
+from engine.turn import Turn
 from loaders.image_loader import ImageInfo, ImageLoader, Picture, Size
 from utils.memory import release_free_memory
 from utils.time_utils import DECODE, INFERENCE, POSTPROCESS, PREPROCESS, StageTimer
@@ -27,21 +29,23 @@ class Answer:
 
 
 def predict(
-    models: Sequence[LiveModel], loader: ImageLoader, data: bytes, options: PredictOptions, timer: StageTimer
+    models: Sequence[LiveModel], loader: ImageLoader, data: bytes, options: PredictOptions, turn: Turn
 ) -> list[Answer]:
     """The answers of several models about one picture, which is decoded once.
 
-    Raises ImageError for a picture at fault, InvalidOutputError or ModelRunError for a model at fault.
+    Raises ImageError for a picture at fault, InvalidOutputError or ModelRunError for a model at fault, RunStoppedError
+    when `turn` was told to stop.
     """
+    timer = turn.timer
+    turn.go_on()
     with timer.stage(DECODE):
-        info = loader.probe(data)
-        picture = loader.load(data, _decode_size(models, info))
-    if info.size.pixels > _LARGE_PIXELS:
+        picture = loader.load(data, partial(_decode_size, models))
+    if picture.info.size.pixels > _LARGE_PIXELS:
         release_free_memory()  # a decoder has let go of hundreds of megabytes, which the allocator would keep
     shared_s = timer.elapsed_s
     if len(models) == 1:
-        return [_answer(models[0], picture, options, timer)]
-    return [_stopped(_answer(model, picture, options, timer.resumed_at(shared_s))) for model in models]
+        return [_answer(models[0], picture, options, timer, turn)]
+    return [_stopped(_answer(model, picture, options, timer.resumed_at(shared_s), turn)) for model in models]
 
 
 def _stopped(answer: Answer) -> Answer:
@@ -49,12 +53,13 @@ def _stopped(answer: Answer) -> Answer:
     return answer
 
 
-def _answer(model: LiveModel, picture: Picture, options: PredictOptions, timer: StageTimer) -> Answer:
+def _answer(model: LiveModel, picture: Picture, options: PredictOptions, timer: StageTimer, turn: Turn) -> Answer:
     with timer.stage(PREPROCESS):
         frame = model.preprocessor.frame(picture.info.size)
         tensor = model.preprocessor(picture)
+    turn.go_on()
     with timer.stage(INFERENCE):
-        outputs = model.infer(tensor, frame)
+        outputs = model.infer(tensor, frame, turn)
     with timer.stage(POSTPROCESS):
         predictions = model.task.postprocess(outputs, frame, options)
     return Answer(model.ref, picture.info, predictions, timer)
@@ -62,6 +67,8 @@ def _answer(model: LiveModel, picture: Picture, options: PredictOptions, timer: 
 
 def _decode_size(models: Sequence[LiveModel], info: ImageInfo) -> Size | None:
     """What suffices for the model that needs most; None when one needs all."""
+    if len(models) == 1:
+        return models[0].preprocessor.decode_size(info)
     sizes = [model.preprocessor.decode_size(info) for model in models]
     known = [size for size in sizes if size]
     if len(known) < len(sizes):

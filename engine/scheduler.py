@@ -1,31 +1,47 @@
-"""Admission and lanes: who may wait, who runs, and when waiting ends.
+"""Admission and lanes: who may wait, who runs next, how much of the machine a run gets, and when waiting ends.
 
-| state | what happens to a request |
+A lane is a thread that takes one request the whole way: decode, preprocess, run, postprocess. OpenCV, Pillow, NumPy and
+ONNX Runtime release the GIL, so as many lanes as cores use the whole machine.
+
+| what happens | what follows |
 |---|---|
-| a lane is free | it runs at once |
-| all lanes busy, fewer than `queue_limit` waiting | it waits, first come first served |
-| `queue_limit` waiting | QueueFullError, with the time after which a place should be free |
-| its caller is cancelled (a deadline passed) while it waits | it leaves the queue |
-| its caller is cancelled while it runs | the caller goes on at once; the lane is free when the run ends |
-
-A lane is a thread that takes a picture the whole way on one core: decode, preprocess, run, postprocess. There are as
-many lanes as cores; OpenCV, Pillow, NumPy and ONNX Runtime release the GIL.
+| a lane is free | the request begins at once |
+| all lanes are busy, fewer than `queue_limit` wait for its model | it waits; those of one model come in their order |
+| `queue_limit` wait for its model | QueueFullError, with the time after which a place should be free |
+| a lane gets free, several models wait | the model that has had the least time on lanes goes first |
+| all lanes are busy with other models only | one spare lane takes it: a slow model does not hold up a fast one |
+| a run begins | it may use its share of the cores: all when it is alone, one when all lanes are busy |
+| the caller gives up while the request waits | it leaves the queue at once |
+| the caller gives up while it runs | it goes on at once; the run is told to stop, and frees its lane when it has |
+| a run does not end LOST_AFTER_S after its caller gave up | its lane is lost: another takes its place |
+| work raises what is no Exception, or its thread ends | the caller gets LaneError; the lane goes on |
 """
 
 import asyncio
+import logging
 import math
+from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from threading import Lock
+from queue import SimpleQueue
+from threading import Lock, Thread
 from time import perf_counter
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 
+from engine.turn import Turn
 from utils.time_utils import QUEUE, StageTimer
 
 T = TypeVar("T")
+Work = Callable[[Turn], T]
 
+# A run that its caller has given up is told to stop, which takes it an operator of the graph; a picture that is being
+# decoded cannot be told. What takes longer hangs.
+LOST_AFTER_S = 10.0
+# Threads that hang keep their memory; with so many of them the machine is past help.
+_MOST_LOST = 16
 # How much the newest run counts in the moving average of run times.
 _NEWEST_WEIGHT = 0.1
+
+_log = logging.getLogger("fovea.lanes")
 
 
 class QueueFullError(Exception):
@@ -36,50 +52,242 @@ class QueueFullError(Exception):
         super().__init__(f"{waiting} requests are waiting already; try again in {retry_after_s} s.")
 
 
-class Scheduler:
-    """Runs work on a fixed number of lanes."""
+class LaneError(Exception):
+    """A lane broke down under a request; the next one finds it whole again."""
 
-    def __init__(self, lanes: int, queue_limit: int) -> None:
+
+class _Job(Generic[T]):
+    """`future` belongs to `loop`; all else is touched under the scheduler's lock, or by the lane that has it."""
+
+    __slots__ = ("asked", "done", "future", "loop", "lost", "model", "on_cores", "patient", "started", "turn", "work")
+
+    def __init__(self, work: Work[T], model: "_Model", turn: Turn, *, patient: bool) -> None:
+        self.work, self.model, self.turn, self.patient = work, model, turn, patient
+        self.loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[T] = self.loop.create_future()
+        self.asked = perf_counter()
+        self.started: float | None = None
+        self.done = self.lost = self.on_cores = False
+
+
+class _Model:
+    """What the scheduler knows of one model. `had_s`: time on lanes, by which models are compared.
+
+    `lanes`: requests of it under way at once; more than the scheduler has where they meet in one run on a device.
+    `places_taken`: those waiting that are not patient.
+    """
+
+    __slots__ = ("had_s", "lanes", "mean_run_s", "places_taken", "running", "waiting")
+
+    def __init__(self, lanes: int) -> None:
+        self.waiting: OrderedDict[_Job[Any], None] = OrderedDict()
         self.lanes = lanes
+        self.running = self.places_taken = 0
+        self.had_s = 0.0
+        self.mean_run_s = 0.0
+
+    @property
+    def idle(self) -> bool:
+        return not self.waiting and not self.running
+
+    def add(self, job: _Job[Any]) -> None:
+        self.waiting[job] = None
+        self.places_taken += not job.patient
+
+    def remove(self, job: _Job[Any]) -> None:
+        if job in self.waiting:
+            del self.waiting[job]
+            self.places_taken -= not job.patient
+
+
+class Scheduler:
+    """`lanes`: requests under way at once, of models that run on the cores; `cores`: what these share, 0: one each."""
+
+    def __init__(self, lanes: int, queue_limit: int, cores: int = 0) -> None:
+        self.lanes = lanes
+        self._cores = cores or lanes
         self._queue_limit = queue_limit
-        self._executor = ThreadPoolExecutor(lanes, thread_name_prefix="lane")
         self._lock = Lock()
-        self._admitted = 0
-        self._mean_run_s = 0.0
+        self._models: dict[str, _Model] = {}
+        self._running = self._on_cores = self._threads = self._lost = 0
+        self._begin: SimpleQueue[_Job[Any] | None] = SimpleQueue()
+        self._all_threads: list[Thread] = []
+        self._closed = False
+        self._start_threads(lanes)
 
-    async def run(self, work: Callable[[], T], timer: StageTimer) -> T:
-        """Runs `work` on a lane and records its wait in `timer`. Raises QueueFullError, and what `work` raises."""
-        self._admit()
-        asked = perf_counter()
+    async def run(
+        self, work: Work[T], timer: StageTimer, model: str = "", *, lanes: int = 0, patient: bool = False
+    ) -> T:
+        """Runs `work` on a lane and records its wait in `timer`.
 
-        def on_lane() -> T:
-            started = perf_counter()
-            timer.add(QUEUE, started - asked)
-            try:
-                return work()
-            finally:
-                self._note_run(perf_counter() - started)
-
-        future = self._executor.submit(on_lane)
-        future.add_done_callback(self._leave)
-        return await asyncio.wrap_future(future)
+        `lanes`: how many requests of this model may be under way, where that is more than the lanes there are.
+        `patient`: it waits however many do and takes nobody's place; its caller sees to it that they are not too many.
+        Raises QueueFullError, LaneError, and what `work` raises.
+        """
+        with self._lock:
+            if self._closed:
+                raise LaneError("the lanes have ended")
+            of_model = self._model(model)
+            if lanes > of_model.lanes:
+                self._start_threads(lanes - of_model.lanes)
+                of_model.lanes = lanes
+            if not patient:
+                self._check_place(of_model)
+            job = _Job(work, of_model, Turn(timer, self._share), patient=patient)
+            of_model.add(job)
+            self._dispatch()
+        try:
+            return await job.future
+        except asyncio.CancelledError:
+            self._give_up(job)
+            raise
 
     def close(self) -> None:
         """Ends the lanes; what still waits is dropped, what runs ends."""
-        self._executor.shutdown(wait=True, cancel_futures=True)
-
-    def _admit(self) -> None:
         with self._lock:
-            waiting = self._admitted - self.lanes
-            if waiting >= self._queue_limit:
-                free_in_s = waiting * self._mean_run_s / self.lanes
-                raise QueueFullError(waiting, max(1, math.ceil(free_in_s)))
-            self._admitted += 1
+            self._closed = True
+            for job in [job for model in self._models.values() for job in model.waiting]:
+                job.model.remove(job)
+                _hand_over(job, asyncio.Future.cancel)
+            for _ in range(self._threads):
+                self._begin.put(None)
+        until = perf_counter() + LOST_AFTER_S
+        for thread in self._all_threads:
+            thread.join(max(0.0, until - perf_counter()))
 
-    def _leave(self, _: Future[T]) -> None:
-        with self._lock:
-            self._admitted -= 1
+    def _model(self, name: str) -> _Model:
+        """One that was idle does not save up time: it starts level with those that are busy."""
+        found = self._models.get(name)
+        if found is None:
+            found = self._models[name] = _Model(self.lanes)
+        if found.idle:
+            busy = [model.had_s for model in self._models.values() if not model.idle]
+            found.had_s = max(found.had_s, min(busy, default=found.had_s))
+        return found
 
-    def _note_run(self, seconds: float) -> None:
+    def _check_place(self, model: _Model) -> None:
+        if model.places_taken >= self._queue_limit and not self._may_begin(model):
+            waiting = len(model.waiting)
+            free_in_s = waiting * model.mean_run_s / model.lanes
+            raise QueueFullError(waiting, max(1, math.ceil(free_in_s)))
+
+    def _may_begin(self, model: _Model) -> bool:
+        """A lane is free, or the spare one that is for models none of whose requests is under way."""
+        if model.lanes > self.lanes:
+            return model.running < model.lanes
+        return self._on_cores < self.lanes or (self._on_cores == self.lanes and model.running == 0)
+
+    def _share(self) -> int:
+        return max(1, self._cores // max(1, self._running))
+
+    def _dispatch(self) -> None:
+        """Starts what may start; the caller holds the lock."""
+        while job := self._next():
+            self._begin.put(job)
+
+    def _next(self) -> _Job[Any] | None:
+        """Takes a job out of its queue, now under way; the caller holds the lock."""
+        waiting = [model for model in self._models.values() if model.waiting and self._may_begin(model)]
+        if not waiting:
+            return None
+        model = min(waiting, key=lambda model: model.had_s)
+        job = next(iter(model.waiting))
+        model.remove(job)
+        job.started = perf_counter()
+        job.on_cores = model.lanes == self.lanes
+        self._count(job, 1)
+        return job
+
+    def _count(self, job: _Job[Any], change: int) -> None:
+        job.model.running += change
+        self._running += change
+        self._on_cores += change if job.on_cores else 0
+
+    def _give_up(self, job: _Job[Any]) -> None:
+        """Its caller is gone."""
         with self._lock:
-            self._mean_run_s += _NEWEST_WEIGHT * (seconds - self._mean_run_s)
+            job.turn.stop.stop()
+            if job.started is None:
+                job.model.remove(job)
+            elif not job.done:
+                job.loop.call_later(LOST_AFTER_S, self._replace_lane, job)
+
+    def _replace_lane(self, job: _Job[Any]) -> None:
+        with self._lock:
+            if job.done or self._closed or self._lost >= _MOST_LOST:
+                return
+            job.lost = True
+            self._lost += 1
+            self._threads -= 1
+            self._leave(job)
+            self._start_threads(1)
+            self._dispatch()
+        _log.error("a lane hangs since %.0f s; another takes its place", perf_counter() - (job.started or 0))
+
+    def _leave(self, job: _Job[Any]) -> None:
+        """No longer under way; the caller holds the lock."""
+        seconds = perf_counter() - (job.started or 0)
+        model = job.model
+        model.had_s += seconds
+        model.mean_run_s += (_NEWEST_WEIGHT if model.mean_run_s else 1) * (seconds - model.mean_run_s)
+        self._count(job, -1)
+
+    def _start_threads(self, count: int) -> None:
+        """With the spare lane there is one thread more than lanes; they are started before they are needed."""
+        for _ in range(count if self._threads else count + 1):
+            thread = Thread(target=self._lane, name="lane", daemon=True)
+            thread.start()
+            self._threads += 1
+            self._all_threads.append(thread)
+
+    def _lane(self) -> None:
+        """Until it is told to end, or was replaced while it hung."""
+        job: _Job[Any] | None = None
+        while job := job or self._begin.get():
+            answer = _work(job)
+            with self._lock:
+                job.done = True
+                if job.lost:
+                    self._lost -= 1
+                    return
+                self._leave(job)
+                following = None if self._closed else self._next()
+                if following:
+                    self._dispatch()
+            _hand_over(job, answer)
+            del answer  # the lane may wait long for its next job
+            job = following
+
+
+Answer = Callable[["asyncio.Future[Any]"], object]
+
+
+def _work(job: _Job[Any]) -> Answer:
+    """Does it, and says how its future gets what came of it."""
+    assert job.started is not None  # noqa: S101 - `_next` started it
+    job.turn.timer.add(QUEUE, job.started - job.asked)
+    try:
+        result = job.work(job.turn)
+    except Exception as error:  # noqa: BLE001 - it is the caller's
+        return _failed(error)
+    except BaseException as error:  # noqa: BLE001 - what a library raises to end a thread must not end a lane
+        _log.exception("a lane broke down")
+        return _failed(LaneError(f"the lane broke down: {type(error).__name__}"))
+    return lambda future: future.set_result(result)
+
+
+def _failed(error: Exception) -> Answer:
+    return lambda future: future.set_exception(error)
+
+
+def _hand_over(job: _Job[Any], answer: Answer) -> None:
+    """To the event loop; it may be closed by now."""
+    try:
+        job.loop.call_soon_threadsafe(_settle, job.future, answer)
+    except RuntimeError:
+        _log.debug("an answer came after the end")
+
+
+def _settle(future: "asyncio.Future[Any]", answer: Answer) -> None:
+    if not future.done():
+        answer(future)

@@ -37,6 +37,10 @@ class Service:
             raise
         self.base_url = found
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def wait_until_ready(self) -> None:
         until(lambda: httpx.get(f"{self.base_url}/health/ready").status_code == 200)
 
@@ -76,12 +80,12 @@ class Service:
 
 
 def start_service(**environment: str) -> Service:
-    """Started, perhaps not ready yet; whoever starts it ends it."""
+    """Started, perhaps not ready yet; whoever starts it ends it. Nothing is measured unless that is asked for."""
     return Service(
         subprocess.Popen(
             [sys.executable, "main.py"],
             cwd=ROOT,
-            env={**os.environ, "API_PORT": "0", **environment},
+            env={**os.environ, "API_PORT": "0", "API_TUNE": "off", **environment},
             stderr=subprocess.PIPE,
             text=True,
         )

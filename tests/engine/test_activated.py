@@ -10,6 +10,7 @@ from engine.load_model import load_live_model
 from engine.pipeline import predict
 from engine.tasks.predictions import Classification
 from engine.tasks.task import PredictOptions
+from engine.turn import alone
 from loaders.image_loader import create_image_loader
 from loaders.model_loader import SessionOptions, create_model_loader
 from loaders.model_repository import ModelRepository
@@ -49,7 +50,7 @@ def test_the_activation_is_found_and_told(
     assert model.spec.activation is activation
     assert decided_by in model.resolved.decided_by["activation"]
     picture = solid_png("red")
-    [answer] = predict([model], create_image_loader("opencv"), picture, PredictOptions(), StageTimer())
+    [answer] = predict([model], create_image_loader("opencv"), picture, PredictOptions(), alone(StageTimer()))
     best = answer.predictions[0]
     assert isinstance(best, Classification)
     assert (best.score > 0.99) is (decided_by != "model.toml")

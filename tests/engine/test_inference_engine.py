@@ -16,8 +16,9 @@ from engine.model_slot import ModelUnavailableError
 from engine.pipeline import predict
 from engine.scheduler import QueueFullError
 from engine.tasks.task import Classification, InvalidOutputError, PredictOptions
+from engine.turn import alone
 from loaders.image_errors import CorruptImageError
-from loaders.image_loader import ImageInfo, ImageLoader, ImageLoaderOptions, Picture, Size, create_image_loader
+from loaders.image_loader import ImageInfo, ImageLoader, ImageLoaderOptions, LeastSize, Picture, create_image_loader
 from loaders.model_errors import UnknownModelError
 from loaders.model_loader import ModelLoader, Session, SessionOptions, create_model_loader
 from loaders.model_repository import ModelRepository
@@ -46,11 +47,11 @@ class GatedImageLoader(ImageLoader):
         return self._loader.formats
 
     def probe(self, data: bytes) -> ImageInfo:
-        self.entered.set()
-        assert self.gate.wait(WAIT_S)
         return self._loader.probe(data)
 
-    def load(self, data: bytes, at_least: Size | None = None) -> Picture:
+    def load(self, data: bytes, at_least: LeastSize = None) -> Picture:
+        self.entered.set()
+        assert self.gate.wait(WAIT_S)
         return self._loader.load(data, at_least)
 
 
@@ -115,7 +116,7 @@ def test_answers_are_those_of_the_pipeline(make: Make, repository: ModelReposito
     engine, data, options = make(), solid_png(colour), PredictOptions()
     loader = create_model_loader("onnxruntime")
     model = load_live_model(repository.find("colours"), loader, SessionOptions())
-    [answer] = predict([model], create_image_loader("opencv"), data, options, StageTimer())
+    [answer] = predict([model], create_image_loader("opencv"), data, options, alone(StageTimer()))
     expected = (answer.model, answer.image, answer.predictions)
 
     async def test() -> None:
@@ -171,7 +172,9 @@ def test_a_deadline_while_waiting_takes_the_request_out_of_the_queue(make: Make,
     async def test() -> None:
         engine.models.request().result(WAIT_S)
         pictures.gate.clear()
-        lane = asyncio.ensure_future(engine.scheduler.run(lambda: pictures.gate.wait(WAIT_S), StageTimer()))
+        lane = asyncio.ensure_future(
+            engine.scheduler.run(lambda _: pictures.gate.wait(WAIT_S), StageTimer(), "colours")
+        )
         await asyncio.sleep(0)
         for _ in range(3):  # each finds the only place in the queue free again
             with pytest.raises(DeadlineExceededError):
@@ -216,10 +219,10 @@ def test_a_timeout_that_is_not_the_deadline_is_not_taken_for_it(
 ) -> None:
     engine = make()
 
-    def fail(_: bytes) -> ImageInfo:
+    def fail(*_: object) -> Picture:
         raise TimeoutError("a disk's")
 
-    monkeypatch.setattr(pictures, "probe", fail)
+    monkeypatch.setattr(pictures, "load", fail)
 
     async def test() -> None:
         with pytest.raises(TimeoutError, match="a disk's"):

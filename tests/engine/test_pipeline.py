@@ -8,6 +8,7 @@ from engine.live_model import LiveModel
 from engine.load_model import load_live_model
 from engine.pipeline import Answer, predict
 from engine.tasks.task import Classification, InvalidOutputError, PredictOptions
+from engine.turn import alone
 from loaders.image_errors import CorruptImageError, EmptyImageError, ImageError
 from loaders.image_loader import create_image_loader
 from loaders.model_loader import SessionOptions, create_model_loader
@@ -24,7 +25,7 @@ def load(tmp_path: Path, name: str = "colours") -> LiveModel:
 
 
 def ask(model: LiveModel, data: bytes, *, loader: str = "opencv", timer: StageTimer | None = None) -> Answer:
-    [answer] = predict([model], create_image_loader(loader), data, PredictOptions(), timer or StageTimer())
+    [answer] = predict([model], create_image_loader(loader), data, PredictOptions(), alone(timer or StageTimer()))
     return answer
 
 

@@ -1,51 +1,26 @@
 """Who runs, who waits, who is turned away: events decide when work ends, never the clock."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Iterator
 from functools import partial
 from itertools import count
-from threading import Event
-from typing import Any
 
 import pytest
 
 from engine import scheduler as scheduler_module
-from engine.scheduler import QueueFullError, Scheduler
+from engine.scheduler import LaneError, QueueFullError, Scheduler
+from engine.turn import Turn
+from loaders.model_errors import RunStoppedError
+from tests.engine.lanes import WAIT_S, Lane, busy, run, waiting
+from tests.engine.loading import eventually
 from utils.time_utils import QUEUE, StageTimer
 
-WAIT_S = 30.0
 PAUSE_S = 0.05
 SLEEP_MAY_END_EARLY_MS = 5.0
 
 
-class Lane:
-    """Work that has `started` and runs until `end`."""
-
-    def __init__(self) -> None:
-        self.started, self.end = Event(), Event()
-
-    def __call__(self) -> str:
-        self.started.set()
-        assert self.end.wait(WAIT_S)
-        return "done"
-
-
-def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    asyncio.run(asyncio.wait_for(test(), WAIT_S))
-
-
-async def busy(scheduler: Scheduler) -> tuple[Lane, asyncio.Task[str]]:
-    """One lane taken."""
-    lane = Lane()
-    task = asyncio.create_task(scheduler.run(lane, StageTimer()))
-    assert await asyncio.to_thread(lane.started.wait, WAIT_S)
-    return lane, task
-
-
-async def waiting(scheduler: Scheduler, work: Callable[[], str] = lambda: "ran") -> asyncio.Task[str]:
-    task = asyncio.create_task(scheduler.run(work, StageTimer()))
-    await asyncio.sleep(0)
-    return task
+def _note(order: list[int], number: int, _: Turn) -> None:
+    order.append(number)
 
 
 @pytest.fixture
@@ -57,21 +32,21 @@ def one_lane() -> Iterator[Scheduler]:
 
 def test_work_gives_its_result(one_lane: Scheduler) -> None:
     async def test() -> None:
-        assert await one_lane.run(lambda: 42, StageTimer()) == 42
+        assert await one_lane.run(lambda _: 42, StageTimer()) == 42
 
     run(test)
 
 
 @pytest.mark.parametrize("error", [ValueError("bad"), TimeoutError("work's own"), KeyError("k")])
 def test_what_work_raises_passes_through_and_frees_the_lane(one_lane: Scheduler, error: Exception) -> None:
-    def fail() -> None:
+    def fail(_: Turn) -> None:
         raise error
 
     async def test() -> None:
         with pytest.raises(type(error)) as raised:
             await one_lane.run(fail, StageTimer())
         assert (type(raised.value), raised.value.args) == (type(error), error.args)
-        assert await one_lane.run(lambda: 42, StageTimer()) == 42
+        assert await one_lane.run(lambda _: 42, StageTimer()) == 42
 
     run(test)
 
@@ -81,7 +56,7 @@ def test_a_full_queue_turns_the_next_one_away_at_once(one_lane: Scheduler) -> No
         lane, task = await busy(one_lane)
         others = [await waiting(one_lane) for _ in range(2)]
         with pytest.raises(QueueFullError, match="2 requests are waiting") as error:
-            await one_lane.run(lambda: "never", StageTimer())
+            await one_lane.run(lambda _: "never", StageTimer())
         assert (error.value.waiting, error.value.retry_after_s) == (2, 1)
         lane.end.set()
         assert [await task, *[await other for other in others]] == ["done", "ran", "ran"]
@@ -95,7 +70,7 @@ def test_without_a_queue_only_a_free_lane_takes_work() -> None:
     async def test() -> None:
         lanes = [await busy(scheduler) for _ in range(2)]
         with pytest.raises(QueueFullError):
-            await scheduler.run(lambda: "never", StageTimer())
+            await scheduler.run(lambda _: "never", StageTimer())
         for lane, task in lanes:
             lane.end.set()
             await task
@@ -115,11 +90,11 @@ def test_the_time_to_retry_follows_run_time_queue_and_lanes(
 
     async def test() -> None:
         for _ in range(60):
-            await scheduler.run(lambda: next(ticks), StageTimer())
+            await scheduler.run(lambda _: next(ticks), StageTimer())
         running = [await busy(scheduler) for _ in range(lanes)]
         others = [await waiting(scheduler) for _ in range(3)]
         with pytest.raises(QueueFullError) as error:
-            await scheduler.run(lambda: "never", StageTimer())
+            await scheduler.run(lambda _: "never", StageTimer())
         assert 0.8 * most <= error.value.retry_after_s <= most
         for lane, _ in running:
             lane.end.set()
@@ -135,7 +110,7 @@ def test_first_come_first_served() -> None:
 
     async def test() -> None:
         lane, task = await busy(scheduler)
-        works = [partial(order.append, number) for number in range(20)]
+        works = [partial(_note, order, number) for number in range(20)]
         others = [asyncio.create_task(scheduler.run(work, StageTimer())) for work in works]
         await asyncio.sleep(0)
         lane.end.set()
@@ -149,7 +124,7 @@ def test_first_come_first_served() -> None:
 def test_a_waiter_who_gives_up_leaves_the_queue_and_his_place_is_free(one_lane: Scheduler) -> None:
     ran: list[str] = []
 
-    def gave_up() -> str:
+    def gave_up(_: Turn) -> str:
         ran.append("gave up")
         return "never"
 
@@ -162,7 +137,7 @@ def test_a_waiter_who_gives_up_leaves_the_queue_and_his_place_is_free(one_lane: 
             await gives_up
         follows = await waiting(one_lane)
         with pytest.raises(QueueFullError):
-            await one_lane.run(lambda: "never", StageTimer())
+            await one_lane.run(lambda _: "never", StageTimer())
         lane.end.set()
         assert [await task, await stays, await follows] == ["done", "ran", "ran"]
 
@@ -179,7 +154,7 @@ def test_a_caller_who_gives_up_while_running_goes_on_and_the_lane_frees_when_the
         assert not lane.end.is_set()
         others = [await waiting(one_lane) for _ in range(2)]
         with pytest.raises(QueueFullError):  # the lane is still taken
-            await one_lane.run(lambda: "never", StageTimer())
+            await one_lane.run(lambda _: "never", StageTimer())
         lane.end.set()
         assert [await other for other in others] == ["ran", "ran"]
 
@@ -191,11 +166,11 @@ def test_the_wait_is_recorded_as_queue_time(one_lane: Scheduler) -> None:
 
     async def test() -> None:
         lane, task = await busy(one_lane)
-        waits = asyncio.create_task(one_lane.run(lambda: "ran", timer))
+        waits = asyncio.create_task(one_lane.run(lambda _: "ran", timer))
         await asyncio.sleep(PAUSE_S)
         lane.end.set()
         await asyncio.gather(task, waits)
-        await one_lane.run(lambda: "ran", at_once)
+        await one_lane.run(lambda _: "ran", at_once)
 
     run(test)
     assert timer.as_ms()[QUEUE] >= PAUSE_S * 1e3 - SLEEP_MAY_END_EARLY_MS
@@ -206,11 +181,11 @@ def test_after_a_storm_every_place_is_free_again() -> None:
     """Runs that end, raise, are cancelled waiting or running, and are turned away: the same number fits as at first."""
     scheduler = Scheduler(lanes=2, queue_limit=3)
 
-    def fail() -> str:
+    def fail(_: Turn) -> str:
         raise ValueError
 
     async def storm() -> None:
-        tasks = [await waiting(scheduler, fail if number % 3 else lambda: "ran") for number in range(40)]
+        tasks = [await waiting(scheduler, fail if number % 3 else lambda _: "ran") for number in range(40)]
         for task in tasks[::2]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -222,7 +197,7 @@ def test_after_a_storm_every_place_is_free_again() -> None:
         others = [await waiting(scheduler) for _ in range(3)]
         assert not any(other.done() for other in others)
         with pytest.raises(QueueFullError):
-            await scheduler.run(lambda: "never", StageTimer())
+            await scheduler.run(lambda _: "never", StageTimer())
         for lane, _ in running:
             lane.end.set()
         assert await asyncio.gather(*others) == ["ran"] * 3
@@ -247,3 +222,98 @@ def test_lanes_run_side_by_side_and_no_more_of_them() -> None:
 
     run(test)
     scheduler.close()
+
+
+def test_a_model_that_runs_on_a_device_has_lanes_beyond_the_cores() -> None:
+    scheduler = Scheduler(lanes=1, queue_limit=0)
+
+    async def test() -> None:
+        on_device = [await busy(scheduler, "device", lanes=3) for _ in range(3)]
+        with pytest.raises(QueueFullError):
+            await scheduler.run(lambda _: "never", StageTimer(), "device", lanes=3)
+        assert await scheduler.run(lambda _: "cores", StageTimer(), "cpu") == "cores"
+        for lane, task in on_device:
+            lane.end.set()
+            await task
+
+    run(test)
+    scheduler.close()
+
+
+def test_a_caller_who_gives_up_stops_his_run(one_lane: Scheduler) -> None:
+    ended: list[str] = []
+
+    def until_stopped(turn: Turn) -> None:
+        while True:
+            try:
+                turn.go_on()
+            except RunStoppedError:
+                ended.append("stopped")
+                raise
+
+    async def test() -> None:
+        task = await waiting(one_lane, until_stopped)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await one_lane.run(lambda _: 42, StageTimer()) == 42
+
+    run(test)
+    assert ended == ["stopped"]
+
+
+def test_a_lane_that_hangs_is_replaced(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(scheduler_module, "LOST_AFTER_S", 0.01)
+    scheduler = Scheduler(lanes=1, queue_limit=0)
+
+    async def test() -> None:
+        for _ in range(3):
+            lane, task = await busy(scheduler)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            await asyncio.to_thread(eventually, lambda: "hangs" in caplog.text)
+            caplog.clear()
+            assert await scheduler.run(lambda _: 42, StageTimer()) == 42, "another has taken its place"
+            lane.end.set()  # the lost one comes back, too late
+        running = [await busy(scheduler, name) for name in ("", "spare")]
+        with pytest.raises(QueueFullError):
+            await scheduler.run(lambda _: "never", StageTimer(), "third")
+        for lane, task in running:
+            lane.end.set()
+            await task
+
+    run(test)
+    scheduler.close()
+
+
+@pytest.mark.parametrize("end", [SystemExit(3), KeyboardInterrupt(), GeneratorExit()])
+def test_what_would_end_a_thread_does_not_end_a_lane(one_lane: Scheduler, end: BaseException) -> None:
+    def fail(_: Turn) -> None:
+        raise end
+
+    async def test() -> None:
+        for _ in range(3):
+            with pytest.raises(LaneError, match=type(end).__name__):
+                await one_lane.run(fail, StageTimer())
+        assert await one_lane.run(lambda _: 42, StageTimer()) == 42
+
+    run(test)
+
+
+def test_after_the_end_nothing_waits_for_ever() -> None:
+    scheduler = Scheduler(lanes=1, queue_limit=4)
+
+    async def test() -> None:
+        lane, task = await busy(scheduler)
+        waits = await waiting(scheduler)
+        closing = asyncio.create_task(asyncio.to_thread(scheduler.close))
+        with pytest.raises(asyncio.CancelledError):
+            await waits
+        lane.end.set()
+        await closing
+        assert await task == "done"
+        with pytest.raises(LaneError):
+            await scheduler.run(lambda _: "never", StageTimer())
+
+    run(test)

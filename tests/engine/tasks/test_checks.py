@@ -12,7 +12,7 @@ from engine.tasks import create_task
 from engine.tasks.task import InvalidOutputError, PredictOptions
 from loaders.image_loader import Size
 from loaders.model_errors import ModelSpecError
-from loaders.model_loader import Session, Tensor, TensorInfo
+from loaders.model_loader import RunStop, Session, Tensor, TensorInfo
 from loaders.model_spec import Head, ModelSpec, Resize, TaskName
 from tests.engine.tasks.graphs import constant_graph, frame_of, open_session
 
@@ -119,7 +119,9 @@ class TextSession(Session):
     outputs = (TensorInfo("text", "string", (1,)),)
     providers = ()
 
-    def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    on_cpu = True
+
+    def run(self, inputs: Mapping[str, Tensor], stop: RunStop | None = None) -> dict[str, Tensor]:
         raise NotImplementedError
 
 

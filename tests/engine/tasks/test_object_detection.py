@@ -7,6 +7,7 @@ import orjson
 import pytest
 
 from engine.live_model import LiveModel, ModelRef
+from engine.runner import one_width
 from engine.tasks.predictions import Box, Detection, Prediction
 from engine.tasks.task import InvalidOutputError, PredictOptions
 from loaders.image_loader import ImageInfo, Picture, Size
@@ -160,7 +161,7 @@ def test_a_paddle_graph_that_is_told_the_scale_gives_the_pictures_pixels(tmp_pat
         preprocess={"resize": Resize.STRETCH, "size": [TARGET.height, TARGET.width]},
     )
     session = open_session(tmp_path, paddle_graph([CAT, TOO_FAINT]))
-    model = LiveModel(ModelRef("paddle", 1, spec.task), session, ResolvedSpec(spec, {}, ()))
+    model = LiveModel(ModelRef("paddle", 1, spec.task), one_width(session, 1), ResolvedSpec(spec, {}, ()))
     picture = Picture(np.zeros((100, 200, 3), np.uint8), ImageInfo("PNG", 200, 100))
     frame = model.preprocessor.frame(picture.info.size)
     (cat,) = model.task.postprocess(model.infer(model.preprocessor(picture), frame), frame, PredictOptions())

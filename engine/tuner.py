@@ -1,0 +1,139 @@
+"""A loaded model -> the same model with the plan that suits it here: measured once, then remembered.
+
+The plan is kept in `<cache>/tuning` by the digest of the model's files, the runtime, the execution providers, the
+processor and its cores.
+"""
+
+import logging
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from pydantic import TypeAdapter, ValidationError
+
+from engine.live_model import LiveModel
+from engine.model_digest import model_digest
+from engine.run_plan import RunLimits, RunPlan, TuneLevel, default_plan
+from engine.runner import Runner
+from engine.tuning import Subject, Tuning, measure, widths_to_try
+from loaders.model_errors import ModelRunError
+from loaders.model_loader import ModelLoader, Session, SessionOptions, Tensor
+from loaders.model_repository import ModelVersion
+from loaders.processor import processor
+from utils.files import replace_file
+
+# Of so large a graph one session is kept, which always uses all cores: memory counts more than the last tenth of speed.
+_LARGE_BYTES = 512 * 1024 * 1024
+_DEEPER = {TuneLevel.OFF: 0, TuneLevel.QUICK: 1, TuneLevel.FULL: 2}
+
+_TUNING = TypeAdapter(Tuning)
+_log = logging.getLogger("fovea.models")
+
+
+@dataclass(frozen=True, slots=True)
+class Tuner:
+    """`options` make a session of one core; `cores`: what all runs share; `cache`: where plans are kept, if at all."""
+
+    loader: ModelLoader
+    options: SessionOptions
+    cores: int
+    level: TuneLevel = TuneLevel.OFF
+    limits: RunLimits = field(default_factory=RunLimits)
+    cache: Path | None = None
+
+    def __call__(self, model: LiveModel, version: ModelVersion) -> LiveModel:
+        """Raises ModelError when a further session cannot be made."""
+        sessions = {self.options.threads: model.session}
+        if model.session.on_cpu and _size(version) > _LARGE_BYTES:
+            return self._as_wide_as_can_be(model, version)
+        batches = can_batch(model)
+        tuning = self._tuning(model, version, sessions, batches=batches)
+        plan = tuning.plan if tuning else self._default(model, batches=batches)
+        plan = self.limits.apply(plan, can_batch=batches)
+        self._add_sessions(sessions, version, plan.widths)
+        return model.with_runner(Runner(sessions, plan, self.limits.wait_s), tuning)
+
+    def _as_wide_as_can_be(self, model: LiveModel, version: ModelVersion) -> LiveModel:
+        width = self.limits.width or self.cores
+        session = self.loader.load(version.graph, replace(self.options, threads=width))
+        return model.with_runner(Runner({width: session}, RunPlan((width,))), None)
+
+    def _default(self, model: LiveModel, *, batches: bool) -> RunPlan:
+        return default_plan(self.cores, on_cpu=model.session.on_cpu, can_batch=batches)
+
+    def _tuning(
+        self, model: LiveModel, version: ModelVersion, sessions: dict[int, Session], *, batches: bool
+    ) -> Tuning | None:
+        """What is remembered, or measured now."""
+        if self.level is TuneLevel.OFF:
+            return None
+        file = self._file(version, model.session.providers)
+        known = _read(file)
+        if known and _DEEPER[known.level] >= _DEEPER[self.level]:
+            return known
+        widths = widths_to_try(self.cores, self.level) if model.session.on_cpu else (1,)
+        self._add_sessions(sessions, version, widths)
+        subject = Subject({width: sessions[width] for width in widths}, partial(batch_of, model), batches)
+        tuning = measure(subject, self.cores, self.level)
+        if tuning.conclusive:
+            _write(file, tuning)
+        _log.info("tuned: %s version %s runs on %s cores, %s pictures a run", *_words(version, tuning.plan))
+        return tuning
+
+    def _add_sessions(self, sessions: dict[int, Session], version: ModelVersion, widths: tuple[int, ...]) -> None:
+        for width in widths:
+            if width not in sessions:
+                sessions[width] = self.loader.load(version.graph, replace(self.options, threads=width))
+
+    def _file(self, version: ModelVersion, providers: tuple[str, ...]) -> Path | None:
+        own = processor()
+        if self.cache is None or own is None:
+            return None
+        context = (self.loader.version, self.options.providers, providers, own, self.cores)
+        digest = model_digest(version, *context)
+        return self.cache / "tuning" / f"{digest}.json"
+
+
+def can_batch(model: LiveModel) -> bool:
+    """Whether two pictures in one run give two answers: the graph says so, and one run proves it."""
+    session = model.session
+    if any(not info.shape or info.shape[0] is not None for info in (*session.inputs, *session.outputs)):
+        return False
+    try:
+        outputs = session.run(batch_of(model, 2))
+    except ModelRunError:
+        return False
+    return all(output.shape[:1] == (2,) for output in outputs.values())
+
+
+def batch_of(model: LiveModel, pictures: int) -> dict[str, Tensor]:
+    return {name: np.concatenate([tensor] * pictures) for name, tensor in model.black_picture().items()}
+
+
+def _size(version: ModelVersion) -> int:
+    return sum(size for _, size, _ in version.signature)
+
+
+def _words(version: ModelVersion, plan: RunPlan) -> tuple[str, int, str, int]:
+    return version.name, version.number, " or ".join(map(str, plan.widths)), plan.batch
+
+
+def _read(file: Path | None) -> Tuning | None:
+    """None for what is missing or makes no sense: it is measured again."""
+    if file is None:
+        return None
+    try:
+        return _TUNING.validate_json(file.read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def _write(file: Path | None, tuning: Tuning) -> None:
+    if file is None:
+        return
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(file, _TUNING.dump_json(tuning))
+    except OSError as error:
+        _log.warning("what was measured cannot be remembered: %s", error.strerror)

@@ -1,0 +1,159 @@
+"""Pictures of many threads in one run: who runs with whom, and who gets which answer."""
+
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Event
+from time import monotonic
+
+import numpy as np
+import pytest
+
+from engine.batcher import Batcher
+from loaders.model_errors import ModelRunError, RunStoppedError
+from loaders.model_loader import RunStop, Tensor
+from tests.engine.loading import WAIT_S, eventually
+
+
+class Device:
+    """Doubles numbers; `gate` holds its runs up, `refused` numbers make it fail."""
+
+    def __init__(self) -> None:
+        self.gate = Event()
+        self.gate.set()
+        self.batches: list[list[float]] = []
+        self.refused: set[float] = set()
+
+    def __call__(self, inputs: Mapping[str, Tensor], _: RunStop | None) -> dict[str, Tensor]:
+        numbers = inputs["x"][:, 0].tolist()
+        self.batches.append(numbers)
+        assert self.gate.wait(WAIT_S)
+        if self.refused & set(numbers):
+            raise ModelRunError("refused")
+        return {"y": inputs["x"] * 2}
+
+
+Ask = Callable[..., Future[float]]
+
+
+@pytest.fixture
+def device() -> Device:
+    return Device()
+
+
+@pytest.fixture
+def threads() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(32) as threads:
+        yield threads
+
+
+def asking(threads: ThreadPoolExecutor, batcher: Batcher) -> Ask:
+    """Gives what asks `batcher` for a number in a thread of its own."""
+
+    def ask(number: float, width: int = 1, stop: RunStop | None = None) -> Future[float]:
+        tensor = np.full((1, width), number, np.float32)
+        return threads.submit(lambda: float(batcher.run({"x": tensor}, stop or RunStop())["y"][0, 0]))
+
+    return ask
+
+
+def wait_for(batcher: Batcher, count: int) -> bool:
+    return eventually(lambda: batcher.waiting == count)
+
+
+def held_up(device: Device, batcher: Batcher, ask: Ask, numbers: list[float]) -> list[Future[float]]:
+    """A run of 0 under way, and the numbers waiting behind it."""
+    device.gate.clear()
+    first = ask(0)
+    assert eventually(lambda: device.batches)
+    others = []
+    for count, number in enumerate(numbers, 1):
+        others.append(ask(number))
+        assert wait_for(batcher, count)
+    return [first, *others]
+
+
+def test_alone_it_runs_at_once(device: Device, threads: ThreadPoolExecutor) -> None:
+    ask = asking(threads, Batcher(device, limit=8))
+    assert [ask(number).result(WAIT_S) for number in (1, 2)] == [2, 4]
+    assert device.batches == [[1], [2]]
+
+
+def test_what_has_waited_runs_together_and_each_gets_its_own(device: Device, threads: ThreadPoolExecutor) -> None:
+    batcher = Batcher(device, limit=4)
+    futures = held_up(device, batcher, asking(threads, batcher), [1, 2, 3, 4, 5, 6])
+    device.gate.set()
+    assert [future.result(WAIT_S) for future in futures] == [0, 2, 4, 6, 8, 10, 12]
+    assert device.batches == [[0], [1, 2, 3, 4], [5, 6]]
+
+
+def test_other_shapes_run_by_themselves(device: Device, threads: ThreadPoolExecutor) -> None:
+    batcher = Batcher(device, limit=8)
+    ask = asking(threads, batcher)
+    futures = held_up(device, batcher, ask, [1])
+    for width, count in ((2, 2), (1, 3), (2, 4)):
+        futures.append(ask(count, width))
+        assert wait_for(batcher, count)
+    device.gate.set()
+    assert [future.result(WAIT_S) for future in futures] == [0, 2, 4, 6, 8]
+    assert device.batches == [[0], [1, 3], [2, 4]]
+
+
+def test_several_runs_at_once(device: Device, threads: ThreadPoolExecutor) -> None:
+    batcher = Batcher(device, limit=8, runs=2)
+    ask = asking(threads, batcher)
+    device.gate.clear()
+    futures = [ask(number) for number in (1, 2)]
+    assert eventually(lambda: len(device.batches) == 2)
+    futures.append(ask(3))
+    assert eventually(lambda: batcher.waiting == 1)
+    device.gate.set()
+    assert [future.result(WAIT_S) for future in futures] == [2, 4, 6]
+
+
+def test_one_that_fails_does_its_neighbours_no_harm(device: Device, threads: ThreadPoolExecutor) -> None:
+    batcher = Batcher(device, limit=8)
+    futures = held_up(device, batcher, asking(threads, batcher), [1, 2, 3])
+    device.refused = {2}
+    device.gate.set()
+    assert [futures[number].result(WAIT_S) for number in (0, 1, 3)] == [0, 2, 6]
+    with pytest.raises(ModelRunError, match="refused"):
+        futures[2].result(WAIT_S)
+
+
+def test_one_that_nobody_waits_for_takes_no_part(device: Device, threads: ThreadPoolExecutor) -> None:
+    batcher, stop = Batcher(device, limit=8), RunStop()
+    ask = asking(threads, batcher)
+    futures = held_up(device, batcher, ask, [1])
+    futures.append(ask(2, 1, stop))
+    assert eventually(lambda: batcher.waiting == 2)
+    stop.stop()
+    device.gate.set()
+    assert [futures[number].result(WAIT_S) for number in (0, 1)] == [0, 2]
+    with pytest.raises(RunStoppedError):
+        futures[2].result(WAIT_S)
+    assert device.batches == [[0], [1]]
+
+
+def test_it_may_wait_for_others_but_not_when_it_is_full(device: Device, threads: ThreadPoolExecutor) -> None:
+    ask = asking(threads, Batcher(device, limit=3, wait_s=WAIT_S))
+    started = monotonic()
+    assert sorted(future.result(WAIT_S) for future in [ask(number) for number in (1, 2, 3)]) == [2, 4, 6]
+    assert [sorted(batch) for batch in device.batches] == [[1, 2, 3]]
+    assert monotonic() - started < WAIT_S / 2
+
+
+def test_when_the_wait_is_over_it_runs_with_those_there_are(device: Device, threads: ThreadPoolExecutor) -> None:
+    ask = asking(threads, Batcher(device, limit=3, wait_s=0.02))
+    assert ask(1).result(WAIT_S) == 2
+    assert device.batches == [[1]]
+
+
+def test_a_storm_mixes_nothing_up(device: Device, threads: ThreadPoolExecutor) -> None:
+    ask = asking(threads, Batcher(device, limit=5, runs=2))
+    numbers = [float(number) for number in range(500)]
+    device.refused = {number for number in numbers if number % 50 == 7}
+    for number, future in [(number, ask(number)) for number in numbers]:
+        if number in device.refused:
+            assert isinstance(future.exception(WAIT_S), ModelRunError)
+        else:
+            assert future.result(WAIT_S) == number * 2

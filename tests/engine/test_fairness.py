@@ -1,0 +1,119 @@
+"""Several models on the same lanes: none starves another, and the cores are shared out."""
+
+import asyncio
+from functools import partial
+
+import pytest
+
+from engine import scheduler as scheduler_module
+from engine.scheduler import QueueFullError, Scheduler
+from engine.turn import Turn
+from tests.engine.lanes import busy, run, waiting
+from utils.time_utils import StageTimer
+
+
+def test_a_slow_model_that_has_all_lanes_does_not_hold_up_another() -> None:
+    scheduler = Scheduler(lanes=2, queue_limit=8)
+
+    async def test() -> None:
+        slow = [await busy(scheduler, "slow") for _ in range(2)]
+        more_slow = await waiting(scheduler, model="slow")
+        assert await scheduler.run(lambda _: "fast", StageTimer(), "fast") == "fast"
+        assert not more_slow.done(), "the spare lane is not for the model that has all others"
+        for lane, _ in slow:
+            lane.end.set()
+        assert await more_slow == "ran"
+
+    run(test)
+    scheduler.close()
+
+
+def test_a_lane_goes_to_the_model_that_had_the_least_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Model a's runs last 10 s, b's 1 s, by a clock of the test's own; ten of each wait when the lane gets free."""
+    clock = [0.0]
+    monkeypatch.setattr(scheduler_module, "perf_counter", lambda: clock[0])
+    scheduler, order = Scheduler(lanes=1, queue_limit=20), list[str]()
+
+    def work(name: str, seconds: float, _: Turn) -> None:
+        clock[0] += seconds
+        order.append(name)
+
+    async def test() -> None:
+        lane, task = await busy(scheduler, "a")
+        spare, spare_task = await busy(scheduler, "c")
+        tasks = [await waiting(scheduler, partial(work, "a", 10.0), "a") for _ in range(10)]
+        tasks += [await waiting(scheduler, partial(work, "b", 1.0), "b") for _ in range(10)]
+        lane.end.set()
+        await task
+        await asyncio.gather(*tasks)
+        spare.end.set()
+        await spare_task
+
+    run(test)
+    scheduler.close()
+    assert order[:12].count("b") >= 9, order
+
+
+def test_the_queue_limit_is_for_each_model() -> None:
+    scheduler = Scheduler(lanes=1, queue_limit=1)
+
+    async def test() -> None:
+        lanes = [await busy(scheduler, name) for name in ("a", "b")]  # the second on the spare lane
+        others = [await waiting(scheduler, model=name) for name in ("a", "b", "c")]
+        for name in ("a", "b", "c"):
+            with pytest.raises(QueueFullError):
+                await scheduler.run(lambda _: "never", StageTimer(), name)
+        patient = asyncio.create_task(scheduler.run(lambda _: "patient", StageTimer(), "a", patient=True))
+        for lane, _ in lanes:
+            lane.end.set()
+        assert await asyncio.gather(*others, patient) == ["ran", "ran", "ran", "patient"]
+        await asyncio.gather(*[task for _, task in lanes])
+
+    run(test)
+    scheduler.close()
+
+
+def test_a_run_alone_may_use_all_cores_and_one_among_many_its_share() -> None:
+    scheduler = Scheduler(lanes=4, queue_limit=0, cores=4)
+
+    async def share() -> int:
+        return await scheduler.run(lambda turn: turn.cores(), StageTimer())
+
+    async def test() -> None:
+        assert await share() == 4
+        shares, lanes = [], []
+        for _ in range(3):
+            lanes.append(await busy(scheduler))
+            shares.append(await share())
+        assert shares == [2, 1, 1]
+        for lane, task in lanes:
+            lane.end.set()
+            await task
+        assert await share() == 4
+
+    run(test)
+    scheduler.close()
+
+
+def test_those_who_are_patient_take_nobody_s_place() -> None:
+    scheduler = Scheduler(lanes=1, queue_limit=1)
+
+    async def test() -> None:
+        lane, task = await busy(scheduler)
+        patient = [
+            asyncio.create_task(scheduler.run(lambda _: "patient", StageTimer(), patient=True)) for _ in range(5)
+        ]
+        await asyncio.sleep(0)
+        other = await waiting(scheduler)
+        with pytest.raises(QueueFullError):
+            await scheduler.run(lambda _: "never", StageTimer())
+        patient.pop().cancel()
+        await asyncio.sleep(0)
+        with pytest.raises(QueueFullError):
+            await scheduler.run(lambda _: "never", StageTimer())
+        lane.end.set()
+        assert await asyncio.gather(task, other, *patient) == ["done", "ran", *["patient"] * 4]
+        assert await scheduler.run(lambda _: "ran", StageTimer()) == "ran"
+
+    run(test)
+    scheduler.close()

@@ -1,0 +1,84 @@
+"""Which session runs: by the cores there are for it, and together where pictures meet."""
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import numpy as np
+import pytest
+
+from engine.run_plan import RunLimits, RunPlan, default_plan
+from engine.runner import Runner
+from engine.turn import alone
+from loaders.model_loader import RunStop, Session, Tensor, TensorInfo
+from tests.engine.loading import WAIT_S
+from utils.time_utils import StageTimer
+
+
+class NamedSession(Session):
+    """Answers how wide it is, and notes the batches it was given."""
+
+    inputs = outputs = (TensorInfo("x", "float32", (None, 1)),)
+    providers = ("CPUExecutionProvider",)
+    on_cpu = True
+
+    def __init__(self, width: int) -> None:
+        self.width = width
+        self.batches: list[int] = []
+
+    def run(self, inputs: Mapping[str, Tensor], stop: RunStop | None = None) -> dict[str, Tensor]:  # noqa: ARG002 - the interface
+        self.batches.append(len(inputs["x"]))
+        return {"x": np.full((len(inputs["x"]), 1), self.width, np.float32)}
+
+
+def width_used(runner: Runner, cores: int) -> int:
+    outputs = runner.run({"x": np.zeros((1, 1), np.float32)}, alone(StageTimer(), cores))
+    return int(outputs["x"][0, 0])
+
+
+@pytest.mark.parametrize(("cores", "width"), [(1, 1), (2, 1), (3, 1), (4, 4), (7, 4), (8, 8), (64, 8)])
+def test_a_run_is_as_wide_as_its_share_of_the_cores(cores: int, width: int) -> None:
+    runner = Runner({width: NamedSession(width) for width in (1, 4, 8)}, RunPlan((1, 4, 8)))
+    assert width_used(runner, cores) == width
+
+
+def test_a_plan_without_a_narrow_run_has_one_width_for_all() -> None:
+    runner = Runner({4: NamedSession(4)}, RunPlan((4,)))
+    assert [width_used(runner, cores) for cores in (1, 4, 8)] == [4, 4, 4]
+
+
+def test_alone_it_runs_wide_and_among_many_together() -> None:
+    narrow, wide = NamedSession(1), NamedSession(4)
+    runner = Runner({1: narrow, 4: wide}, RunPlan((1, 4), batch=4), wait_s=WAIT_S)
+    assert width_used(runner, 4) == 4
+    together = Barrier(4)
+
+    def ask() -> int:
+        together.wait(WAIT_S)
+        return width_used(runner, 1)
+
+    with ThreadPoolExecutor(4) as threads:
+        assert [future.result(WAIT_S) for future in [threads.submit(ask) for _ in range(4)]] == [1] * 4
+    assert (narrow.batches, wide.batches) == ([4], [1])
+
+
+@pytest.mark.parametrize(
+    ("cores", "on_cpu", "can_batch", "plan"),
+    [
+        (1, True, True, RunPlan((1,))),
+        (8, True, True, RunPlan((1, 8))),
+        (8, False, True, RunPlan((1,), 8, 2)),
+        (8, False, False, RunPlan((1,), 1, 2)),
+    ],
+)
+def test_where_nothing_was_measured(cores: int, on_cpu: bool, can_batch: bool, plan: RunPlan) -> None:
+    assert default_plan(cores, on_cpu=on_cpu, can_batch=can_batch) == plan
+
+
+@pytest.mark.parametrize(("plan", "lanes"), [(RunPlan((1, 4)), 4), (RunPlan((1,), batch=8, runs=2), 20)])
+def test_lanes_are_cores_and_those_that_wait_in_a_batch(plan: RunPlan, lanes: int) -> None:
+    assert plan.lanes(4) == lanes
+
+
+def test_a_graph_that_takes_one_picture_is_never_given_more() -> None:
+    assert RunLimits(batch=8).apply(RunPlan((1,), 4), can_batch=False).batch == 1
