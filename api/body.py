@@ -14,11 +14,65 @@ _DISCARD_BYTES = 32 * 1024 * 1024
 _DISCARD_SECONDS = 2.0
 
 
+def header(request: Request, name: bytes) -> bytes:
+    """The first value of a header by its lower-case name; empty where there is none.
+
+    `Request.headers` decodes, copies and raises on its way to the same bytes.
+    """
+    for key, value in request.scope["headers"]:
+        if key == name:
+            return bytes(value)
+    return b""
+
+
 def refuse_encoded(request: Request) -> None:
     """Raises ContentEncodingError for a compressed body, which could unfold to any size."""
-    for encoding in request.headers.getlist("content-encoding"):
-        if encoding.strip().lower() not in ("", "identity"):
-            raise ContentEncodingError(encoding)
+    for name, value in request.scope["headers"]:
+        if name == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
+            raise ContentEncodingError(value.decode("latin-1"))
+
+
+class Body:
+    """A request's body: at most `max_bytes` in all; `told_limit` is the limit that an error names.
+
+    With `patience_s`, so much time may be spent waiting for the client, all chunks together; what the reader does
+    between two chunks does not count. Raises BodyTooLargeError when a larger one is announced.
+    """
+
+    def __init__(self, request: Request, max_bytes: int, told_limit: int, patience_s: float | None = None) -> None:
+        length = header(request, b"content-length")
+        if length.isdigit() and int(length[:20]) > max_bytes:
+            raise BodyTooLargeError(told_limit)
+        self.ended = False
+        self._receive = request.receive
+        self._left, self._told_limit = max_bytes, told_limit
+        self._patience_s = self._patience_left_s = patience_s
+
+    async def next(self) -> bytes:
+        """The next chunk, perhaps empty; `ended` is set with the last one.
+
+        Raises BodyTooLargeError, ClientDisconnect; BodyTooSlowError when the patience is at an end.
+        """
+        message = await (self._receive() if self._patience_s is None else self._receive_in_time())
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunk: bytes = message.get("body", b"")
+        self._left -= len(chunk)
+        if self._left < 0:
+            raise BodyTooLargeError(self._told_limit)
+        self.ended = not message.get("more_body", False)
+        return chunk
+
+    async def _receive_in_time(self) -> Message:
+        loop = asyncio.get_running_loop()
+        asked = loop.time()
+        try:
+            async with asyncio.timeout(self._patience_left_s):
+                return await self._receive()
+        except TimeoutError:
+            raise BodyTooSlowError(self._patience_s or 0) from None
+        finally:
+            self._patience_left_s = max(0.0, (self._patience_left_s or 0) - (loop.time() - asked))
 
 
 async def read_chunks(
@@ -29,35 +83,24 @@ async def read_chunks(
     Raises BodyTooLargeError, for an announced length before anything is read; BodyTooSlowError when nothing arrives
     for `stall_s`; ClientDisconnect.
     """
-    length = request.headers.get("content-length", "")
-    if length.isdecimal() and int(length[:20]) > max_bytes:
-        raise BodyTooLargeError(told_limit)
-    received, more = 0, True
-    while more:
-        message = await _receive(request, stall_s)
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        more = message.get("more_body", False)
-        chunk = message.get("body", b"")
-        received += len(chunk)
-        if received > max_bytes:
-            raise BodyTooLargeError(told_limit)
-        yield chunk
+    body = Body(request, max_bytes, told_limit)
+    while not body.ended:
+        yield await (body.next() if stall_s is None else _next_within(body, stall_s))
 
 
-async def _receive(request: Request, stall_s: float | None) -> Message:
+async def _next_within(body: Body, stall_s: float) -> bytes:
     try:
         async with asyncio.timeout(stall_s):
-            return await request.receive()
+            return await body.next()
     except TimeoutError:
-        raise BodyTooSlowError(stall_s or 0) from None
+        raise BodyTooSlowError(stall_s) from None
 
 
 async def discard_body(request: Request) -> bool:
     """Reads what is left of the body; False when there is too much of it to wait for."""
     if request.state.body_read:
         return True
-    if request.headers.get("expect", "").lower() == "100-continue":
+    if header(request, b"expect").lower() == b"100-continue":
         return False  # the client waits for our word before it sends
     left = _DISCARD_BYTES
     try:

@@ -62,5 +62,11 @@ class Health:
 
 def versions() -> dict[str, str]:
     """Of the interpreter and of the libraries that decide an answer."""
-    libraries = ("onnxruntime", "opencv-python-headless", "pillow", "numpy", "fastapi")
-    return {"python": platform.python_version(), **{name: version(name) for name in libraries}}
+    import onnxruntime  # its package has another name where it is built for an accelerator
+
+    libraries = ("opencv-python-headless", "pillow", "numpy", "fastapi")
+    return {
+        "python": platform.python_version(),
+        "onnxruntime": onnxruntime.__version__,
+        **{name: version(name) for name in libraries},
+    }

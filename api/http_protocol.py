@@ -1,5 +1,6 @@
 """HTTP/1.1 by httptools, with a bound on headers that the parser itself does not have."""
 
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 # Of one request, its URL included. A client that needs more is no client of ours.
@@ -30,3 +31,14 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_headers = False
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        cycle = self.cycle
+        if cycle is None or cycle.body or cycle.response_complete:
+            super().on_body(body)
+            return
+        # What arrives in one piece is handed on as it is; uvicorn would copy it into a bytearray, and out again.
+        cycle.body = body  # type: ignore[assignment]  # whatever has a length, can be added to, and becomes bytes
+        if len(body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        cycle.message_event.set()

@@ -1,36 +1,75 @@
 """POST /infer: one picture; one answer, or one of each model that is asked."""
 
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Annotated, Any, get_origin
 
 import orjson
 from fastapi import APIRouter, Query
+from pydantic import ValidationError
+from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.front_door import Door, JsonAnswer
+from api.guards import Guard
 from api.openapi import PICTURE_BODY, WITH_KEY, error_responses
 from api.problems import ParameterError
 from api.schemas import InferManyResponse, InferQuery, InferResponse
 from api.settings import ApiSettings
-from api.upload import Upload, UploadLimits, read_upload
+from api.upload import UploadLimits, read_upload
 from engine.inference_engine import InferenceEngine, ModelChoice
 from engine.pipeline import Answer
 from engine.tasks.task import PredictOptions
-from utils.time_utils import StageTimer, server_timing
+from utils.time_utils import STAGES, TOTAL, StageTimer, server_timing
 
-_ERRORS = (400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 503, 504)
+INFER_ERRORS = (400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 503, 504)
+# Clients ask the same question over and over; a hostile one's long questions are not kept.
+_KEPT_QUESTIONS = 256
+_KEPT_BYTES = 512
+_LISTS = {name for name, field in InferQuery.model_fields.items() if get_origin(field.annotation) is list}
+_LOGGED_STAGES = {stage: f"{stage}_ms" for stage in (*STAGES, TOTAL)}
+
+GetEngine = Callable[[], InferenceEngine]
 
 
-def infer_router(settings: ApiSettings, engine: Callable[[], InferenceEngine]) -> APIRouter:
-    """`engine` gives the running engine, or raises NotReadyError."""
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the query asks: of which models, and how they shall answer."""
+
+    choices: tuple[ModelChoice, ...]
+    options: PredictOptions
+
+
+class Infer:
+    """Answers about one picture. `engine` gives the running engine, or raises NotReadyError."""
+
+    def __init__(self, settings: ApiSettings, engine: GetEngine) -> None:
+        self._limits = UploadLimits(settings.max_upload_bytes, settings.body_timeout_s)
+        self._engine = engine
+
+    async def __call__(self, request: Request, question: Question) -> Response:
+        """Raises RequestError, ClientDisconnect, and what the engine raises."""
+        running = self._engine()
+        running.request(question.choices)  # an unknown model is told, one not loaded loads, before the upload
+        upload = await read_upload(request, self._limits)
+        answers = await running.predict(upload.data, question.choices, question.options, StageTimer())
+        for answer in answers:
+            answer.timer.stop()
+        return _respond(request, upload.filename, answers)
+
+
+def infer_router(settings: ApiSettings, engine: GetEngine) -> APIRouter:
+    """What FastAPI documents and validates; `infer_door` answers the same without it."""
     router = APIRouter(tags=["inference"])
-    limits = UploadLimits(settings.max_upload_bytes, settings.body_timeout_s)
+    answer = Infer(settings, engine)
 
     @router.post(
         "/infer",
         summary="What is on this picture?",
         response_model=InferResponse | InferManyResponse,
-        responses=error_responses(*_ERRORS),
+        responses=error_responses(*INFER_ERRORS),
         openapi_extra=PICTURE_BODY | WITH_KEY,
     )
     async def infer(request: Request, query: Annotated[InferQuery, Query()]) -> Response:
@@ -38,51 +77,74 @@ def infer_router(settings: ApiSettings, engine: Callable[[], InferenceEngine]) -
 
         With `model` given several times, the picture is decoded once and each model answers in `results`.
         """
-        choices = _choices(query)
-        running = engine()
-        running.request(choices)  # an unknown model is told, and one not loaded begins to load, before the upload
-        upload = await read_upload(request, limits)
-        timer = StageTimer()
-        options = PredictOptions(query.top_k, query.threshold, query.normalize, query.encoding)
-        answers = await running.predict(upload.data, choices, options, timer)
-        for answer in answers:
-            answer.timer.stop()
-        return _respond(request, upload, answers)
+        return await answer(request, ask(query))
 
     return router
 
 
-def _choices(query: InferQuery) -> list[ModelChoice]:
-    """One version may go to one model, several to one model or one to each."""
+def infer_door(settings: ApiSettings, engine: GetEngine, guard: Guard) -> Door:
+    """Takes every request whose query is valid."""
+    answer = Infer(settings, engine)
+
+    async def guarded(request: Request, question: Question) -> Response:
+        await guard(request)
+        return await answer(request, question)
+
+    def door(request: Request) -> Awaitable[Response] | None:
+        query: bytes = request.scope["query_string"]
+        question = _kept_question(query) if len(query) <= _KEPT_BYTES else _question(query)
+        return guarded(request, question) if question else None
+
+    return door
+
+
+def ask(query: InferQuery) -> Question:
+    """Raises ParameterError. One version may go to one model, several to one model or one to each."""
     models: Sequence[str | None] = query.model or [None]
     versions: Sequence[str | None] = query.version or [None] * len(models)
     if len(models) == 1:
         models = list(models) * len(versions)
     if len(models) != len(versions):
         raise ParameterError(f"version is given {len(versions)} times for {len(models)} models; give one for each")
-    return [ModelChoice(name or None, version) for name, version in zip(models, versions, strict=True)]
+    choices = tuple(ModelChoice(name or None, version) for name, version in zip(models, versions, strict=True))
+    return Question(choices, PredictOptions(query.top_k, query.threshold, query.normalize, query.encoding))
 
 
-def _respond(request: Request, upload: Upload, answers: Sequence[Answer]) -> Response:
-    timings = [answer.timer.as_ms() for answer in answers]
+def _question(query_string: bytes) -> Question | None:
+    """None where something is wrong with it: then FastAPI says what."""
+    query = QueryParams(query_string)
+    given = {name: query.getlist(name) if name in _LISTS else query[name] for name in query}
+    try:
+        return ask(InferQuery.model_validate(given))
+    except (ValidationError, ParameterError):
+        return None
+
+
+_kept_question = lru_cache(_KEPT_QUESTIONS)(_question)
+
+
+def describe_answers(filename: str | None, answers: Sequence[Answer]) -> dict[str, Any]:
+    """What several models, or one, say about one picture; their timers are stopped."""
     results = [
-        {"model": answer.model, "predictions": answer.predictions, "timings_ms": timings_ms}
-        for answer, timings_ms in zip(answers, timings, strict=True)
+        {"model": answer.model, "predictions": answer.predictions, "timings_ms": answer.timer.as_ms()}
+        for answer in answers
     ]
     image = answers[0].image
-    shown = {"filename": upload.filename, "format": image.format, "width": image.width, "height": image.height}
-    request_id = request.state.request_id
-    body: dict[str, Any]
-    if len(results) == 1:
-        [result] = results
-        body = {"model": result["model"], "image": shown, **result, "request_id": request_id}
-    else:
-        body = {"image": shown, "results": results, "request_id": request_id}
-    last = timings[-1]
-    request.state.log.update(
-        model=",".join(answer.model.name for answer in answers),
-        version=",".join(str(answer.model.version) for answer in answers),
-        **{f"{stage}_ms": ms for stage, ms in last.items()},
-    )
-    headers = {"Server-Timing": server_timing(last)}
-    return Response(orjson.dumps(body), headers=headers, media_type="application/json")
+    shown = {"filename": filename, "format": image.format, "width": image.width, "height": image.height}
+    if len(results) > 1:
+        return {"image": shown, "results": results}
+    [result] = results
+    return {"model": result["model"], "image": shown, **result}
+
+
+def _respond(request: Request, filename: str | None, answers: Sequence[Answer]) -> Response:
+    state = request.scope["state"]
+    body = describe_answers(filename, answers)
+    body["request_id"] = state["request_id"]
+    last: dict[str, float] = (body["results"][-1] if "results" in body else body)["timings_ms"]
+    facts = state["log"]
+    facts["model"] = ",".join([answer.model.name for answer in answers])
+    facts["version"] = ",".join([str(answer.model.version) for answer in answers])
+    for stage, ms in last.items():
+        facts[_LOGGED_STAGES[stage]] = ms
+    return JsonAnswer(orjson.dumps(body), (b"server-timing", server_timing(last).encode("ascii")))

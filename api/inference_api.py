@@ -11,31 +11,33 @@ from fastapi import Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import RedirectResponse
 
 from api import VERSION
 from api.admin_routes import admin_router
-from api.body import discard_body
+from api.batch_routes import batch_router
+from api.front_door import FrontDoor, answer_with_problem
 from api.guards import admin_guard, user_guard
 from api.health import Health, Part, PartStatus
 from api.health_routes import health_router
-from api.infer_routes import infer_router
+from api.infer_routes import infer_door, infer_router
 from api.log_setup import set_up_logs
 from api.model_routes import model_router
 from api.model_upload import upload_router
 from api.openapi import describe
-from api.problems import KINDS, NotReadyError, problem_of
+from api.problems import KINDS, NotReadyError
 from api.request_context import RequestContext
 from api.settings import ApiSettings, unknown_variables
 from engine.inference_engine import EngineOptions, InferenceEngine
 from engine.live_models import LiveModels, LiveModelsOptions
 from engine.model_check import ModelCheck
 from engine.model_slot import ModelState, ModelUnavailableError
+from engine.run_plan import RunLimits
 from loaders.image_loader import ImageLoader, ImageLoaderOptions, create_image_loader
 from loaders.model_errors import UnknownModelError
 from loaders.model_loader import ModelLoader, create_model_loader
 from loaders.model_repository import ModelRepository
+from utils.cpu_budget import cpu_budget
 
 T = TypeVar("T")
 
@@ -67,11 +69,15 @@ class InferenceAPI:
             summary="From an .onnx file to an answer about a picture.",
             lifespan=self._lifespan,
         )
-        app.add_middleware(RequestContext)
+        guard = user_guard(self.settings)
+        door = infer_door(self.settings, self._running_engine, guard)
+        app.add_middleware(FrontDoor, doors={"/infer": door})
+        app.add_middleware(RequestContext)  # outside of it: added last
         for error in (*KINDS, HTTPException, RequestValidationError):
-            app.add_exception_handler(error, _answer_with_problem)
-        users, admins = [Depends(user_guard(self.settings))], [Depends(admin_guard(self.settings))]
+            app.add_exception_handler(error, answer_with_problem)
+        users, admins = [Depends(guard)], [Depends(admin_guard(self.settings))]
         app.include_router(infer_router(self.settings, self._running_engine), dependencies=users)
+        app.include_router(batch_router(self.settings, self._running_engine), dependencies=users)
         app.include_router(model_router(self._running_engine), dependencies=users)
         for router in (admin_router, upload_router):
             app.include_router(router(self.settings, self._running_engine), dependencies=admins)
@@ -122,11 +128,15 @@ class InferenceAPI:
                 settings.default_model, settings.load, settings.max_loaded_models, settings.idle_unload_s
             ),
             providers=settings.providers,
+            cores=max(1, cpu_budget() // settings.workers),
             lanes=settings.lanes,
+            tune=settings.tune,
+            run_limits=RunLimits(settings.width, settings.max_batch, settings.batch_wait_ms / 1e3),
             queue_limit=settings.queue_limit,
             timeout_s=settings.request_timeout_ms / 1e3,
             exact_decode=settings.exact_decode,
             check=None if self._given_model_loader else check,  # a given one cannot be made again elsewhere
+            cache=settings.cache_dir,
         )
 
     def _make_image_loader(self) -> ImageLoader:
@@ -176,16 +186,6 @@ def _default_model_part(models: LiveModels) -> Part:
         return Part(PartStatus.FAILED, str(error), None)
     on_demand = models.loads_on_demand and status.since is None
     return Part(PartStatus.OK if on_demand else _PART_OF_STATE[status.state], status.reason, status.since)
-
-
-async def _answer_with_problem(request: Request, error: Exception) -> Response:
-    """The one way every error leaves; what is left of the request's body is dropped first."""
-    problem = problem_of(error)
-    response = problem.response(request.state.request_id)
-    request.state.log.update(code=problem.code)
-    if not await discard_body(request):
-        response.headers["Connection"] = "close"
-    return response
 
 
 async def _to_docs() -> RedirectResponse:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import orjson
@@ -11,8 +12,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.openapi import WITH_KEY, error_responses
-from api.schemas import FieldReport, ModelDetails, ModelList, ModelReport, NotServed, VersionReport
+from api.schemas import (
+    FieldReport,
+    ModelDetails,
+    ModelList,
+    ModelReport,
+    NotServed,
+    RunPlanReport,
+    TuningReport,
+    VersionReport,
+)
 from engine.inference_engine import InferenceEngine
+from engine.live_model import LiveModel
 from engine.live_models import LiveModels
 from loaders.model_errors import ModelError
 
@@ -43,6 +54,7 @@ def model_router(engine: Callable[[], InferenceEngine]) -> APIRouter:
             spec=spec,
             warnings=warnings,
             providers=list(loaded.session.providers) if loaded else [],
+            tuning=_tuning(loaded) if loaded else None,
         )
         return _with_etag(request, details)
 
@@ -60,6 +72,17 @@ async def _describe(engine: InferenceEngine, name: str) -> tuple[dict[str, Field
         for field, value in resolved.fields().items()
     }
     return spec, list(resolved.warnings)
+
+
+def _tuning(model: LiveModel) -> TuningReport:
+    """The plan that runs; where it is not what was measured, the operator has fixed it."""
+    plan, tuning = model.runner.plan, model.tuning
+    if tuning is None:
+        return TuningReport(
+            plan=RunPlanReport(**asdict(plan)), level=None, reason="nothing was measured", measured=[], measured_at=None
+        )
+    reason = tuning.reason if plan == tuning.plan else f"fixed by settings; else: {tuning.reason}"
+    return TuningReport.model_validate({**asdict(tuning), "plan": asdict(plan), "reason": reason})
 
 
 def report_model(models: LiveModels, name: str) -> ModelReport:

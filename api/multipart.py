@@ -16,28 +16,31 @@ OpenField = Callable[[str, str | None], Write]
 
 
 class MultipartReader:
-    """Reads one body. python-multipart bounds part headers in number and size; fields are bounded by `open_field`."""
+    """Reads one body. python-multipart bounds part headers in number and size; fields are bounded by `open_field`.
 
-    def __init__(self, boundary: bytes, open_field: OpenField) -> None:
+    `close_field` is called when all of a field's bytes are written.
+    """
+
+    def __init__(self, boundary: bytes, open_field: OpenField, close_field: Callable[[], None] | None = None) -> None:
         self._open_field = open_field
         self._write: Write | None = None
         self._ended = False
         self._header_name = self._header_value = b""
         self._disposition = ""
+        callbacks: dict[str, Callable[..., None]] = {
+            "on_part_begin": self._on_part_begin,
+            "on_header_begin": self._on_header_begin,
+            "on_header_field": self._on_header_field,
+            "on_header_value": self._on_header_value,
+            "on_header_end": self._on_header_end,
+            "on_headers_finished": self._on_headers_finished,
+            "on_part_data": self._on_part_data,
+            "on_end": self._on_end,
+        }
+        if close_field:
+            callbacks["on_part_end"] = close_field
         try:
-            self._parser = MultipartParser(
-                boundary,
-                {
-                    "on_part_begin": self._on_part_begin,
-                    "on_header_begin": self._on_header_begin,
-                    "on_header_field": self._on_header_field,
-                    "on_header_value": self._on_header_value,
-                    "on_header_end": self._on_header_end,
-                    "on_headers_finished": self._on_headers_finished,
-                    "on_part_data": self._on_part_data,
-                    "on_end": self._on_end,
-                },
-            )
+            self._parser = MultipartParser(boundary, callbacks)  # type: ignore[arg-type]  # a TypedDict of the same
         except FormParserError:
             raise MalformedMultipartError("The multipart boundary is too long.") from None
 
@@ -47,13 +50,21 @@ class MultipartReader:
         Raises MalformedMultipartError, and what `open_field` and its writers raise.
         """
         async for chunk in chunks:
-            try:
-                if in_thread:
-                    await asyncio.to_thread(self._parser.write, chunk)
-                else:
-                    self._parser.write(chunk)
-            except FormParserError as error:
-                raise MalformedMultipartError(f"The multipart body is malformed: {error}.") from None
+            if in_thread:
+                await asyncio.to_thread(self.feed, chunk)
+            else:
+                self.feed(chunk)
+        self.finish()
+
+    def feed(self, chunk: bytes) -> None:
+        """Raises MalformedMultipartError, and what `open_field` and its writers raise."""
+        try:
+            self._parser.write(chunk)
+        except FormParserError as error:
+            raise MalformedMultipartError(f"The multipart body is malformed: {error}.") from None
+
+    def finish(self) -> None:
+        """Raises MalformedMultipartError when the body is not complete."""
         if not self._ended:
             raise MalformedMultipartError("The multipart body ends before its closing boundary.")
 

@@ -27,6 +27,21 @@ PICTURE_BODY: dict[str, Any] = {
         },
     }
 }
+PICTURES_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "description": "Pictures, each as a form field `images`.",
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {"images": {"type": "array", "items": _PICTURE, "description": "The pictures."}},
+                    "required": ["images"],
+                }
+            }
+        },
+    }
+}
 
 
 # A key is needed only where API_KEYS is set: the empty choice comes first.
@@ -105,7 +120,8 @@ def describe(app: FastAPI, model_names: Callable[[], Sequence[str]]) -> None:
 
 def _offer_models(document: dict[str, Any], names: Sequence[str]) -> None:
     """A drop-down in Swagger; the document is the app's own, so it follows what is there at every call."""
-    for parameter in document["paths"]["/infer"]["post"]["parameters"]:
+    infer, batch = (document["paths"][path]["post"]["parameters"] for path in ("/infer", "/infer/batch"))
+    for parameter in (*infer, *batch):
         if parameter["name"] == "model":
             items: dict[str, Any] = parameter["schema"]["items"]
             items.pop("enum", None)

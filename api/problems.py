@@ -6,6 +6,7 @@ RequestError
 ├── MalformedMultipartError   400
 ├── DigestError               422
 ├── NoPictureError            400
+├── TooManyPicturesError      413
 ├── ParameterError            422
 ├── AdminClosedError          403
 ├── UnknownFieldError         422
@@ -63,6 +64,11 @@ class MalformedMultipartError(RequestError):
 
 class NoPictureError(RequestError):
     """The body is fine, but there is no (single) picture in it."""
+
+
+class TooManyPicturesError(RequestError):
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"The form has more than {limit} pictures; send the others in a second request.")
 
 
 class UnknownFieldError(RequestError):
@@ -140,6 +146,7 @@ KINDS: dict[type[Exception], Kind] = {
     DigestError: Kind(422, "wrong_digest"),
     ParameterError: Kind(422, "invalid_parameter"),
     BodyTooLargeError: Kind(413, "too_many_bytes"),
+    TooManyPicturesError: Kind(413, "too_many_pictures"),
     ImageTooLargeError: Kind(413, "too_many_pixels"),
     UnsupportedFormatError: Kind(415, "unsupported_format"),
     ContentEncodingError: Kind(415, "unsupported_content_encoding"),
@@ -165,15 +172,18 @@ class Problem:
     detail: str
     headers: dict[str, str] = field(default_factory=dict)
 
-    def response(self, request_id: str) -> Response:
-        body = {
+    def details(self) -> dict[str, Any]:
+        """Without `request_id`, for one of several in an answer."""
+        return {
             "type": "about:blank",
             "title": HTTPStatus(self.status).phrase,
             "status": self.status,
             "detail": self.detail,
             "code": self.code,
-            "request_id": request_id,
         }
+
+    def response(self, request_id: str) -> Response:
+        body = self.details() | {"request_id": request_id}
         return Response(orjson.dumps(body), self.status, self.headers, MEDIA_TYPE)
 
 

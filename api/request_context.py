@@ -1,22 +1,20 @@
 """Around every request: its id, its line in the log, and an answer even when something of ours breaks."""
 
 import logging
+import os
 import re
-import uuid
-from collections.abc import MutableMapping
 from time import perf_counter
 from typing import Any
 
-import structlog
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.log_setup import log_request
 from api.problems import problem_of
 
 _WELL_FORMED_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _CLIENT_CLOSED_REQUEST = 499  # nginx's word for it; it is logged, never sent
 
-_log = structlog.stdlib.get_logger("fovea.request")
 _crash_log = logging.getLogger("fovea")
 
 
@@ -70,7 +68,7 @@ def _request_id(scope: Scope) -> str:
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _WELL_FORMED_ID.fullmatch(value):
             return str(value.decode("ascii"))
-    return uuid.uuid4().hex
+    return os.urandom(16).hex()
 
 
 def _printable(text: str) -> str:
@@ -78,17 +76,16 @@ def _printable(text: str) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
 
 
-def _log_line(
-    scope: Scope, request_id: str, status: int | None, seconds: float, facts: MutableMapping[str, Any]
-) -> None:
+def _log_line(scope: Scope, request_id: str, status: int | None, seconds: float, facts: dict[str, Any]) -> None:
     client = scope.get("client")
-    _log.info(
-        "request",
-        method=_printable(scope["method"]),
-        path=_printable(scope["path"]),
-        status=status,
-        ms=round(seconds * 1e3, 3),
-        client=client[0] if client else None,
-        request_id=request_id,
-        **facts,
+    log_request(
+        {
+            "method": _printable(scope["method"]),
+            "path": _printable(scope["path"]),
+            "status": status,
+            "ms": round(seconds * 1e3, 3),
+            "client": client[0] if client else None,
+            "request_id": request_id,
+            **facts,
+        }
     )

@@ -4,9 +4,11 @@ from datetime import datetime
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
 from api.health import PartStatus
 from engine.model_slot import ModelState
+from engine.run_plan import TuneLevel
 from engine.tasks.task import MAX_TOP_K, Encoding
 from loaders.model_repository import MAX_NUMBER
 from loaders.model_spec import TaskName
@@ -38,6 +40,12 @@ class InferQuery(_Strict):
     ] = None
     normalize: Annotated[bool | None, Field(description="Embeddings: scaled to length 1.")] = None
     encoding: Annotated[Encoding, Field(description="Embeddings and tensors: numbers, or base64 of float32.")] = "list"
+
+
+class BatchQuery(InferQuery):
+    """As of /infer, for all pictures alike."""
+
+    stream: Annotated[bool, Field(description="Each result as soon as it is ready: NDJSON, a line each.")] = False
 
 
 class ModelInfo(_Strict):
@@ -130,6 +138,16 @@ class TimingsMs(_Strict):
     total: float
 
 
+_TIMINGS_EXAMPLE: JsonDict = {
+    "decode": 0.58,
+    "preprocess": 1.03,
+    "queue": 0.06,
+    "inference": 4.64,
+    "postprocess": 0.16,
+    "total": 6.62,
+}
+
+
 class ModelAnswer(_Strict):
     """What one model says."""
 
@@ -150,14 +168,7 @@ class InferResponse(ModelAnswer):
                 "model": {"name": "efficientnet-lite0", "version": 1, "task": "image-classification"},
                 "image": {"filename": "cat.jpg", "format": "JPEG", "width": 451, "height": 300},
                 "predictions": [{"label": "tiger cat", "class_id": 282, "score": 0.38619885}],
-                "timings_ms": {
-                    "decode": 0.58,
-                    "preprocess": 1.03,
-                    "queue": 0.06,
-                    "inference": 4.64,
-                    "postprocess": 0.16,
-                    "total": 6.62,
-                },
+                "timings_ms": _TIMINGS_EXAMPLE,
                 "request_id": "c5f545c626634c8ba831a90f6c6e3e94",
             }
         }
@@ -180,6 +191,52 @@ class ProblemDetails(_Strict):
     status: int
     detail: str
     code: str
+    request_id: str
+
+
+class ItemProblem(_Strict):
+    """What is wrong with one picture: as problem details, whose request id the whole answer has."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+
+
+class BatchResult(_Strict):
+    """What is on the `index`th picture, counted from 0: as /infer answers, or an `error` and nothing else.
+
+    Of several models each one's answer is in `results`.
+    """
+
+    index: int
+    filename: str | None
+    model: ModelInfo | None = None
+    image: ImageDetails | None = None
+    predictions: Predictions | None = None
+    timings_ms: TimingsMs | None = None
+    results: list[ModelAnswer] | None = None
+    error: ItemProblem | None = None
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "index": 0,
+                "filename": "cat.jpg",
+                "model": {"name": "efficientnet-lite0", "version": 1, "task": "image-classification"},
+                "image": {"filename": "cat.jpg", "format": "JPEG", "width": 451, "height": 300},
+                "predictions": [{"label": "tiger cat", "class_id": 282, "score": 0.38619885}],
+                "timings_ms": _TIMINGS_EXAMPLE,
+            }
+        }
+    )
+
+
+class BatchResponse(_Strict):
+    """One result for each picture, in their order."""
+
+    results: list[BatchResult]
     request_id: str
 
 
@@ -250,12 +307,44 @@ class FieldReport(_Strict):
     decided_by: str
 
 
+class RunPlanReport(_Strict):
+    """`widths`: cores that one run may use, the first when the machine is busy, the widest that is free else.
+
+    `batch`: most pictures of one run; `runs`: batched runs at once.
+    """
+
+    widths: list[int]
+    batch: int
+    runs: int
+
+
+class MeasurementReport(_Strict):
+    """`runs` runs at once of `batch` pictures each, `width` cores a run; `ms` is a run's, medians."""
+
+    width: int
+    batch: int
+    runs: int
+    ms: float
+    pictures_per_s: float
+
+
+class TuningReport(_Strict):
+    """How the model runs on this machine and what decided it; `measured_at` is UTC, null where nothing was measured."""
+
+    plan: RunPlanReport
+    level: TuneLevel | None
+    reason: str
+    measured: list[MeasurementReport]
+    measured_at: datetime | None
+
+
 class ModelDetails(ModelReport):
-    """The spec is that of the version serving, or of the active one."""
+    """The spec is that of the version serving, or of the active one; `tuning` of the one serving."""
 
     spec: dict[str, FieldReport]
     warnings: list[str]
     providers: list[str]
+    tuning: TuningReport | None
 
 
 class DefaultBody(_Strict):

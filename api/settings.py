@@ -13,8 +13,9 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from engine.live_models import LoadPolicy
+from engine.run_plan import TuneLevel
 from loaders.image_loader import image_loader_names
-from loaders.model_loader import PROVIDER_NAMES, model_loader_names
+from loaders.model_loader import AUTO, PROVIDER_NAMES, model_loader_names
 from loaders.model_repository import NAME
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -74,24 +75,44 @@ class ApiSettings(BaseSettings):
     image_loader: str = Field("opencv", description="Decoder of pictures: opencv or pillow.")
     model_loader: str = Field("onnxruntime", description="Runtime of models: onnxruntime.")
     providers: Names = Field(
-        ("cpu",),
-        description="Execution providers, best first: cpu, cuda, tensorrt, openvino, coreml, directml.",
+        ("auto",),
+        description="Execution providers, best first: cpu, cuda, tensorrt, openvino, coreml, directml; auto: the best "
+        "that comes up.",
     )
+    workers: int = Field(1, ge=1, le=256, description="Processes that serve; they share the cores.")
     lanes: int = Field(
         0,
         ge=0,
         le=1024,
-        description="Pictures worked on at once, one core each; 0: as many as there are cores.",
+        description="Pictures worked on at once; 0: as many as there are cores.",
+    )
+    tune: TuneLevel = Field(
+        TuneLevel.QUICK,
+        description="Measure at a model's first load how it runs best here: off, quick (a second or so) or full.",
+    )
+    width: int = Field(
+        0, ge=0, le=1024, description="Cores that one run may use when the others are idle; 0: what was measured."
+    )
+    max_batch: int = Field(
+        0, ge=0, le=1024, description="Most pictures of one run, where several wait; 0: what was measured."
+    )
+    batch_wait_ms: float = Field(
+        0.0,
+        ge=0,
+        le=1000,
+        allow_inf_nan=False,
+        description="Time a run may wait for its batch to fill, ms; 0: it never waits.",
     )
 
     max_upload_bytes: int = Field(20 * _MIB, ge=1, description="Largest picture, bytes; above: 413.")
+    max_batch_images: int = Field(64, ge=1, le=10_000, description="Most pictures in one /infer/batch; above: 413.")
     max_image_pixels: int = Field(
         100_000_000, ge=1, description="Most pixels of a picture, read before decoding; above: 413."
     )
     accept_truncated: bool = Field(False, description="Accept a JPEG whose last rows (up to a tenth) are missing.")
-    exact_decode: bool = Field(False, description="Decode JPEGs at full size even where a smaller scale suffices.")
+    exact_decode: bool = Field(False, description="Decode JPEGs at full size and resize to Pillow's last bit.")
 
-    queue_limit: int = Field(64, ge=0, description="Requests that may wait for a lane; above: 503.")
+    queue_limit: int = Field(64, ge=0, description="Requests that may wait for each model; above: 503.")
     request_timeout_ms: int = Field(
         30_000, ge=1, description="Time from the whole picture's arrival to its answer, ms; above: 504."
     )
@@ -129,8 +150,8 @@ class ApiSettings(BaseSettings):
         if not value:
             raise ValueError("at least one is needed, such as cpu")
         for name in value:
-            if name not in PROVIDER_NAMES and not name.endswith("ExecutionProvider"):
-                raise ValueError(f"{name} is none of {', '.join(PROVIDER_NAMES)}")
+            if name not in PROVIDER_NAMES and not name.endswith("ExecutionProvider") and value != (AUTO,):
+                raise ValueError(f"{name} is none of {', '.join(PROVIDER_NAMES)}, and auto stands alone")
         return value
 
     @field_validator("image_loader")

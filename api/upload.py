@@ -4,13 +4,16 @@ Bytes are counted as they arrive, so a body without a length is capped like any 
 """
 
 import asyncio
+import re
 from dataclasses import dataclass
+from io import BytesIO
 
 from python_multipart.multipart import parse_options_header
 from starlette.requests import Request
 
-from api.body import read_chunks, refuse_encoded
+from api.body import Body, header, refuse_encoded
 from api.multipart import MultipartReader, Write
+from api.ordinary_form import FIELD, OrdinaryForm
 from api.problems import (
     BodyTooLargeError,
     BodyTooSlowError,
@@ -19,10 +22,10 @@ from api.problems import (
     UnknownFieldError,
 )
 
-FIELD = "image"
 _WHERE_THINGS_GO = f"The picture is {FIELD!r}, parameters go into the query: /infer?top_k=3."
 # What multipart may add around a picture: boundaries and part headers.
 ENVELOPE_BYTES = 64 * 1024
+_ORDINARY_TYPE = re.compile(rb"multipart/form-data; ?boundary=([A-Za-z0-9'()+_,./:?-]{1,70})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +47,23 @@ class UploadLimits:
 async def read_upload(request: Request, limits: UploadLimits) -> Upload:
     """Raises RequestError; ClientDisconnect when the client goes away while sending."""
     refuse_encoded(request)
-    boundary = multipart_boundary(request)
+    boundary, max_bytes = multipart_boundary(request), limits.max_bytes
+    body = Body(request, max_bytes if boundary is None else max_bytes + ENVELOPE_BYTES, max_bytes)
     try:
         async with asyncio.timeout(limits.timeout_s):
             if boundary is None:
-                return Upload(await _read_raw(request, limits.max_bytes), None)
-            return await _ImageForm(limits.max_bytes).read(request, boundary)
+                return Upload(await _read_raw(body), None)
+            return await _read_form(body, boundary, max_bytes)
     except TimeoutError:
         raise BodyTooSlowError(limits.timeout_s) from None
 
 
 def multipart_boundary(request: Request) -> bytes | None:
     """None for a body that is no form. Raises MalformedMultipartError for a form that does not tell its boundary."""
-    kind, options = parse_options_header(request.headers.get("content-type", ""))
+    content_type = header(request, b"content-type")
+    if ordinary := _ORDINARY_TYPE.fullmatch(content_type):
+        return ordinary[1]
+    kind, options = parse_options_header(content_type)
     if kind != b"multipart/form-data":
         return None
     boundary = options.get(b"boundary")
@@ -65,11 +72,27 @@ def multipart_boundary(request: Request) -> bytes | None:
     return boundary
 
 
-async def _read_raw(request: Request, max_bytes: int) -> bytes:
-    data = bytearray()
-    async for chunk in read_chunks(request, max_bytes, max_bytes):
-        data += chunk
-    return bytes(data)
+async def _read_raw(body: Body) -> bytes:
+    """Not copied when it came in one chunk, else once: BytesIO gives its buffer away."""
+    first = await body.next()
+    return first if body.ended else await _read_on(body, first)
+
+
+async def _read_on(body: Body, first: bytes) -> bytes:
+    data = BytesIO()
+    data.write(first)
+    while not body.ended:
+        data.write(await body.next())
+    return data.getvalue()
+
+
+async def _read_form(body: Body, boundary: bytes, max_bytes: int) -> Upload:
+    form, ordinary = OrdinaryForm(boundary, max_bytes), True
+    while ordinary and not body.ended:
+        ordinary = form.feed(await body.next())
+    if form.complete:
+        return Upload(form.picture(), form.filename)
+    return await _ImageForm(max_bytes).read(body, boundary, form.seen())
 
 
 class _ImageForm:
@@ -77,26 +100,30 @@ class _ImageForm:
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._data: bytearray | None = None
+        self._data: BytesIO | None = None
         self._filename: str | None = None
 
-    async def read(self, request: Request, boundary: bytes) -> Upload:
-        chunks = read_chunks(request, self._max_bytes + ENVELOPE_BYTES, self._max_bytes)
-        await MultipartReader(boundary, self._open_field).read(chunks)
+    async def read(self, body: Body, boundary: bytes, seen: bytes) -> Upload:
+        """`seen`: what of the body has been read already."""
+        reader = MultipartReader(boundary, self._open_field)
+        reader.feed(seen)
+        while not body.ended:
+            reader.feed(await body.next())
+        reader.finish()
         if self._data is None:
             raise NoPictureError(f"The form is empty; send the picture in the field '{FIELD}'.")
-        return Upload(bytes(self._data), self._filename)
+        return Upload(self._data.getvalue(), self._filename)
 
     def _open_field(self, name: str, filename: str | None) -> Write:
         if name != FIELD:
             raise UnknownFieldError(name, _WHERE_THINGS_GO)
         if self._data is not None:
             raise NoPictureError(f"The form has more than one field '{FIELD}'; send one picture a request.")
-        self._data, self._filename = bytearray(), filename
+        self._data, self._filename = BytesIO(), filename
         return self._write
 
     def _write(self, data: memoryview) -> None:
         assert self._data is not None  # noqa: S101 - `_open_field` made it
-        self._data += data
-        if len(self._data) > self._max_bytes:
+        self._data.write(data)
+        if self._data.tell() > self._max_bytes:
             raise BodyTooLargeError(self._max_bytes)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from api.settings import ApiSettings
+from engine.run_plan import TuneLevel
 from loaders.image_loader import ImageLoader, create_image_loader, image_loader_names
 from tests.pictures_by_colour import colour_picture
 from tests.server import Server, serving
@@ -27,7 +28,7 @@ def serve(tiny_models: Path) -> Iterator[Serve]:
     with ExitStack() as servers:
 
         def start(**settings: object) -> Server:
-            chosen = {"models_dir": tiny_models, "default_model": "colour", **settings}
+            chosen = {"models_dir": tiny_models, "default_model": "colour", "tune": "off", **settings}
             return servers.enter_context(serving(ApiSettings(_env_file=None, **chosen)))  # type: ignore[arg-type]
 
         yield start
@@ -35,8 +36,9 @@ def serve(tiny_models: Path) -> Iterator[Serve]:
 
 @pytest.fixture(scope="session")
 def server(tiny_models: Path) -> Iterator[Server]:
-    """One server with default settings for all tests that change nothing about it."""
-    with serving(ApiSettings(_env_file=None, models_dir=tiny_models, default_model="colour")) as running:
+    """One server for all tests that change nothing about it; its settings are the defaults, but nothing is measured."""
+    settings = ApiSettings(_env_file=None, models_dir=tiny_models, default_model="colour", tune=TuneLevel.OFF)
+    with serving(settings) as running:
         yield running
 
 

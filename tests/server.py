@@ -11,6 +11,7 @@ import httpx
 import pytest
 import uvicorn
 
+from api.http_protocol import BoundedHttpProtocol
 from api.inference_api import InferenceAPI
 from api.settings import ApiSettings
 
@@ -30,7 +31,9 @@ class Server:
 def serving(settings: ApiSettings, *, wait: bool = True, **parts: object) -> Iterator[Server]:
     """Serves until the block ends; with `wait`, from when the default model is loaded or has failed."""
     api = InferenceAPI(settings, **parts)  # type: ignore[arg-type]
-    config = uvicorn.Config(api.app, port=0, log_config=None, access_log=False, timeout_graceful_shutdown=2)
+    config = uvicorn.Config(
+        api.app, port=0, http=BoundedHttpProtocol, log_config=None, access_log=False, timeout_graceful_shutdown=2
+    )
     running = uvicorn.Server(config)
     thread = threading.Thread(target=running.run, daemon=True)
     thread.start()

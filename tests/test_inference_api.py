@@ -11,7 +11,7 @@ import pytest
 
 from api.schemas import InferResponse
 from api.settings import ApiSettings
-from loaders.image_loader import ImageLoaderOptions, Picture, Size
+from loaders.image_loader import ImageLoaderOptions, LeastSize, Picture
 from loaders.model_loader import ModelLoader, Session, SessionOptions
 from loaders.pillow_loader import PillowImageLoader
 from tests.conftest import Serve
@@ -107,7 +107,7 @@ def test_an_unknown_model_is_404_and_tells_what_there_is(server: Server, red_png
 
 
 class _AlwaysRed(PillowImageLoader):
-    def load(self, data: bytes, at_least: Size | None = None) -> Picture:  # noqa: ARG002 - the interface's signature
+    def load(self, data: bytes, at_least: LeastSize = None) -> Picture:  # noqa: ARG002 - the interface's signature
         return super().load(colour_picture("red"), at_least)
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from api.schemas import InferManyResponse, ModelDetails, ModelList
+from api.schemas import InferManyResponse, ModelDetails, ModelList, TuningReport
 from tests.conftest import Serve
 from tests.pictures_by_colour import colour_picture
 from tests.problems import assert_problem
@@ -56,6 +56,32 @@ def test_every_field_tells_what_decided_it(server: Server) -> None:
     assert details.spec["labels"].decided_by == "labels.txt"
     assert details.spec["input"].decided_by == "graph"
     assert details.providers == ["CPUExecutionProvider"]
+
+
+def test_how_it_runs_here_is_shown_with_what_decided_it(serve: Serve, models: Path, tmp_path: Path) -> None:
+    server = serve(models_dir=models, tune="quick", cache_dir=tmp_path / "cache")
+    tuning = tuning_of(server)
+    assert tuning.level == "quick"
+    assert tuning.measured_at
+    assert all(row.ms > 0 and row.pictures_per_s > 0 for row in tuning.measured)
+    assert set(tuning.plan.widths) <= {row.width for row in tuning.measured}
+    fixed = tuning_of(serve(models_dir=models, tune="quick", cache_dir=tmp_path / "cache", width=3, max_batch=4))
+    assert (fixed.plan.widths, fixed.plan.batch) == ([1, 3], 4)
+    assert fixed.reason.startswith("fixed by settings")
+    assert fixed.measured == tuning.measured
+
+
+def test_without_measuring_the_plan_is_shown_all_the_same(server: Server) -> None:
+    tuning = tuning_of(server)
+    assert (tuning.level, tuning.reason, tuning.measured) == (None, "nothing was measured", [])
+    assert tuning.plan.widths[0] == 1
+    assert ModelDetails.model_validate(server.client.get("/models/other").json()).tuning is None
+
+
+def tuning_of(server: Server) -> TuningReport:
+    tuning = ModelDetails.model_validate(server.client.get("/models/colour").json()).tuning
+    assert tuning
+    return tuning
 
 
 def test_a_model_that_cannot_be_understood_says_why(server: Server) -> None:

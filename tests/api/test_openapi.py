@@ -48,3 +48,14 @@ def test_the_docs_page_asks_nobody_outside(server: Server) -> None:
 
 def test_the_root_leads_to_the_docs(server: Server) -> None:
     assert server.client.get("/", follow_redirects=True).url.path == "/docs"
+
+
+def test_a_batch_documents_its_form_and_both_kinds_of_answer(document: dict[str, Any]) -> None:
+    batch = document["paths"]["/infer/batch"]["post"]
+    form = batch["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
+    assert form["images"]["items"] == {"type": "string", "format": "binary"}
+    assert set(batch["responses"]["200"]["content"]) == {"application/json", "application/x-ndjson"}
+    assert set(batch["responses"]) == INFER_STATUSES
+    offered = {parameter["name"]: parameter["schema"] for parameter in batch["parameters"]}
+    assert set(offered) == {"model", "version", "top_k", "threshold", "normalize", "encoding", "stream"}
+    assert offered["model"]["items"]["enum"] == ["colour"]
