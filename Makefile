@@ -1,13 +1,16 @@
 # Targets with a line each: `make help`. Everything happens in .venv; nothing outside this folder changes.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test e2e check format lock clean
+.PHONY: help setup run test e2e bench tune quantize check format lock clean
 
 # Takes the first that runs and is new enough: a python3.12 on the PATH may be a shim that does not start.
 PYTHON ?= $(shell for p in python3.12 python3 python3.13 python3.14 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)
 BIN := .venv/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
+
+# Environments of the benchmark: its own, and one a peer.
+BENCH := harness $(if $(QUICK),,litserve bentoml ray)
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -23,6 +26,16 @@ test: .venv/.installed-dev ## set up and run the tests
 e2e: .venv/.installed-e2e ## set up and run the heavy tests: a browser (Debian: chromium, chromium-driver), load, processes
 	@$(BIN)/python -m pytest -q e2e
 
+bench: .venv/.installed $(BENCH:%=.bench/%/.installed) ## Fovea, the bare loop and peers side by side, 30 min; QUICK=1: no peers; ROUNDS=, ONLY=
+	@.bench/harness/bin/python -m benchmarks $(if $(QUICK),--quick) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only '$(ONLY)')
+
+tune: .venv/.installed ## measure how the models run best on this machine: make tune, or make tune MODEL=name
+	@$(BIN)/python -m api.tune $(MODEL)
+
+quantize: .venv/.installed-quantize ## an 8-bit version beside the one that serves: make quantize MODEL=name CALIBRATION=folder [OUT=folder]
+	@test -n "$(MODEL)" -a -n "$(CALIBRATION)" || { echo "Say make quantize MODEL=name CALIBRATION=folder-of-pictures" >&2; exit 2; }
+	@$(BIN)/python -m api.quantize $(if $(OUT),--out '$(OUT)') -- '$(MODEL)' '$(CALIBRATION)'
+
 check: .venv/.installed-e2e ## format, lint and types, as CI checks them
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
@@ -33,12 +46,13 @@ format: .venv/.installed-dev ## format the code and mend what lint can mend
 	@$(BIN)/ruff check --fix .
 
 lock: .venv/.installed-dev ## write the locks anew from the requirements files
-	@for name in requirements requirements-dev requirements-e2e; do \
+	@for name in requirements requirements-dev requirements-e2e requirements-quantize \
+			requirements-bench-harness requirements-bench-litserve requirements-bench-bentoml requirements-bench-ray; do \
 		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 			--no-emit-index-url --custom-compile-command 'make lock' $$name.txt -o $$name.lock; done
 
-clean: ## remove .venv and the tools' caches
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+clean: ## remove .venv, .bench and the tools' caches
+	rm -rf .venv .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 or later was found on the PATH." >&2; exit 1; }
@@ -56,4 +70,14 @@ clean: ## remove .venv and the tools' caches
 
 .venv/.installed-e2e: requirements-e2e.lock .venv/.installed-dev
 	@$(PIP_INSTALL) -r requirements-e2e.lock
+	@touch $@
+
+.venv/.installed-quantize: requirements-quantize.lock .venv/.installed
+	@$(PIP_INSTALL) -r requirements-quantize.lock
+	@touch $@
+
+.bench/%/.installed: requirements-bench-%.lock
+	@echo "Setting up $(@D) ..."
+	@$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@

@@ -20,6 +20,7 @@ from tests.process import running_service
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 ADDRESS = "http://127.0.0.1:8000"
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +38,13 @@ def _without_times(answer: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in answer.items() if name not in ("timings_ms", "request_id")}
 
 
-def _run(command: str, base_url: str) -> dict[str, Any]:
+def _printed(command: str, base_url: str) -> str:
     arguments = shlex.split(command.replace(ADDRESS, base_url))
-    answer: dict[str, Any] = json.loads(subprocess.run(arguments, cwd=ROOT, capture_output=True, check=True).stdout)
+    return subprocess.run(arguments, cwd=ROOT, capture_output=True, check=True, text=True).stdout
+
+
+def _run(command: str, base_url: str) -> dict[str, Any]:
+    answer: dict[str, Any] = json.loads(_printed(command, base_url))
     return answer
 
 
@@ -54,15 +59,32 @@ def test_the_first_curl_gives_the_answer_that_is_shown(base_url: str) -> None:
 
 @pytest.mark.parametrize("command", _curls())
 def test_every_curl_works(base_url: str, command: str) -> None:
-    assert _run(command, base_url)["predictions"][0]["label"] == "tiger cat"
+    answer = _run(command, base_url)
+    [first, *_] = answer.get("results", [answer])
+    assert first["predictions"][0]["label"] == "tiger cat"
+
+
+def test_the_batch_gives_what_is_shown(base_url: str) -> None:
+    [command] = [command for command in _curls() if "/infer/batch" in command]
+    shown = json.loads(re.findall(r"```json\n(.*?)```", README, re.DOTALL)[1])
+    assert _without_moments(_run(command, base_url)) == _without_moments(shown)
+
+
+def test_the_streamed_batch_gives_the_lines_that_are_shown(base_url: str) -> None:
+    """In the order of completion, which may be another."""
+    [block] = [b for b in re.findall(r"```console\n(.*?)```", README, re.DOTALL) if "stream=true" in b]
+    command, *shown = block.splitlines()
+    printed = _printed(command.removeprefix("$ "), base_url).splitlines()
+    answers, expected = ([_without_moments(json.loads(line)) for line in lines] for lines in (printed, shown))
+    assert sorted(answers, key=lambda line: line["index"]) == sorted(expected, key=lambda line: line["index"])
 
 
 def _sessions() -> list[tuple[str, Any]]:
     """The `$ curl ...` lines of console blocks, each with the JSON that is shown under it."""
     blocks = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
     lines = [line for block in blocks for line in block.splitlines()]
-    shown = [(command, answer) for command, answer in pairwise(lines) if command.startswith("$ curl")]
-    return [(command.removeprefix("$ "), json.loads(answer)) for command, answer in shown]
+    sessions = [pair for pair in pairwise(lines) if pair[0].startswith("$ curl") and "stream=true" not in pair[0]]
+    return [(command.removeprefix("$ "), json.loads(answer)) for command, answer in sessions]
 
 
 def _without_moments(answer: Any) -> Any:  # noqa: ANN401 - JSON
@@ -91,7 +113,7 @@ def test_the_operator_s_session_goes_as_shown(tmp_path: Path) -> None:
 
 
 def test_the_error_that_is_shown_is_the_one_that_comes(base_url: str) -> None:
-    shown = json.loads(re.findall(r"```json\n(.*?)```", README, re.DOTALL)[1])
+    shown = json.loads(re.findall(r"```json\n(.*?)```", README, re.DOTALL)[2])
     answer = httpx.post(f"{base_url}/infer?model=nope", content=b"").json()
     assert {**answer, "request_id": None} == {**shown, "request_id": None}
 
@@ -103,9 +125,11 @@ def test_the_command_line_prints_what_is_shown() -> None:
     environment = {**os.environ, "COLUMNS": "100", "PYTHONIOENCODING": "utf-8"}
     done = subprocess.run(arguments, cwd=ROOT, capture_output=True, check=True, env=environment)
     printed = done.stdout.decode().rstrip().splitlines()
-    assert printed[:-1] == shown[:-1]
-    without_numbers = [re.sub(r"[\d.]+", "", line) for line in (printed[-1], shown[-1])]
-    assert without_numbers[0] == without_numbers[1]
+    assert [_NUMBER.sub("", line) for line in printed] == [_NUMBER.sub("", line) for line in shown]
+    numbers, shown_numbers = (
+        [float(number) for line in lines[:-1] for number in _NUMBER.findall(line)] for lines in (printed, shown)
+    )
+    assert numbers == pytest.approx(shown_numbers, abs=2e-3)  # another CPU's arithmetic
 
 
 def test_the_classic_way_starts_the_service() -> None:

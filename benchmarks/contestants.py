@@ -1,0 +1,71 @@
+"""Who is compared: how each is started, and where it takes pictures."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.models import NAMES, ROOT, graph_of
+from benchmarks.scenarios import Model
+
+CACHE = ROOT / ".bench"
+MODELS = CACHE / "models"
+SERVICE_CACHE = CACHE / "cache"
+_PRODUCT = ROOT / ".venv"
+
+FOVEA = "Fovea"
+
+
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    """`command` is started in the project's folder; it reads model and port from the environment."""
+
+    name: str
+    command: Sequence[str]
+    path: str = "/infer"
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def installed(self) -> bool:
+        return Path(self.command[0]).exists()
+
+    def environment_for(self, model: Model, port: int) -> dict[str, str]:
+        return {
+            "API_PORT": str(port),
+            "API_MODELS_DIR": str(MODELS),
+            "API_DEFAULT_MODEL": NAMES[model],
+            "API_CACHE_DIR": str(SERVICE_CACHE),
+            "API_LOG_LEVEL": "warning",  # access logs are off everywhere
+            "BENCH_PORT": str(port),
+            "BENCH_MODEL": str(graph_of(MODELS, model)),
+            "BENCH_LABELS": str(MODELS / NAMES[model] / "labels.txt"),
+            "PYTHONPATH": str(ROOT),
+            **{name: value.format(port=port) for name, value in self.environment.items()},
+        }
+
+
+def _peer(name: str, module: str, environment: Path) -> Contestant:
+    return Contestant(name, (str(environment / "bin" / "python"), "-m", f"benchmarks.peers.{module}"))
+
+
+ALL = (
+    Contestant(FOVEA, (str(_PRODUCT / "bin" / "python"), "main.py")),
+    _peer("classic handler", "classic", _PRODUCT),
+    _peer("FastAPI thread pool", "thread_pool", _PRODUCT),
+    _peer("LitServe", "litserve_server", CACHE / "litserve"),
+    Contestant(
+        "BentoML",
+        (str(CACHE / "bentoml" / "bin" / "bentoml"), "serve", "benchmarks.peers.bentoml_service:ImageClassifier"),
+        environment={
+            "BENTOML_PORT": "{port}",
+            "BENTOML_HOST": "127.0.0.1",
+            "BENTOML_HOME": str(CACHE / "bentoml-home"),
+            "BENTOML_DO_NOT_TRACK": "True",
+        },
+    ),
+    _peer("Ray Serve", "ray_serve", CACHE / "ray"),
+)
+
+
+def bare_loop_command(way: str, model: Model, window_s: float, pictures: Sequence[str]) -> list[str]:
+    python = str(_PRODUCT / "bin" / "python")
+    return [python, "-m", "benchmarks.bare_loop", way, str(graph_of(MODELS, model)), str(window_s), *pictures]

@@ -1,0 +1,83 @@
+"""The results, printed and kept: docs/performance.json, docs/performance.svg, a section of docs/performance.md."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from benchmarks.machine import describe
+from benchmarks.models import ROOT
+from benchmarks.plot import draw
+from benchmarks.results import DISTURBED_CORES, Results, results_from
+from benchmarks.tables import Table, load_tables, loop_table, start_table, target_table
+from benchmarks.targets import targets
+
+DOCS = ROOT / "docs"
+_JSON, _PLOT, _PAGE = "performance.json", "performance.svg", "performance.md"
+_SECTION = re.compile(r"(<!-- bench -->\n).*?(<!-- /bench -->)", re.DOTALL)
+
+
+def print_tables(results: Results) -> None:
+    for table in (*load_tables(results), loop_table(results), start_table(results), target_table(targets(results))):
+        print(f"\n{table.aligned()}")
+    print(f"\n{_quiet(results)}")
+    for failure in results.failures:
+        print(f"\nround {failure.round + 1}: {failure.contestant}, {failure.model}: {failure.reason}")
+
+
+def keep(results: Results, folder: Path) -> None:
+    """As JSON, with what the machine is."""
+    kept = {"machine": describe(), **results.as_json()}
+    (folder / _JSON).write_text(json.dumps(_rounded(kept), indent=1) + "\n")
+
+
+def write(results: Results) -> None:
+    """JSON and plot into docs/, and the tables into its page."""
+    keep(results, DOCS)
+    render()
+
+
+def render(folder: Path = DOCS) -> None:
+    """Plot and tables anew from the JSON that is there."""
+    kept = json.loads((folder / _JSON).read_text())
+    results = results_from(kept)
+    draw(results, folder / _PLOT)
+    page = folder / _PAGE
+    text = page.read_text(encoding="utf-8") if page.exists() else "<!-- bench -->\n<!-- /bench -->\n"
+    section = _section(results, kept["machine"])
+    page.write_text(_SECTION.sub(lambda found: found[1] + section + found[2], text), encoding="utf-8")
+
+
+def _section(results: Results, machine: dict[str, str]) -> str:
+    rounds = len({m.round for m in results.measurements})
+    where = f"{machine['cores']} cores of {machine['cpu']}, {machine['memory']}, {machine['system']}"
+    when = f"{machine['date']}, revision {machine['revision']}"
+    fixed = {"date", "revision", "cpu", "cores", "memory", "system"}
+    versions = ", ".join(f"{name} {value}" for name, value in machine.items() if name not in fixed)
+    parts = [
+        f"{when}, on {where}; {versions}.",
+        f"Medians of {rounds} interleaved round{'s' * (rounds != 1)}. {_quiet(results)}",
+        f"![Throughput and latency side by side]({_PLOT})",
+        *(table.markdown() for table in (target_table(targets(results)), loop_table(results), start_table(results))),
+        *(_folded(table) for table in load_tables(results)),
+        *(f"Round {f.round + 1}, {f.contestant}, {f.model}: {f.reason.splitlines()[0]}" for f in results.failures),
+    ]
+    return "\n\n".join(parts) + "\n\n"
+
+
+def _quiet(results: Results) -> str:
+    share = f"{len(results.disturbed())} of {len(results.measurements)} measurements"
+    return f"The rest of the machine took more than {DISTURBED_CORES:g} cores in {share}."
+
+
+def _folded(table: Table) -> str:
+    return f"<details><summary>{table.title}</summary>\n\n{table.markdown()}\n\n</details>"
+
+
+def _rounded(value: Any) -> Any:  # noqa: ANN401 - JSON
+    """Floats with four significant digits after the point at most."""
+    if isinstance(value, float):
+        return round(value, 4)
+    if isinstance(value, dict):
+        return {name: _rounded(inner) for name, inner in value.items()}
+    return [_rounded(inner) for inner in value] if isinstance(value, list) else value
