@@ -329,13 +329,17 @@ class MeasurementReport(_Strict):
 
 
 class TuningReport(_Strict):
-    """How the model runs on this machine and what decided it; `measured_at` is UTC, null where nothing was measured."""
+    """How the model runs on this machine and what decided it; `measured_at` is UTC, null where nothing was measured.
+
+    `conclusive`: it is remembered; false when others were busy on the cores, so that it is measured again.
+    """
 
     plan: RunPlanReport
     level: TuneLevel | None
     reason: str
     measured: list[MeasurementReport]
     measured_at: datetime | None
+    conclusive: bool = True
 
 
 class ModelDetails(ModelReport):

@@ -109,11 +109,11 @@ class Scheduler:
         self._queue_limit = queue_limit
         self._lock = Lock()
         self._models: dict[str, _Model] = {}
-        self._running = self._on_cores = self._threads = self._lost = 0
-        self._begin: SimpleQueue[_Job[Any] | None] = SimpleQueue()
-        self._all_threads: list[Thread] = []
+        self._running = self._on_cores = self._lost = 0
+        self._lanes: list[_Lane] = []
+        self._idle: list[_Lane] = []
         self._closed = False
-        self._start_threads(lanes)
+        self._start_lanes(lanes)
 
     async def run(
         self, work: Work[T], timer: StageTimer, model: str = "", *, lanes: int = 0, patient: bool = False
@@ -129,7 +129,7 @@ class Scheduler:
                 raise LaneError("the lanes have ended")
             of_model = self._model(model)
             if lanes > of_model.lanes:
-                self._start_threads(lanes - of_model.lanes)
+                self._start_lanes(lanes - of_model.lanes)
                 of_model.lanes = lanes
             if not patient:
                 self._check_place(of_model)
@@ -149,11 +149,11 @@ class Scheduler:
             for job in [job for model in self._models.values() for job in model.waiting]:
                 job.model.remove(job)
                 _hand_over(job, asyncio.Future.cancel)
-            for _ in range(self._threads):
-                self._begin.put(None)
+            for lane in self._lanes:
+                lane.inbox.put(None)
         until = perf_counter() + LOST_AFTER_S
-        for thread in self._all_threads:
-            thread.join(max(0.0, until - perf_counter()))
+        for lane in self._lanes:
+            lane.join(max(0.0, until - perf_counter()))
 
     def _model(self, name: str) -> _Model:
         """One that was idle does not save up time: it starts level with those that are busy."""
@@ -181,9 +181,12 @@ class Scheduler:
         return max(1, self._cores // max(1, self._running))
 
     def _dispatch(self) -> None:
-        """Starts what may start; the caller holds the lock."""
-        while job := self._next():
-            self._begin.put(job)
+        """Starts what may start; the caller holds the lock.
+
+        The lane that was busy last goes first: its memory is still in a core's cache.
+        """
+        while self._idle and (job := self._next()):
+            self._idle.pop().inbox.put(job)
 
     def _next(self) -> _Job[Any] | None:
         """Takes a job out of its queue, now under way; the caller holds the lock."""
@@ -218,9 +221,8 @@ class Scheduler:
                 return
             job.lost = True
             self._lost += 1
-            self._threads -= 1
             self._leave(job)
-            self._start_threads(1)
+            self._start_lanes(1)
             self._dispatch()
         _log.error("a lane hangs since %.0f s; another takes its place", perf_counter() - (job.started or 0))
 
@@ -232,31 +234,45 @@ class Scheduler:
         model.mean_run_s += (_NEWEST_WEIGHT if model.mean_run_s else 1) * (seconds - model.mean_run_s)
         self._count(job, -1)
 
-    def _start_threads(self, count: int) -> None:
-        """With the spare lane there is one thread more than lanes; they are started before they are needed."""
-        for _ in range(count if self._threads else count + 1):
-            thread = Thread(target=self._lane, name="lane", daemon=True)
-            thread.start()
-            self._threads += 1
-            self._all_threads.append(thread)
+    def _start_lanes(self, count: int) -> None:
+        """They are started before they are needed; the spare one with the first."""
+        for _ in range(count if self._lanes else count + 1):
+            lane = _Lane(self._work_until_told)
+            self._lanes.append(lane)
+            self._idle.append(lane)
+            lane.start()
 
-    def _lane(self) -> None:
+    def _work_until_told(self, lane: "_Lane") -> None:
         """Until it is told to end, or was replaced while it hung."""
-        job: _Job[Any] | None = None
-        while job := job or self._begin.get():
+        job = lane.inbox.get()
+        while job:
             answer = _work(job)
             with self._lock:
                 job.done = True
                 if job.lost:
                     self._lost -= 1
+                    self._lanes.remove(lane)
                     return
                 self._leave(job)
                 following = None if self._closed else self._next()
-                if following:
-                    self._dispatch()
+                if following is None:
+                    self._idle.append(lane)
+                self._dispatch()
             _hand_over(job, answer)
             del answer  # the lane may wait long for its next job
-            job = following
+            job = following or lane.inbox.get()
+
+
+class _Lane(Thread):
+    """`inbox`: what it shall do next; None to end."""
+
+    def __init__(self, work: Callable[["_Lane"], None]) -> None:
+        super().__init__(name="lane", daemon=True)
+        self.inbox: SimpleQueue[_Job[Any] | None] = SimpleQueue()
+        self._work = work
+
+    def run(self) -> None:
+        self._work(self)
 
 
 Answer = Callable[["asyncio.Future[Any]"], object]

@@ -25,6 +25,8 @@ from utils.files import replace_file
 
 # Of so large a graph one session is kept, which always uses all cores: memory counts more than the last tenth of speed.
 _LARGE_BYTES = 512 * 1024 * 1024
+# A copy of so small a graph for each lane does not matter.
+_SMALL_BYTES = 8 * 1024 * 1024
 _DEEPER = {TuneLevel.OFF: 0, TuneLevel.QUICK: 1, TuneLevel.FULL: 2}
 
 _TUNING = TypeAdapter(Tuning)
@@ -44,27 +46,32 @@ class Tuner:
 
     def __call__(self, model: LiveModel, version: ModelVersion) -> LiveModel:
         """Raises ModelError when a further session cannot be made."""
-        sessions = {self.options.threads: model.session}
         if model.session.on_cpu and _size(version) > _LARGE_BYTES:
             return self._as_wide_as_can_be(model, version)
         batches = can_batch(model)
-        tuning = self._tuning(model, version, sessions, batches=batches)
+        tuning = self._tuning(model, version, batches=batches)
         plan = tuning.plan if tuning else self._default(model, batches=batches)
         plan = self.limits.apply(plan, can_batch=batches)
-        self._add_sessions(sessions, version, plan.widths)
+        sessions = {width: self._sessions(model, version, width) for width in plan.widths}
         return model.with_runner(Runner(sessions, plan, self.limits.wait_s), tuning)
 
     def _as_wide_as_can_be(self, model: LiveModel, version: ModelVersion) -> LiveModel:
         width = self.limits.width or self.cores
-        session = self.loader.load(version.graph, replace(self.options, threads=width))
-        return model.with_runner(Runner({width: session}, RunPlan((width,))), None)
+        return model.with_runner(Runner({width: [self._load(version, width)]}, RunPlan((width,))), None)
+
+    def _sessions(self, model: LiveModel, version: ModelVersion, width: int) -> list[Session]:
+        """As many as may run at once, where that takes little memory; none that was measured with others beside it."""
+        if not model.session.shares_weights and _size(version) > _SMALL_BYTES:
+            return [model.session] if width == self.options.threads else [self._load(version, width)]
+        sessions = [self._load(version, width) for _ in range(max(1, self.cores // width))]
+        for session in sessions:
+            session.run(model.black_picture())  # its memory is there before the first request
+        return sessions
 
     def _default(self, model: LiveModel, *, batches: bool) -> RunPlan:
         return default_plan(self.cores, on_cpu=model.session.on_cpu, can_batch=batches)
 
-    def _tuning(
-        self, model: LiveModel, version: ModelVersion, sessions: dict[int, Session], *, batches: bool
-    ) -> Tuning | None:
+    def _tuning(self, model: LiveModel, version: ModelVersion, *, batches: bool) -> Tuning | None:
         """What is remembered, or measured now."""
         if self.level is TuneLevel.OFF:
             return None
@@ -73,18 +80,16 @@ class Tuner:
         if known and _DEEPER[known.level] >= _DEEPER[self.level]:
             return known
         widths = widths_to_try(self.cores, self.level) if model.session.on_cpu else (1,)
-        self._add_sessions(sessions, version, widths)
-        subject = Subject({width: sessions[width] for width in widths}, partial(batch_of, model), batches)
+        sessions = {width: self._load(version, width) for width in widths}
+        subject = Subject(sessions, partial(batch_of, model), batches)
         tuning = measure(subject, self.cores, self.level)
         if tuning.conclusive:
             _write(file, tuning)
         _log.info("tuned: %s version %s runs on %s cores, %s pictures a run", *_words(version, tuning.plan))
         return tuning
 
-    def _add_sessions(self, sessions: dict[int, Session], version: ModelVersion, widths: tuple[int, ...]) -> None:
-        for width in widths:
-            if width not in sessions:
-                sessions[width] = self.loader.load(version.graph, replace(self.options, threads=width))
+    def _load(self, version: ModelVersion, width: int) -> Session:
+        return self.loader.load(version.graph, replace(self.options, threads=width))
 
     def _file(self, version: ModelVersion, providers: tuple[str, ...]) -> Path | None:
         own = processor()

@@ -85,12 +85,15 @@ class Session(ABC):
     """A loaded model. `run` may be called from many threads at once.
 
     `providers`: what runs it, in order of preference. `notes`: a sentence for each provider that "auto" did not take.
+
+    `shares_weights`: another session of the same file takes next to no memory of its own for them.
     """
 
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
     providers: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    shares_weights = False
 
     @property
     @abstractmethod

@@ -10,7 +10,7 @@ from loaders import providers
 from loaders.model_errors import ModelFileError, ModelRunError, ProviderError, RunStoppedError
 from loaders.model_loader import AUTO, ModelLoader, RunStop, Session, SessionOptions, Tensor, TensorInfo
 from loaders.onnxruntime_errors import first_line
-from loaders.onnxruntime_session import load_session
+from loaders.onnxruntime_session import Loaded, load_session
 
 _DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64"}
 
@@ -31,41 +31,42 @@ class OnnxRuntimeLoader(ModelLoader):
             return self._load_best(path, options)
         names = [providers.full_name(name) for name in options.providers]
         _check_available(names)
-        session = load_session(path, names, options)
-        _check_came_up(names, session.get_providers())
-        return OnnxRuntimeSession(session)
+        loaded = load_session(path, names, options)
+        _check_came_up(names, loaded.session.get_providers())
+        return OnnxRuntimeSession(loaded)
 
     def _load_best(self, path: Path, options: SessionOptions) -> Session:
         available = ort.get_available_providers()
         notes = providers.not_tried(available)
         for name in (name for name in providers.BEST_FIRST if name in available):
-            session = self._try(name, path, options, notes)
-            if session:
-                return OnnxRuntimeSession(session, tuple(notes))
+            loaded = self._try(name, path, options, notes)
+            if loaded:
+                return OnnxRuntimeSession(loaded, tuple(notes))
         return OnnxRuntimeSession(load_session(path, [providers.CPU], options), tuple(notes))
 
-    def _try(self, name: str, path: Path, options: SessionOptions, notes: list[str]) -> ort.InferenceSession | None:
+    def _try(self, name: str, path: Path, options: SessionOptions, notes: list[str]) -> Loaded | None:
         """Adds to `notes` why it gives None. What is not there is not tried again; what refuses one model is."""
         if name not in self._did_not_come_up:
             try:
-                session = load_session(path, [name], options)
+                loaded = load_session(path, [name], options)
             except ModelFileError as error:
                 notes.append(f"{name} did not take it: {error}")
                 return None
-            if session.get_providers()[0] == name:
-                return session
+            if loaded.session.get_providers()[0] == name:
+                return loaded
             self._did_not_come_up[name] = providers.why_not(name)
         notes.append(self._did_not_come_up[name])
         return None
 
 
 class OnnxRuntimeSession(Session):
-    def __init__(self, session: ort.InferenceSession, notes: tuple[str, ...] = ()) -> None:
-        self._session = session
+    def __init__(self, loaded: Loaded, notes: tuple[str, ...] = ()) -> None:
+        self._session = session = loaded.session
         self.inputs = tuple(_tensor_info(node) for node in session.get_inputs())
         self.outputs = tuple(_tensor_info(node) for node in session.get_outputs())
         self.providers = tuple(session.get_providers())
         self.notes = notes
+        self.shares_weights = loaded.shares_weights
         self._output_names = [output.name for output in self.outputs]
 
     @property

@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import numpy as np
 import onnxruntime as ort
@@ -45,7 +46,14 @@ _log = logging.getLogger("fovea.models")
 _told: set[str] = set()
 
 
-def load_session(path: Path, names: Sequence[str], options: SessionOptions) -> ort.InferenceSession:
+class Loaded(NamedTuple):
+    """`shares_weights`: they are mapped from what was kept."""
+
+    session: ort.InferenceSession
+    shares_weights: bool = False
+
+
+def load_session(path: Path, names: Sequence[str], options: SessionOptions) -> Loaded:
     """On those providers, by the runtime's own names; it may come up on fewer. Raises ModelFileError, ProviderError."""
     try:
         return _load(_Source(path), names, options)
@@ -103,13 +111,13 @@ def _describe(path: Path) -> OnnxGraph | None:
     return graph
 
 
-def _load(source: _Source, names: Sequence[str], options: SessionOptions) -> ort.InferenceSession:
+def _load(source: _Source, names: Sequence[str], options: SessionOptions) -> Loaded:
     key = _key(source, names, options)
     if options.cache is None or key is None:
-        return _load_plainly(source, names, options)
+        return Loaded(_load_plainly(source, names, options))
     cache = GraphCache(options.cache)
     kept = _load_kept(cache, key, options)
-    return kept or _load_and_keep(cache, key, source, options)
+    return Loaded(kept, shares_weights=True) if kept else _load_and_keep(cache, key, source, options)
 
 
 def _load_plainly(source: _Source, names: Sequence[str], options: SessionOptions) -> ort.InferenceSession:
@@ -144,9 +152,7 @@ def _load_kept(cache: GraphCache, key: tuple[str, ...], options: SessionOptions)
         return None
 
 
-def _load_and_keep(
-    cache: GraphCache, key: tuple[str, ...], source: _Source, options: SessionOptions
-) -> ort.InferenceSession:
+def _load_and_keep(cache: GraphCache, key: tuple[str, ...], source: _Source, options: SessionOptions) -> Loaded:
     """What was kept is loaded at once and takes the place of what it was made from, if both answer alike."""
     try:
         with cache.new(source.bytes, *key) as folder, source.own_files() as path:
@@ -155,12 +161,12 @@ def _load_and_keep(
             session = _open(path, [providers.CPU], options, settings)
     except Exception as error:  # noqa: BLE001 - it may load where it cannot be saved
         _tell_once(error)
-        return _load_plainly(source, [providers.CPU], options)
+        return Loaded(_load_plainly(source, [providers.CPU], options))
     kept = _load_kept(cache, key, options)
     if kept and _answer_alike(session, kept):
-        return kept
+        return Loaded(kept, shares_weights=True)
     cache.discard(*key)
-    return session
+    return Loaded(session)
 
 
 def _save_to(folder: Path, settings: ort.SessionOptions) -> None:

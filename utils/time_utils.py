@@ -1,7 +1,5 @@
 """Time spent in the stages of one picture's trip."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from time import perf_counter
 
 DECODE = "decode"
@@ -26,14 +24,9 @@ class StageTimer:
         self._seconds = dict.fromkeys(STAGES, 0.0)
         self._total_s: float | None = None
 
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
+    def stage(self, name: str) -> "_Stage":
         """Adds the time spent inside the `with` block to `name`, also when the block raises."""
-        started = perf_counter()
-        try:
-            yield
-        finally:
-            self.add(name, perf_counter() - started)
+        return _Stage(self._seconds, name)
 
     def add(self, name: str, seconds: float) -> None:
         """Adds time that no `with` block can hold, such as waiting in a queue."""
@@ -60,6 +53,21 @@ class StageTimer:
         """Milliseconds by stage in the order of `STAGES`, then `total`."""
         total_s = self.elapsed_s if self._total_s is None else self._total_s
         return {name: round(s * 1e3, _MS_DIGITS) for name, s in (*self._seconds.items(), (TOTAL, total_s))}
+
+
+class _Stage:
+    """A context manager of its own: a generator's costs four times as much, five times a picture."""
+
+    __slots__ = ("_name", "_seconds", "_started")
+
+    def __init__(self, seconds: dict[str, float], name: str) -> None:
+        self._seconds, self._name = seconds, name
+
+    def __enter__(self) -> None:
+        self._started = perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self._seconds[self._name] += perf_counter() - self._started
 
 
 def server_timing(timings_ms: dict[str, float]) -> str:

@@ -12,8 +12,9 @@ Scores = NDArray[np.float32]
 
 def softmax(logits: Scores) -> Scores:
     """Over the last axis."""
-    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return np.asarray(exponentials / exponentials.sum(axis=-1, keepdims=True), np.float32)
+    with np.errstate(all="ignore"):  # whoever reads the scores looks for NaN and infinity
+        exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        return np.asarray(exponentials / exponentials.sum(axis=-1, keepdims=True), np.float32)
 
 
 def sigmoid(logits: Scores) -> Scores:

@@ -31,8 +31,7 @@ class ImageClassification(Task):
         options: PredictOptions,
     ) -> list[Prediction]:
         logits = outputs[self._output] if self._output else next(iter(outputs.values()))
-        with np.errstate(all="ignore"):  # the check below speaks for every NaN and infinity
-            scores = self._activate(logits.reshape(-1).astype(np.float32, copy=False))
+        scores = self._activate(logits.reshape(-1).astype(np.float32, copy=False))
         check_finite(scores)
         return [self._prediction(i, scores) for i in _best(scores, options)]
 
@@ -49,7 +48,11 @@ class ImageClassification(Task):
 
 
 def _best(scores: Scores, options: PredictOptions) -> list[int]:
-    """Class ids by falling score; equal scores by rising id."""
+    """Class ids by falling score; equal scores by rising id. Only those that can be among them are sorted."""
     top_k = DEFAULT_TOP_K if options.top_k is None else options.top_k
-    order = np.argsort(-scores, kind="stable")[:top_k]
-    return [int(i) for i in order if scores[i] >= (options.threshold or 0.0)]
+    least = options.threshold or 0.0
+    if top_k < len(scores):
+        least = max(least, np.partition(scores, -top_k)[-top_k])
+    found = np.flatnonzero(scores >= least)
+    order: list[int] = found[np.argsort(-scores[found], kind="stable")[:top_k]].tolist()
+    return order

@@ -38,18 +38,18 @@ def width_used(runner: Runner, cores: int) -> int:
 
 @pytest.mark.parametrize(("cores", "width"), [(1, 1), (2, 1), (3, 1), (4, 4), (7, 4), (8, 8), (64, 8)])
 def test_a_run_is_as_wide_as_its_share_of_the_cores(cores: int, width: int) -> None:
-    runner = Runner({width: NamedSession(width) for width in (1, 4, 8)}, RunPlan((1, 4, 8)))
+    runner = Runner({width: [NamedSession(width)] for width in (1, 4, 8)}, RunPlan((1, 4, 8)))
     assert width_used(runner, cores) == width
 
 
 def test_a_plan_without_a_narrow_run_has_one_width_for_all() -> None:
-    runner = Runner({4: NamedSession(4)}, RunPlan((4,)))
+    runner = Runner({4: [NamedSession(4)]}, RunPlan((4,)))
     assert [width_used(runner, cores) for cores in (1, 4, 8)] == [4, 4, 4]
 
 
 def test_alone_it_runs_wide_and_among_many_together() -> None:
     narrow, wide = NamedSession(1), NamedSession(4)
-    runner = Runner({1: narrow, 4: wide}, RunPlan((1, 4), batch=4), wait_s=WAIT_S)
+    runner = Runner({1: [narrow], 4: [wide]}, RunPlan((1, 4), batch=4), wait_s=WAIT_S)
     assert width_used(runner, 4) == 4
     together = Barrier(4)
 
@@ -82,3 +82,32 @@ def test_lanes_are_cores_and_those_that_wait_in_a_batch(plan: RunPlan, lanes: in
 
 def test_a_graph_that_takes_one_picture_is_never_given_more() -> None:
     assert RunLimits(batch=8).apply(RunPlan((1,), 4), can_batch=False).batch == 1
+
+
+def test_each_of_several_at_once_has_a_session_of_its_own() -> None:
+    """And one after the other the same, whose memory is warm; more of them than sessions share one."""
+    inside = Barrier(3)
+    used: list[str] = []
+
+    class Twin(NamedSession):
+        def __init__(self, name: str) -> None:
+            super().__init__(1)
+            self.name = name
+
+        def run(self, inputs: Mapping[str, Tensor], stop: RunStop | None = None) -> dict[str, Tensor]:
+            used.append(self.name)
+            if inputs["x"][0, 0] == 1:
+                inside.wait(WAIT_S)
+            return super().run(inputs, stop)
+
+    runner = Runner({1: [Twin("a"), Twin("b")]}, RunPlan((1,)))
+    for _ in range(3):
+        runner.run({"x": np.zeros((1, 1), np.float32)}, alone(StageTimer()))
+    assert used == ["b"] * 3
+    used.clear()
+    with ThreadPoolExecutor(3) as threads:
+        for done in [
+            threads.submit(runner.run, {"x": np.ones((1, 1), np.float32)}, alone(StageTimer())) for _ in "abc"
+        ]:
+            done.result(WAIT_S)
+    assert sorted(used) == ["a", "a", "b"]

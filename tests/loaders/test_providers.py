@@ -11,7 +11,7 @@ from loaders import onnxruntime_loader, providers
 from loaders.model_errors import ModelFileError, ProviderError
 from loaders.model_loader import AUTO, PROVIDER_NAMES, SessionOptions
 from loaders.onnxruntime_loader import OnnxRuntimeLoader
-from loaders.onnxruntime_session import load_session
+from loaders.onnxruntime_session import Loaded, load_session
 from loaders.providers import COREML, CPU, CUDA, DIRECTML, OPENVINO, TENSORRT
 from tests.tiny_models import add_model, colour_graph
 
@@ -31,14 +31,14 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
     def install(*names: str, come_up: Sequence[str] = (), refuse: Sequence[str] = ()) -> list[str]:
         asked: list[str] = []
 
-        def load(path: Path, chosen: Sequence[str], options: SessionOptions) -> object:
+        def load(path: Path, chosen: Sequence[str], options: SessionOptions) -> Loaded:
             asked.append(chosen[0])
             if chosen[0] in refuse:
                 raise ModelFileError("model.onnx cannot be loaded: no kernel")
-            session = load_session(path, [CPU], options)
+            loaded = load_session(path, [CPU], options)
             running = [name for name in chosen if name in (*come_up, CPU)]
-            monkeypatch.setattr(session, "get_providers", lambda: running or [CPU])
-            return session
+            monkeypatch.setattr(loaded.session, "get_providers", lambda: running or [CPU])
+            return loaded
 
         monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [*names, "AzureExecutionProvider", CPU])
         monkeypatch.setattr(onnxruntime_loader, "load_session", load)
