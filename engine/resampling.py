@@ -2,17 +2,21 @@
 
 Each line of the result is a weighted sum of a few neighbouring lines of the source. Some lines of the result at once
 are one product, of a small band of weights with the lines they look at: twice as fast as Pillow, which adds number by
-number. Weights, order (across, then down) and the rounding between the two are Pillow's. With float64 so is every bit
-of the result. With float32, which is faster, a sum next to the border between two levels may fall to the other side:
-1 of 50,000 values of a photo, and 1 of 100 where simple ratios put many sums exactly there.
+number. Blocks that begin at even distances are one call, since each call costs a turn at the interpreter's lock, which
+the threads of other pictures want, too. Weights, order (across, then down) and the rounding between the two are
+Pillow's. With float64 so is every bit of the result. With float32, which is faster, a sum next to the border between
+two levels may fall to the other side: 1 of 50,000 values of a photo, and 1 of 100 where simple ratios put many sums
+exactly there.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import cv2
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from engine.geometry import Span
@@ -34,6 +38,10 @@ _MOST_IN_PRODUCT = 250_000
 # Lines of the result in one product: more are less calls, but more zeros among the weights.
 _BLOCKS = (16, 8, 4, 2, 1)
 _USUAL_ROWS = 512
+# Blocks in one call may look at so many times the lines that the one which needs most does.
+_MORE_SEEN = 1.4
+# How many blocks at the left and at the right border are not like the others.
+_BORDERS = ((0, 0), (0, 1), (1, 0), (1, 1), (1, 2), (2, 2))
 
 # Numbers of one colour that are widened to floats at once.
 _MOST_IN_BAND = 1 << 19
@@ -69,12 +77,37 @@ class Block(NamedTuple):
     source: slice
 
 
+class Run(NamedTuple):
+    """Neighbouring blocks in one call; `weights`: (blocks, lines, source lines).
+
+    Block b has so many lines from `begin` + b * lines on, and looks at so many from `first` + b * `step` on.
+    """
+
+    begin: int
+    weights: Floats
+    first: int
+    step: int
+
+    @property
+    def lines(self) -> slice:
+        return slice(self.begin, self.begin + self.weights.shape[0] * self.weights.shape[1])
+
+    def windows(self, source: Floats, axis: int) -> Floats:
+        """(C, blocks, source lines, W) of a (C, H, W) along axis 1, (C, blocks, H, source lines) along axis 2."""
+        count, _, seen = self.weights.shape
+        strides = source.strides
+        shape = [source.shape[0], count, *source.shape[1:]]
+        shape[axis + 1] = seen
+        begin = source[:, self.first :] if axis == 1 else source[:, :, self.first :]
+        return as_strided(begin, shape, (strides[0], self.step * strides[axis], *strides[1:]), writeable=False)
+
+
 class Band(NamedTuple):
-    """Blocks that are computed from one piece of the source; their `source` counts from `first`."""
+    """What is computed from one piece of the source; its `runs` count from `first`."""
 
     first: int
     last: int
-    blocks: tuple[Block, ...]
+    runs: tuple[Run, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +128,26 @@ class Resampling:
         for band in self.down:
             source = _widen(pixels[band.first : band.last, columns], self.dtype)
             narrow = np.empty((channels, source.shape[1], self.width), self.dtype)
-            for lines, weights, seen in self.across.blocks:
-                np.matmul(source[:, :, seen], weights.T, out=narrow[:, :, lines])
+            for run in self.across.runs:
+                np.matmul(run.windows(source, 2), run.weights.transpose(0, 2, 1), out=_columns(narrow, run))
             np.floor(_raised(narrow), out=narrow)
-            for lines, weights, seen in band.blocks:
-                np.matmul(weights, narrow[:, seen], out=result[:, lines])
+            for run in band.runs:
+                np.matmul(run.weights, run.windows(narrow, 1), out=_rows(result, run))
         return _raised(result)
+
+
+def _columns(narrow: Floats, run: Run) -> Floats:
+    """(C, blocks, H, lines): where a run's columns of (C, H, W) go."""
+    blocks, lines, _ = run.weights.shape
+    part = narrow[:, :, run.lines]
+    return part.reshape(*part.shape[:2], blocks, lines).transpose(0, 2, 1, 3)
+
+
+def _rows(result: Floats, run: Run) -> Floats:
+    """(C, blocks, lines, W): where a run's rows of (C, H, W) go."""
+    blocks, lines, _ = run.weights.shape
+    part = result[:, run.lines]
+    return part.reshape(part.shape[0], blocks, lines, part.shape[2])
 
 
 def plan_resampling(
@@ -192,6 +239,46 @@ def _bands(blocks: Sequence[Block], most: int) -> tuple[Band, ...]:
 
 
 def _band(blocks: Sequence[Block]) -> Band:
-    first = blocks[0].source.start
-    moved = [Block(lines, weights, slice(seen.start - first, seen.stop - first)) for lines, weights, seen in blocks]
-    return Band(first, blocks[-1].source.stop, tuple(moved))
+    first, last = blocks[0].source.start, blocks[-1].source.stop
+    return Band(first, last, tuple(_runs(blocks, first, last - first)))
+
+
+def _runs(blocks: Sequence[Block], first: int, size: int) -> list[Run]:
+    """As many blocks together as still look at few lines more than each needs; `size` lines there are from `first`.
+
+    At the source's borders the first or last block may look at less than its neighbours: then it is a run by itself.
+    """
+    borders = [(blocks[:a], blocks[a : len(blocks) - b], blocks[len(blocks) - b :]) for a, b in _BORDERS]
+    for left, middle, right in borders:
+        if middle and (run := _run(middle, first, size)):
+            return [*_singly(left, first), run, *_singly(right, first)]
+    half = len(blocks) // 2
+    return [*_runs(blocks[:half], first, size), *_runs(blocks[half:], first, size)]
+
+
+def _singly(blocks: Sequence[Block], first: int) -> list[Run]:
+    return [Run(b.lines.start, b.weights[np.newaxis], b.source.start - first, 0) for b in blocks]
+
+
+def _run(blocks: Sequence[Block], first: int, size: int) -> Run | None:
+    """None where they are not alike or begin at distances too uneven."""
+    if len(blocks) == 1:
+        return _singly(blocks, first)[0]
+    starts = np.asarray([block.source.start - first for block in blocks])
+    needed = np.asarray([block.weights.shape[1] for block in blocks])
+    distance = (starts[-1] - starts[0]) / (len(blocks) - 1)
+    for step in (round(distance), math.floor(distance)):
+        ahead = starts - np.arange(len(blocks)) * step
+        begin, seen = int(ahead.min()), int((ahead - ahead.min() + needed).max())
+        inside = begin >= 0 and begin + (len(blocks) - 1) * step + seen <= size
+        if inside and seen <= needed.max() * _MORE_SEEN and len(blocks[-1].weights) == len(blocks[0].weights):
+            return Run(blocks[0].lines.start, _stack(blocks, (ahead - begin).tolist(), seen), begin, step)
+    return None
+
+
+def _stack(blocks: Sequence[Block], ahead: Sequence[int], seen: int) -> Floats:
+    """(blocks, lines, seen): each block's weights, moved to the right by so many lines as it is ahead."""
+    weights = np.zeros((len(blocks), len(blocks[0].weights), seen), blocks[0].weights.dtype)
+    for target, more, block in zip(weights, ahead, blocks, strict=True):
+        target[:, more : more + block.weights.shape[1]] = block.weights
+    return weights
