@@ -26,7 +26,7 @@ test: .venv/.installed-dev ## set up and run the tests
 e2e: .venv/.installed-e2e ## set up and run the heavy tests: a browser (Debian: chromium, chromium-driver), load, processes
 	@$(BIN)/python -m pytest -q e2e
 
-bench: .venv/.installed $(BENCH:%=.bench/%/.installed) ## Fovea, the bare loop and peers side by side, 30 min; QUICK=1: no peers; ROUNDS=, ONLY=
+bench: .venv/.installed-quantize $(BENCH:%=.bench/%/.installed) ## Fovea, the bare loop and peers side by side, 30 min; QUICK=1: no peers; ROUNDS=, ONLY=
 	@.bench/harness/bin/python -m benchmarks $(if $(QUICK),--quick) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only '$(ONLY)')
 
 tune: .venv/.installed ## measure how the models run best on this machine: make tune, or make tune MODEL=name
