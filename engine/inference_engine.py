@@ -25,6 +25,7 @@ from loaders.model_repository import ModelRepository, ModelVersion
 from loaders.resolvers import ResolvedSpec
 from utils.blas import one_blas_thread
 from utils.cpu_budget import cpu_budget
+from utils.memory import keep_freed_memory
 from utils.time_utils import QUEUE, StageTimer
 
 
@@ -86,6 +87,7 @@ class InferenceEngine:
     def start(self) -> None:
         """Looks at the models folder, begins to load what the policy wants, and follows the folder from now on."""
         one_blas_thread()
+        keep_freed_memory()
         self.admin.clean_up()
         self.models.reconcile()
         self._watch.start()

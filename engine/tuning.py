@@ -32,6 +32,8 @@ _CLEARLY_MORE = 1.1
 # What runs on all cores at once bring, in so many times what one brings; where two cores are two threads of one, 0.6.
 _LEAST_EFFICIENCY = 0.55
 _BATCHES = (2, 4, 8, 16, 32)
+# To wake a thread of the runtime's takes as long as such a run.
+_TINY_RUN_S = 0.0001
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,10 @@ def measure(subject: Subject, cores: int, level: TuneLevel) -> Tuning:
     """The plan that is best here, why, and the figures. Raises ModelRunError."""
     budget_s = (_BUDGET_S if subject.on_cpu else _DEVICE_BUDGET_S)[level]
     wanted = _candidates(subject, cores, level)
-    candidates = _affordable(wanted, _one_run_s(subject, wanted[0]), budget_s)
+    run_s = _one_run_s(subject, wanted[0])
+    if subject.on_cpu and run_s < _TINY_RUN_S:
+        return Tuning(level, RunPlan(), "one run is too short to be shared out", (), _now())
+    candidates = _affordable(wanted, run_s, budget_s)
     default = default_plan(cores, on_cpu=subject.on_cpu, can_batch=subject.can_batch)
     if len(candidates) < len(subject.sessions):
         return Tuning(level, default, "not measured: one run takes too long for the time there is", (), _now())

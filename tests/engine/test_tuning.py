@@ -150,3 +150,9 @@ def test_with_somebody_else_on_the_cores_nothing_is_concluded(clock: Clock) -> N
     assert found.plan == RunPlan((1, 4)), "the default"
     assert not found.conclusive
     assert "others were busy" in found.reason
+
+
+def test_a_run_of_microseconds_is_never_shared_out(clock: Clock) -> None:
+    found = measure(subject(clock, lambda width, _: 0.00005 / width, (1, 2, 4)), 4, TuneLevel.FULL)
+    assert found.plan == RunPlan((1,))
+    assert "too short" in found.reason

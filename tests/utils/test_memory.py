@@ -1,27 +1,61 @@
 import ctypes.util
+import platform
+import resource
+import subprocess
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from utils import memory
-from utils.memory import release_free_memory
+from utils.memory import keep_freed_memory, release_free_memory
+
+FAULTS = """
+import resource, sys, threading
+import numpy as np
+from utils.memory import keep_freed_memory
+if sys.argv[1] == "kept":
+    keep_freed_memory()
+def work():
+    # As a picture does: some arrays at a time, in a thread, of some 100 KB and more.
+    arrays = [np.ones(size, np.uint8) for size in (400_000, 1_600_000, 600_000)]
+    arrays += [np.ones(size, np.uint8) for size in (150_000, 600_000)]
+def run():
+    for _ in range(5):
+        work()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(100):
+        work()
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+thread = threading.Thread(target=run)
+thread.start()
+thread.join()
+"""
 
 
 def test_it_asks_the_c_library(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
-    monkeypatch.setattr(memory, "_malloc_trim", lambda: asked.append)
+    monkeypatch.setattr(memory, "_library", lambda: SimpleNamespace(malloc_trim=asked.append))
     release_free_memory()
     assert asked == [0]
 
 
 def test_without_such_a_library_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
-    memory._malloc_trim.cache_clear()
+    memory._library.cache_clear()
     monkeypatch.setattr(ctypes.util, "find_library", lambda _: None)
     release_free_memory()
-    memory._malloc_trim.cache_clear()
+    keep_freed_memory()
+    memory._library.cache_clear()
 
 
 def test_what_is_in_use_stays() -> None:
     kept = [np.full(10_000, value) for value in range(100)]
     release_free_memory()
     assert [int(array[0]) for array in kept] == list(range(100))
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc")
+def test_freed_arrays_serve_the_next_ones() -> None:
+    run = subprocess.run([sys.executable, "-c", FAULTS, "kept"], check=True, capture_output=True, text=True)
+    assert int(run.stdout) < 100, f"page faults; a page has {resource.getpagesize()} bytes"
