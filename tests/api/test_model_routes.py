@@ -9,7 +9,7 @@ from tests.conftest import Serve
 from tests.pictures_by_colour import colour_picture
 from tests.problems import assert_problem
 from tests.server import Server, until
-from tests.tiny_models import add_model, colour_graph
+from tests.tiny_models import add_model, colour_graph, slow_graph
 
 RED = colour_picture("red")
 
@@ -59,6 +59,7 @@ def test_every_field_tells_what_decided_it(server: Server) -> None:
 
 
 def test_how_it_runs_here_is_shown_with_what_decided_it(serve: Serve, models: Path, tmp_path: Path) -> None:
+    add_model(models, "colour", slow_graph(2), version=3)  # long enough to be measured
     server = serve(models_dir=models, tune="quick", cache_dir=tmp_path / "cache")
     tuning = tuning_of(server)
     assert tuning.level == "quick"
