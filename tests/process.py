@@ -42,7 +42,14 @@ class Service:
         return self._process.pid
 
     def wait_until_ready(self) -> None:
-        until(lambda: httpx.get(f"{self.base_url}/health/ready").status_code == 200)
+        until(self._is_ready)
+
+    def _is_ready(self) -> bool:
+        """Several workers begin to listen only after the address is told."""
+        try:
+            return httpx.get(f"{self.base_url}/health/ready").status_code == 200
+        except httpx.ConnectError:
+            return False
 
     def rss_mb(self) -> float:
         status = Path(f"/proc/{self._process.pid}/status").read_text()
