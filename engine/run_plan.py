@@ -31,6 +31,12 @@ class RunPlan:
         """The widest that uses no more than `cores`; the narrowest where none does."""
         return max((width for width in self.widths if width <= cores), default=self.widths[0])
 
+    def suits(self, cores: int) -> bool:
+        """Whether it makes sense here: it may come from a file."""
+        return (
+            bool(self.widths) and all(1 <= width <= cores for width in self.widths) and min(self.batch, self.runs) >= 1
+        )
+
     def lanes(self, cores: int) -> int:
         """Pictures under way at once: a core each, and besides those that wait in a batched run."""
         return cores if self.batch == 1 else cores + self.batch * self.runs

@@ -77,7 +77,7 @@ class Tuner:
             return None
         file = self._file(version, model.session.providers)
         known = _read(file)
-        if known and _DEEPER[known.level] >= _DEEPER[self.level]:
+        if known and known.plan.suits(self.cores) and _DEEPER[known.level] >= _DEEPER[self.level]:
             return known
         widths = widths_to_try(self.cores, self.level) if model.session.on_cpu else (1,)
         sessions = {width: self._load(version, width) for width in widths}

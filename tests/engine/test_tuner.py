@@ -107,7 +107,18 @@ def test_other_files_or_other_cores_are_measured_anew(
     assert len(measured) == 3
 
 
-@pytest.mark.parametrize("damage", [lambda _: b"", lambda data: data[:-9], lambda _: b'{"level": "quick"}'])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda _: b"",
+        lambda data: data[:-9],
+        lambda _: b'{"level": "quick"}',
+        lambda data: data.replace(b"[1,2]", b"[]"),
+        lambda data: data.replace(b"[1,2]", b"[0,2]"),
+        lambda data: data.replace(b"[1,2]", b"[1,9999]"),
+        lambda data: data.replace(b'"batch":1,"runs":1}', b'"batch":0,"runs":1}'),
+    ],
+)
 def test_what_was_remembered_badly_is_measured_again(
     model: LiveModel,
     version: ModelVersion,
