@@ -120,6 +120,8 @@ class Batcher:
             outputs = self._run(joined, None)
         except ModelRunError:
             return False
+        if any(output.shape[:1] != (len(batch),) for output in outputs.values()):  # nobody knows which row is whose
+            return False
         for number, entry in enumerate(batch):
             entry.outputs = {name: output[number : number + 1] for name, output in outputs.items()}
         return True

@@ -7,6 +7,8 @@ from enum import StrEnum
 _DEVICE_BATCH = 8
 DEVICE_RUNS = 2  # while one computes, the other's tensors travel
 
+_MOST_PICTURES = 1024  # of one run
+
 
 class TuneLevel(StrEnum):
     """How much time measuring may take when a model is loaded for the first time."""
@@ -33,8 +35,12 @@ class RunPlan:
 
     def suits(self, cores: int) -> bool:
         """Whether it makes sense here: it may come from a file."""
+        ascending = list(self.widths) == sorted(set(self.widths)) and self.widths[:1] == (1,)
         return (
-            bool(self.widths) and all(1 <= width <= cores for width in self.widths) and min(self.batch, self.runs) >= 1
+            ascending
+            and self.widths[-1] <= cores
+            and 1 <= self.batch <= _MOST_PICTURES
+            and 1 <= self.runs <= max(cores, DEVICE_RUNS)
         )
 
     def lanes(self, cores: int) -> int:
@@ -50,12 +56,16 @@ class RunLimits:
     batch: int = 0
     wait_s: float = 0.0
 
-    def apply(self, plan: RunPlan, *, can_batch: bool) -> RunPlan:
-        widths = plan.widths
-        if self.width:
-            widths = (1, self.width) if self.width > 1 else (1,)
+    def apply(self, plan: RunPlan, cores: int, *, on_cpu: bool, can_batch: bool) -> RunPlan:
+        width = min(self.width, cores)
+        widths = plan.widths if not width else (1, width) if width > 1 else (1,)
         batch = (self.batch or plan.batch) if can_batch else 1
-        return RunPlan(widths, batch, plan.runs)
+        return RunPlan(widths, batch, plan.runs if batch == plan.batch else runs_at_once(cores, on_cpu=on_cpu))
+
+
+def runs_at_once(cores: int, *, on_cpu: bool) -> int:
+    """Batched runs: one a core, or as many as keep a device busy."""
+    return cores if on_cpu else DEVICE_RUNS
 
 
 def default_plan(cores: int, *, on_cpu: bool, can_batch: bool) -> RunPlan:

@@ -77,12 +77,12 @@ class _Model:
     `places_taken`: those waiting that are not patient.
     """
 
-    __slots__ = ("had_s", "lanes", "mean_run_s", "places_taken", "running", "waiting")
+    __slots__ = ("had_s", "lanes", "mean_run_s", "places_taken", "running", "threads", "waiting")
 
     def __init__(self, lanes: int) -> None:
         self.waiting: OrderedDict[_Job[Any], None] = OrderedDict()
         self.lanes = lanes
-        self.running = self.places_taken = 0
+        self.running = self.places_taken = self.threads = 0
         self.had_s = 0.0
         self.mean_run_s = 0.0
 
@@ -128,9 +128,7 @@ class Scheduler:
             if self._closed:
                 raise LaneError("the lanes have ended")
             of_model = self._model(model)
-            if lanes > of_model.lanes:
-                self._start_lanes(lanes - of_model.lanes)
-                of_model.lanes = lanes
+            self._give_lanes(of_model, max(lanes, self.lanes))
             if not patient:
                 self._check_place(of_model)
             job = _Job(work, of_model, Turn(timer, self._share), patient=patient)
@@ -152,7 +150,7 @@ class Scheduler:
             for lane in self._lanes:
                 lane.inbox.put(None)
         until = perf_counter() + LOST_AFTER_S
-        for lane in self._lanes:
+        for lane in tuple(self._lanes):
             lane.join(max(0.0, until - perf_counter()))
 
     def _model(self, name: str) -> _Model:
@@ -166,7 +164,7 @@ class Scheduler:
         return found
 
     def _check_place(self, model: _Model) -> None:
-        if model.places_taken >= self._queue_limit and not self._may_begin(model):
+        if model.places_taken >= self._queue_limit and not (self._idle and self._may_begin(model)):
             waiting = len(model.waiting)
             free_in_s = waiting * model.mean_run_s / model.lanes
             raise QueueFullError(waiting, max(1, math.ceil(free_in_s)))
@@ -234,13 +232,20 @@ class Scheduler:
         model.mean_run_s += (_NEWEST_WEIGHT if model.mean_run_s else 1) * (seconds - model.mean_run_s)
         self._count(job, -1)
 
+    def _give_lanes(self, model: _Model, lanes: int) -> None:
+        """More than there are take threads of their own, for as long as the scheduler lives."""
+        model.lanes = lanes
+        if lanes > max(self.lanes, model.threads):
+            self._start_lanes(lanes - model.threads)
+            model.threads = lanes
+
     def _start_lanes(self, count: int) -> None:
         """They are started before they are needed; the spare one with the first."""
         for _ in range(count if self._lanes else count + 1):
             lane = _Lane(self._work_until_told)
+            lane.start()
             self._lanes.append(lane)
             self._idle.append(lane)
-            lane.start()
 
     def _work_until_told(self, lane: "_Lane") -> None:
         """Until it is told to end, or was replaced while it hung."""
@@ -284,6 +289,8 @@ def _work(job: _Job[Any]) -> Answer:
     job.turn.timer.add(QUEUE, job.started - job.asked)
     try:
         result = job.work(job.turn)
+    except StopIteration:  # a future refuses to carry it
+        return _failed(LaneError("the work ended with StopIteration"))
     except Exception as error:  # noqa: BLE001 - it is the caller's
         return _failed(error)
     except BaseException as error:  # noqa: BLE001 - what a library raises to end a thread must not end a lane

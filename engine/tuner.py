@@ -51,12 +51,12 @@ class Tuner:
         batches = can_batch(model)
         tuning = self._tuning(model, version, batches=batches)
         plan = tuning.plan if tuning else self._default(model, batches=batches)
-        plan = self.limits.apply(plan, can_batch=batches)
+        plan = self.limits.apply(plan, self.cores, on_cpu=model.session.on_cpu, can_batch=batches)
         sessions = {width: self._sessions(model, version, width) for width in plan.widths}
         return model.with_runner(Runner(sessions, plan, self.limits.wait_s), tuning)
 
     def _as_wide_as_can_be(self, model: LiveModel, version: ModelVersion) -> LiveModel:
-        width = self.limits.width or self.cores
+        width = min(self.limits.width or self.cores, self.cores)
         return model.with_runner(Runner({width: [self._load(version, width)]}, RunPlan((width,))), None)
 
     def _sessions(self, model: LiveModel, version: ModelVersion, width: int) -> list[Session]:

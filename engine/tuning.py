@@ -102,10 +102,13 @@ def measure(subject: Subject, cores: int, level: TuneLevel) -> Tuning:
     rounds.measure(budget_s)
     alone = [c for c in candidates if c.batch == c.runs == 1]
     busy = [c for c in candidates if c not in alone]
-    if subject.on_cpu and busy and rounds.efficiency(busy[0], alone[0]) < _LEAST_EFFICIENCY:
+    side_by_side = busy and busy[0].batch == 1
+    if subject.on_cpu and side_by_side and rounds.efficiency(busy[0], alone[0]) < _LEAST_EFFICIENCY:
         reason = "others were busy on these cores, so this is the default; it is measured again at the next load"
         return Tuning(level, default, reason, rounds.table(), _now(), conclusive=False)
-    plan = RunPlan(_widths_that_pay(rounds, alone), *_batch_that_pays(rounds, busy))
+    plan = RunPlan(
+        _widths_that_pay(rounds, alone), *_batch_that_pays(rounds, busy if side_by_side else [alone[0], *busy])
+    )
     reason = f"medians of {rounds.count} rounds; what differs from the default is better by a tenth or more"
     return Tuning(level, plan, reason, rounds.table(), _now())
 

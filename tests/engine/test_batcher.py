@@ -157,3 +157,16 @@ def test_a_storm_mixes_nothing_up(device: Device, threads: ThreadPoolExecutor) -
             assert isinstance(future.exception(WAIT_S), ModelRunError)
         else:
             assert future.result(WAIT_S) == number * 2
+
+
+def test_rows_that_nobody_can_tell_apart_are_run_one_by_one(threads: ThreadPoolExecutor, device: Device) -> None:
+    """A graph that leaves rows out, such as boxes below a threshold."""
+
+    def some_rows(inputs: Mapping[str, Tensor], stop: RunStop | None) -> dict[str, Tensor]:
+        outputs = device(inputs, stop)["y"]
+        return {"y": outputs[1:] if len(outputs) > 1 else outputs}
+
+    batcher = Batcher(some_rows, limit=4)
+    futures = held_up(device, batcher, asking(threads, batcher), [1, 2])
+    device.gate.set()
+    assert [future.result(WAIT_S) for future in futures] == [0, 2, 4]

@@ -117,3 +117,39 @@ def test_those_who_are_patient_take_nobody_s_place() -> None:
 
     run(test)
     scheduler.close()
+
+
+def test_models_that_batch_keep_to_the_queue_limit_and_leave_the_others_their_lanes() -> None:
+    scheduler = Scheduler(lanes=2, queue_limit=2)
+
+    async def test() -> None:
+        held = [await busy(scheduler, name, lanes=6) for name in ("a", "b") for _ in range(6)]
+        waits = [scheduler.run(lambda _: "ran", StageTimer(), name, lanes=6) for name in ("a", "b") for _ in range(2)]
+        others = [asyncio.create_task(wait) for wait in waits]
+        await asyncio.sleep(0)
+        for name in ("a", "b"):
+            with pytest.raises(QueueFullError):
+                await scheduler.run(lambda _: "never", StageTimer(), name, lanes=6)
+        assert await scheduler.run(lambda _: "cpu", StageTimer(), "cpu") == "cpu"
+        for lane, _ in held:
+            lane.end.set()
+        assert await asyncio.gather(*others) == ["ran"] * 4
+        await asyncio.gather(*[task for _, task in held])
+
+    run(test)
+    scheduler.close()
+
+
+def test_a_version_that_no_longer_batches_has_the_lanes_of_the_cores_again() -> None:
+    scheduler = Scheduler(lanes=1, queue_limit=1)
+
+    async def test() -> None:
+        await scheduler.run(lambda _: "batched", StageTimer(), "m", lanes=8)
+        lane, task = await busy(scheduler, "m")
+        other = await waiting(scheduler, model="m")
+        assert not other.done()
+        lane.end.set()
+        assert [await task, await other] == ["done", "ran"]
+
+    run(test)
+    scheduler.close()

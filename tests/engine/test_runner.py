@@ -81,7 +81,7 @@ def test_lanes_are_cores_and_those_that_wait_in_a_batch(plan: RunPlan, lanes: in
 
 
 def test_a_graph_that_takes_one_picture_is_never_given_more() -> None:
-    assert RunLimits(batch=8).apply(RunPlan((1,), 4), can_batch=False).batch == 1
+    assert RunLimits(batch=8).apply(RunPlan((1,), 4), 2, on_cpu=True, can_batch=False).batch == 1
 
 
 def test_each_of_several_at_once_has_a_session_of_its_own() -> None:

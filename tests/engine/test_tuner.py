@@ -148,8 +148,8 @@ def test_a_cache_that_cannot_be_written_changes_nothing(
     ("limits", "plan"),
     [
         (RunLimits(width=1), RunPlan((1,))),
-        (RunLimits(width=4), RunPlan((1, 4))),
-        (RunLimits(batch=8), RunPlan((1, 2), 8)),
+        (RunLimits(width=1024), RunPlan((1, 2))),
+        (RunLimits(batch=8), RunPlan((1, 2), 8, 2)),
         (RunLimits(width=1, batch=1), RunPlan((1,))),
     ],
 )
