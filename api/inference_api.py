@@ -37,7 +37,6 @@ from loaders.image_loader import ImageLoader, ImageLoaderOptions, create_image_l
 from loaders.model_errors import UnknownModelError
 from loaders.model_loader import ModelLoader, create_model_loader
 from loaders.model_repository import ModelRepository
-from utils.cpu_budget import cpu_budget
 
 T = TypeVar("T")
 
@@ -128,7 +127,7 @@ class InferenceAPI:
                 settings.default_model, settings.load, settings.max_loaded_models, settings.idle_unload_s
             ),
             providers=settings.providers,
-            cores=max(1, cpu_budget() // settings.workers),
+            cores=settings.cores,
             lanes=settings.lanes,
             tune=settings.tune,
             run_limits=RunLimits(settings.width, settings.max_batch, settings.batch_wait_ms / 1e3),

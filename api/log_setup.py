@@ -66,7 +66,12 @@ class _RequestLine(dict[str, Any]):
 class _Formatter(structlog.stdlib.ProcessorFormatter):
     """With a short cut for requests' lines; None takes them the long way."""
 
-    def __init__(self, *, request_line: Callable[[dict[str, Any]], str] | None, **options: Any) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        *,
+        request_line: Callable[[dict[str, Any]], str] | None,
+        **options: Any,  # noqa: ANN401 - structlog's own options, handed on as they are
+    ) -> None:
         super().__init__(**options)
         self._request_line = request_line
 

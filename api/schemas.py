@@ -139,12 +139,12 @@ class TimingsMs(_Strict):
 
 
 _TIMINGS_EXAMPLE: JsonDict = {
-    "decode": 0.58,
-    "preprocess": 1.03,
-    "queue": 0.06,
-    "inference": 4.64,
-    "postprocess": 0.16,
-    "total": 6.62,
+    "decode": 0.57,
+    "preprocess": 0.69,
+    "queue": 0.03,
+    "inference": 3.76,
+    "postprocess": 0.15,
+    "total": 5.6,
 }
 
 

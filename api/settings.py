@@ -17,6 +17,7 @@ from engine.run_plan import TuneLevel
 from loaders.image_loader import image_loader_names
 from loaders.model_loader import AUTO, PROVIDER_NAMES, model_loader_names
 from loaders.model_repository import NAME
+from utils.cpu_budget import cpu_budget
 
 PROJECT = Path(__file__).resolve().parent.parent
 SETTINGS_FILE = "api_settings.env"
@@ -128,6 +129,11 @@ class ApiSettings(BaseSettings):
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
     log_format: Literal["text", "json"] = Field("text", description="text for people, json for one object a line.")
+
+    @property
+    def cores(self) -> int:
+        """Those that one worker shares out: the workers have equal parts of what this process may use."""
+        return max(1, cpu_budget() // self.workers)
 
     @field_validator("models_dir", "cache_dir")
     @classmethod

@@ -22,7 +22,6 @@ from engine.tuning import Tuning
 from loaders.model_errors import ModelError
 from loaders.model_loader import SessionOptions, create_model_loader
 from loaders.model_repository import Catalog, ModelRepository, ModelVersion, find_version
-from utils.cpu_budget import cpu_budget
 
 _OK, _SOME_FAILED = 0, 1
 
@@ -51,9 +50,8 @@ def _versions(catalog: Catalog, names: Sequence[str]) -> list[ModelVersion]:
 def _tune(version: ModelVersion, settings: ApiSettings) -> bool:
     console = Console(highlight=False, soft_wrap=True)
     loader, options = create_model_loader(settings.model_loader), SessionOptions(settings.providers)
-    cores = max(1, cpu_budget() // settings.workers)
-    tuner = Tuner(loader, options, cores, TuneLevel.FULL, cache=settings.cache_dir)
-    console.print(f"{version.name} version {version.number}, {cores} cores ...", markup=False)
+    tuner = Tuner(loader, options, settings.cores, TuneLevel.FULL, cache=settings.cache_dir)
+    console.print(f"{version.name} version {version.number}, {settings.cores} cores ...", markup=False)
     try:
         tuning = tuner(load_live_model(version, loader, options), version).tuning
     except ModelError as error:

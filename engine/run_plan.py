@@ -68,8 +68,8 @@ def runs_at_once(cores: int, *, on_cpu: bool) -> int:
     return cores if on_cpu else DEVICE_RUNS
 
 
-def default_plan(cores: int, *, on_cpu: bool, can_batch: bool) -> RunPlan:
+def default_plan(cores: int, *, on_cpu: bool) -> RunPlan:
     """What is likely best where nothing was measured: all cores or one; batches on a device only."""
     if on_cpu:
         return RunPlan((1, cores) if cores > 1 else (1,))
-    return RunPlan((1,), _DEVICE_BATCH if can_batch else 1, DEVICE_RUNS)
+    return RunPlan((1,), _DEVICE_BATCH, DEVICE_RUNS)

@@ -48,10 +48,11 @@ class Tuner:
         """Raises ModelError when a further session cannot be made."""
         if model.session.on_cpu and _size(version) > _LARGE_BYTES:
             return self._as_wide_as_can_be(model, version)
-        batches = can_batch(model)
-        tuning = self._tuning(model, version, batches=batches)
-        plan = tuning.plan if tuning else self._default(model, batches=batches)
-        plan = self.limits.apply(plan, self.cores, on_cpu=model.session.on_cpu, can_batch=batches)
+        on_cpu = model.session.on_cpu
+        tuning = self._tuning(model, version)
+        plan = tuning.plan if tuning else default_plan(self.cores, on_cpu=on_cpu)
+        batches = max(plan.batch, self.limits.batch) > 1 and can_batch(model)
+        plan = self.limits.apply(plan, self.cores, on_cpu=on_cpu, can_batch=batches)
         sessions = {width: self._sessions(model, version, width) for width in plan.widths}
         return model.with_runner(Runner(sessions, plan, self.limits.wait_s), tuning)
 
@@ -68,10 +69,7 @@ class Tuner:
             session.run(model.black_picture())  # its memory is there before the first request
         return sessions
 
-    def _default(self, model: LiveModel, *, batches: bool) -> RunPlan:
-        return default_plan(self.cores, on_cpu=model.session.on_cpu, can_batch=batches)
-
-    def _tuning(self, model: LiveModel, version: ModelVersion, *, batches: bool) -> Tuning | None:
+    def _tuning(self, model: LiveModel, version: ModelVersion) -> Tuning | None:
         """What is remembered, or measured now."""
         if self.level is TuneLevel.OFF:
             return None
@@ -81,11 +79,11 @@ class Tuner:
             return known
         widths = widths_to_try(self.cores, self.level) if model.session.on_cpu else (1,)
         sessions = {width: self._load(version, width) for width in widths}
-        subject = Subject(sessions, partial(batch_of, model), batches)
+        subject = Subject(sessions, partial(batch_of, model), partial(can_batch, model))
         tuning = measure(subject, self.cores, self.level)
         if tuning.conclusive:
             _write(file, tuning)
-        _log.info("tuned: %s version %s runs on %s cores, %s pictures a run", *_words(version, tuning.plan))
+        _log.info("tuned: %s version %s runs on %s cores, at most %s pictures a run", *_words(version, tuning.plan))
         return tuning
 
     def _load(self, version: ModelVersion, width: int) -> Session:

@@ -76,11 +76,14 @@ def widths_to_try(cores: int, level: TuneLevel) -> tuple[int, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is measured: `sessions` by width, `inputs` for a run of so many pictures."""
+    """What is measured: `sessions` by width, `inputs` for a run of so many pictures.
+
+    `can_batch` finds out whether a run may have several; it is asked where that could matter.
+    """
 
     sessions: Mapping[int, Session]
     inputs: Callable[[int], Inputs]
-    can_batch: bool
+    can_batch: Callable[[], bool]
 
     @property
     def on_cpu(self) -> bool:
@@ -95,7 +98,7 @@ def measure(subject: Subject, cores: int, level: TuneLevel) -> Tuning:
     if subject.on_cpu and run_s < _TINY_RUN_S:
         return Tuning(level, RunPlan(), "one run is too short to be shared out", (), _now())
     candidates = _affordable(wanted, run_s, budget_s)
-    default = default_plan(cores, on_cpu=subject.on_cpu, can_batch=subject.can_batch)
+    default = default_plan(cores, on_cpu=subject.on_cpu)
     if len(candidates) < len(subject.sessions):
         return Tuning(level, default, "not measured: one run takes too long for the time there is", (), _now())
     rounds = _Rounds(subject, candidates)
@@ -106,9 +109,8 @@ def measure(subject: Subject, cores: int, level: TuneLevel) -> Tuning:
     if subject.on_cpu and side_by_side and rounds.efficiency(busy[0], alone[0]) < _LEAST_EFFICIENCY:
         reason = "others were busy on these cores, so this is the default; it is measured again at the next load"
         return Tuning(level, default, reason, rounds.table(), _now(), conclusive=False)
-    plan = RunPlan(
-        _widths_that_pay(rounds, alone), *_batch_that_pays(rounds, busy if side_by_side else [alone[0], *busy])
-    )
+    compared = busy if side_by_side else [alone[0], *busy]
+    plan = RunPlan(_widths_that_pay(rounds, alone), *_batch_that_pays(rounds, compared))
     reason = f"medians of {rounds.count} rounds; what differs from the default is better by a tenth or more"
     return Tuning(level, plan, reason, rounds.table(), _now())
 
@@ -124,7 +126,7 @@ def _candidates(subject: Subject, cores: int, level: TuneLevel) -> list[Candidat
     found = [Candidate(width) for width in widths]
     if runs > 1:
         found.append(Candidate(widths[0], runs=runs))
-    if subject.can_batch and (level is TuneLevel.FULL or not on_cpu):
+    if (level is TuneLevel.FULL or not on_cpu) and subject.can_batch():
         found += [Candidate(widths[0], batch, runs) for batch in _BATCHES]
     return found
 

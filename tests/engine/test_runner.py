@@ -63,16 +63,11 @@ def test_alone_it_runs_wide_and_among_many_together() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cores", "on_cpu", "can_batch", "plan"),
-    [
-        (1, True, True, RunPlan((1,))),
-        (8, True, True, RunPlan((1, 8))),
-        (8, False, True, RunPlan((1,), 8, 2)),
-        (8, False, False, RunPlan((1,), 1, 2)),
-    ],
+    ("cores", "on_cpu", "plan"),
+    [(1, True, RunPlan((1,))), (8, True, RunPlan((1, 8))), (8, False, RunPlan((1,), 8, 2))],
 )
-def test_where_nothing_was_measured(cores: int, on_cpu: bool, can_batch: bool, plan: RunPlan) -> None:
-    assert default_plan(cores, on_cpu=on_cpu, can_batch=can_batch) == plan
+def test_where_nothing_was_measured(cores: int, on_cpu: bool, plan: RunPlan) -> None:
+    assert default_plan(cores, on_cpu=on_cpu) == plan
 
 
 @pytest.mark.parametrize(("plan", "lanes"), [(RunPlan((1, 4)), 4), (RunPlan((1,), batch=8, runs=2), 20)])
@@ -81,7 +76,8 @@ def test_lanes_are_cores_and_those_that_wait_in_a_batch(plan: RunPlan, lanes: in
 
 
 def test_a_graph_that_takes_one_picture_is_never_given_more() -> None:
-    assert RunLimits(batch=8).apply(RunPlan((1,), 4), 2, on_cpu=True, can_batch=False).batch == 1
+    for limits in (RunLimits(batch=8), RunLimits()):
+        assert limits.apply(RunPlan((1,), 4), 2, on_cpu=True, can_batch=False).batch == 1
 
 
 def test_each_of_several_at_once_has_a_session_of_its_own() -> None:

@@ -58,7 +58,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def subject(clock: Clock, cost: Cost, widths: tuple[int, ...], *, on_cpu: bool = True, batch: bool = True) -> Subject:
     sessions = {width: CostlySession(clock, width, cost, on_cpu=on_cpu) for width in widths}
-    return Subject(sessions, lambda pictures: {"x": np.zeros((pictures, 1), np.float32)}, batch)
+    return Subject(sessions, lambda pictures: {"x": np.zeros((pictures, 1), np.float32)}, lambda: batch)
 
 
 @pytest.mark.parametrize(
