@@ -1,7 +1,7 @@
 # Targets with a line each: `make help`. Everything happens in .venv; nothing outside this folder changes.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test e2e bench tune quantize check format lock clean
+.PHONY: help setup run test e2e bench tune quantize key audit sbom check format lock clean
 
 # Takes the first that runs and is new enough: a python3.12 on the PATH may be a shim that does not start.
 PYTHON ?= $(shell for p in python3.12 python3 python3.13 python3.14 python3.11; do \
@@ -36,6 +36,15 @@ quantize: .venv/.installed-quantize ## an 8-bit version beside the one that serv
 	@test -n "$(MODEL)" -a -n "$(CALIBRATION)" || { echo "Say make quantize MODEL=name CALIBRATION=folder-of-pictures" >&2; exit 2; }
 	@$(BIN)/python -m api.quantize $(if $(OUT),--out '$(OUT)') -- '$(MODEL)' '$(CALIBRATION)'
 
+key: .venv/.installed ## a new random key, and the setting that lets it in
+	@$(BIN)/python -m api.make_key
+
+audit: .audit/.installed ## known vulnerabilities in what the locks name (asks pypi.org and osv.dev)
+	@.audit/bin/python deploy/audit.py
+
+sbom: .audit/.installed ## sbom.json: what the service runs on, as CycloneDX
+	@.audit/bin/cyclonedx-py requirements --output-reproducible --spec-version 1.6 -o sbom.json requirements.lock
+
 check: .venv/.installed-e2e ## format, lint and types, as CI checks them
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
@@ -46,13 +55,13 @@ format: .venv/.installed-dev ## format the code and mend what lint can mend
 	@$(BIN)/ruff check --fix .
 
 lock: .venv/.installed-dev ## write the locks anew from the requirements files
-	@for name in requirements requirements-dev requirements-e2e requirements-quantize \
+	@for name in requirements requirements-dev requirements-e2e requirements-quantize requirements-audit \
 			requirements-bench-harness requirements-bench-litserve requirements-bench-bentoml requirements-bench-ray; do \
 		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 			--no-emit-index-url --custom-compile-command 'make lock' $$name.txt -o $$name.lock; done
 
-clean: ## remove .venv, .bench and the tools' caches
-	rm -rf .venv .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis
+clean: ## remove .venv, .bench, .audit and the tools' caches
+	rm -rf .venv .bench .audit .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 or later was found on the PATH." >&2; exit 1; }
@@ -74,6 +83,12 @@ clean: ## remove .venv, .bench and the tools' caches
 
 .venv/.installed-quantize: requirements-quantize.lock .venv/.installed
 	@$(PIP_INSTALL) -r requirements-quantize.lock
+	@touch $@
+
+.audit/.installed: requirements-audit.lock
+	@echo "Setting up .audit ..."
+	@$(PYTHON) -m venv .audit
+	@.audit/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
 .bench/%/.installed: requirements-bench-%.lock

@@ -1,8 +1,7 @@
-"""Builds the app: `uvicorn main:app`, or `python main.py` to serve it where the settings say."""
+"""`python main.py` serves where the settings say; `uvicorn main:app` serves the same in one process of uvicorn's."""
 
 import sys
 
-from api.inference_api import InferenceAPI
 from api.settings import ApiSettings, SettingsError, load_settings
 
 
@@ -14,9 +13,12 @@ def _settings_or_exit() -> ApiSettings:
 
 
 settings = _settings_or_exit()
-app = InferenceAPI(settings).app
 
 if __name__ == "__main__":
     from api.serve import serve
 
-    serve(app, settings)
+    sys.exit(serve(settings))
+
+from api.inference_api import InferenceAPI  # noqa: E402 - a supervisor does without what it imports
+
+app = InferenceAPI(settings).app

@@ -120,7 +120,7 @@ def _run(
         try:
             data = read_stdin() if path == STDIN else Path(path).read_bytes()
             [answer] = predict([model], loader, data, options, alone(timer, cpu_budget()))
-        except (ImageError, InvalidOutputError, ModelRunError, OSError) as error:
+        except (ImageError, InvalidOutputError, ModelRunError, MemoryError, OSError) as error:
             failed += 1
             reason = error.strerror if isinstance(error, OSError) else str(error)
             _errors.print(f"{path}: {reason}", markup=False, highlight=False, soft_wrap=True)

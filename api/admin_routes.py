@@ -14,9 +14,9 @@ from api.openapi import WITH_ADMIN_KEY, error_responses
 from api.schemas import SELECTOR, DefaultBody, ModelReport, VersionBody
 from api.settings import ApiSettings
 from engine.inference_engine import InferenceEngine
-from loaders.model_repository import NAME
+from loaders.names import MODEL_NAME
 
-Name = Annotated[str, Path(pattern=f"^{NAME.pattern}$", description="The model.")]
+Name = Annotated[str, Path(pattern=f"^{MODEL_NAME.pattern}$", description="The model.")]
 Selector = Annotated[str, Path(pattern=SELECTOR, description="The version's number or a label.")]
 Label = Annotated[str, Path(pattern=r"^[A-Za-z_-][A-Za-z0-9._-]{0,63}$", description="Any name that is no number.")]
 
@@ -70,7 +70,7 @@ def admin_router(settings: ApiSettings, engine: Callable[[], InferenceEngine]) -
     async def load(name: Name, selector: Selector | None = None) -> ModelReport:
         """Loads a version now, without one the active version; answers when it is loaded or has failed."""
         running = engine()
-        await running.admin.load(name, selector)
+        await running.admin.load_again(name, selector)
         return report_model(running.models, name)
 
     @router.post("/{name}/unload", response_model=ModelReport, **common)

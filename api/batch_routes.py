@@ -12,6 +12,7 @@ from api.batch_run import Batch, Results, Work
 from api.batch_stream import NDJSON, StreamedBatch
 from api.batch_upload import FIELD, BatchForm, Part
 from api.body import Body, refuse_encoded
+from api.deadline import WITH_DEADLINE, asked_wait
 from api.front_door import JsonAnswer
 from api.infer_routes import INFER_ERRORS, GetEngine, Question, ask, describe_answers
 from api.openapi import PICTURES_BODY, WITH_KEY, error_responses
@@ -19,7 +20,7 @@ from api.problems import BodyTooLargeError, NoPictureError, RequestError
 from api.schemas import BatchQuery, BatchResponse, BatchResult
 from api.settings import ApiSettings
 from api.upload import ENVELOPE_BYTES, multipart_boundary
-from engine.inference_engine import InferenceEngine
+from engine.inference_engine import InferenceEngine, Wait
 from utils.time_utils import StageTimer
 
 # While as many are at work as there are lanes, as many again are read and ready.
@@ -36,7 +37,7 @@ def batch_router(settings: ApiSettings, engine: GetEngine) -> APIRouter:
         summary="What is on these pictures?",
         response_model=BatchResponse,
         responses=error_responses(*INFER_ERRORS) | {200: {"content": {NDJSON: {"schema": _RESULT}}}},
-        openapi_extra=PICTURES_BODY | WITH_KEY,
+        openapi_extra=PICTURES_BODY | WITH_KEY | WITH_DEADLINE,
     )
     async def infer_batch(request: Request, query: Annotated[BatchQuery, Query()]) -> Response:
         """Send pictures as the form field `images`, one part each. They are decoded while the rest still uploads.
@@ -49,9 +50,10 @@ def batch_router(settings: ApiSettings, engine: GetEngine) -> APIRouter:
         question = ask(query)
         running = engine()
         running.request(question.choices)  # an unknown model is told, one not loaded loads, before the upload
-        run = partial(_run, request, settings, places(), partial(_answer, running, question, settings.max_upload_bytes))
+        answer = partial(_answer, running, question, settings.max_upload_bytes, asked_wait(request, patient=True))
+        run = partial(_run, request, settings, places(), answer)
         if query.stream:
-            return StreamedBatch(request, run, settings.body_timeout_s)
+            return StreamedBatch(request, run, settings.send_timeout_s)
         results = _Collected()
         await run(results)
         return JsonAnswer(results.as_json(request.state.request_id))
@@ -96,11 +98,13 @@ async def _run(
         request.state.log.update(images=batch.done, failed=batch.failed)
 
 
-async def _answer(engine: InferenceEngine, question: Question, max_bytes: int, part: Part) -> dict[str, Any]:
+async def _answer(
+    engine: InferenceEngine, question: Question, max_bytes: int, wait: Wait, part: Part
+) -> dict[str, Any]:
     """Raises BodyTooLargeError, and what the engine raises."""
     if part.data is None:
         raise BodyTooLargeError(max_bytes)
-    answers = await engine.predict(part.data, question.choices, question.options, StageTimer(), patient=True)
+    answers = await engine.predict(part.data, question.choices, question.options, StageTimer(), wait)
     for answer in answers:
         answer.timer.stop()
     return describe_answers(part.filename, answers)

@@ -113,6 +113,7 @@ class Batch:
 
     def _problem(self, error: Exception) -> dict[str, object]:
         problem = problem_of(error)
+        self._request.state.failed.append(problem.code)
         if problem.code == INTERNAL_ERROR.code:
             _log.error("request %s failed", self._request.state.request_id, exc_info=error)
         return problem.details()

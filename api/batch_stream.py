@@ -9,10 +9,10 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from api.batch_run import Results
-from api.body import discard_body
 from api.problems import RequestError, problem_of
 
 NDJSON = "application/x-ndjson"
+_HEAD = ((b"content-type", NDJSON.encode()), (b"x-accel-buffering", b"no"))  # nginx would gather the lines
 
 
 class Lines(Results):
@@ -42,7 +42,7 @@ class StreamedBatch(Response):
 
     def __init__(self, request: Request, run: Callable[[Results], Awaitable[None]], stall_s: float) -> None:
         super().__init__()
-        self._request, self._run, self._stall_s = request, run, stall_s
+        self._run, self._stall_s = run, stall_s
         self._lines = Lines(request.state.request_id)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
@@ -56,17 +56,11 @@ class StreamedBatch(Response):
 
     async def _send_lines(self, send: Send) -> None:
         line = await self._lines.waiting.get()
-        await self._send_in_time(send, {"type": "http.response.start", "status": 200, "headers": self._head()})
+        await self._send_in_time(send, {"type": "http.response.start", "status": 200, "headers": _HEAD})
         while line is not None:
             await self._send_in_time(send, {"type": "http.response.body", "body": line, "more_body": True})
             line = await self._lines.waiting.get()
-        await discard_body(self._request)
         await self._send_in_time(send, {"type": "http.response.body", "body": b""})
-
-    def _head(self) -> list[tuple[bytes, bytes]]:
-        """The connection can be used again only if all of the body is sure to be read."""
-        headers = [(b"content-type", NDJSON.encode()), (b"x-accel-buffering", b"no")]  # nginx would gather the lines
-        return headers if self._request.state.body_read else [*headers, (b"connection", b"close")]
 
     async def _send_in_time(self, send: Send, message: Message) -> None:
         try:

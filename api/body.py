@@ -8,10 +8,10 @@ from starlette.types import Message
 
 from api.problems import BodyTooLargeError, BodyTooSlowError, ContentEncodingError
 
-# After an early error the rest of the body is read and dropped, so that the answer reaches a client that is still
-# sending; past these bounds the connection is closed on it.
-_DISCARD_BYTES = 32 * 1024 * 1024
-_DISCARD_SECONDS = 2.0
+# After an early error the rest of a body as small as this is read, so that its connection can be used again; with a
+# larger one the connection ends.
+_DISCARD_BYTES = 64 * 1024
+_DISCARD_SECONDS = 0.25
 
 
 def header(request: Request, name: bytes) -> bytes:
@@ -96,20 +96,16 @@ async def _next_within(body: Body, stall_s: float) -> bytes:
         raise BodyTooSlowError(stall_s) from None
 
 
-async def discard_body(request: Request) -> bool:
-    """Reads what is left of the body; False when there is too much of it to wait for."""
-    if request.state.body_read:
-        return True
-    if header(request, b"expect").lower() == b"100-continue":
-        return False  # the client waits for our word before it sends
-    left = _DISCARD_BYTES
+async def discard_body(request: Request) -> None:
+    """Reads what is left of a small body that is on its way; not of one whose client waits for our word to send it."""
+    length = header(request, b"content-length")
+    if request.state.body_read or not length.isdigit() or int(length[:20]) > _DISCARD_BYTES:
+        return
+    if header(request, b"expect"):
+        return
     try:
         async with asyncio.timeout(_DISCARD_SECONDS):
-            while left > 0:
-                message = await request.receive()
-                if not message.get("more_body", False):
-                    return True
-                left -= len(message.get("body", b""))
+            while (await request.receive()).get("more_body", False):
+                pass
     except TimeoutError:
         pass
-    return False

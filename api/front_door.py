@@ -3,19 +3,23 @@
 FastAPI documents the same routes, and answers whatever a door does not take: a bad parameter, another method.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.body import discard_body
+from api.connection import CLIENT_LEFT, ENDS_WITH_CLIENT
 from api.problems import KINDS, BodyTooSlowError, problem_of
 
 # Gives what will answer the request, or None where it is FastAPI's.
 Door = Callable[[Request], Awaitable[Response] | None]
 
 _TOLD_ERRORS = tuple(KINDS)
+_METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 
 
 class FrontDoor:
@@ -37,8 +41,14 @@ async def _answered(door: Door, scope: Scope, receive: Receive, send: Send) -> b
     answer = door(request)
     if answer is None:
         return False
+    state: dict[str, object] = scope["state"]
+    state[ENDS_WITH_CLIENT] = True
     try:
         response = await answer
+    except asyncio.CancelledError:
+        if CLIENT_LEFT not in state:
+            raise
+        raise ClientDisconnect from None
     except _TOLD_ERRORS as error:
         response = await answer_with_problem(request, error)
     await response(scope, receive, send)
@@ -58,11 +68,19 @@ class JsonAnswer(Response):
 
 
 async def answer_with_problem(request: Request, error: Exception) -> Response:
-    """The one way every error leaves; what is left of the request's body is dropped first."""
+    """The one way every error leaves."""
     problem = problem_of(error)
     response = problem.response(request.state.request_id)
     request.state.log.update(code=problem.code)
-    # One who was too slow is not waited for once more.
-    if isinstance(error, BodyTooSlowError) or not await discard_body(request):
-        response.headers["Connection"] = "close"
+    if problem.status == 405:
+        response.headers["Allow"] = ", ".join(_allowed(request))
+    if not isinstance(error, BodyTooSlowError):  # one who was too slow is not waited for once more
+        await discard_body(request)
     return response
+
+
+def _allowed(request: Request) -> list[str]:
+    """All methods of an address (RFC 9110); the framework tells those of the first route only."""
+    routes: list[BaseRoute] = request.app.routes
+    scopes = {method: {**request.scope, "method": method} for method in _METHODS}
+    return [method for method in _METHODS if any(route.matches(scopes[method])[0] is Match.FULL for route in routes)]

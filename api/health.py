@@ -38,6 +38,7 @@ class Health:
     def __init__(self) -> None:
         self._started = monotonic()
         self._parts: dict[str, Callable[[], Part]] = {}
+        self._ending = False
 
     def watch(self, name: str, ask: Callable[[], Part]) -> None:
         """Adds a part whose state is asked for each time."""
@@ -50,8 +51,14 @@ class Health:
     def parts(self) -> dict[str, Part]:
         return {name: ask() for name, ask in self._parts.items()}
 
+    def drain(self) -> None:
+        """From now on it is not ready, though it answers: it ends soon."""
+        self._ending = True
+
     def not_ready_reason(self) -> str | None:
-        """None when it can infer. A service without any part is not ready either."""
+        """None when it can infer and goes on to. A service without any part is not ready either."""
+        if self._ending:
+            return "it is about to end"
         bad = [f"{name} {part.status}: {part.reason}" for name, part in self.parts().items() if not part.is_ok]
         return "; ".join(bad) or (None if self._parts else "nothing has been started")
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from fastapi import APIRouter
+from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from api.health import Health, PartStatus, versions
@@ -11,14 +12,22 @@ from api.problems import NotReadyError
 from api.schemas import Alive, HealthReport, PartReport, Ready
 
 
-def health_router(health: Health, providers: Callable[[], Sequence[str]]) -> APIRouter:
-    """`providers` gives the execution providers really in use by the default model; none before it is loaded."""
+def health_router(
+    health: Health, providers: Callable[[], Sequence[str]], shows_versions: Callable[[Request], bool]
+) -> APIRouter:
+    """`providers` gives the execution providers really in use by the default model; none before it is loaded.
+
+    `shows_versions`: whether who asks may know what runs here.
+    """
     router = APIRouter(prefix="/health", tags=["health"])
     known_versions: dict[str, str] = {}
 
     @router.get("", response_model=HealthReport, responses={503: {"model": HealthReport}})
-    async def report() -> JSONResponse:
-        """Every part with its state, and whether the whole can infer: 200 when it can, 503 when not."""
+    async def report(request: Request) -> JSONResponse:
+        """Every part with its state, and whether the whole can infer: 200 when it can, 503 when not.
+
+        Where keys are set, `versions` are for those who send one.
+        """
         if not known_versions:
             known_versions.update(versions())
         reason = health.not_ready_reason()
@@ -31,7 +40,7 @@ def health_router(health: Health, providers: Callable[[], Sequence[str]]) -> API
             reason=reason,
             parts=parts,
             providers=list(providers()),
-            versions=known_versions,
+            versions=known_versions if shows_versions(request) else {},
             uptime_s=round(health.uptime_s, 3),
         )
         return JSONResponse(report.model_dump(mode="json"), 200 if reason is None else 503)

@@ -12,15 +12,18 @@ from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.deadline import WITH_DEADLINE, asked_wait
 from api.front_door import Door, JsonAnswer
 from api.guards import Guard
 from api.openapi import PICTURE_BODY, WITH_KEY, error_responses
+from api.pace import Pace
 from api.problems import ParameterError
 from api.schemas import InferManyResponse, InferQuery, InferResponse
 from api.settings import ApiSettings
 from api.upload import UploadLimits, read_upload
 from engine.inference_engine import InferenceEngine, ModelChoice
 from engine.pipeline import Answer
+from engine.scheduler import QueueFullError
 from engine.tasks.task import PredictOptions
 from utils.time_utils import STAGES, TOTAL, StageTimer, server_timing
 
@@ -48,13 +51,24 @@ class Infer:
     def __init__(self, settings: ApiSettings, engine: GetEngine) -> None:
         self._limits = UploadLimits(settings.max_upload_bytes, settings.body_timeout_s)
         self._engine = engine
+        self._pace = Pace()
 
     async def __call__(self, request: Request, question: Question) -> Response:
         """Raises RequestError, ClientDisconnect, and what the engine raises."""
+        try:
+            return await self._answer(request, question)
+        except QueueFullError as error:
+            refusal = error.with_traceback(None)  # which holds the picture
+        await self._pace.wait()
+        raise refusal
+
+    async def _answer(self, request: Request, question: Question) -> Response:
+        wait = asked_wait(request)
         running = self._engine()
         running.request(question.choices)  # an unknown model is told, one not loaded loads, before the upload
+        running.check_place(question.choices)  # so is a full queue: what is refused need not be read
         upload = await read_upload(request, self._limits)
-        answers = await running.predict(upload.data, question.choices, question.options, StageTimer())
+        answers = await running.predict(upload.data, question.choices, question.options, StageTimer(), wait)
         for answer in answers:
             answer.timer.stop()
         return _respond(request, upload.filename, answers)
@@ -70,7 +84,7 @@ def infer_router(settings: ApiSettings, engine: GetEngine) -> APIRouter:
         summary="What is on this picture?",
         response_model=InferResponse | InferManyResponse,
         responses=error_responses(*INFER_ERRORS),
-        openapi_extra=PICTURE_BODY | WITH_KEY,
+        openapi_extra=PICTURE_BODY | WITH_KEY | WITH_DEADLINE,
     )
     async def infer(request: Request, query: Annotated[InferQuery, Query()]) -> Response:
         """Send a picture as the form field `image`, or as the raw body; its format is found from its content.

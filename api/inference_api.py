@@ -1,5 +1,6 @@
 """The service: takes settings and loaders, wires routes, errors and lifespan, gives `.app`."""
 
+import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Callable
@@ -9,29 +10,40 @@ from typing import TypeVar
 
 from fastapi import Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
-from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import RedirectResponse
 
 from api import VERSION
 from api.admin_routes import admin_router
 from api.batch_routes import batch_router
+from api.connection import HTTP_TIMEOUTS, HttpTimeouts
+from api.cors import cors_options
+from api.docs_routes import docs_router
 from api.front_door import FrontDoor, answer_with_problem
-from api.guards import admin_guard, user_guard
+from api.guards import admin_guard, key_check, protected_guard, user_guard
 from api.health import Health, Part, PartStatus
 from api.health_routes import health_router
 from api.infer_routes import infer_door, infer_router
 from api.log_setup import set_up_logs
+from api.metrics import Gauges, Metrics, gauges
+from api.metrics_routes import metrics_router
 from api.model_routes import model_router
 from api.model_upload import upload_router
 from api.openapi import describe
 from api.problems import KINDS, NotReadyError
 from api.request_context import RequestContext
+from api.run_dir import run_dir
+from api.security_headers import SecurityHeaders
 from api.settings import ApiSettings, unknown_variables
+from api.trusted_proxies import TrustedProxies
+from api.workmates import Workmates
 from engine.inference_engine import EngineOptions, InferenceEngine
 from engine.live_models import LiveModels, LiveModelsOptions
+from engine.model_admin import ModelAdmin
 from engine.model_check import ModelCheck
 from engine.model_slot import ModelState, ModelUnavailableError
+from engine.neighbours import Key, Place, no_neighbours
 from engine.run_plan import RunLimits
 from loaders.image_loader import ImageLoader, ImageLoaderOptions, create_image_loader
 from loaders.model_errors import UnknownModelError
@@ -44,25 +56,50 @@ _log = logging.getLogger("fovea")
 
 
 class InferenceAPI:
-    """`image_loader` and `model_loader` replace those that the settings name."""
+    """`image_loader` and `model_loader` replace those that the settings name.
+
+    `place`: that of this process, which is one of so many `workers`.
+    """
 
     def __init__(
         self,
         settings: ApiSettings,
         image_loader: ImageLoader | None = None,
         model_loader: ModelLoader | None = None,
+        *,
+        place: Place | None = None,
+        workers: int = 1,
     ) -> None:
         self.settings = settings
         self.health = Health()
+        self.workmates = Workmates()
+        folder = run_dir()
+        self.metrics = Metrics(folder / "metrics" if folder else None, doors=["/infer"])
+        self._place = place or no_neighbours()
+        self._workers = workers
+        self._quarantined: dict[Key, tuple[float, str]] = {}
         self._given_image_loader = image_loader
         self._given_model_loader = model_loader
         self._engine: InferenceEngine | None = None
         set_up_logs(settings.log_level, settings.log_format)
         self.app = self._build_app()
 
+    @property
+    def admin(self) -> ModelAdmin | None:
+        """None before the engine runs, and where it cannot."""
+        return self._engine.admin if self._engine else None
+
+    def quarantine(self, key: Key, since: float, reason: str) -> None:
+        """That version is not run any more; may be said before the start."""
+        self._quarantined[key] = (since, reason)
+        if self._engine:
+            self._engine.quarantine(key, since, reason)
+
     def _build_app(self) -> FastAPI:
-        app = FastAPIOffline(
+        app = FastAPI(
+            docs_url=None,
             redoc_url=None,
+            openapi_url=None,  # docs_routes.py has both
             title="Fovea",
             version=VERSION,
             summary="From an .onnx file to an answer about a picture.",
@@ -71,7 +108,13 @@ class InferenceAPI:
         guard = user_guard(self.settings)
         door = infer_door(self.settings, self._running_engine, guard)
         app.add_middleware(FrontDoor, doors={"/infer": door})
-        app.add_middleware(RequestContext)  # outside of it: added last
+        # The last is the outermost: who the client is comes first, and even a crash is told to other origins' pages.
+        https = self.settings.tls_cert is not None
+        app.add_middleware(RequestContext, headers=SecurityHeaders(https=https), metrics=self.metrics)
+        if self.settings.cors_origins:
+            app.add_middleware(CORSMiddleware, **cors_options(self.settings.cors_origins))
+        if self.settings.trusted_proxies:
+            app.add_middleware(TrustedProxies, proxies=self.settings.trusted_proxies)
         for error in (*KINDS, HTTPException, RequestValidationError):
             app.add_exception_handler(error, answer_with_problem)
         users, admins = [Depends(guard)], [Depends(admin_guard(self.settings))]
@@ -80,17 +123,28 @@ class InferenceAPI:
         app.include_router(model_router(self._running_engine), dependencies=users)
         for router in (admin_router, upload_router):
             app.include_router(router(self.settings, self._running_engine), dependencies=admins)
-        app.include_router(health_router(self.health, self._providers))
+        app.include_router(health_router(self.health, self._providers, key_check(self.settings)))
+        watchers = [Depends(protected_guard(self.settings, "metrics"))]
+        app.include_router(metrics_router(self.metrics, self._gauges), dependencies=watchers)
         app.add_api_route("/", _to_docs, include_in_schema=False)
         describe(app, self._model_names)
+        app.include_router(
+            docs_router(app.title, app.openapi), dependencies=[Depends(protected_guard(self.settings, "docs"))]
+        )
         return app
 
     @asynccontextmanager
-    async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:
+    async def _lifespan(self, _: FastAPI) -> AsyncIterator[dict[str, object]]:
+        """Gives the state that the server hands to its connections, and copies for each request."""
         self._start()
+        settings = self.settings
+        timeouts = HttpTimeouts(settings.header_timeout_s, settings.send_timeout_s, settings.keep_alive_s)
+        showing = asyncio.create_task(self.metrics.keep_shown(self._gauges)) if run_dir() else None
         try:
-            yield
+            yield {HTTP_TIMEOUTS: timeouts}
         finally:
+            if showing:
+                showing.cancel()
             if self._engine:
                 self._engine.close()
 
@@ -109,8 +163,12 @@ class InferenceAPI:
         self._engine = InferenceEngine(
             ModelRepository(settings.models_dir), image_loader, model_loader, self._engine_options(model_loader)
         )
+        self._engine.admin.followed_by = self.workmates.follow
+        for key, (since, reason) in self._quarantined.items():
+            self._engine.quarantine(key, since, reason)
         self._engine.start()
         self.health.watch("model", partial(_default_model_part, self._engine.models))
+        self.health.watch("models_folder", partial(_folder_part, self._engine.models))
 
     def _engine_options(self, model_loader: ModelLoader) -> EngineOptions:
         settings = self.settings
@@ -127,8 +185,9 @@ class InferenceAPI:
                 settings.default_model, settings.load, settings.max_loaded_models, settings.idle_unload_s
             ),
             providers=settings.providers,
-            cores=settings.cores,
             lanes=settings.lanes,
+            workers=self._workers,
+            place=self._place,
             tune=settings.tune,
             run_limits=RunLimits(settings.width, settings.max_batch, settings.batch_wait_ms / 1e3),
             queue_limit=settings.queue_limit,
@@ -136,6 +195,7 @@ class InferenceAPI:
             exact_decode=settings.exact_decode,
             check=None if self._given_model_loader else check,  # a given one cannot be made again elsewhere
             cache=settings.cache_dir,
+            observer=self.metrics,
         )
 
     def _make_image_loader(self) -> ImageLoader:
@@ -159,6 +219,9 @@ class InferenceAPI:
         if self._engine is None:
             raise NotReadyError(self.health.not_ready_reason() or "the service is starting")
         return self._engine
+
+    def _gauges(self) -> Gauges:
+        return gauges(self._engine) if self._engine else {}
 
     def _model_names(self) -> list[str]:
         return sorted(self._engine.models.catalog) if self._engine else []
@@ -185,6 +248,11 @@ def _default_model_part(models: LiveModels) -> Part:
         return Part(PartStatus.FAILED, str(error), None)
     on_demand = models.loads_on_demand and status.since is None
     return Part(PartStatus.OK if on_demand else _PART_OF_STATE[status.state], status.reason, status.since)
+
+
+def _folder_part(models: LiveModels) -> Part:
+    """Whatever is wrong with the folder, what is loaded goes on serving: ok, with a reason."""
+    return Part(PartStatus.OK, models.trouble or None, None)
 
 
 async def _to_docs() -> RedirectResponse:

@@ -10,6 +10,8 @@ from typing import Any
 import orjson
 import structlog
 
+from api.log_stream import log_stream
+
 _HANDLER = "fovea"
 _HEAD = {"timestamp", "level", "event", "logger"}
 _QUOTED = re.compile("[ \t=\r\n\"']")
@@ -36,7 +38,7 @@ def set_up_logs(level: str, log_format: str) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler()
+    handler = logging.StreamHandler(log_stream())
     handler.set_name(_HANDLER)
     handler.setFormatter(
         _Formatter(

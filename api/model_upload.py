@@ -18,6 +18,7 @@ from api.settings import ApiSettings
 from api.upload import ENVELOPE_BYTES, multipart_boundary
 from engine.inference_engine import InferenceEngine
 from engine.model_admin import StagedUpload
+from loaders.model_errors import ModelStateError
 from loaders.model_repository import MAX_NUMBER
 
 _SIDECAR_BYTES = 8 * 1024 * 1024
@@ -93,14 +94,17 @@ class _Receiver:
         if name not in _FILES or name in self._written:
             raise UnknownFieldError(name, "An upload has model, spec and labels, each at most once.")
         self._written.add(name)
-        (self._staged.folder / _FILES[name]).touch()
+        self._write(name, memoryview(b""))
         return lambda data: self._write(name, data)
 
     def _write(self, name: str, data: memoryview) -> None:
         self._left[name] -= len(data)
         if self._left[name] < 0:
             raise BodyTooLargeError(self._max_bytes if name == "model" else _SIDECAR_BYTES)
-        with (self._staged.folder / _FILES[name]).open("ab") as file:
-            file.write(data)
+        try:
+            with (self._staged.folder / _FILES[name]).open("ab") as file:
+                file.write(data)
+        except OSError as error:  # the disk is full, most likely
+            raise ModelStateError(f"the models folder cannot be written: {error.strerror}") from error
         if name == "model":
             self._digest.update(data)

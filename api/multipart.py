@@ -1,14 +1,16 @@
 """multipart/form-data (RFC 7578), parsed as it arrives: each field's bytes go straight to where they are wanted."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 
 from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
+from python_multipart.multipart import MultipartParser
 
+from api.disposition import field_of
 from api.problems import MalformedMultipartError
 
-MAX_NAME = 255
+logging.getLogger("python_multipart").setLevel(logging.ERROR)  # what is wrong with a form its sender is told
 
 Write = Callable[[memoryview], None]
 # Called with a field's name and filename; gives what takes its bytes, or raises to refuse the field.
@@ -82,15 +84,12 @@ class MultipartReader:
 
     def _on_header_end(self) -> None:
         if self._header_name.lower() == b"content-disposition":
+            if self._disposition:
+                raise MalformedMultipartError("A part of the form has two Content-Dispositions.")
             self._disposition = self._header_value.decode("latin-1")
 
     def _on_headers_finished(self) -> None:
-        kind, options = parse_options_header(self._disposition)
-        name = options.get(b"name")
-        if kind != b"form-data" or name is None:
-            raise MalformedMultipartError("A part of the form lacks 'Content-Disposition: form-data; name=...'.")
-        filename = options.get(b"filename")
-        self._write = self._open_field(_text(name), _text(filename) if filename else None)
+        self._write = self._open_field(*field_of(self._disposition))
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
         if self._write:
@@ -98,7 +97,3 @@ class MultipartReader:
 
     def _on_end(self) -> None:
         self._ended = True
-
-
-def _text(value: bytes) -> str:
-    return value.decode("utf-8", "replace")[:MAX_NAME]

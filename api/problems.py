@@ -4,6 +4,9 @@ RequestError
 ├── BodyTooLargeError         413
 ├── BodyTooSlowError          408
 ├── MalformedMultipartError   400
+├── MalformedRequestError     400
+├── HeadersTooSlowError       408
+├── HeadersTooLargeError      431
 ├── DigestError               422
 ├── NoPictureError            400
 ├── TooManyPicturesError      413
@@ -39,7 +42,7 @@ from loaders.image_errors import (
     TruncatedImageError,
     UnsupportedFormatError,
 )
-from loaders.model_errors import ModelRunError, ModelStateError, UnknownModelError
+from loaders.model_errors import ModelRunError, ModelStateError, RunMemoryError, UnknownModelError
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -60,6 +63,20 @@ class BodyTooSlowError(RequestError):
 
 class MalformedMultipartError(RequestError):
     """The multipart body does not follow RFC 7578."""
+
+
+class MalformedRequestError(RequestError):
+    """It is no HTTP/1.1, or its framing is ambiguous."""
+
+
+class HeadersTooSlowError(RequestError):
+    def __init__(self, timeout_s: float) -> None:
+        super().__init__(f"The request's headers did not arrive within {timeout_s:g} s.")
+
+
+class HeadersTooLargeError(RequestError):
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__(f"The request's address and headers, or its trailers, are larger than {max_bytes:,} bytes.")
 
 
 class NoPictureError(RequestError):
@@ -84,7 +101,10 @@ class ContentEncodingError(RequestError):
 
 
 class UnauthenticatedError(RequestError):
-    def __init__(self) -> None:
+    """`challenge`: how the client may say its key, by RFC 9110."""
+
+    def __init__(self, challenge: str = "Bearer") -> None:
+        self.challenge = challenge
         super().__init__("A key is needed: send it as 'Authorization: Bearer <key>' or 'X-API-Key: <key>'.")
 
 
@@ -135,10 +155,12 @@ KINDS: dict[type[Exception], Kind] = {
     CorruptImageError: Kind(400, "undecodable_image"),
     NoPictureError: Kind(400, "no_picture"),
     MalformedMultipartError: Kind(400, "malformed_multipart"),
+    MalformedRequestError: Kind(400, "malformed_request"),
     UnauthenticatedError: Kind(401, "no_key"),
     WrongKeyError: Kind(403, "wrong_key"),
     UnknownModelError: Kind(404, "unknown_model"),
     BodyTooSlowError: Kind(408, "body_too_slow"),
+    HeadersTooSlowError: Kind(408, "headers_too_slow"),
     AdminClosedError: Kind(403, "admin_closed"),
     ModelConflictError: Kind(409, "conflict"),
     ModelStateError: Kind(409, "models_not_writable"),
@@ -153,8 +175,11 @@ KINDS: dict[type[Exception], Kind] = {
     RequestValidationError: Kind(422, "invalid_parameter"),
     UnknownFieldError: Kind(422, "unknown_field"),
     RateLimitedError: Kind(429, "rate_limited"),
+    HeadersTooLargeError: Kind(431, "headers_too_large"),
     InvalidOutputError: Kind(500, "invalid_model_output"),
     ModelRunError: Kind(500, "model_run_failed"),
+    RunMemoryError: Kind(503, "out_of_memory"),
+    MemoryError: Kind(503, "out_of_memory"),
     QueueFullError: Kind(503, "queue_full"),
     ModelUnavailableError: Kind(503, "model_unavailable"),
     NotReadyError: Kind(503, "not_ready"),
@@ -194,14 +219,22 @@ def problem_of(error: Exception) -> Problem:
     kind = next((KINDS[cls] for cls in type(error).__mro__ if cls in KINDS), INTERNAL_ERROR)
     if kind is INTERNAL_ERROR:
         return Problem(kind.status, kind.code, "Something failed here; the log knows it by this request_id.")
-    detail = _parameter_detail(error) if isinstance(error, RequestValidationError) else str(error)
-    return Problem(kind.status, kind.code, detail, _headers(error))
+    return Problem(kind.status, kind.code, _detail(error), _headers(error))
+
+
+def _detail(error: Exception) -> str:
+    if isinstance(error, RequestValidationError):
+        return _parameter_detail(error)
+    if isinstance(error, MemoryError | RunMemoryError):
+        return "There is not enough memory for this now; try again later, or send a smaller picture."
+    return str(error)
 
 
 def _headers(error: Exception) -> dict[str, str]:
     if isinstance(error, UnauthenticatedError):
-        return {"WWW-Authenticate": "Bearer"}
-    retry_after_s = getattr(error, "retry_after_s", None)
+        return {"WWW-Authenticate": error.challenge}
+    out_of_memory = isinstance(error, MemoryError | RunMemoryError)
+    retry_after_s = 1 if out_of_memory else getattr(error, "retry_after_s", None)
     return {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}
 
 

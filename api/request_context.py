@@ -10,7 +10,9 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.log_setup import log_request
+from api.metrics import Metrics
 from api.problems import problem_of
+from api.security_headers import SecurityHeaders
 
 _WELL_FORMED_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _CLIENT_CLOSED_REQUEST = 499  # nginx's word for it; it is logged, never sent
@@ -19,11 +21,16 @@ _crash_log = logging.getLogger("fovea")
 
 
 class RequestContext:
-    """Pure ASGI. Sets in `request.state`: `request_id`; `log`, where routes may put facts for the log; `body_read`,
-    whether all of the body has arrived, whoever has read it."""
+    """Pure ASGI. Adds `headers` and the request's id to every answer.
 
-    def __init__(self, app: ASGIApp) -> None:
+    Sets in `request.state`: `request_id`; `log`, where routes may put facts for the log; `failed`, where a batch puts
+    the problem codes of its pictures; `body_read`, whether all of the body has arrived, whoever has read it.
+    """
+
+    def __init__(self, app: ASGIApp, headers: SecurityHeaders | None = None, metrics: Metrics | None = None) -> None:
         self._app = app
+        self._headers = headers or SecurityHeaders(https=False)
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -33,7 +40,7 @@ class RequestContext:
         request_id = _request_id(scope)
         facts: dict[str, Any] = {}
         state = scope.setdefault("state", {})
-        state.update(request_id=request_id, log=facts, body_read=False)
+        state.update(request_id=request_id, log=facts, body_read=False, failed=[])
         status: int | None = None
 
         async def receive_to_the_end() -> Message:
@@ -45,7 +52,9 @@ class RequestContext:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+                given = message["headers"]
+                added = self._headers.of(scope["method"], given)
+                message["headers"] = [*given, *added, (b"x-request-id", request_id.encode())]
             try:
                 await send(message)
             except (RuntimeError, OSError) as error:  # the server has closed the connection: nobody is there to answer
@@ -59,9 +68,15 @@ class RequestContext:
             _crash_log.exception("request %s failed", request_id)
             if status is not None:
                 raise  # half an answer is out: the server must cut the connection
-            await problem_of(error).response(request_id)(scope, receive, send_with_id)
+            problem = problem_of(error)
+            facts["code"] = problem.code
+            await problem.response(request_id)(scope, receive, send_with_id)
         finally:
-            _log_line(scope, request_id, status, perf_counter() - started, facts)
+            seconds = perf_counter() - started
+            if self._metrics:
+                codes = [*state["failed"], facts["code"]] if "code" in facts else state["failed"]
+                self._metrics.request(scope, status or _CLIENT_CLOSED_REQUEST, seconds, codes)
+            _log_line(scope, request_id, status, seconds, facts)
 
 
 def _request_id(scope: Scope) -> str:

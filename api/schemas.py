@@ -101,7 +101,7 @@ class SegmentPrediction(_Strict):
 
 
 class EmbeddingPrediction(_Strict):
-    """Task image-feature-extraction."""
+    """Task image-feature-extraction. All values are finite, in either encoding."""
 
     embedding: list[float] | str
     dimensions: int
@@ -109,7 +109,7 @@ class EmbeddingPrediction(_Strict):
 
 
 class TensorPrediction(_Strict):
-    """Task tensor: one output of the graph, row by row."""
+    """Task tensor: one output of the graph, row by row. Base64 may hold NaN and infinity, a list never does."""
 
     name: str
     dtype: str
@@ -241,6 +241,8 @@ class BatchResponse(_Strict):
 
 
 class PartReport(_Strict):
+    """`reason` says why it is not ok; with ok, what is wrong though it goes on working. `since` is UTC."""
+
     status: PartStatus
     reason: str | None
     since: datetime | None

@@ -1,42 +1,27 @@
-"""Runs the app under uvicorn, as `python main.py` and `make run` do: in this process, or in several on one port."""
+"""Serves as the settings say, as `python main.py` and `make run` do: a supervisor with its workers."""
 
 import logging
-import signal
-import sys
+import socket
 
-import uvicorn
-from fastapi import FastAPI
-
-from api.http_protocol import BoundedHttpProtocol
+from api.log_setup import set_up_logs
 from api.settings import ApiSettings
-
-_SHUTDOWN_GRACE_S = 30
-# A worker whose answer to its supervisor takes longer hangs, and is replaced; a busy machine is no reason.
-_WORKER_HANGS_S = 30
 
 _log = logging.getLogger("fovea")
 
 
-def serve(app: FastAPI, settings: ApiSettings) -> None:
-    """Returns when the process is told to end (SIGINT, SIGTERM) and the requests it had are answered: status 0.
+def serve(settings: ApiSettings) -> int:
+    """The exit status: 0 when it was told to end (SIGINT, SIGTERM) and the requests it had are answered."""
+    set_up_logs(settings.log_level, settings.log_format)
+    if not hasattr(socket, "send_fds"):  # on Windows no process can hand a connection to another
+        from api.worker import serve_alone
 
-    With several workers this process only watches over them; each builds its own app from the same settings.
-    """
-    several = settings.workers > 1
-    if not several:
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn hands the signal on when it is done
-    address = f"http://{settings.host}:{settings.port}"
-    _log.info("%s/docs shows all; try: curl -F image=@tests/data/cat.jpg %s/infer", address, address)
-    uvicorn.run(
-        "main:app" if several else app,
-        host=settings.host,
-        port=settings.port,
-        workers=settings.workers,
-        http=BoundedHttpProtocol,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=65,
-        timeout_graceful_shutdown=_SHUTDOWN_GRACE_S,
-        timeout_worker_healthcheck=_WORKER_HANGS_S,
-    )
+        serve_alone(settings)
+        return 0
+    from api.supervisor import Supervisor, listen
+
+    try:
+        listener = listen(settings.host, settings.port)
+    except OSError as error:
+        _log.error("cannot listen on %s port %s: %s", settings.host, settings.port, error.strerror)
+        return 1
+    return Supervisor(settings, listener).run()

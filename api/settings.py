@@ -5,18 +5,19 @@ README's table and api_settings.env hold the same names and defaults; a test com
 
 import re
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from engine.live_models import LoadPolicy
+from engine.load_policy import LoadPolicy
 from engine.run_plan import TuneLevel
 from loaders.image_loader import image_loader_names
 from loaders.model_loader import AUTO, PROVIDER_NAMES, model_loader_names
-from loaders.model_repository import NAME
+from loaders.names import MODEL_NAME
 from utils.cpu_budget import cpu_budget
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -24,8 +25,12 @@ SETTINGS_FILE = "api_settings.env"
 PREFIX = "API_"
 
 _MIB = 1024 * 1024
+# Unless somebody asks for more: each has memory of its own.
+_MOST_WORKERS = 8
 _SECRETS = {"keys", "admin_keys"}
 _HASHED_KEY = re.compile(r"sha256:[0-9a-f]{64}")
+_ORIGIN = re.compile(r"https?://[^/\s*?#@\\]+")
+PROTECTABLE = ("docs", "metrics")
 
 Names = Annotated[tuple[str, ...], NoDecode]
 
@@ -53,7 +58,7 @@ class ApiSettings(BaseSettings):
     )
     default_model: str = Field(
         "efficientnet-lite0",
-        pattern=f"^{NAME.pattern}$",
+        pattern=f"^{MODEL_NAME.pattern}$",
         description="Model that answers when a request names none.",
     )
     load: LoadPolicy = Field(
@@ -80,7 +85,19 @@ class ApiSettings(BaseSettings):
         description="Execution providers, best first: cpu, cuda, tensorrt, openvino, coreml, directml; auto: the best "
         "that comes up.",
     )
-    workers: int = Field(1, ge=1, le=256, description="Processes that serve; they share the cores.")
+    workers: int = Field(
+        0, ge=0, le=256, description="Processes that serve; they share the cores. 0: one a core, 8 at most."
+    )
+    crash_limit: int = Field(
+        3, ge=0, description="Crashes of workers in an hour after which a version is not run any more: 503; 0: never."
+    )
+    drain_seconds: float = Field(
+        0.0,
+        ge=0,
+        le=3600,
+        allow_inf_nan=False,
+        description="Time between not being ready (SIGTERM) and taking no more connections, s.",
+    )
     lanes: int = Field(
         0,
         ge=0,
@@ -120,27 +137,57 @@ class ApiSettings(BaseSettings):
     body_timeout_s: float = Field(
         30.0, gt=0, le=86_400, description="Time for a request's whole body to arrive, s; above: 408."
     )
+    header_timeout_s: float = Field(
+        10.0,
+        gt=0,
+        le=86_400,
+        description="Time for a request's headers to arrive, from its first byte or the connection's opening, s; "
+        "above: 408.",
+    )
+    send_timeout_s: float = Field(
+        30.0,
+        gt=0,
+        le=86_400,
+        description="Time in which a client must take something of its answer, s; above: the connection is cut.",
+    )
+    keep_alive_s: float = Field(
+        65.0,
+        gt=0,
+        le=86_400,
+        description="Time that a connection may be idle between two requests, s; then it is closed.",
+    )
     rate_limit: str = Field(
         "", description="Requests a client may send, as 10/second or 600/minute; empty: no limit. Above: 429."
     )
     keys: Names = Field((), description="Keys that may infer, as text or sha256:<hex of it>; empty: open to all.")
 
     admin_keys: Names = Field((), description="Keys that may change models; empty: nobody may.")
+    protect: Names = Field((), description="Addresses that need a key, too, where keys are set: docs, metrics.")
+    trusted_proxies: Names = Field(
+        (),
+        description="Proxies, as addresses or networks (10.0.0.0/8), whose X-Forwarded-* headers count; empty: none.",
+    )
+    cors_origins: Names = Field(
+        (), description="Web origins whose pages may ask, as https://app.example.com, or * for all; empty: none."
+    )
+    tls_cert: Path | None = Field(None, description="Certificate chain (PEM file) to serve HTTPS; with API_TLS_KEY.")
+    tls_key: Path | None = Field(
+        None, validate_default=True, description="Private key (PEM file, not encrypted) of API_TLS_CERT."
+    )
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
     log_format: Literal["text", "json"] = Field("text", description="text for people, json for one object a line.")
 
     @property
-    def cores(self) -> int:
-        """Those that one worker shares out: the workers have equal parts of what this process may use."""
-        return max(1, cpu_budget() // self.workers)
+    def worker_count(self) -> int:
+        return self.workers or min(cpu_budget(), _MOST_WORKERS)
 
     @field_validator("models_dir", "cache_dir")
     @classmethod
     def _from_the_project(cls, value: Path) -> Path:
         return PROJECT / value
 
-    @field_validator("providers", "keys", "admin_keys", mode="before")
+    @field_validator("providers", "keys", "admin_keys", "protect", "trusted_proxies", "cors_origins", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         if not isinstance(value, str):
@@ -175,6 +222,57 @@ class ApiSettings(BaseSettings):
     def _whole_hashes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if any(key.startswith("sha256:") and not _HASHED_KEY.fullmatch(key) for key in value):
             raise ValueError("after sha256: come 64 hexadecimal digits, lower case")
+        return value
+
+    @field_validator("protect")
+    @classmethod
+    def _protectable(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(_one_of(name, PROTECTABLE) for name in value)
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _addresses_or_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for proxy in value:
+            ip_network(proxy)  # its error says what is wrong
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if not _ORIGIN.fullmatch(origin) and value != ("*",):
+                raise ValueError(f"{origin} is no origin such as https://app.example.com:8443, and * stands alone")
+        return value
+
+    @field_validator("tls_cert", "tls_key", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return value or None
+
+    @field_validator("tls_cert", "tls_key")
+    @classmethod
+    def _readable_file(cls, value: Path | None) -> Path | None:
+        if value is None:
+            return None
+        file = PROJECT / value
+        try:
+            file.open("rb").close()
+        except OSError as error:
+            raise ValueError(f"it cannot be read: {error.strerror}") from None
+        return file
+
+    @field_validator("tls_key")
+    @classmethod
+    def _key_of_the_certificate(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if "tls_cert" not in info.data:  # it is wrong by itself
+            return value
+        certificate: Path | None = info.data["tls_cert"]
+        if (value is None) != (certificate is None):
+            raise ValueError("API_TLS_CERT and API_TLS_KEY go together; one of them is missing")
+        if value and certificate:
+            from api.tls import load_certificate
+
+            load_certificate(certificate, value)
         return value
 
     @field_validator("rate_limit")

@@ -3,8 +3,8 @@
     python -m api.tune                      every model in the models folder
     python -m api.tune efficientnet-lite0   these
 
-Run it while the machine is idle, with the settings of the service: the number of workers decides how many cores each
-one shares out. Exit status: 0; 1 when some model could not be measured; 2 for a wrong call.
+Run it while the machine is idle, with the settings of the service. Exit status: 0; 1 when some model could not be
+measured; 2 for a wrong call.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from engine.tuning import Tuning
 from loaders.model_errors import ModelError
 from loaders.model_loader import SessionOptions, create_model_loader
 from loaders.model_repository import Catalog, ModelRepository, ModelVersion, find_version
+from utils.cpu_budget import cpu_budget
 
 _OK, _SOME_FAILED = 0, 1
 
@@ -50,8 +51,9 @@ def _versions(catalog: Catalog, names: Sequence[str]) -> list[ModelVersion]:
 def _tune(version: ModelVersion, settings: ApiSettings) -> bool:
     console = Console(highlight=False, soft_wrap=True)
     loader, options = create_model_loader(settings.model_loader), SessionOptions(settings.providers)
-    tuner = Tuner(loader, options, settings.cores, TuneLevel.FULL, cache=settings.cache_dir)
-    console.print(f"{version.name} version {version.number}, {settings.cores} cores ...", markup=False)
+    cores = cpu_budget()
+    tuner = Tuner(loader, options, cores, TuneLevel.FULL, cache=settings.cache_dir)
+    console.print(f"{version.name} version {version.number}, {cores} cores ...", markup=False)
     try:
         tuning = tuner(load_live_model(version, loader, options), version).tuning
     except ModelError as error:

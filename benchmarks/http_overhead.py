@@ -28,6 +28,7 @@ from api.http_protocol import BoundedHttpProtocol  # noqa: E402
 from api.inference_api import InferenceAPI  # noqa: E402
 from api.request_context import RequestContext  # noqa: E402
 from api.settings import ApiSettings  # noqa: E402
+from engine.inference_engine import Observer, Wait  # noqa: E402
 from engine.live_model import ModelRef  # noqa: E402
 from engine.pipeline import Answer  # noqa: E402
 from engine.tasks.predictions import Classification, Prediction  # noqa: E402
@@ -45,10 +46,16 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 
 
 class _InstantEngine:
-    """Answers before it has looked."""
+    """Answers before it has looked; `observer` counts the answers."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
 
     def request(self, choices: Sequence[object]) -> list[object]:
         return list(choices)
+
+    def check_place(self, choices: Sequence[object]) -> None:
+        """There always is one."""
 
     async def predict(
         self,
@@ -56,10 +63,12 @@ class _InstantEngine:
         choices: object,  # noqa: ARG002 - the engine's own signature
         options: object,  # noqa: ARG002
         timer: StageTimer,
-        **_: object,
+        wait: Wait,  # noqa: ARG002
     ) -> list[Answer]:
         assert len(data) == PICTURE_BYTES
-        return [Answer(_MODEL, ImageInfo("JPEG", 451, 300), _PREDICTIONS, timer)]
+        answers = [Answer(_MODEL, ImageInfo("JPEG", 451, 300), _PREDICTIONS, timer)]
+        self._observer.answered(answers)
+        return answers
 
     def close(self) -> None:
         """Nothing to end."""
@@ -67,7 +76,7 @@ class _InstantEngine:
 
 class _Service(InferenceAPI):
     def _start(self) -> None:
-        self._engine = _InstantEngine()  # type: ignore[assignment]
+        self._engine = _InstantEngine(self.metrics)  # type: ignore[assignment]
 
 
 async def _bare(scope: dict[str, Any], receive: Receive, send: Send) -> None:

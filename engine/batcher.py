@@ -6,12 +6,14 @@
 | `runs` are running | it waits; the first that ends takes the eldest and up to `limit` - 1 others of its shape |
 | `wait_s` above 0 and the batch is not full | the run waits so long at most for others to join |
 | a batched run fails | its pictures run again one by one, so that one does no harm to the others |
-| nobody waits for a picture's answer any more | it does not take part |
+| nobody waits for a picture's answer any more | its thread goes on at once, it does not take part |
+| nobody waits for any answer of a run | the run is stopped |
 
 The thread of the eldest picture runs for all of its batch; there is no thread of the batcher's own.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from threading import Condition
 from time import monotonic
 
@@ -56,18 +58,26 @@ class Batcher:
     def run(self, inputs: Tensors, stop: RunStop) -> dict[str, Tensor]:
         """The outputs for one picture, first dimension 1. Raises ModelRunError, RunStoppedError."""
         entry = _Entry(inputs, stop)
-        with self._changed:
+        with stop.calls(self._wake), self._changed:
             self._waiting.append(entry)
             self._changed.notify_all()
             self._promote()
-            while not entry.leads and not entry.settled:
+            while not (entry.leads or entry.settled or stop.stopped):
                 self._changed.wait()
+            if not (entry.leads or entry.settled):
+                entry.error = RunStoppedError()
+                if entry in self._waiting:  # else a run has it, and its outputs go nowhere
+                    self._waiting.remove(entry)
         if entry.leads:
             self._run_for_all(entry)
         if entry.error is not None:
             raise entry.error
         assert entry.outputs is not None  # noqa: S101 - the loop above ended
         return entry.outputs
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
 
     def _promote(self) -> None:
         """The eldest that waits runs if one more may; the caller holds the lock."""
@@ -117,7 +127,12 @@ class Batcher:
     def _answer_together(self, batch: list[_Entry]) -> bool:
         joined = {name: np.concatenate([entry.inputs[name] for entry in batch]) for name in batch[0].inputs}
         try:
-            outputs = self._run(joined, None)
+            with _when_all_are_stopped(batch) as stop:
+                outputs = self._run(joined, stop)
+        except RunStoppedError:
+            for entry in batch:
+                entry.error = RunStoppedError()
+            return True
         except ModelRunError:
             return False
         if any(output.shape[:1] != (len(batch),) for output in outputs.values()):  # nobody knows which row is whose
@@ -131,3 +146,20 @@ class Batcher:
             entry.outputs = self._run(entry.inputs, entry.stop)
         except Exception as error:  # noqa: BLE001 - it is the picture's thread that raises it
             entry.error = error
+
+
+@contextmanager
+def _when_all_are_stopped(batch: Sequence[_Entry]) -> Iterator[RunStop]:
+    """A stop for the run of all of them."""
+    stop = RunStop()
+
+    def end() -> None:
+        if all(entry.stop.stopped for entry in batch):
+            stop.stop()
+
+    with ExitStack() as stops:
+        for entry in batch:
+            with suppress(RunStoppedError):  # this moment: `end` below sees it
+                stops.enter_context(entry.stop.calls(end))
+        end()
+        yield stop

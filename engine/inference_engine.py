@@ -1,11 +1,15 @@
 """Pictures in, answers out: finds the models, waits for a lane, keeps the deadline."""
 
 import asyncio
+import math
 from collections.abc import Sequence
 from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from time import perf_counter
+from typing import Protocol
 
 from engine.live_model import LiveModel
 from engine.live_models import LiveModels, LiveModelsOptions
@@ -14,12 +18,14 @@ from engine.model_admin import ModelAdmin
 from engine.model_check import ModelCheck
 from engine.model_slot import loaded
 from engine.model_watch import ModelWatch
+from engine.neighbours import Key, Place, no_neighbours
 from engine.pipeline import Answer, predict
 from engine.run_plan import RunLimits, TuneLevel
-from engine.scheduler import Scheduler
+from engine.scheduler import Among, Scheduler
 from engine.tasks.task import PredictOptions
 from engine.tuner import Tuner
 from loaders.image_loader import ImageLoader
+from loaders.model_errors import QuarantinedError
 from loaders.model_loader import ModelLoader, SessionOptions
 from loaders.model_repository import ModelRepository, ModelVersion
 from loaders.resolvers import ResolvedSpec
@@ -27,6 +33,10 @@ from utils.blas import one_blas_thread
 from utils.cpu_budget import cpu_budget
 from utils.memory import keep_freed_memory
 from utils.time_utils import QUEUE, StageTimer
+from utils.turns import one_process_at_a_time
+
+# So many times its own lanes one worker may have at work while its neighbours are idle.
+_BORROWED = 2
 
 
 class DeadlineExceededError(Exception):
@@ -44,8 +54,33 @@ class ModelChoice:
 
 
 @dataclass(frozen=True, slots=True)
+class Wait:
+    """How an answer is waited for: at most `timeout_s`, or the engine's own limit where that is nearer.
+
+    `patient`: however many wait; whoever asks sees to it that they are not too many.
+    """
+
+    timeout_s: float = math.inf
+    patient: bool = False
+
+
+AT_MOST = Wait()
+
+
+class Observer(Protocol):
+    """Is told what happens, to count it."""
+
+    def answered(self, answers: Sequence[Answer]) -> None:
+        """About one picture; on the event loop."""
+
+    def loaded(self, name: str, seconds: float, *, ok: bool) -> None:
+        """A model's load has ended; on a loading thread."""
+
+
+@dataclass(frozen=True, slots=True)
 class EngineOptions:
-    """`cores`: what all runs share, 0 for all there are. `lanes`: pictures worked on at once, 0 for one a core.
+    """`cores`: what all runs share, 0 for all there are. `lanes`: pictures worked on at once, 0 for one a core; like
+    `queue_limit` it is that of all workers together, of which this process is one, at `place`.
 
     `timeout_s`: from a picture's arrival to its answer. `check` tries a model in a process of its own before it is
     loaded; None trusts all. `cache`: where to keep what need not be done again, None for nowhere.
@@ -55,6 +90,8 @@ class EngineOptions:
     providers: tuple[str, ...] = ("cpu",)
     cores: int = 0
     lanes: int = 0
+    workers: int = 1
+    place: Place = field(default_factory=no_neighbours)
     tune: TuneLevel = TuneLevel.OFF
     run_limits: RunLimits = field(default_factory=RunLimits)
     queue_limit: int = 64
@@ -62,6 +99,7 @@ class EngineOptions:
     exact_decode: bool = False
     check: ModelCheck | None = None
     cache: Path | None = None
+    observer: Observer | None = None
 
 
 class InferenceEngine:
@@ -78,10 +116,16 @@ class InferenceEngine:
         self._options = options
         self._cores = options.cores or cpu_budget()
         session = SessionOptions(options.providers, threads=1, cache=options.cache)
-        self._tuner = Tuner(model_loader, session, self._cores, options.tune, options.run_limits, options.cache)
-        self.scheduler = Scheduler(options.lanes or self._cores, options.queue_limit, self._cores)
+        lanes, waiting = options.lanes or self._cores, options.queue_limit
+        own = max(1, lanes // options.workers)
+        among = Among(options.place, lanes, max(own, min(lanes, _BORROWED * own)))
+        self._tuner = Tuner(
+            model_loader, session, self._cores, options.tune, options.run_limits, options.cache, among.most
+        )
+        self.scheduler = Scheduler(own, math.ceil(waiting / options.workers), self._cores, among)
+        self._quarantined: dict[Key, tuple[float, str]] = {}
         self.models = LiveModels(repository, self._load, options.models)
-        self.admin = ModelAdmin(self.models, repository, options.check)
+        self.admin = ModelAdmin(self.models, repository, options.check, self.forgive)
         self._watch = ModelWatch(repository.root, self.models.reconcile)
 
     def start(self) -> None:
@@ -103,37 +147,54 @@ class InferenceEngine:
         """Begins to load what is not loaded. Raises UnknownModelError."""
         return [self.models.request(choice.name, choice.selector) for choice in choices]
 
+    def check_place(self, choices: Sequence[ModelChoice]) -> None:
+        """Raises QueueFullError where a picture that came now would find no place."""
+        self.scheduler.check_place(choices[0].name or self.models.default)
+
     async def predict(
         self,
         data: bytes,
         choices: Sequence[ModelChoice],
         options: PredictOptions,
         timer: StageTimer,
-        *,
-        patient: bool = False,
+        wait: Wait = AT_MOST,
     ) -> list[Answer]:
         """The answers of those models about one picture, in their order.
 
-        `patient`: it waits however many do; its caller sees to it that they are not too many.
         Raises ImageError, InvalidOutputError, ModelRunError, UnknownModelError, ModelUnavailableError, QueueFullError,
         DeadlineExceededError.
         """
+        timeout_s = min(wait.timeout_s, self._options.timeout_s)
         try:
-            async with asyncio.timeout(self._options.timeout_s) as deadline:
+            async with asyncio.timeout(timeout_s) as deadline:
                 with timer.stage(QUEUE):
                     models = [await loaded(load) for load in self.request(choices)]
                 first, plan = models[0], models[0].runner.plan
-                return await self.scheduler.run(
+                answers = await self.scheduler.run(
                     partial(predict, models, self._image_loader, data, options),
                     timer,
                     first.ref.name,
                     lanes=plan.lanes(self.scheduler.lanes),
-                    patient=patient,
+                    patient=wait.patient,
                 )
         except TimeoutError:
             if not deadline.expired():
                 raise
-            raise DeadlineExceededError(self._options.timeout_s) from None
+            raise DeadlineExceededError(timeout_s) from None
+        if self._options.observer:
+            self._options.observer.answered(answers)
+        return answers
+
+    def quarantine(self, key: Key, since: float, reason: str) -> None:
+        """That version is not run any more, unless its files were changed after `since` (s since the epoch)."""
+        self._quarantined[key] = (since, reason)
+        self.models.unload(*key)
+        self.models.reconcile()
+
+    def forgive(self, key: Key) -> None:
+        """An operator wants it tried once more."""
+        if self._quarantined.pop(key, None):
+            self.models.unload(*key)
 
     async def describe(self, name: str) -> ResolvedSpec:
         """The spec of the version serving, else of the active one. Raises UnknownModelError, ModelError."""
@@ -142,9 +203,31 @@ class InferenceEngine:
 
     def _load(self, version: ModelVersion) -> LiveModel:
         """Runs on a loading thread."""
-        options = self._options
-        if options.check:
-            options.check(version)
-        tuner = self._tuner
-        model = load_live_model(version, tuner.loader, tuner.options, exact_decode=options.exact_decode)
-        return tuner(model, version)
+        started, ok = perf_counter(), False
+        try:
+            model = self._load_in_turn(version)
+            ok = True
+        finally:
+            if self._options.observer:
+                self._options.observer.loaded(version.name, perf_counter() - started, ok=ok)
+        return model
+
+    def _load_in_turn(self, version: ModelVersion) -> LiveModel:
+        """What is found out about a model once for all is not found out by two processes at a time."""
+        options, tuner = self._options, self._tuner
+        self._check_quarantine(version)
+        with options.place.running(version.name, version.number), self._turn(version):
+            if options.check:
+                options.check(version)
+            model = load_live_model(version, tuner.loader, tuner.options, exact_decode=options.exact_decode)
+            return tuner(model, version)
+
+    def _turn(self, version: ModelVersion) -> AbstractContextManager[None]:
+        cache = self._options.cache
+        return one_process_at_a_time(cache / "locks" / f"{version.name}-{version.number}") if cache else nullcontext()
+
+    def _check_quarantine(self, version: ModelVersion) -> None:
+        """Files that were replaced since are another model. Raises QuarantinedError."""
+        since, reason = self._quarantined.get((version.name, version.number), (math.inf, ""))
+        if all(changed_ns / 1e9 < since for _, _, changed_ns in version.signature) and reason:
+            raise QuarantinedError(reason)

@@ -10,9 +10,10 @@ from engine.geometry import Frame
 from engine.preprocessing import Preprocessor
 from engine.runner import Runner
 from engine.tasks import create_task
-from engine.tasks.task import PredictOptions, Task
+from engine.tasks.task import InvalidOutputError, PredictOptions, Task
 from engine.tuning import Tuning
 from engine.turn import Turn, alone
+from loaders.image_loader import ImageInfo, Picture
 from loaders.model_errors import ModelSpecError
 from loaders.model_loader import Session, Tensor, TensorInfo
 from loaders.model_spec import Dtype, ExtraInput, Layout, ModelSpec, PreprocessSpec, Resize, TaskName
@@ -66,14 +67,32 @@ class LiveModel:
         return self.runner.run(self._inputs(tensor, frame), turn or alone(StageTimer()))
 
     def warm_up(self) -> None:
-        """One run on a black picture: allocates, and proves that the graph runs and its answer can be read."""
-        inputs, frame = self.black_picture(), self.preprocessor.frame(self.preprocessor.target)
-        self.task.postprocess(self.runner.run(inputs, alone(StageTimer())), frame, PredictOptions())
+        """One run on a black picture: allocates, and proves that the graph runs and its answer can be read.
+
+        A graph that divides by what a picture's pixels differ has no answer to a black one: then one of noise decides.
+        Raises ModelRunError, InvalidOutputError.
+        """
+        try:
+            self._try(self.black_picture())
+        except InvalidOutputError:
+            self._try(self._noise())
 
     def black_picture(self) -> dict[str, Tensor]:
         """The graph's inputs for a black picture of the input's size."""
         tensor = np.zeros(self.preprocessor.input_shape, self.spec.preprocess.dtype)
         return self._inputs(tensor, self.preprocessor.frame(self.preprocessor.target))
+
+    def _try(self, inputs: dict[str, Tensor]) -> None:
+        """In base64, which can tell everything that a raw tensor may hold."""
+        frame = self.preprocessor.frame(self.preprocessor.target)
+        outputs = self.runner.run(inputs, alone(StageTimer()))
+        self.task.postprocess(outputs, frame, PredictOptions(encoding="base64"))
+
+    def _noise(self) -> dict[str, Tensor]:
+        size = self.preprocessor.target
+        pixels = np.random.default_rng(0).integers(0, 256, (size.height, size.width, 3), np.uint8)
+        picture = Picture(pixels, ImageInfo("PNG", size.width, size.height))
+        return self._inputs(self.preprocessor(picture), self.preprocessor.frame(size))
 
     def with_runner(self, runner: Runner, tuning: Tuning | None) -> "LiveModel":
         """The same model, run otherwise."""

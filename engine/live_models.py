@@ -20,11 +20,11 @@ import weakref
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from enum import StrEnum
 from threading import Lock, RLock
 from time import monotonic
 
 from engine.live_model import LiveModel
+from engine.load_policy import LoadPolicy
 from engine.model_slot import ModelState, ModelStatus, ModelUnavailableError, Slot
 from engine.settled_catalog import SettledCatalog
 from loaders.model_errors import ModelError, UnknownModelError
@@ -40,14 +40,6 @@ _NUMBER = re.compile(r"[0-9]{1,9}")
 Key = tuple[str, int]
 
 _log = logging.getLogger("fovea.models")
-
-
-class LoadPolicy(StrEnum):
-    """What is loaded before anybody asks: every model, the default model, or nothing."""
-
-    ALL = "all"
-    DEFAULT = "default"
-    ON_DEMAND = "on-demand"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +75,7 @@ class LiveModels:
         self._leaving: dict[Key, weakref.ref[LiveModel]] = {}
         self.catalog: Catalog = {}
         self.unclear: dict[str, str] = {}
-        self._trouble = ""
+        self.trouble = ""  # with the models folder or the state file, while it lasts
         self.choices = ModelChoices()
 
     @property
@@ -212,9 +204,9 @@ class LiveModels:
         return chosen if chosen in self.catalog.get(name, {}) else None
 
     def _tell_once(self, trouble: str) -> None:
-        if trouble and trouble != self._trouble:
+        if trouble and trouble != self.trouble:
             _log.warning(trouble)
-        self._trouble = trouble
+        self.trouble = trouble
 
     def _tell_unclear(self, unclear: dict[str, str]) -> None:
         for name, reason in unclear.items():

@@ -23,7 +23,7 @@ def load_live_model(
     try:
         model.warm_up()
     except InvalidOutputError as error:
-        raise ModelSpecError(f"the warm-up with a black picture failed: {error}") from error
+        raise ModelSpecError(f"the warm-up failed, with a black picture and with one of noise: {error}") from error
     corrected = without_second_activation(model)
     return LiveModel(ref, runner, corrected, exact_decode=exact_decode) if corrected else model
 

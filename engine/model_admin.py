@@ -3,15 +3,18 @@
 import asyncio
 import shutil
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from time import time
 
 from engine.live_model import LiveModel
 from engine.live_models import LiveModels
 from engine.model_check import ModelCheck
-from engine.model_slot import loaded
+from engine.model_slot import ModelUnavailableError, loaded
+from engine.neighbours import Key
 from loaders.model_errors import ModelError, ModelStateError, UnknownModelError
 from loaders.model_repository import MAX_NUMBER, ModelRepository, ModelVersion
 from loaders.model_state import ModelChoices, is_reserved
@@ -46,41 +49,97 @@ class StagedUpload:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-class ModelAdmin:
-    """`check` tries uploads in a process of their own; None where models are not checked."""
+class Act(StrEnum):
+    """LOAD and UNLOAD a version, or LOOK at the folder and the state file."""
 
-    def __init__(self, models: LiveModels, repository: ModelRepository, check: ModelCheck | None) -> None:
+    LOAD = "load"
+    UNLOAD = "unload"
+    LOOK = "look"
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """What an operator has done, for other processes to do the same. `number`: the version; 0 where it does not matter.
+
+    `forgive`: it is to be tried again, whatever it did before.
+    """
+
+    act: Act
+    name: str
+    number: int = 0
+    forgive: bool = False
+
+
+# Returns when the other processes have done the same.
+Followed = Callable[[Deed], Awaitable[None]]
+
+
+class ModelAdmin:
+    """`check` tries uploads in a process of their own; None where models are not checked.
+
+    `forgive` ends a quarantine; `followed_by` lets other processes do the same.
+    """
+
+    def __init__(
+        self,
+        models: LiveModels,
+        repository: ModelRepository,
+        check: ModelCheck | None,
+        forgive: Callable[[Key], None],
+        followed_by: Followed | None = None,
+    ) -> None:
+        self._forgive = forgive
+        self.followed_by = followed_by
         self._models = models
         self._root = repository.root
         self._check = check
 
     async def set_default(self, name: str) -> None:
         """Loads the model, then makes it the one that answers when none is named."""
-        await self.load(name, None)
-        await self._choose(lambda choices: choices.with_default(name))
+        number = (await self.load(name, None)).ref.version
+        await self._choose(lambda choices: choices.with_default(name), Deed(Act.LOAD, name, number))
 
     async def set_active(self, name: str, selector: int | str) -> int:
         """Loads the version, then makes it the one that answers; its number."""
         number = (await self.load(name, selector)).ref.version
-        await self._choose(lambda choices: choices.with_active(name, number))
+        await self._choose(lambda choices: choices.with_active(name, number), Deed(Act.LOAD, name, number))
         return number
 
     async def unset_active(self, name: str) -> None:
         """The highest version is active again; it is swapped in when it has loaded."""
         self._models.version(name)
-        await self._choose(lambda choices: choices.without_active(name))
+        await self._choose(lambda choices: choices.without_active(name), Deed(Act.LOOK, name))
 
     async def set_label(self, name: str, label: str, selector: int | str) -> int:
         """Loads the version, then lets the label stand for it; its number."""
         number = (await self.load(name, selector)).ref.version
-        await self._choose(lambda choices: choices.with_label(name, label, number))
+        await self._choose(lambda choices: choices.with_label(name, label, number), Deed(Act.LOAD, name, number))
         return number
 
     async def delete_label(self, name: str, label: str) -> None:
         if label not in self._models.choices.labels.get(name, {}):
             known = sorted(self._models.choices.labels.get(name, {}))
             raise UnknownModelError(f"label {label!r} of {name}", known)
-        await self._choose(lambda choices: choices.without_label(name, label))
+        await self._choose(lambda choices: choices.without_label(name, label), Deed(Act.LOOK, name))
+
+    async def follow(self, deed: Deed) -> None:
+        """Does what another process has done. That a version does not load here is nobody's error."""
+        if deed.act is Act.LOAD:
+            if deed.forgive:
+                self._forgive((deed.name, deed.number))
+            with suppress(ModelUnavailableError, UnknownModelError):
+                await self.load(deed.name, deed.number)
+        elif deed.act is Act.UNLOAD:
+            await asyncio.to_thread(self._models.unload, deed.name, deed.number)
+        await asyncio.to_thread(self._models.reconcile, complete=True)
+
+    async def load_again(self, name: str, selector: int | str | None) -> int:
+        """Loads it though it may have crashed before; the version's number."""
+        number = self._models.version(name, selector).number
+        self._forgive((name, number))
+        await self.load(name, number)
+        await self._tell_others(Deed(Act.LOAD, name, number, forgive=True))
+        return number
 
     async def load(self, name: str, selector: int | str | None) -> LiveModel:
         """Waits for it. Raises UnknownModelError, ModelUnavailableError."""
@@ -95,6 +154,7 @@ class ModelAdmin:
         if name == self._models.default and serving in (number, None):
             raise ModelConflictError(f"{name} is the default model; make another model the default first.")
         await asyncio.to_thread(self._models.unload, name, number)
+        await self._tell_others(Deed(Act.UNLOAD, name, number))
         return number
 
     async def delete_version(self, name: str, selector: int | str) -> None:
@@ -107,6 +167,7 @@ class ModelAdmin:
             raise ModelConflictError(f"{name} has no folders of versions; delete the model as a whole.")
         await self._choose(lambda choices: choices.without_version(name, version.number))
         await asyncio.to_thread(self._remove, self._root / name / str(version.number))
+        await self._tell_others(Deed(Act.LOOK, name))
 
     async def delete_model(self, name: str) -> None:
         version = self._models.version(name)
@@ -116,6 +177,7 @@ class ModelAdmin:
         await asyncio.to_thread(self._remove, self._root / name if version.folders else version.graph)
         if not version.folders:
             await asyncio.to_thread(version.graph.with_suffix(".toml").unlink, missing_ok=True)
+        await self._tell_others(Deed(Act.LOOK, name))
 
     def clean_up(self) -> None:
         """Removes what processes left that were killed during an upload or a deletion, a day ago or more."""
@@ -137,7 +199,9 @@ class ModelAdmin:
 
     async def add_version(self, name: str, number: int | None, staged: StagedUpload) -> int:
         """Checks the staged files and moves them into place at once; the version's number, the next one if None."""
-        return await asyncio.to_thread(self._add_version, name, number, staged)
+        chosen = await asyncio.to_thread(self._add_version, name, number, staged)
+        await self._tell_others(Deed(Act.LOOK, name))
+        return chosen
 
     def _add_version(self, name: str, number: int | None, staged: StagedUpload) -> int:
         known = self._models.catalog.get(name, {})
@@ -187,8 +251,14 @@ class ModelAdmin:
         except ModelError as error:
             raise InvalidModelError(str(error)) from error
 
-    async def _choose(self, change: Callable[[ModelChoices], ModelChoices]) -> None:
+    async def _choose(self, change: Callable[[ModelChoices], ModelChoices], deed: Deed | None = None) -> None:
         await asyncio.to_thread(self._models.choose, change)
+        if deed:
+            await self._tell_others(deed)
+
+    async def _tell_others(self, deed: Deed) -> None:
+        if self.followed_by:
+            await self.followed_by(deed)
 
     def _remove(self, path: Path) -> None:
         """Renamed first: it is gone at once for everybody who looks, however long the deleting takes."""

@@ -140,10 +140,13 @@ def _limit(memory_mb: int | None, cpu_s: int) -> None:
         import resource
     except ImportError:  # Windows
         return
+    wanted = {resource.RLIMIT_CPU: cpu_s, resource.RLIMIT_CORE: 0}
     if memory_mb is not None:
-        resource.setrlimit(resource.RLIMIT_AS, (memory_mb * _MIB, memory_mb * _MIB))
-    resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        wanted[resource.RLIMIT_AS] = memory_mb * _MIB
+    for limit, want in wanted.items():
+        _, given = resource.getrlimit(limit)  # what the service itself was given cannot be exceeded
+        most = want if given == resource.RLIM_INFINITY else min(want, given)
+        resource.setrlimit(limit, (most, most))
 
 
 def _main() -> int:

@@ -6,7 +6,7 @@ from functools import partial
 
 from engine.live_model import LiveModel, ModelRef
 from engine.tasks.predictions import Prediction
-from engine.tasks.task import PredictOptions
+from engine.tasks.task import InvalidOutputError, PredictOptions
 from engine.turn import Turn
 from loaders.image_loader import ImageInfo, ImageLoader, Picture, Size
 from utils.memory import release_free_memory
@@ -58,10 +58,13 @@ def _answer(model: LiveModel, picture: Picture, options: PredictOptions, timer: 
         frame = model.preprocessor.frame(picture.info.size)
         tensor = model.preprocessor(picture)
     turn.go_on()
-    with timer.stage(INFERENCE):
+    with timer.stage(INFERENCE), turn.place.running(model.ref.name, model.ref.version):
         outputs = model.infer(tensor, frame, turn)
     with timer.stage(POSTPROCESS):
-        predictions = model.task.postprocess(outputs, frame, options)
+        try:
+            predictions = model.task.postprocess(outputs, frame, options)
+        except InvalidOutputError as error:
+            raise InvalidOutputError(f"{model.ref.name} version {model.ref.version}: {error}") from error
     return Answer(model.ref, picture.info, predictions, timer)
 
 

@@ -10,6 +10,7 @@ ONNX Runtime release the GIL, so as many lanes as cores use the whole machine.
 | `queue_limit` wait for its model | QueueFullError, with the time after which a place should be free |
 | a lane gets free, several models wait | the model that has had the least time on lanes goes first |
 | all lanes are busy with other models only | one spare lane takes it: a slow model does not hold up a fast one |
+| all lanes are busy, those of other workers are not | it borrows one of theirs |
 | a run begins | it may use its share of the cores: all when it is alone, one when all lanes are busy |
 | the caller gives up while the request waits | it leaves the queue at once |
 | the caller gives up while it runs | it goes on at once; the run is told to stop, and frees its lane when it has |
@@ -22,11 +23,13 @@ import logging
 import math
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from queue import SimpleQueue
 from threading import Lock, Thread
 from time import perf_counter
 from typing import Any, Generic, TypeVar
 
+from engine.neighbours import Place, no_neighbours
 from engine.turn import Turn
 from utils.time_utils import QUEUE, StageTimer
 
@@ -38,7 +41,7 @@ Work = Callable[[Turn], T]
 LOST_AFTER_S = 10.0
 # Threads that hang keep their memory; with so many of them the machine is past help.
 _MOST_LOST = 16
-# How much the newest run counts in the moving average of run times.
+# How much the newest counts in a moving average.
 _NEWEST_WEIGHT = 0.1
 
 _log = logging.getLogger("fovea.lanes")
@@ -74,17 +77,25 @@ class _Model:
     """What the scheduler knows of one model. `had_s`: time on lanes, by which models are compared.
 
     `lanes`: requests of it under way at once; more than the scheduler has where they meet in one run on a device.
-    `places_taken`: those waiting that are not patient.
+    `places_taken`: those waiting that are not patient. `mean_gap_s`: between two that end while others wait, so what
+    one place takes to get free, whatever lanes, batches and other models there are; 0 until that was seen.
+    `moved`: when the last one ended, or began alone.
     """
 
-    __slots__ = ("had_s", "lanes", "mean_run_s", "places_taken", "running", "threads", "waiting")
+    __slots__ = ("had_s", "lanes", "mean_gap_s", "mean_run_s", "moved", "places_taken", "running", "threads", "waiting")
 
     def __init__(self, lanes: int) -> None:
         self.waiting: OrderedDict[_Job[Any], None] = OrderedDict()
         self.lanes = lanes
         self.running = self.places_taken = self.threads = 0
         self.had_s = 0.0
-        self.mean_run_s = 0.0
+        self.mean_run_s = self.mean_gap_s = self.moved = 0.0
+
+    @property
+    def free_in_s(self) -> float:
+        """When those that wait now will have begun. A model that never ended a run takes what its first has had."""
+        run_s = self.mean_run_s or perf_counter() - self.moved
+        return max(1, len(self.waiting)) * (self.mean_gap_s or run_s / max(1, self.running))
 
     @property
     def idle(self) -> bool:
@@ -100,11 +111,22 @@ class _Model:
             self.places_taken -= not job.patient
 
 
-class Scheduler:
-    """`lanes`: requests under way at once, of models that run on the cores; `cores`: what these share, 0: one each."""
+@dataclass(frozen=True, slots=True)
+class Among:
+    """What one of several workers has of the machine: its `place` among them, the `lanes` of all of them together, and
+    how many of these it may have at work when the others are idle (`most`)."""
 
-    def __init__(self, lanes: int, queue_limit: int, cores: int = 0) -> None:
+    place: Place
+    lanes: int
+    most: int
+
+
+class Scheduler:
+    """`lanes`: requests under way at once, of models that run on the cores; `cores`: what all share, 0: one a lane."""
+
+    def __init__(self, lanes: int, queue_limit: int, cores: int = 0, among: Among | None = None) -> None:
         self.lanes = lanes
+        self._among = among or Among(no_neighbours(), lanes, lanes)
         self._cores = cores or lanes
         self._queue_limit = queue_limit
         self._lock = Lock()
@@ -113,7 +135,7 @@ class Scheduler:
         self._lanes: list[_Lane] = []
         self._idle: list[_Lane] = []
         self._closed = False
-        self._start_lanes(lanes)
+        self._start_lanes(self._among.most)
 
     async def run(
         self, work: Work[T], timer: StageTimer, model: str = "", *, lanes: int = 0, patient: bool = False
@@ -131,7 +153,7 @@ class Scheduler:
             self._give_lanes(of_model, max(lanes, self.lanes))
             if not patient:
                 self._check_place(of_model)
-            job = _Job(work, of_model, Turn(timer, self._share), patient=patient)
+            job = _Job(work, of_model, Turn(timer, self._share, self._among.place), patient=patient)
             of_model.add(job)
             self._dispatch()
         try:
@@ -139,6 +161,17 @@ class Scheduler:
         except asyncio.CancelledError:
             self._give_up(job)
             raise
+
+    def queues(self) -> dict[str, tuple[int, int]]:
+        """By model: how many wait, and how many are under way."""
+        with self._lock:
+            return {name: (len(model.waiting), model.running) for name, model in self._models.items()}
+
+    def check_place(self, model: str) -> None:
+        """Raises QueueFullError where one that came now would find no place."""
+        with self._lock:
+            if (of_model := self._models.get(model)) is not None:
+                self._check_place(of_model)
 
     def close(self) -> None:
         """Ends the lanes; what still waits is dropped, what runs ends."""
@@ -165,18 +198,20 @@ class Scheduler:
 
     def _check_place(self, model: _Model) -> None:
         if model.places_taken >= self._queue_limit and not (self._idle and self._may_begin(model)):
-            waiting = len(model.waiting)
-            free_in_s = waiting * model.mean_run_s / model.lanes
-            raise QueueFullError(waiting, max(1, math.ceil(free_in_s)))
+            raise QueueFullError(len(model.waiting), max(1, math.ceil(model.free_in_s)))
 
     def _may_begin(self, model: _Model) -> bool:
         """A lane is free, or the spare one that is for models none of whose requests is under way."""
         if model.lanes > self.lanes:
             return model.running < model.lanes
-        return self._on_cores < self.lanes or (self._on_cores == self.lanes and model.running == 0)
+        if self._on_cores < self.lanes or (self._on_cores <= self._among.most and model.running == 0):
+            return True
+        return (
+            self._on_cores < self._among.most and self._on_cores + self._among.place.others_busy() < self._among.lanes
+        )
 
     def _share(self) -> int:
-        return max(1, self._cores // max(1, self._running))
+        return max(1, self._cores // max(1, self._running + self._among.place.others_busy()))
 
     def _dispatch(self) -> None:
         """Starts what may start; the caller holds the lock.
@@ -195,6 +230,8 @@ class Scheduler:
         job = next(iter(model.waiting))
         model.remove(job)
         job.started = perf_counter()
+        if not model.running:
+            model.moved = job.started
         job.on_cores = model.lanes == self.lanes
         self._count(job, 1)
         return job
@@ -202,7 +239,9 @@ class Scheduler:
     def _count(self, job: _Job[Any], change: int) -> None:
         job.model.running += change
         self._running += change
-        self._on_cores += change if job.on_cores else 0
+        if job.on_cores:
+            self._on_cores += change
+            self._among.place.tell_busy(self._on_cores)
 
     def _give_up(self, job: _Job[Any]) -> None:
         """Its caller is gone."""
@@ -215,7 +254,10 @@ class Scheduler:
 
     def _replace_lane(self, job: _Job[Any]) -> None:
         with self._lock:
-            if job.done or self._closed or self._lost >= _MOST_LOST:
+            if job.done or self._closed:
+                return
+            if self._lost >= _MOST_LOST:  # one of them may come back
+                job.loop.call_later(LOST_AFTER_S, self._replace_lane, job)
                 return
             job.lost = True
             self._lost += 1
@@ -226,10 +268,13 @@ class Scheduler:
 
     def _leave(self, job: _Job[Any]) -> None:
         """No longer under way; the caller holds the lock."""
-        seconds = perf_counter() - (job.started or 0)
-        model = job.model
+        now, model = perf_counter(), job.model
+        seconds = now - (job.started or 0)
         model.had_s += seconds
-        model.mean_run_s += (_NEWEST_WEIGHT if model.mean_run_s else 1) * (seconds - model.mean_run_s)
+        model.mean_run_s = _mean(model.mean_run_s, seconds)
+        if model.waiting:
+            model.mean_gap_s = _mean(model.mean_gap_s, now - model.moved)
+        model.moved = now
         self._count(job, -1)
 
     def _give_lanes(self, model: _Model, lanes: int) -> None:
@@ -278,6 +323,11 @@ class _Lane(Thread):
 
     def run(self) -> None:
         self._work(self)
+
+
+def _mean(mean: float, newest: float) -> float:
+    """A moving average; the first value is its own."""
+    return mean + (_NEWEST_WEIGHT if mean else 1) * (newest - mean)
 
 
 Answer = Callable[["asyncio.Future[Any]"], object]

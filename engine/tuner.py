@@ -35,7 +35,10 @@ _log = logging.getLogger("fovea.models")
 
 @dataclass(frozen=True, slots=True)
 class Tuner:
-    """`options` make a session of one core; `cores`: what all runs share; `cache`: where plans are kept, if at all."""
+    """`options` make a session of one core; `cores`: what all runs share; `cache`: where plans are kept, if at all.
+
+    `runs`: most of them at once in this process, 0: one a core.
+    """
 
     loader: ModelLoader
     options: SessionOptions
@@ -43,6 +46,7 @@ class Tuner:
     level: TuneLevel = TuneLevel.OFF
     limits: RunLimits = field(default_factory=RunLimits)
     cache: Path | None = None
+    runs: int = 0
 
     def __call__(self, model: LiveModel, version: ModelVersion) -> LiveModel:
         """Raises ModelError when a further session cannot be made."""
@@ -64,10 +68,13 @@ class Tuner:
         """As many as may run at once, where that takes little memory; none that was measured with others beside it."""
         if not model.session.shares_weights and _size(version) > _SMALL_BYTES:
             return [model.session] if width == self.options.threads else [self._load(version, width)]
-        sessions = [self._load(version, width) for _ in range(max(1, self.cores // width))]
+        sessions = [self._load(version, width) for _ in range(self._at_once(width))]
         for session in sessions:
             session.run(model.black_picture())  # its memory is there before the first request
         return sessions
+
+    def _at_once(self, width: int) -> int:
+        return max(1, min(self.runs or self.cores, self.cores // width))
 
     def _tuning(self, model: LiveModel, version: ModelVersion) -> Tuning | None:
         """What is remembered, or measured now."""

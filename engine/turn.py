@@ -2,17 +2,22 @@
 
 from collections.abc import Callable
 
+from engine.neighbours import Place, no_neighbours
 from loaders.model_loader import RunStop
 from utils.time_utils import StageTimer
 
 
 class Turn:
-    """One request's time on a lane. `stop` ends its run in the runtime when nobody waits for the answer any more."""
+    """One request's time on a lane. `stop` ends its run in the runtime when nobody waits for the answer any more.
 
-    __slots__ = ("_cores", "stop", "timer")
+    `place`: where this process notes what it runs.
+    """
 
-    def __init__(self, timer: StageTimer, cores: Callable[[], int]) -> None:
+    __slots__ = ("_cores", "place", "stop", "timer")
+
+    def __init__(self, timer: StageTimer, cores: Callable[[], int], place: Place) -> None:
         self.timer = timer
+        self.place = place
         self._cores = cores
         self.stop = RunStop()
 
@@ -25,6 +30,9 @@ class Turn:
         self.stop.check()
 
 
+_NO_NEIGHBOURS = no_neighbours()
+
+
 def alone(timer: StageTimer, cores: int = 1) -> Turn:
     """Of a caller that has those cores to itself."""
-    return Turn(timer, lambda: cores)
+    return Turn(timer, lambda: cores, _NO_NEIGHBOURS)

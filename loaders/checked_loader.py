@@ -2,20 +2,30 @@
 
 from abc import abstractmethod
 
+import numpy as np
+
 from loaders.headers import Header, jpeg, read_header
-from loaders.image_errors import CorruptImageError, ImageError, ImageTooLargeError, TruncatedImageError
+from loaders.image_errors import (
+    CorruptImageError,
+    ImageError,
+    ImageTooLargeError,
+    TruncatedImageError,
+    UnsupportedFormatError,
+)
 from loaders.image_loader import ImageInfo, ImageLoader, LeastSize, Picture
 from loaders.pixels import Pixels, missing_rows, turn_upright
 
 MAX_MISSING_ROWS = 0.1  # of a truncated JPEG that may be accepted
 JPEG_SCALES = (8, 4, 2)
 JPEG_END = b"\xff\xd9"
+_DECODER_PLANES = 6  # of a byte a pixel: about what decoders take, the result included
 
 
 class CheckedImageLoader(ImageLoader):
     """Reads the header with our own parser, keeps the limits, and lets `decode` do one thing.
 
-    All that a decoder may raise on hostile bytes ends here as an ImageError.
+    All that a decoder may raise on hostile bytes ends here as an ImageError; a MemoryError says that the picture may be
+    sound and there is no room for it.
     """
 
     @abstractmethod
@@ -49,14 +59,27 @@ class CheckedImageLoader(ImageLoader):
     def _decode_safely(self, data: bytes, header: Header, scale: int) -> Pixels:
         try:
             pixels = self.decode(data, header, scale)
-        except ImageError:
+        except UnsupportedFormatError:
             raise
         except Exception as error:  # decoders raise whatever they like on damaged data
+            if not _has_room(header, scale):
+                raise MemoryError("There is not enough memory to decode it.") from error
+            if isinstance(error, ImageError):
+                raise
             if "truncated" in str(error) or isinstance(error, EOFError):
                 raise _truncated(header) from error
             raise _damaged(header) from error
         check_size(pixels.shape[0], pixels.shape[1], header, scale)
         return pixels
+
+
+def _has_room(header: Header, scale: int) -> bool:
+    """Decoders take a lack of memory for damage, or give nothing at all."""
+    try:
+        np.empty((_DECODER_PLANES, header.height // scale, header.width // scale), np.uint8)
+    except MemoryError:
+        return False
+    return True
 
 
 def is_complete(data: bytes, header: Header) -> bool:

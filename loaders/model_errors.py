@@ -5,8 +5,10 @@ ModelError
 ├── ModelFileError       the runtime cannot load the file
 ├── ProviderError        an execution provider that was asked for did not come up
 ├── ModelRunError        the runtime fails on an input
+│   ├── RunMemoryError   there is not enough memory for it now
 │   └── RunStoppedError  it was stopped, nobody waits for its answer
 ├── ModelCheckError      the model failed its check in a process of its own
+├── QuarantinedError     its runs have crashed too many processes
 ├── ModelStateError      what operators choose cannot be written down
 └── UnknownModelError    no such model, or no such version of it
 """
@@ -26,7 +28,15 @@ class ModelFileError(ModelError):
     pass
 
 
+class QuarantinedError(ModelError):
+    pass
+
+
 class ModelRunError(ModelError):
+    pass
+
+
+class RunMemoryError(ModelRunError):
     pass
 
 

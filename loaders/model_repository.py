@@ -20,10 +20,10 @@ from functools import lru_cache
 from pathlib import Path
 
 from loaders.model_errors import ModelFileError, UnknownModelError
+from loaders.names import MODEL_NAME
 from loaders.onnx_file import read_onnx
 from loaders.resolvers.model_files import ModelFiles
 
-NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 MAX_NUMBER = 999_999_999
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,8}")
 _SUFFIX = ".onnx"
@@ -145,7 +145,7 @@ def _versions(entry: Path) -> list[ModelVersion]:
 
 
 def _check_name(name: str) -> None:
-    if not NAME.fullmatch(name):
+    if not MODEL_NAME.fullmatch(name):
         raise UnclearFolderError("a model's name has letters, digits, '.', '_' and '-' only; rename it")
 
 

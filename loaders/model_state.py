@@ -11,7 +11,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -66,18 +66,51 @@ class ModelChoices(BaseModel):
         return self.model_copy(update={"active": active, "labels": {**self.labels, name: kept}})
 
 
+class _CorruptError(Exception):
+    """`age_s`: seconds since somebody wrote it."""
+
+    def __init__(self, age_s: float) -> None:
+        self.age_s = age_s
+
+
 class ModelStateFile:
-    """Reads and replaces the state file in the models folder."""
+    """Reads and replaces the state file in the models folder. Remembers what it said last, for when it is damaged."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._file = root / STATE_FILE
+        self._last: ModelChoices | None = None
 
     def read(self) -> ModelChoices:
-        """A missing file is no choice made. A corrupt one is put aside for inspection, with a warning.
+        """A missing file is no choice made. A corrupt one is put aside for inspection, with a warning; what it said
+        last, where that is known, takes its place.
 
-        Raises OSError for a file that cannot be read, or that somebody may be writing just now.
+        Raises OSError for a file that cannot be read or put aside, or that somebody may be writing just now.
         """
+        try:
+            self._last = self._read()
+        except _CorruptError as corrupt:
+            if corrupt.age_s < _WRITTEN_S:
+                raise OSError(errno.EAGAIN, f"{STATE_FILE} is being written") from corrupt
+            self._last = self._mended()
+        return self._last
+
+    def update(self, change: Callable[[ModelChoices], ModelChoices]) -> ModelChoices:
+        """Applies `change` to what the file says now. Raises ModelStateError where the folder cannot be written."""
+        try:
+            before = self.read()  # mends a corrupt one, which takes the lock
+            with self._locked():
+                with suppress(_CorruptError):  # damaged this very moment: what it said before counts
+                    before = self._read()
+                choices = change(before)
+                self._write(choices)
+                self._last = choices
+                return choices
+        except OSError as error:
+            raise ModelStateError(f"the state file cannot be written: {error.strerror}") from error
+
+    def _read(self) -> ModelChoices:
+        """Raises _CorruptError, OSError."""
         try:
             data, age_s = _read_regular(self._file)
         except FileNotFoundError:
@@ -87,28 +120,37 @@ class ModelStateFile:
                 raise ValueError("too large")
             return ModelChoices.model_validate_json(data)
         except ValueError as error:
-            if age_s < _WRITTEN_S:
-                raise OSError(errno.EAGAIN, f"{STATE_FILE} is being written") from error
-            self._put_aside()
-            return ModelChoices()
+            raise _CorruptError(age_s) from error
 
-    def update(self, change: Callable[[ModelChoices], ModelChoices]) -> ModelChoices:
-        """Applies `change` to what the file says now. Raises ModelStateError where the folder cannot be written."""
+    def _write(self, choices: ModelChoices) -> None:
+        replace_file(self._file, choices.model_dump_json(indent=2).encode())
+
+    def _mended(self) -> ModelChoices:
+        """Raises OSError."""
         try:
             with self._locked():
-                choices = change(self.read())
-                replace_file(self._file, choices.model_dump_json(indent=2).encode())
-                return choices
+                try:
+                    return self._read()  # another process was first
+                except _CorruptError:
+                    return self._put_aside()
         except OSError as error:
-            raise ModelStateError(f"the state file cannot be written: {error.strerror}") from error
+            reason = f"{STATE_FILE} is corrupt, and the folder cannot be written: {error.strerror}"
+            raise OSError(error.errno, reason) from error
 
-    def _put_aside(self) -> None:
+    def _put_aside(self) -> ModelChoices:
+        """Where it is known what the file said, its name is never without one: none would be no choice made."""
         kept = self._file.with_name(f"{STATE_FILE}.corrupt-{time.time_ns()}")
-        try:
+        if self._last is None:
             self._file.replace(kept)
-        except OSError:  # another process was first, or the folder is read-only
-            return
-        _log.warning("%s was corrupt; it is kept as %s, the highest versions are served", STATE_FILE, kept.name)
+            _log.warning("%s was corrupt; it is kept as %s, the highest versions are served", STATE_FILE, kept.name)
+            return ModelChoices()
+        try:
+            kept.hardlink_to(self._file)
+        except OSError:  # a file system without such links
+            self._file.replace(kept)
+        self._write(self._last)
+        _log.warning("%s was corrupt; it is kept as %s, what it said before is written anew", STATE_FILE, kept.name)
+        return self._last
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

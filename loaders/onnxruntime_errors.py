@@ -22,6 +22,13 @@ _IN_PLAIN_WORDS: tuple[tuple[re.Pattern[str], str], ...] = (
 _SOURCE_PLACE = re.compile(r"\S*/onnxruntime\S*\.(?:cc|h|cpp):\d+ (?:\S.*?\) )?")
 
 
+_NO_MEMORY = re.compile(r"bad_alloc|Failed to allocate memory|Available memory of \d+ is smaller than requested")
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or bool(_NO_MEMORY.search(str(error)))
+
+
 def reason(error: Exception, path: Path) -> str:
     """Without the folder the file lies in."""
     text = _OWN_COPY.sub("", first_line(error)).replace(str(path), path.name)

@@ -7,9 +7,9 @@ from pathlib import Path
 import onnxruntime as ort
 
 from loaders import providers
-from loaders.model_errors import ModelFileError, ModelRunError, ProviderError, RunStoppedError
+from loaders.model_errors import ModelFileError, ModelRunError, ProviderError, RunMemoryError, RunStoppedError
 from loaders.model_loader import AUTO, ModelLoader, RunStop, Session, SessionOptions, Tensor, TensorInfo
-from loaders.onnxruntime_errors import first_line
+from loaders.onnxruntime_errors import first_line, is_out_of_memory
 from loaders.onnxruntime_session import Loaded, load_session
 
 _DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64"}
@@ -89,7 +89,8 @@ class OnnxRuntimeSession(Session):
         try:
             outputs = self._session.run(self._output_names, dict(inputs), options)
         except Exception as error:
-            raise ModelRunError(f"the runtime failed while it ran: {first_line(error)}") from error
+            kind = RunMemoryError if is_out_of_memory(error) else ModelRunError
+            raise kind(f"the runtime failed while it ran: {first_line(error)}") from error
         return dict(zip(self._output_names, outputs, strict=True))
 
 

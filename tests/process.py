@@ -15,7 +15,7 @@ import httpx
 from tests.server import until
 
 ROOT = Path(__file__).parent.parent
-_ADDRESS = re.compile(r"running on (http://[0-9.]+:\d+)")
+_ADDRESS = re.compile(r"running on (https?://[0-9.]+:\d+)")
 _END_S = 30
 _KEPT_LINES = 1000
 
@@ -51,9 +51,19 @@ class Service:
         except httpx.ConnectError:
             return False
 
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs."""
+        return self._process.poll()
+
+    def workers(self) -> list[int]:
+        """Process ids of those that serve."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        return [int(child) for child in children if b"api.worker" in _command_line(child)]
+
     def rss_mb(self) -> float:
-        status = Path(f"/proc/{self._process.pid}/status").read_text()
-        return int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0]) / 1024
+        """Of all its processes together."""
+        return sum(_rss_mb(pid) for pid in (self.pid, *self.workers()))
 
     def kill(self) -> None:
         self._process.kill()
@@ -61,6 +71,11 @@ class Service:
 
     def kill_after(self, seconds: float) -> None:
         threading.Timer(seconds, self._process.kill).start()
+
+    def wait_for_end(self, within_s: float) -> int:
+        """Its exit status. Raises TimeoutExpired when it still runs by then."""
+        self._process.wait(within_s)
+        return self._end()
 
     def terminate(self) -> None:
         """As an operator ends it: it must exit with 0."""
@@ -108,3 +123,15 @@ def running_service(**environment: str) -> Iterator[Service]:
         yield service
     finally:
         service.terminate()
+
+
+def _command_line(pid: str) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:  # it has ended
+        return b""
+
+
+def _rss_mb(pid: int) -> float:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0]) / 1024

@@ -32,7 +32,13 @@ def serving(settings: ApiSettings, *, wait: bool = True, **parts: object) -> Ite
     """Serves until the block ends; with `wait`, from when the default model is loaded or has failed."""
     api = InferenceAPI(settings, **parts)  # type: ignore[arg-type]
     config = uvicorn.Config(
-        api.app, port=0, http=BoundedHttpProtocol, log_config=None, access_log=False, timeout_graceful_shutdown=2
+        api.app,
+        port=0,
+        http=BoundedHttpProtocol,
+        proxy_headers=False,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=2,
     )
     running = uvicorn.Server(config)
     thread = threading.Thread(target=running.run, daemon=True)

@@ -86,6 +86,29 @@ def slow_graph(rounds: int) -> onnx.ModelProto:
     return _model(nodes, constants, image, ["batch", 3])
 
 
+def slow_when_bright_graph(rounds: int) -> onnx.ModelProto:
+    """As `slow_graph` for a white picture; quick for a black one and for noise, with which models are tried."""
+    model = slow_graph(rounds)
+    graph = model.graph
+    [most] = [tensor for tensor in graph.initializer if tensor.name == "rounds"]
+    most.name = "most_rounds"
+    graph.initializer.append(numpy_helper.from_array(np.asarray(1.5, np.float32), "stretch"))
+    first, rest = list(graph.node[:2]), list(graph.node[2:])
+    del graph.node[:]
+    graph.node.extend(
+        [
+            *first,
+            helper.make_node("ReduceMin", ["image"], ["darkest"], keepdims=0),
+            helper.make_node("Mul", ["darkest", "stretch"], ["stretched"]),
+            helper.make_node("Cast", ["stretched"], ["bright"], to=TensorProto.INT64),
+            helper.make_node("Mul", ["bright", "most_rounds"], ["rounds"]),
+            *rest,
+        ]
+    )
+    onnx.checker.check_model(model)
+    return model
+
+
 def not_a_number_graph() -> onnx.ModelProto:
     """Finite logits for a dark picture, the warm-up's too; NaN (the logarithm of less than 0) for a bright one."""
     nodes = [

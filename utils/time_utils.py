@@ -1,5 +1,6 @@
 """Time spent in the stages of one picture's trip."""
 
+from collections.abc import Mapping
 from time import perf_counter
 
 DECODE = "decode"
@@ -31,6 +32,11 @@ class StageTimer:
     def add(self, name: str, seconds: float) -> None:
         """Adds time that no `with` block can hold, such as waiting in a queue."""
         self._seconds[name] += seconds
+
+    @property
+    def stages(self) -> Mapping[str, float]:
+        """Seconds by stage, in the order of `STAGES`."""
+        return self._seconds
 
     @property
     def elapsed_s(self) -> float:

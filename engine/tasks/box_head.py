@@ -46,7 +46,7 @@ class BoxHead:
     ) -> Candidates:
         """At most `top_k` boxes in the original picture's pixels, best first. Raises InvalidOutputError."""
         arrays = read_outputs(outputs, spec.outputs, self.ranks)
-        with np.errstate(over="ignore", invalid="ignore"):  # boxes are checked once they are decoded
+        with np.errstate(over="ignore", invalid="ignore"):  # what is decoded is checked
             found = with_area(self._decode(arrays, spec, frame.target, threshold))
             if not self.suppressed:
                 found = suppress(found, spec.iou_threshold)
@@ -59,5 +59,5 @@ class BoxHead:
         except (ValueError, IndexError) as error:  # dimensions that the graph had left open
             shapes = [array.shape for array in arrays]
             raise InvalidOutputError(f"outputs of the shapes {shapes} do not have the layout {spec.head}") from error
-        check_finite(found.boxes)
+        check_finite(found.boxes, found.scores, found.extras)
         return found

@@ -6,7 +6,7 @@ import numpy as np
 
 from engine.geometry import Frame
 from engine.tasks.activations import ACTIVATIONS, Scores
-from engine.tasks.outputs import check_finite, check_labels, shortest
+from engine.tasks.outputs import as_float32, check_finite, check_labels, shortest
 from engine.tasks.predictions import Classification, Prediction
 from engine.tasks.task import DEFAULT_TOP_K, PredictOptions, Task, label_of
 from loaders.model_errors import ModelSpecError
@@ -31,7 +31,7 @@ class ImageClassification(Task):
         options: PredictOptions,
     ) -> list[Prediction]:
         logits = outputs[self._output] if self._output else next(iter(outputs.values()))
-        scores = self._activate(logits.reshape(-1).astype(np.float32, copy=False))
+        scores = self._activate(as_float32(logits.reshape(-1)))
         check_finite(scores)
         return [self._prediction(i, scores) for i in _best(scores, options)]
 

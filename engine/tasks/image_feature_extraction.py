@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from engine.geometry import Frame
-from engine.tasks.outputs import Array, check_finite, to_base64
+from engine.tasks.outputs import Array, as_float32, check_finite, to_base64
 from engine.tasks.predictions import Embedding, Prediction
 from engine.tasks.task import Encoding, InvalidOutputError, PredictOptions, Task
 from loaders.model_errors import ModelSpecError
@@ -18,6 +18,8 @@ _POOLED = ("image_embeds", "pooler_output")
 
 class ImageFeatureExtraction(Task):
     """Reads the output named in the spec, else a pooled one by its usual name, else the first.
+
+    A vector with NaN or infinity in it is an error in every encoding: its distance to any other is no number.
 
     (1, D) is the vector; of (1, T, D) it is the first token, which stands for the picture in a ViT; (1, D, h, w) is
     averaged over h and w, as a convolutional network's own pooling would.
@@ -40,7 +42,7 @@ class ImageFeatureExtraction(Task):
         frame: Frame,  # noqa: ARG002 - a vector lies nowhere
         options: PredictOptions,
     ) -> list[Prediction]:
-        output = outputs[self._name(outputs)].astype(np.float32, copy=False)
+        output = as_float32(outputs[self._name(outputs)])
         if output.ndim not in _VECTORS:
             raise InvalidOutputError(f"the model's output has {output.ndim} dimensions, 2 to 4 make a vector")
         vector = _VECTORS[output.ndim](output[0])
@@ -74,7 +76,8 @@ def _first_token(tokens: Array) -> Array:
 
 
 def _average(planes: Array) -> Array:
-    return np.asarray(planes.mean(axis=(1, 2)), np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):  # the vector is checked
+        return np.asarray(planes.mean(axis=(1, 2)), np.float32)
 
 
 _VECTORS = {2: _as_it_is, 3: _first_token, 4: _average}

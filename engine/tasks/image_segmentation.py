@@ -11,7 +11,7 @@ from engine.tasks.activations import sigmoid
 from engine.tasks.boxes import DEFAULT_BOXES, as_box
 from engine.tasks.heads import YOLO_MASKS, YOLO_MASKS_END_TO_END
 from engine.tasks.masks import box_region, computed_size, on_picture, png, resample, seen_region
-from engine.tasks.outputs import Array, check_labels, find_outputs, read_outputs, shortest
+from engine.tasks.outputs import Array, check_finite, check_labels, find_outputs, read_outputs, shortest
 from engine.tasks.predictions import InstanceSegment, Prediction, Segment
 from engine.tasks.task import PredictOptions, Task, label_of
 from loaders.model_errors import ModelSpecError
@@ -69,7 +69,9 @@ class InstanceSegmentation(Task):
         threshold = self._spec.score_threshold if options.threshold is None else options.threshold
         top_k = DEFAULT_BOXES if options.top_k is None else options.top_k
         found = head.detect(outputs, self._spec, frame, threshold, top_k)
-        maps = np.tensordot(found.extras, prototypes[0], axes=1)
+        with np.errstate(over="ignore", invalid="ignore"):
+            maps = np.tensordot(found.extras, prototypes[0], axes=1)
+        check_finite(maps)
         each = zip(found.boxes, found.scores, found.class_ids, maps, strict=True)
         return [self._segment(box, score, int(class_id), logits, frame) for box, score, class_id, logits in each]
 
@@ -130,11 +132,14 @@ def _best_classes(logits: Array, frame: Frame) -> NDArray[np.int16]:
 
 
 def _stretch(matte: Array) -> NDArray[np.uint8]:
-    """Its least value becomes 0, its greatest 255; a flat one is all 0."""
+    """Its least value becomes 0, its greatest 255; a flat one is all 0. Raises InvalidOutputError."""
     least, greatest = matte.min(), matte.max()
     if least == greatest:
         return np.zeros(matte.shape, np.uint8)
-    return np.asarray((matte - least) / (greatest - least) * 255, np.uint8)
+    with np.errstate(over="ignore"):
+        spread = greatest - least
+    check_finite(spread)
+    return np.asarray((matte - least) / spread * 255, np.uint8)
 
 
 _HEADS: dict[Head, Callable[[ModelSpec], Task]] = {

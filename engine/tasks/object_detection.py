@@ -42,5 +42,6 @@ class ObjectDetection(Task):
 
 def _points(landmarks: Array, frame: Frame) -> tuple[Point, ...]:
     """(10,) as x, y, x, y ... in the input's pixels -> points in the picture's, moved to its border if outside."""
-    moved = frame.to_picture(np.tile(landmarks.reshape(-1, 2), 2))[:, :2]
+    with np.errstate(over="ignore"):  # what is beyond measure lies outside, too
+        moved = frame.to_picture(np.tile(landmarks.reshape(-1, 2), 2))[:, :2]
     return tuple((round(float(x), 2), round(float(y), 2)) for x, y in moved)

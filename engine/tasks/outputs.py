@@ -39,7 +39,7 @@ def check_labels(labels: Sequence[str], classes: int | None) -> None:
 def read_outputs(outputs: Mapping[str, Tensor], names: Sequence[str], ranks: Sequence[int]) -> list[Array]:
     """Those that `find_outputs` found, as float32. Raises InvalidOutputError, for NaN and infinity, too."""
     tensors = [outputs[name] for name in names] if names else list(outputs.values())
-    found = [tensor.astype(np.float32, copy=False) for tensor in tensors[: len(ranks)]]
+    found = [as_float32(tensor) for tensor in tensors[: len(ranks)]]
     for array, rank in zip(found, ranks, strict=True):
         if array.ndim != rank:
             raise InvalidOutputError(f"the model's output has {array.ndim} dimensions, {rank} are needed")
@@ -47,9 +47,19 @@ def read_outputs(outputs: Mapping[str, Tensor], names: Sequence[str], ranks: Seq
     return found
 
 
-def check_finite(array: Tensor) -> None:
-    if not np.isfinite(array).all():
-        raise InvalidOutputError("the model's outputs are not finite numbers")
+def as_float32(tensor: Tensor) -> Array:
+    """What a double holds beyond float32 becomes infinite, which `check_finite` refuses."""
+    if tensor.dtype == np.float32:
+        return tensor
+    with np.errstate(over="ignore"):
+        return tensor.astype(np.float32)
+
+
+def check_finite(*arrays: Tensor) -> None:
+    """JSON knows no NaN and no infinity, and nobody can use them. Raises InvalidOutputError."""
+    for array in arrays:
+        if not np.isfinite(array).all():
+            raise InvalidOutputError("the model's outputs are not finite numbers: NaN or infinity is among them")
 
 
 def shortest(value: np.float32) -> float:

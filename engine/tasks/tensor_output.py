@@ -18,7 +18,10 @@ _NUMBERS = "biuf"
 
 
 class TensorOutput(Task):
-    """All outputs, or those named in the spec, in that order."""
+    """All outputs, or those named in the spec, in that order.
+
+    Base64 holds whatever there is, bit by bit; a list with NaN or infinity in it is an error.
+    """
 
     def __init__(self, spec: ModelSpec) -> None:
         self._outputs = spec.outputs
@@ -49,7 +52,7 @@ def _numbers(name: str, tensor: Tensor) -> list[float]:
     """Floats as the shortest decimals that still name them. JSON knows no NaN and no infinity."""
     if not np.isfinite(tensor).all():
         raise InvalidOutputError(
-            f"the output {name} has values that are not finite: only encoding=base64 can show them"
+            f"the output {name} has NaN or infinity in it, which JSON cannot tell: ask with encoding=base64"
         )
     flat = tensor.reshape(-1)
     if tensor.dtype.kind == "f":

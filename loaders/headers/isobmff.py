@@ -4,14 +4,18 @@ Orientation comes from the item's `irot` and `imir`; the specification has reade
 """
 
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 
+from loaders.headers.av1 import largest_frame
+from loaders.headers.boxes import boxes, find
+from loaders.headers.coded_streams import coded_items, first_samples
 from loaders.headers.header import Header
 from loaders.image_errors import CorruptImageError
 
-MAX_BOXES = 10_000  # in one container
 MAX_ITEMS = 65_536
+# Frames may be larger than what is shown, by their blocks and as tiles; a lie is larger by far.
+MAX_FRAME = 2
+SPARE_PIXELS = 1 << 20
 
 # (quarter turns anticlockwise, mirror axis or None) -> EXIF orientation, as libavif and Pillow map them
 _ORIENTATIONS = {
@@ -30,52 +34,31 @@ class _Properties:
 
 def read(data: bytes, name: str) -> Header:
     """`name` is "AVIF" or "HEIC", as sniffed from the brands."""
-    meta = _find(data, 0, len(data), b"meta")
+    meta = find(data, 0, len(data), b"meta")
     found = _item_properties(data, meta[0] + 4, meta[1], crop=name == "HEIC") if meta else _track_size(data)
+    if name == "AVIF":
+        _check_frames(data, found.width * found.height)
     orientation = _ORIENTATIONS[found.turns, found.mirror]
     return Header(name, found.width, found.height, orientation, animated=data[8:12] in (b"avis", b"msf1"))
 
 
-def _boxes(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, start and end of each box's contents."""
-    end = min(end, len(data))
-    for _ in range(MAX_BOXES):
-        if start + 8 > end:
-            return
-        size, kind = struct.unpack_from(">I4s", data, start)
-        contents = start + 8
-        if size == 1:
-            (size,) = struct.unpack_from(">Q", data, contents)
-            contents += 8
-        stop = end if size == 0 else start + size
-        if stop < contents:
-            raise CorruptImageError("This picture's container has a box of an impossible size.")
-        yield kind, contents, min(stop, end)
-        start = stop
-    raise CorruptImageError("This picture's container has too many boxes.")
-
-
-def _find(data: bytes, start: int, end: int, *path: bytes) -> tuple[int, int] | None:
-    """The contents of the first box at that path."""
-    for name in path:
-        for kind, box_start, box_end in _boxes(data, start, end):
-            if kind == name:
-                start, end = box_start, box_end
-                break
-        else:
-            return None
-    return start, end
+def _check_frames(data: bytes, pixels: int) -> None:
+    """A decoder makes room for what the frames say, before it compares that with the container's word."""
+    for stream in (*coded_items(data), *first_samples(data)):
+        width, height = largest_frame(stream)
+        if width * height > MAX_FRAME * pixels + SPARE_PIXELS:
+            raise CorruptImageError("This AVIF holds a picture of another size than its header says.")
 
 
 def _item_properties(data: bytes, start: int, end: int, *, crop: bool) -> _Properties:
     """Those of the primary item. `crop`: libheif crops (`clap`) while decoding, libavif does not."""
-    primary = _find(data, start, end, b"pitm")
-    container = _find(data, start, end, b"iprp", b"ipco")
-    associations = _find(data, start, end, b"iprp", b"ipma")
+    primary = find(data, start, end, b"pitm")
+    container = find(data, start, end, b"iprp", b"ipco")
+    associations = find(data, start, end, b"iprp", b"ipma")
     if not (primary and container and associations):
         raise CorruptImageError("This picture's container does not say which picture to show.")
     item = struct.unpack_from(">I" if data[primary[0]] else ">H", data, primary[0] + 4)[0]
-    available = list(_boxes(data, *container))
+    available = list(boxes(data, *container))
     found = _Properties()
     for index in _associated(data, associations[0], item):
         if 0 < index <= len(available):
@@ -117,7 +100,7 @@ def _apply(data: bytes, found: _Properties, box: tuple[bytes, int, int], *, crop
 
 def _track_size(data: bytes) -> _Properties:
     """Of an image sequence without a still picture: its first track's, in 16.16 fixed point."""
-    header = _find(data, 0, len(data), b"moov", b"trak", b"tkhd")
+    header = find(data, 0, len(data), b"moov", b"trak", b"tkhd")
     if header is None or header[1] - header[0] < 84:
         raise CorruptImageError("This picture's container has no picture in it.")
     width, height = struct.unpack_from(">II", data, header[1] - 8)

@@ -8,9 +8,13 @@ from loaders.headers.orientation import ORIENTATION_TAG, valid_orientation
 from loaders.image_errors import CorruptImageError, TruncatedImageError
 
 MAX_VALUES = 200_000  # in one tag: strips or tiles of a picture
+# A decoder unpacks whole tiles; those at the edges reach beyond the picture.
+MAX_TILE = 2
+SPARE_PIXELS = 1 << 20
 
 _WIDTH, _HEIGHT, _BITS, _SAMPLES = 256, 257, 258, 277
-_ONE_VALUE = frozenset({_WIDTH, _HEIGHT, 259, 262, 266, _SAMPLES, 278, 284, 292, 293, 317, 322, 323})
+_TILE_WIDTH, _TILE_LENGTH = 322, 323
+_ONE_VALUE = frozenset({_WIDTH, _HEIGHT, 259, 262, 266, _SAMPLES, 278, 284, 292, 293, 317, _TILE_WIDTH, _TILE_LENGTH})
 # What decides pixels: layout, compression, colour, strips, tiles, extra samples, JPEG tables, YCbCr
 _DECODED = _ONE_VALUE | {_BITS, 273, 279, 301, 320, 324, 325, 332, 338, 339, 340, 341, 347, 512, 513, 514}
 _DECODED |= {515, 517, 518, 519, 520, 521, 529, 530, 531, 532}
@@ -18,10 +22,14 @@ _DECODED |= {515, 517, 518, 519, 520, 521, 529, 530, 531, 532}
 
 def read(data: bytes) -> Header:
     directory = _directory(data)
+    width, height = directory.integer(_WIDTH) or 0, directory.integer(_HEIGHT) or 0
+    tile = (directory.integer(_TILE_WIDTH) or 0) * (directory.integer(_TILE_LENGTH) or 0)
+    if tile > MAX_TILE * width * height + SPARE_PIXELS:
+        raise CorruptImageError("This TIFF has tiles that are far larger than its picture.")
     return Header(
         "TIFF",
-        directory.integer(_WIDTH) or 0,
-        directory.integer(_HEIGHT) or 0,
+        width,
+        height,
         valid_orientation(directory.integer(ORIENTATION_TAG)),
         bit_depth=directory.first_integer(_BITS) or 1,
         channels=directory.integer(_SAMPLES) or 1,

@@ -18,6 +18,7 @@ def test_a_healthy_service_reports_its_parts_versions_and_providers(server: Serv
         "image_loader": "ok",
         "model_loader": "ok",
         "model": "ok",
+        "models_folder": "ok",
     }
     assert report.reason is None
     assert report.providers == ["CPUExecutionProvider"]

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from engine import settled_catalog
-from engine.live_models import LiveModels, LiveModelsOptions, LoadPolicy
+from engine.live_models import LiveModels, LiveModelsOptions
+from engine.load_policy import LoadPolicy
 from loaders.model_repository import ModelRepository
 from tests.engine.loading import CountedLoad, Make
 from tests.tiny_models import add_model, colour_graph

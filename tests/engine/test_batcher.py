@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from threading import Event
+from threading import Event, Semaphore
 from time import monotonic
 
 import numpy as np
@@ -15,18 +15,25 @@ from tests.engine.loading import WAIT_S, eventually
 
 
 class Device:
-    """Doubles numbers; `gate` holds its runs up, `refused` numbers make it fail."""
+    """Doubles numbers; `gate` holds its runs up, `one` lets one of them go, `refused` numbers make it fail."""
 
     def __init__(self) -> None:
         self.gate = Event()
         self.gate.set()
+        self.one = Semaphore(0)
         self.batches: list[list[float]] = []
+        self.stops: list[RunStop | None] = []
         self.refused: set[float] = set()
 
-    def __call__(self, inputs: Mapping[str, Tensor], _: RunStop | None) -> dict[str, Tensor]:
+    def __call__(self, inputs: Mapping[str, Tensor], stop: RunStop | None) -> dict[str, Tensor]:
+        self.stops.append(stop)
         numbers = inputs["x"][:, 0].tolist()
         self.batches.append(numbers)
-        assert self.gate.wait(WAIT_S)
+        until = monotonic() + WAIT_S
+        while not (self.gate.wait(0.001) or self.one.acquire(blocking=False)):
+            assert monotonic() < until
+        if stop and stop.stopped:
+            raise RunStoppedError
         if self.refused & set(numbers):
             raise ModelRunError("refused")
         return {"y": inputs["x"] * 2}
@@ -127,11 +134,51 @@ def test_one_that_nobody_waits_for_takes_no_part(device: Device, threads: Thread
     futures.append(ask(2, 1, stop))
     assert eventually(lambda: batcher.waiting == 2)
     stop.stop()
+    with pytest.raises(RunStoppedError):  # while the run ahead of it goes on
+        futures[2].result(WAIT_S)
+    assert batcher.waiting == 1
     device.gate.set()
     assert [futures[number].result(WAIT_S) for number in (0, 1)] == [0, 2]
-    with pytest.raises(RunStoppedError):
-        futures[2].result(WAIT_S)
     assert device.batches == [[0], [1]]
+
+
+def test_who_gives_up_on_a_run_that_others_wait_for_goes_on_at_once(
+    device: Device, threads: ThreadPoolExecutor
+) -> None:
+    batcher, stop = Batcher(device, limit=8), RunStop()
+    ask = asking(threads, batcher)
+    futures = held_up(device, batcher, ask, [1])
+    gives_up = ask(2, 1, stop)
+    assert eventually(lambda: batcher.waiting == 2)
+    device.one.release()
+    assert eventually(lambda: len(device.batches) == 2)
+    stop.stop()
+    with pytest.raises(RunStoppedError):
+        gives_up.result(WAIT_S)
+    together = device.stops[1]
+    assert together
+    assert not together.stopped
+    device.gate.set()
+    assert [future.result(WAIT_S) for future in futures] == [0, 2]
+
+
+def test_a_run_that_nobody_waits_for_any_more_is_stopped(device: Device, threads: ThreadPoolExecutor) -> None:
+    batcher, stops = Batcher(device, limit=8), [RunStop(), RunStop()]
+    ask = asking(threads, batcher)
+    held_up(device, batcher, ask, [])
+    futures = [ask(number, 1, stop) for number, stop in enumerate(stops, 1)]
+    assert eventually(lambda: batcher.waiting == 2)
+    device.one.release()
+    assert eventually(lambda: len(device.batches) == 2)
+    together = device.stops[1]
+    assert together
+    for stop in stops:
+        assert not together.stopped
+        stop.stop()
+    assert together.stopped
+    device.gate.set()
+    for future in futures:
+        assert isinstance(future.exception(WAIT_S), RunStoppedError)
 
 
 def test_it_may_wait_for_others_but_not_when_it_is_full(device: Device, threads: ThreadPoolExecutor) -> None:

@@ -1,12 +1,14 @@
 """Several models on the same lanes: none starves another, and the cores are shared out."""
 
 import asyncio
+import os
 from functools import partial
 
 import pytest
 
 from engine import scheduler as scheduler_module
-from engine.scheduler import QueueFullError, Scheduler
+from engine.neighbours import make_board
+from engine.scheduler import Among, QueueFullError, Scheduler
 from engine.turn import Turn
 from tests.engine.lanes import busy, run, waiting
 from utils.time_utils import StageTimer
@@ -150,6 +152,35 @@ def test_a_version_that_no_longer_batches_has_the_lanes_of_the_cores_again() -> 
         assert not other.done()
         lane.end.set()
         assert [await task, await other] == ["done", "ran"]
+
+    run(test)
+    scheduler.close()
+
+
+def test_lanes_of_idle_neighbours_are_borrowed_and_the_cores_shared_with_busy_ones() -> None:
+    board, descriptor = make_board(2)
+    os.close(descriptor)
+    neighbour = board.place(1)
+    scheduler = Scheduler(lanes=1, queue_limit=8, cores=4, among=Among(board.place(0), lanes=2, most=2))
+
+    async def test() -> None:
+        shares = await scheduler.run(lambda turn: turn.cores(), StageTimer(), "m")
+        assert shares == 4
+        neighbour.tell_busy(1)
+        assert await scheduler.run(lambda turn: turn.cores(), StageTimer(), "m") == 2
+        first, task = await busy(scheduler, "m")
+        assert board.busy(0) == 1
+        queued = await waiting(scheduler, model="m")
+        await asyncio.sleep(0.05)
+        assert not queued.done(), "both lanes of the two workers are busy"
+        neighbour.tell_busy(0)
+        first.end.set()
+        assert [await task, await queued] == ["done", "ran"]
+        held = [await busy(scheduler, "m") for _ in range(2)]
+        assert board.busy(0) == 2, "the neighbour's lane is idle and may be borrowed"
+        for lane, running in held:
+            lane.end.set()
+            await running
 
     run(test)
     scheduler.close()

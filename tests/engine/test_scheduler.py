@@ -104,6 +104,58 @@ def test_the_time_to_retry_follows_run_time_queue_and_lanes(
     scheduler.close()
 
 
+def test_a_model_that_has_never_ended_a_run_is_waited_for_as_long_as_it_has_run_already(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(scheduler_module, "perf_counter", lambda: now)
+    scheduler = Scheduler(lanes=1, queue_limit=2)
+
+    async def test() -> None:
+        nonlocal now
+        lane, task = await busy(scheduler)
+        others = [await waiting(scheduler) for _ in range(2)]
+        now = 20.0
+        with pytest.raises(QueueFullError) as error:
+            await scheduler.run(lambda _: "never", StageTimer())
+        assert error.value.retry_after_s == 40
+        lane.end.set()
+        await asyncio.gather(task, *others)
+
+    run(test)
+    scheduler.close()
+
+
+def test_the_time_to_retry_follows_how_fast_places_really_get_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of two lanes is another model's: runs of 10 s then make room every 10 s, not every 5."""
+    now = 0.0
+    monkeypatch.setattr(scheduler_module, "perf_counter", lambda: now)
+    scheduler = Scheduler(lanes=2, queue_limit=3)
+
+    async def test() -> None:
+        nonlocal now
+        other = await busy(scheduler, "other")
+        running = [await busy(scheduler, "mine")]
+        lanes = [Lane() for _ in range(5)]
+        waits = [await waiting(scheduler, lane, "mine") for lane in lanes[:3]]
+        for number in range(2):
+            now += 10.0
+            running[-1][0].end.set()
+            assert await asyncio.to_thread(lanes[number].started.wait, WAIT_S)
+            running.append((lanes[number], waits[number]))
+            waits.append(await waiting(scheduler, lanes[3 + number], "mine"))
+        with pytest.raises(QueueFullError) as error:
+            await scheduler.run(lambda _: "never", StageTimer(), "mine")
+        assert error.value.retry_after_s == 30
+        for lane in lanes:
+            lane.end.set()
+        other[0].end.set()
+        await asyncio.gather(other[1], *[task for _, task in running], *waits)
+
+    run(test)
+    scheduler.close()
+
+
 def test_first_come_first_served() -> None:
     order: list[int] = []
     scheduler = Scheduler(lanes=1, queue_limit=20)
@@ -282,6 +334,31 @@ def test_a_lane_that_hangs_is_replaced(monkeypatch: pytest.MonkeyPatch, caplog: 
         for lane, task in running:
             lane.end.set()
             await task
+
+    run(test)
+    scheduler.close()
+
+
+def test_after_many_lanes_were_lost_the_next_is_replaced_when_one_of_them_comes_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(scheduler_module, "LOST_AFTER_S", 0.01)
+    monkeypatch.setattr(scheduler_module, "_MOST_LOST", 1)
+    scheduler = Scheduler(lanes=1, queue_limit=1)
+
+    async def test() -> None:
+        lanes = []
+        for _ in range(2):
+            lane, task = await busy(scheduler)
+            task.cancel()
+            lanes.append(lane)
+            await asyncio.sleep(PAUSE_S)
+        waits = await waiting(scheduler)
+        await asyncio.sleep(PAUSE_S)
+        assert not waits.done(), "the second one hangs, too, and that is one too many"
+        lanes[0].end.set()
+        assert await waits == "ran"
+        lanes[1].end.set()
 
     run(test)
     scheduler.close()

@@ -6,6 +6,8 @@ import multiprocessing
 import os
 import signal
 import time
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -116,3 +118,64 @@ def test_a_writer_killed_at_any_moment_leaves_a_whole_file(tmp_path: Path) -> No
         assert data["active"]["a"] > before
         state.update(lambda choices: choices.with_default("still writable"))
     assert not list(tmp_path.glob("*.corrupt-*"))
+
+
+@pytest.mark.parametrize("text", ["", "{", "\x00" * 100, '{"default": "o'])
+def test_whoever_knows_what_a_corrupt_file_said_writes_it_anew(
+    tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """So that no model is swapped because of a disk error; another process follows what was written."""
+    state, other = ModelStateFile(tmp_path), ModelStateFile(tmp_path)
+    chosen = state.update(lambda choices: choices.with_default("a").with_active("a", 1))
+    (tmp_path / STATE_FILE).write_text(text)
+    os.utime(tmp_path / STATE_FILE, (1, 1))
+    with caplog.at_level(logging.WARNING):
+        assert [state.read(), state.read(), other.read()] == [chosen] * 3
+    assert [file.read_text() for file in tmp_path.glob("*.corrupt-*")] == [text]
+    assert "written anew" in caplog.text
+
+
+def test_a_change_on_top_of_a_corrupt_file_keeps_what_was_chosen_before(tmp_path: Path) -> None:
+    state = ModelStateFile(tmp_path)
+    state.update(lambda choices: choices.with_active("a", 1))
+    (tmp_path / STATE_FILE).write_text("{")
+    os.utime(tmp_path / STATE_FILE, (1, 1))
+    assert state.update(lambda choices: choices.with_active("b", 2)).active == {"a": 1, "b": 2}
+
+
+def _directory(file: Path) -> None:
+    file.mkdir()
+
+
+def _loop(file: Path) -> None:
+    file.symlink_to(file)
+
+
+def _fifo(file: Path) -> None:
+    os.mkfifo(file)
+
+
+@pytest.mark.parametrize("make", [_directory, _loop, _fifo])
+def test_what_is_no_file_is_told_and_harms_nobody(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / STATE_FILE)
+    with pytest.raises(OSError, match=r"directory|symbolic links|no regular file"):
+        ModelStateFile(tmp_path).read()
+
+
+def test_a_gigantic_file_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / STATE_FILE).touch()
+    os.truncate(tmp_path / STATE_FILE, 10 << 30)
+    os.utime(tmp_path / STATE_FILE, (1, 1))
+    tracemalloc.start()
+    assert ModelStateFile(tmp_path).read() == ModelChoices()
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 8 << 20
+
+
+@pytest.mark.parametrize("moment", [-10, 0, 4102444800])
+def test_a_clock_that_jumped_since_the_file_was_written_changes_nothing(tmp_path: Path, moment: int) -> None:
+    state = ModelStateFile(tmp_path)
+    chosen = state.update(lambda choices: choices.with_default("a"))
+    os.utime(tmp_path / STATE_FILE, (moment, moment))
+    assert ModelStateFile(tmp_path).read() == chosen

@@ -1,0 +1,125 @@
+"""Connections as they come -> the worker processes: to the one with the fewest, among those that answer."""
+
+import asyncio
+import errno
+import logging
+import socket
+from collections import deque
+from collections.abc import Mapping
+from time import monotonic
+
+from api.worker_process import WorkerProcess
+from engine.neighbours import Board
+
+# Taken in one go, before anything else is looked at.
+_AT_ONCE = 64
+# An event loop tells that it is alive more often than that.
+_STALE_S = 2.0
+_RETRY_S = 0.1
+_FINISH_S = 5.0
+_NO_MORE = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+_log = logging.getLogger("fovea")
+
+
+class Dispatcher:
+    """`listener` does not block; `workers` by their number on the board, as they come and go."""
+
+    def __init__(self, listener: socket.socket, board: Board, workers: Mapping[int, WorkerProcess]) -> None:
+        self._listener, self._board, self._workers = listener, board, workers
+        self._waiting: deque[socket.socket] = deque()
+        self._listening = self._told = False
+
+    @property
+    def address(self) -> tuple[str, int]:
+        host, port, *_ = self._listener.getsockname()
+        return host, port
+
+    def go_on(self) -> None:
+        """Hands over what waits, then takes what comes; to be called when a worker is ready."""
+        self._hand_over()
+        if not self._listening and not self._waiting:
+            asyncio.get_running_loop().add_reader(self._listener, self._take)
+            self._listening = True
+
+    async def finish(self) -> None:
+        """Takes the last that have come, and closes the listener."""
+        self._pause()
+        self._take_all()
+        self._listener.close()
+        until = monotonic() + _FINISH_S
+        while self._waiting and monotonic() < until:
+            await asyncio.sleep(_RETRY_S)
+            self._hand_over()
+        for connection in self._waiting:
+            connection.close()
+
+    def _pause(self) -> None:
+        if self._listening:
+            asyncio.get_running_loop().remove_reader(self._listener)
+            self._listening = False
+
+    def _pause_and_retry(self) -> None:
+        self._pause()
+        asyncio.get_running_loop().call_later(_RETRY_S, self._retry)
+
+    def _retry(self) -> None:
+        if self._listener.fileno() >= 0:
+            self._hand_over()
+            if self._waiting:
+                self._pause_and_retry()
+            else:
+                self.go_on()
+
+    def _take(self) -> None:
+        try:
+            self._accept(_AT_ONCE)
+        except OSError as error:
+            if error.errno not in _NO_MORE:
+                raise
+            if not self._told:
+                _log.error("no more connections can be taken: %s", error.strerror)
+            self._told = True
+            self._pause_and_retry()
+        if self._waiting and self._listening:
+            self._pause_and_retry()
+
+    def _take_all(self) -> None:
+        try:
+            self._accept(1_000_000)
+        except OSError as error:
+            _log.warning("the last connections could not be taken: %s", error.strerror)
+
+    def _accept(self, most: int) -> None:
+        """Raises OSError."""
+        for _ in range(most):
+            try:
+                connection, _ = self._listener.accept()
+            except BlockingIOError:
+                break
+            except ConnectionError:  # it was given up before it was taken
+                continue
+            self._waiting.append(connection)
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        while self._waiting and self._handed(self._waiting[0]):
+            self._waiting.popleft().close()
+
+    def _handed(self, connection: socket.socket) -> bool:
+        for _, number in sorted(
+            (self._rank(number), number) for number, worker in self._workers.items() if worker.ready
+        ):
+            worker = self._workers[number]
+            try:
+                socket.send_fds(worker.hands, [b"c"], [connection.fileno()])
+            except (BlockingIOError, ConnectionError):  # it is behind with taking them, or has just ended
+                continue
+            worker.given += 1
+            return True
+        return False
+
+    def _rank(self, number: int) -> tuple[bool, int, int]:
+        said = self._board.alive_at(number)
+        open_now = self._workers[number].given - self._board.closed(number)
+        return said is None or monotonic() - said > _STALE_S, open_now, self._board.busy(number)

@@ -1,0 +1,213 @@
+"""A worker process: uvicorn's server without an address of its own; its supervisor hands it the connections.
+
+python -m api.worker      started by the supervisor, which says in the environment what is this worker's own
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Coroutine, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import uvicorn
+
+from api.http_protocol import BoundedHttpProtocol
+from api.inference_api import InferenceAPI
+from api.settings import ApiSettings, load_settings
+from api.tls import server_context
+from api.worker_link import Kind, Link
+from api.worker_process import WORKER
+from api.workmates import do_the_same
+from engine.neighbours import Key, Place, open_board
+
+_SHUTDOWN_GRACE_S = 30
+_ALIVE_EVERY_S = 0.5
+# So long a client that has just been answered may take to send its next request, which is answered, and closes.
+_LINGER_S = 1.0
+_HANDED_S = 5.0
+_CLOSE = (b"connection", b"close")
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What is this worker's own; `quarantined`: versions not to load, when that began (s since the epoch) and why."""
+
+    place: Place
+    workers: int
+    hands: socket.socket
+    link: socket.socket
+    quarantined: dict[Key, tuple[float, str]]
+
+
+class Worker(uvicorn.Server):
+    """Serves until it is told to end, or until its supervisor is gone."""
+
+    def __init__(self, config: uvicorn.Config, api: InferenceAPI, assignment: Assignment) -> None:
+        super().__init__(config)
+        self._api = api
+        self._tls = server_context(api.settings)
+        self._place, self._hands, self._socket = assignment.place, assignment.hands, assignment.link
+        self._all_handed = asyncio.Event()
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets or [])
+        self._hands.setblocking(False)
+        asyncio.get_running_loop().add_reader(self._hands, self._take)
+        link = await Link.open(self._socket)
+        self._api.workmates.connect(link)
+        self._begin(self._listen_to(link))
+        self._begin(self._tell_alive())
+        link.tell(Kind.READY)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """They are the supervisor's; a service manager sends them to every process."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        yield
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _tell_alive(self) -> None:
+        while True:
+            self._place.tell_alive()
+            await asyncio.sleep(_ALIVE_EVERY_S)
+
+    async def _listen_to(self, link: Link) -> None:
+        async for kind, facts in link.messages():
+            if kind is Kind.DRAIN:
+                self._drain()
+            elif kind is Kind.STOP:
+                break
+            elif kind is Kind.FOLLOWED:
+                self._api.workmates.followed(facts["id"])
+            elif kind is Kind.QUARANTINE:
+                self._api.quarantine((facts["name"], facts["number"]), facts["since"], facts["reason"])
+            elif kind is Kind.FOLLOW:
+                self._begin(self._follow(link, facts))
+        await self._end()
+
+    async def _follow(self, link: Link, facts: dict[str, Any]) -> None:
+        admin = self._api.admin
+        told = {"worker": facts["worker"], "id": facts["id"]}
+        if admin is None:
+            link.tell(Kind.FOLLOWED, **told)
+            return
+        await do_the_same(admin, facts["action"], lambda: link.tell(Kind.FOLLOWED, **told))
+
+    def _drain(self) -> None:
+        """Not ready, though it serves; every answer closes its connection, so that the next one goes elsewhere."""
+        self._api.health.drain()
+        if _CLOSE not in self.config.encoded_headers:
+            self.config.encoded_headers.append(_CLOSE)
+            self.server_state.default_headers = [*self.server_state.default_headers, _CLOSE]
+
+    async def _end(self) -> None:
+        """Answers what it has been handed, and what comes right behind an answer."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_HANDED_S):
+                await self._all_handed.wait()
+        self._drain()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER_S):
+                while self.server_state.connections:  # noqa: ASYNC110 - uvicorn tells nobody when they change
+                    await asyncio.sleep(0.02)
+        self.should_exit = True
+
+    def _take(self) -> None:
+        """One connection comes with each byte."""
+        while True:
+            try:
+                byte, descriptors, _, _ = socket.recv_fds(self._hands, 1, 1)
+            except BlockingIOError:
+                return
+            except ConnectionError:
+                byte, descriptors = b"", []
+            for descriptor in descriptors:
+                os.set_inheritable(descriptor, False)
+                self._begin(self._connect(socket.socket(fileno=descriptor)))
+            if not byte:
+                asyncio.get_running_loop().remove_reader(self._hands)
+                self._all_handed.set()
+                return
+            if not descriptors:  # this process has no descriptor left for it
+                self._place.tell_closed()
+
+    async def _connect(self, connection: socket.socket) -> None:
+        connection.setblocking(False)
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection, ssl=self._tls)
+        except (OSError, asyncio.CancelledError):  # it was closed meanwhile, or no handshake came about
+            connection.close()
+            self._place.tell_closed()
+
+    def _protocol(self) -> asyncio.Protocol:
+        return _Counted(self._place, config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+
+
+class _Counted(BoundedHttpProtocol):
+    """Tells the supervisor when the connection has ended."""
+
+    def __init__(self, place: Place, **of_server: Any) -> None:  # noqa: ANN401 - they are uvicorn's
+        super().__init__(**of_server)
+        self._place = place
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._place.tell_closed()
+        super().connection_lost(exc)
+
+
+def serve_alone(settings: ApiSettings) -> None:
+    """In this process, which listens itself."""
+    uvicorn.Server(_config(InferenceAPI(settings), settings)).run()
+
+
+def _config(api: InferenceAPI, settings: ApiSettings) -> uvicorn.Config:
+    return uvicorn.Config(
+        api.app,
+        host=settings.host,
+        port=settings.port,
+        http=BoundedHttpProtocol,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=65,
+        timeout_graceful_shutdown=_SHUTDOWN_GRACE_S,
+    )
+
+
+def _assignment() -> Assignment:
+    told = json.loads(os.environ.pop(WORKER))
+    board = open_board(told["board"])
+    return Assignment(
+        board.place(told["number"]),
+        board.workers,
+        socket.socket(fileno=told["hands"]),
+        socket.socket(fileno=told["link"]),
+        {(name, number): (since, reason) for name, number, since, reason in told["quarantined"]},
+    )
+
+
+def main() -> int:
+    settings, assignment = load_settings(), _assignment()
+    api = InferenceAPI(settings, place=assignment.place, workers=assignment.workers)
+    for key, (since, reason) in assignment.quarantined.items():
+        api.quarantine(key, since, reason)
+    Worker(_config(api, settings), api, assignment).run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""A worker as its supervisor sees it: a process, and the two ways to it."""
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import sys
+from collections.abc import Mapping
+from time import monotonic
+
+from api.settings import PROJECT
+from api.worker_link import Kind, Link
+from engine.neighbours import Key
+
+# How a worker learns what is its own: its number, and descriptors that it inherits.
+WORKER = "FOVEA_WORKER"
+
+
+class WorkerProcess:
+    """`hands`: the socket that connections go through; `given`: how many went. `ready`: it serves."""
+
+    def __init__(self, process: asyncio.subprocess.Process, hands: socket.socket, link: Link) -> None:
+        self.process, self.hands, self.link = process, hands, link
+        self.started = monotonic()
+        self.given = 0
+        self.ready = False
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def end(self) -> None:
+        """It answers what it has; one that has not begun to serve has nothing."""
+        if not self.ready:
+            self.kill()
+        self.hands.close()
+        self.link.tell(Kind.STOP)
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self.process.kill()
+
+    def close(self) -> None:
+        self.hands.close()
+        self.link.close()
+
+
+async def start_worker(
+    number: int, board: int, environment: Mapping[str, str], quarantined: Mapping[Key, tuple[float, str]]
+) -> WorkerProcess:
+    """`board`: the descriptor of the memory that all share.
+
+    `quarantined`: versions not to load, since when (s since the epoch), and why.
+    """
+    hands, its_hands = socket.socketpair()
+    link, its_link = socket.socketpair()
+    told = {
+        "number": number,
+        "board": board,
+        "hands": its_hands.fileno(),
+        "link": its_link.fileno(),
+        "quarantined": [[*key, *why] for key, why in quarantined.items()],
+    }
+    with its_hands, its_link:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "api.worker",
+            stdin=asyncio.subprocess.DEVNULL,
+            cwd=PROJECT,
+            env={**os.environ, **environment, WORKER: json.dumps(told)},
+            pass_fds=(board, its_hands.fileno(), its_link.fileno()),
+            process_group=0,  # a terminal's Ctrl-C is the supervisor's alone
+        )
+    hands.setblocking(False)
+    return WorkerProcess(process, hands, await Link.open(link))

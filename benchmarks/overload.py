@@ -1,0 +1,233 @@
+"""What ten times too much does to the service: throughput, latency, refusals, health, memory. Linux only.
+
+.venv/bin/python -m benchmarks.overload [SECONDS]
+
+The service has all cores but the last, the load that one: what the load costs must not look like the service's loss.
+"""
+
+import asyncio
+import os
+import random
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import httpx
+import uvloop
+
+from benchmarks.connection import Answer, Connection
+from benchmarks.windows import percentile
+
+ROOT = Path(__file__).parent.parent
+PICTURE = ROOT / "tests" / "data" / "cat.jpg"
+QUEUE_LIMIT = 64
+TIMES = 10
+_PROBED = ("/health/live", "/health/ready", "/metrics")
+_PROBE_EVERY_S = 0.05
+_WARM_UP_S = 2.0
+# An open loop has connections for so many seconds of arrivals: a refusal takes up to one.
+_OPEN_S = 2.0
+_START_S = 60.0
+_SEED = 7
+
+
+class Load:
+    """Answers by kind, and the latency of the right ones (s), since `reset`.
+
+    Closed loops: who is refused comes again after `pause_s`.
+    """
+
+    def __init__(self, port: int, pause_s: float = 0.0) -> None:
+        picture = PICTURE.read_bytes()
+        head = f"POST /infer HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture)}"
+        self._request = head.encode() + b"\r\n\r\n" + picture
+        self._port, self._pause_s = port, pause_s
+        self._asked: dict[Connection, float] = {}
+        self._idle: deque[Connection] = deque()
+        self._all: list[Connection] = []
+        self._closed_loop = True
+        self.reset()
+
+    def reset(self) -> None:
+        self.kinds: Counter[str] = Counter()
+        self.latencies: list[float] = []
+        self._since = time.perf_counter()
+
+    @property
+    def rate(self) -> float:
+        """Right answers a second."""
+        return len(self.latencies) / (time.perf_counter() - self._since)
+
+    async def connect(self, count: int) -> None:
+        loop = asyncio.get_running_loop()
+        for _ in range(count):
+            _, connection = await loop.create_connection(lambda: Connection(self._answered), "127.0.0.1", self._port)
+            self._idle.append(connection)
+            self._all.append(connection)
+
+    def close(self) -> None:
+        """What is under way is dropped."""
+        for connection in self._all:
+            connection.close()
+
+    async def closed(self) -> None:
+        """Each connection asks again as soon as it has its answer."""
+        while self._idle:
+            self._ask(self._idle.popleft(), time.perf_counter())
+
+    async def open(self, rate: float, seconds: float) -> None:
+        """Arrivals that wait for nobody; one that finds no connection free is counted as `no connection`."""
+        self._closed_loop = False
+        gaps, loop = random.Random(_SEED), asyncio.get_running_loop()
+        next_at, end = loop.time(), loop.time() + seconds
+        while loop.time() < end:
+            while next_at <= loop.time():
+                next_at += gaps.expovariate(rate)
+                if self._idle:
+                    self._ask(self._idle.popleft(), time.perf_counter())
+                else:
+                    self.kinds["no connection"] += 1
+            await asyncio.sleep(0.001)
+
+    def _ask(self, connection: Connection, at: float) -> None:
+        if connection.is_open:
+            self._asked[connection] = at
+            connection.send(self._request)
+        else:
+            self.kinds["closed"] += 1
+
+    def _answered(self, connection: Connection, answer: Answer) -> None:
+        now = time.perf_counter()
+        asked_at = self._asked.pop(connection)
+        refused = answer.status == 503 and b"queue_full" in answer.body
+        if answer.status == 200:
+            self.latencies.append(now - asked_at)
+        self.kinds["queue_full" if refused else str(answer.status)] += 1
+        if not self._closed_loop:
+            self._idle.append(connection)
+        elif refused and self._pause_s:
+            asyncio.get_running_loop().call_later(self._pause_s, self._ask, connection, now)
+        else:
+            self._ask(connection, now)
+
+
+class Probe(threading.Thread):
+    """Asks the addresses that must always answer; the longest each took, in ms."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(daemon=True)
+        self._url, self._end = url, threading.Event()
+        self.longest: dict[str, float] = dict.fromkeys(_PROBED, 0.0)
+        self.failed = 0
+
+    def run(self) -> None:
+        with httpx.Client(base_url=self._url, timeout=10) as client:
+            while not self._end.wait(_PROBE_EVERY_S):
+                for path in _PROBED:
+                    started = time.perf_counter()
+                    self.failed += client.get(path).status_code != 200
+                    self.longest[path] = max(self.longest[path], (time.perf_counter() - started) * 1e3)
+
+    def end(self) -> None:
+        self._end.set()
+        self.join()
+
+
+@contextmanager
+def service(cores: set[int], **settings: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """Ready, on those cores; gives its process and its port."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+    own = {"API_PORT": str(port), "API_QUEUE_LIMIT": str(QUEUE_LIMIT), **settings}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("API_")} | own
+    with TemporaryDirectory() as folder, (Path(folder) / "log").open("wb") as log:
+        process = subprocess.Popen([sys.executable, "main.py"], cwd=ROOT, env=environment, stderr=log)
+        os.sched_setaffinity(process.pid, cores)
+        try:
+            _wait_until_ready(f"http://127.0.0.1:{port}/health/ready")
+            yield process, port
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _wait_until_ready(url: str) -> None:
+    end = time.monotonic() + _START_S
+    while time.monotonic() < end:
+        try:
+            if httpx.get(url).status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.1)
+    raise RuntimeError("the service did not become ready")
+
+
+def rss_mib(pid: int) -> float:
+    """Of a process and those it has started."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    pages = sum(int(Path(f"/proc/{p}/statm").read_text().split()[1]) for p in [str(pid), *children])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+async def phase(name: str, port: int, pid: int, connections: int, seconds: float, **how: float) -> float:
+    """Prints a row; gives right answers a second."""
+    load = Load(port, how.get("pause_s", 0.0))
+    await load.connect(connections)
+    rate = how.get("rate")
+    running = asyncio.create_task(load.open(rate, seconds + _WARM_UP_S) if rate else load.closed())
+    await asyncio.sleep(_WARM_UP_S)
+    probe, before = Probe(f"http://127.0.0.1:{port}"), rss_mib(pid)
+    load.reset()
+    probe.start()
+    await asyncio.sleep(seconds)
+    served, kinds, latencies = load.rate, dict(load.kinds), load.latencies
+    await asyncio.to_thread(probe.end)
+    await running
+    load.close()
+    p50, p99 = (percentile(latencies, percent) * 1e3 for percent in (50, 99))
+    slowest = " ".join(f"{ms:4.0f}" for ms in probe.longest.values())
+    others = {kind: count for kind, count in kinds.items() if kind not in ("200", "queue_full")}
+    print(
+        f"{name:34} {served:6.1f}/s {kinds.get('queue_full', 0) / seconds:7.0f}/s {p50:6.0f} {p99:6.0f}  {slowest}"
+        f"  {before:4.0f} -> {rss_mib(pid):4.0f}  {others or ''} {'PROBES FAILED' if probe.failed else ''}",
+        flush=True,
+    )
+    return served
+
+
+def main() -> None:
+    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 15.0
+    *for_service, for_load = sorted(os.sched_getaffinity(0))
+    lanes = len(for_service) or 1
+    with service(set(for_service) or {for_load}) as (process, port):
+        os.sched_setaffinity(0, {for_load})
+        print(f"{'':34} {'served':>8} {'refused':>9} {'p50':>6} {'p99':>6}  live ready metrics (longest, ms)  RSS, MiB")
+
+        async def measure() -> None:
+            many = TIMES * (QUEUE_LIMIT + lanes)
+            best = await phase("what it can do", port, process.pid, 4 * lanes, seconds)
+            await phase("as many as may wait", port, process.pid, QUEUE_LIMIT + lanes, seconds)
+            rows = {
+                f"{many} connections, back after 1 s": {"pause_s": 1.0},
+                f"{many} connections, back at once": {},
+                f"{TIMES * best:.0f} arrivals a second": {"rate": TIMES * best},
+            }
+            for name, how in rows.items():
+                connections = int(_OPEN_S * how["rate"]) if "rate" in how else many
+                served = await phase(name, port, process.pid, connections, seconds, **how)
+                print(f"{'':34} {served / best:6.1%} of what it can do")
+            await phase("what it can do, after that", port, process.pid, 4 * lanes, seconds)
+
+        uvloop.run(measure())
+
+
+if __name__ == "__main__":
+    main()

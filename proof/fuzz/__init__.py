@@ -1,0 +1,1 @@
+"""`make fuzz`: bytes nobody would send, into every place that reads bytes."""

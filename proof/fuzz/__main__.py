@@ -1,0 +1,63 @@
+"""Every part in turn: `python -m proof.fuzz [--seconds N] [PART ...]`; the seconds are for all of them together.
+
+Exit status 0; 1 when a part has found something; 2 for a wrong call or where atheris cannot be used.
+"""
+
+import argparse
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+from proof.fuzz.targets import SEEDS, TARGETS
+
+_ROOT = Path(__file__).parents[2]
+_MODULES = {"document": "proof.fuzz.document", "wire": "proof.fuzz.wire"}
+_PARTS = (*_MODULES, *TARGETS)
+_SLICE_S = 60  # atheris loses memory: see cover.py
+_NOT_HERE = (
+    "atheris is not installed for this Python and system, so nothing is fuzzed by coverage. "
+    "It has packages for CPython 3.11 to 3.14 on Linux x86-64: make fuzz PYTHON=python3.12"
+)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m proof.fuzz", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(_PARTS)}; default: all")
+    parser.add_argument("--seconds", type=int, default=600, help="for all parts together")
+    options = parser.parse_args()
+    if unknown := [part for part in options.parts if part not in _PARTS]:
+        parser.error(f"there is no part {unknown[0]}")
+    if not importlib.util.find_spec("atheris"):
+        print(_NOT_HERE, file=sys.stderr)
+        return 2
+    parts = options.parts or _PARTS
+    failed = [part for part in parts if not _run(part, max(1, options.seconds // len(parts)))]
+    for part in failed:
+        seeds = [file.name for file in sorted((SEEDS / part).glob("*-*"))] if part in TARGETS else []
+        print(f"{part}: FAILED{', inputs kept in ' + str((SEEDS / part).relative_to(_ROOT)) if seeds else ''}")
+    print(f"fuzz: {len(parts) - len(failed)} of {len(parts)} parts found nothing")
+    return 1 if failed else 0
+
+
+def _run(part: str, seconds: int) -> bool:
+    """Whether nothing was found."""
+    print(f"== {part}, {seconds} s", flush=True)
+    if part in _MODULES:
+        return subprocess.run([sys.executable, "-m", _MODULES[part], str(seconds)], check=False).returncode == 0
+    log = _ROOT / ".proof" / "fuzz" / f"{part}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    while seconds > 0:
+        command = [sys.executable, "-m", "proof.fuzz.cover", part, str(min(seconds, _SLICE_S))]
+        with log.open("wb") as output:  # decoders write a line for every damaged picture
+            code = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False).returncode
+        lines = log.read_text(errors="replace").splitlines()
+        print("\n".join([line for line in lines if "DONE" in line] if code == 0 else lines[-60:]), flush=True)
+        if code:
+            return False
+        seconds -= _SLICE_S
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main())

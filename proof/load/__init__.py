@@ -1,0 +1,1 @@
+"""Clients that know what every answer must say."""

@@ -1,0 +1,1 @@
+"""`make soak`: hours of what clients do, in minutes; nothing may grow, and every answer must be right."""

@@ -1,0 +1,128 @@
+"""What a graph answers that is no finite number: an error of every task, whatever its precision; never a `null`."""
+
+import base64
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+from numpy.typing import NDArray
+
+from engine.tasks.predictions import OutputTensor
+from engine.tasks.task import InvalidOutputError, PredictOptions
+from loaders.image_loader import Size
+from loaders.model_spec import Activation, Head, ModelSpec, Resize, TaskName
+from tests.engine.tasks.graphs import LAYOUTS, Outputs, Thing, answer, frame_of, yolo_masks
+
+FRAME = frame_of(Size(40, 30), Resize.STRETCH)
+THINGS = [Thing((8, 8, 24, 24), 1, 0.9)]
+NO_NUMBERS = [math.nan, math.inf, -math.inf]
+CLASSIFICATION, EMBEDDING, TENSOR = (
+    TaskName.IMAGE_CLASSIFICATION,
+    TaskName.IMAGE_FEATURE_EXTRACTION,
+    TaskName.TENSOR,
+)
+
+
+def filled(value: float, *shape: int, dtype: str = "float32") -> NDArray[Any]:
+    """Numbers with one among them that is none."""
+    array = np.linspace(0.1, 0.9, math.prod(shape)).reshape(shape).astype(dtype)
+    array.flat[array.size // 2] = value
+    return array
+
+
+@pytest.mark.parametrize("value", NO_NUMBERS)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_detectors_refuse_it_in_every_layout_and_output(tmp_path: Path, layout: str, value: float) -> None:
+    head, make = LAYOUTS[layout]
+    good = make(THINGS)
+    assert answer(tmp_path, good, ModelSpec(task=TaskName.OBJECT_DETECTION, head=head), FRAME)
+    for name, array in good.items():
+        if array.dtype.kind != "f":
+            continue
+        bad = array.copy()
+        bad.flat[bad.size // 2] = value
+        with pytest.raises(InvalidOutputError, match="not finite"):
+            answer(tmp_path, good | {name: bad}, ModelSpec(task=TaskName.OBJECT_DETECTION, head=head), FRAME)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize(
+    ("task", "head", "shape"),
+    [
+        (CLASSIFICATION, None, (1, 8)),
+        (EMBEDDING, None, (1, 8)),
+        (EMBEDDING, None, (1, 1, 8)),
+        (EMBEDDING, None, (1, 8, 3, 3)),
+        (TaskName.IMAGE_SEGMENTATION, Head.SEMANTIC, (1, 3, 8, 8)),
+        (TaskName.IMAGE_SEGMENTATION, Head.MATTE, (1, 1, 8, 8)),
+        (TENSOR, None, (2, 4)),
+    ],
+)
+def test_every_task_and_precision_refuses_it(
+    tmp_path: Path, task: TaskName, head: Head | None, shape: tuple[int, ...], value: float, dtype: str
+) -> None:
+    outputs: Outputs = {"out": filled(value, *shape, dtype=dtype)}
+    if len(shape) == 3:
+        outputs["out"][0, 0, 0] = value  # the token that counts
+    with pytest.raises(InvalidOutputError, match=r"not finite|NaN"):
+        answer(tmp_path, outputs, ModelSpec(task=task, head=head), FRAME)
+
+
+@pytest.mark.parametrize(("task", "shape"), [(CLASSIFICATION, (1, 8)), (EMBEDDING, (1, 8))])
+def test_a_double_beyond_float32_is_no_number_here(tmp_path: Path, task: TaskName, shape: tuple[int, ...]) -> None:
+    with pytest.raises(InvalidOutputError, match="not finite"):
+        answer(tmp_path, {"out": filled(1e300, *shape, dtype="float64")}, ModelSpec(task=task), FRAME)
+
+
+def test_a_double_beyond_float32_is_told_as_it_is_by_a_raw_tensor(tmp_path: Path) -> None:
+    [found] = answer(tmp_path, {"out": np.array([[1e300, -1e300]])}, ModelSpec(task=TENSOR), FRAME)
+    assert isinstance(found, OutputTensor)
+    assert found.data == [1e300, -1e300]
+    assert json.loads(orjson.dumps(found))["data"] == [1e300, -1e300]
+
+
+@pytest.mark.parametrize(
+    ("activation", "logits", "scores"),
+    [
+        (Activation.SOFTMAX, [0.0, -math.inf, 0.0], [0.5, 0.5, 0.0]),
+        (Activation.SIGMOID, [math.inf, -math.inf, 0.0], [1.0, 0.5, 0.0]),
+    ],
+)
+def test_a_class_that_is_ruled_out_or_certain_has_a_score(
+    tmp_path: Path, activation: Activation, logits: list[float], scores: list[float]
+) -> None:
+    """Scores count, not logits: a graph may mask classes by minus infinity."""
+    spec = ModelSpec(task=CLASSIFICATION, activation=activation)
+    found = answer(tmp_path, {"out": np.array([logits], np.float32)}, spec, FRAME)
+    assert [p.score for p in found] == scores  # type: ignore[union-attr]  # classifications all
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_base64_keeps_a_raw_tensor_to_the_bit(tmp_path: Path, dtype: str) -> None:
+    """A payload in a NaN, a negative zero and all."""
+    array = np.array([math.nan, math.inf, -math.inf, -0.0, 1], dtype)
+    array[:1].view(f"u{array.itemsize}")[0] |= 5
+    spec, options = ModelSpec(task=TENSOR), PredictOptions(encoding="base64")
+    [found] = answer(tmp_path, {"out": array}, spec, FRAME, options)
+    assert isinstance(found, OutputTensor)
+    assert base64.b64decode(str(found.data)) == array.tobytes()
+
+
+def test_products_beyond_float32_are_refused_where_the_outputs_were_finite(tmp_path: Path) -> None:
+    spec = ModelSpec(task=TaskName.OBJECT_DETECTION, head=Head.YOLOV5)
+    rows = np.array([[[32, 32, 8, 8, 3e38, 3e38, 0, 0]]], np.float32)
+    with pytest.raises(InvalidOutputError, match="not finite"):
+        answer(tmp_path, {"out": rows}, spec, FRAME)
+    masks = yolo_masks(THINGS, np.full((1, 2), 3e38, np.float32), np.full((2, 16, 16), 3e38, np.float32))
+    spec = ModelSpec(task=TaskName.IMAGE_SEGMENTATION, head=Head.YOLO_MASKS)
+    with pytest.raises(InvalidOutputError, match="not finite"):
+        answer(tmp_path, masks, spec, FRAME)
+    matte = np.array([[[[3e38, -3e38]]]], np.float32)
+    spec = ModelSpec(task=TaskName.IMAGE_SEGMENTATION, head=Head.MATTE)
+    with pytest.raises(InvalidOutputError, match="not finite"):
+        answer(tmp_path, {"out": matte}, spec, FRAME)
