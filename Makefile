@@ -1,7 +1,7 @@
 # Targets with a line each: `make help`. Everything happens in .venv; nothing outside this folder changes.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test e2e bench tune quantize key audit sbom check format lock clean
+.PHONY: help setup run test e2e bench tune quantize key audit sbom fuzz soak chaos check format lock clean
 
 # Takes the first that runs and is new enough: a python3.12 on the PATH may be a shim that does not start.
 PYTHON ?= $(shell for p in python3.12 python3 python3.13 python3.14 python3.11; do \
@@ -45,6 +45,16 @@ audit: .audit/.installed ## known vulnerabilities in what the locks name (asks p
 sbom: .audit/.installed ## sbom.json: what the service runs on, as CycloneDX
 	@.audit/bin/cyclonedx-py requirements --output-reproducible --spec-version 1.6 -o sbom.json requirements.lock
 
+fuzz: .fuzz/.installed ## bytes nobody would send, to everything that reads bytes: make fuzz [SECONDS=600] [PARTS='wire picture']
+	@.fuzz/bin/python -m proof.fuzz --seconds $(or $(SECONDS),600) $(PARTS)
+
+soak: .venv/.installed-e2e $(if $(PLOT),.bench/harness/.installed) ## mixed load for long, nothing may grow: make soak [MINUTES=30] [WORKERS=2] [PLOT=1]
+	@$(BIN)/python -m proof.soak --minutes $(or $(MINUTES),30) --workers $(or $(WORKERS),2)
+	@$(if $(PLOT),.bench/harness/bin/python -m proof.soak.plot)
+
+chaos: .venv/.installed-e2e ## faults by chance under load: make chaos [SECONDS=120] [SEED=n]
+	@$(BIN)/python -m proof.chaos --seconds $(or $(SECONDS),120) $(if $(SEED),--seed $(SEED))
+
 check: .venv/.installed-e2e ## format, lint and types, as CI checks them
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
@@ -55,13 +65,13 @@ format: .venv/.installed-dev ## format the code and mend what lint can mend
 	@$(BIN)/ruff check --fix .
 
 lock: .venv/.installed-dev ## write the locks anew from the requirements files
-	@for name in requirements requirements-dev requirements-e2e requirements-quantize requirements-audit \
+	@for name in requirements requirements-dev requirements-e2e requirements-quantize requirements-audit requirements-fuzz \
 			requirements-bench-harness requirements-bench-litserve requirements-bench-bentoml requirements-bench-ray; do \
 		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 			--no-emit-index-url --custom-compile-command 'make lock' $$name.txt -o $$name.lock; done
 
-clean: ## remove .venv, .bench, .audit and the tools' caches
-	rm -rf .venv .bench .audit .mypy_cache .ruff_cache .pytest_cache .hypothesis
+clean: ## remove .venv, .bench, .audit, .fuzz and the tools' caches
+	rm -rf .venv .bench .audit .fuzz .proof .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 or later was found on the PATH." >&2; exit 1; }
@@ -83,6 +93,14 @@ clean: ## remove .venv, .bench, .audit and the tools' caches
 
 .venv/.installed-quantize: requirements-quantize.lock .venv/.installed
 	@$(PIP_INSTALL) -r requirements-quantize.lock
+	@touch $@
+
+.fuzz/.installed: requirements-fuzz.lock
+	@echo "Setting up .fuzz ..."
+	@$(PYTHON) -m venv .fuzz
+	@.fuzz/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $< || { \
+		echo "make fuzz needs atheris, which has packages for CPython on Linux x86-64 only;" \
+			"if it is that which is missing, try make fuzz PYTHON=python3.11" >&2; exit 1; }
 	@touch $@
 
 .audit/.installed: requirements-audit.lock

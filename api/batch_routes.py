@@ -30,7 +30,7 @@ _PLACES_A_LANE = 2
 def batch_router(settings: ApiSettings, engine: GetEngine) -> APIRouter:
     """`engine` gives the running engine, or raises NotReadyError."""
     router = APIRouter(tags=["inference"])
-    places = cache(lambda: asyncio.Semaphore(_PLACES_A_LANE * engine().scheduler.lanes))
+    places = cache(lambda: asyncio.Semaphore(_PLACES_A_LANE * engine().scheduler.most_lanes))
 
     @router.post(
         "/infer/batch",

@@ -11,7 +11,8 @@ from api.settings import ApiSettings
 
 Guard = Callable[[Request], Awaitable[None]]
 
-_BROWSERS_ASK = 'Basic realm="Fovea, the key as password", Bearer'
+# Chromium asks nobody when Bearer stands behind it in one header.
+_BROWSERS_ASK = 'Basic realm="Fovea: the key is the password"'
 
 
 def user_guard(settings: ApiSettings) -> Guard:

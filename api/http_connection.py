@@ -6,7 +6,7 @@
 | a request's body arrives | the application's time for it |
 | an answer is on its way | `send_s` in which the client takes nothing |
 | a request is malformed | the answers before it, then a problem, then as below |
-| an answer ended it, and the client still sends | read and dropped, for LINGER_S at most, so that it gets the answer |
+| an answer ended it, and the client still sends | that is dropped, within bounds, so that the client gets its answer |
 """
 
 import asyncio
@@ -27,9 +27,12 @@ from api.http_cycle import Cycle, Wire
 from api.log_setup import log_request
 from api.problems import MEDIA_TYPE, RequestError, problem_of
 
-# After the last answer of a connection whose client still sends; of silence, the second.
+# After the last answer of a connection whose client still sends.
 LINGER_S = 30.0
-LINGER_SILENT_S = 5.0
+LINGER_BYTES = 128 * 1024 * 1024
+# In each such time so many bytes must come: one who trickles is not waited for.
+LINGER_STEP_S = 2.0
+LINGER_STEP_BYTES = 16 * 1024
 _RESET = struct.pack("ii", 1, 0)
 
 
@@ -56,8 +59,8 @@ class HttpConnection(HttpToolsProtocol):
         self._timeouts: HttpTimeouts = app_state.get(HTTP_TIMEOUTS) or HttpTimeouts()
         self._running: Cycle | None = None
         self._held = bytearray()
-        self._deaf = self._ending = False
-        self._dropped = 0
+        self._deaf = self._ending = self._lingering = False
+        self._dropped = self._dropped_before = 0
         self._header_timer: asyncio.TimerHandle | None = None
         self._end_timer: asyncio.TimerHandle | None = None
         self._refusal: RequestError | None = None
@@ -110,18 +113,23 @@ class HttpConnection(HttpToolsProtocol):
         self.flow.resume_reading()
         with contextlib.suppress(NotImplementedError, OSError):  # TLS cannot close one way only
             self.transport.write_eof()
-        self._dropped = 1
+        self._lingering, self._dropped, self._dropped_before = True, 0, -LINGER_STEP_BYTES
         self._linger_on(self.loop.time() + LINGER_S)
 
     def _linger_on(self, until: float) -> None:
         if self.transport.is_closing():
             return
-        if not self._dropped or self._ending or self.loop.time() >= until:
+        too_slow = self._dropped < self._dropped_before + LINGER_STEP_BYTES
+        if too_slow or self._ending or self.loop.time() >= until:
             self._close()
             return
-        self._dropped = 0
-        wait_s = min(LINGER_SILENT_S, 1.0) if self.draining else LINGER_SILENT_S
-        self._end_timer = self.loop.call_later(wait_s, self._linger_on, until)
+        self._dropped_before = self._dropped
+        self._end_timer = self.loop.call_later(LINGER_STEP_S, self._linger_on, until)
+
+    def _drop(self, size: int) -> None:
+        self._dropped += size
+        if self._lingering and self._dropped > LINGER_BYTES:
+            self._close()
 
     def _close(self) -> None:
         """What is written already is sent, if the client takes it."""

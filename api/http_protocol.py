@@ -55,7 +55,7 @@ class BoundedHttpProtocol(HttpConnection):
 
     def data_received(self, data: bytes) -> None:
         if self._deaf:
-            self._dropped += len(data)
+            self._drop(len(data))
             return
         self._feed(data)
         cycle = self.cycle

@@ -6,6 +6,8 @@ import socket
 from api.log_setup import set_up_logs
 from api.settings import ApiSettings
 
+_DESCRIPTORS = 65_536
+
 _log = logging.getLogger("fovea")
 
 
@@ -17,6 +19,7 @@ def serve(settings: ApiSettings) -> int:
 
         serve_alone(settings)
         return 0
+    _allow_many_descriptors()
     from api.supervisor import Supervisor, listen
 
     try:
@@ -25,3 +28,13 @@ def serve(settings: ApiSettings) -> int:
         _log.error("cannot listen on %s port %s: %s", settings.host, settings.port, error.strerror)
         return 1
     return Supervisor(settings, listener).run()
+
+
+def _allow_many_descriptors() -> None:
+    """A connection is one; many systems allow 1,024 until they are asked for more."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

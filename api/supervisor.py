@@ -17,6 +17,7 @@ It imports little and does nothing for requests, so it is small and nothing of t
 """
 
 import asyncio
+import contextlib
 import logging
 import shutil
 import signal
@@ -118,7 +119,12 @@ class Supervisor:
         pause_s = 0.0
         while not self._stop.is_set():
             self._board.clear(number)
-            worker = await start_worker(number, self._memory, self._environment, self._crashes.quarantined)
+            try:
+                worker = await start_worker(number, self._memory, self._environment, self._crashes.quarantined)
+            except OSError as error:  # no memory, processes or descriptors are left for one
+                _log.error("worker %d cannot be started: %s", number, error.strerror)
+                pause_s = await self._pause_longer(pause_s)
+                continue
             self._workers[number] = worker
             if self._draining:
                 worker.link.tell(Kind.DRAIN)
@@ -132,15 +138,15 @@ class Supervisor:
                 return
             self._note_end(number, worker, code)
             soon = monotonic() - worker.started < _SOON_S
-            pause_s = min(max(1.0, 2 * pause_s), _LONGEST_PAUSE_S) if soon else 0.0
-            await self._pause(pause_s)
+            pause_s = await self._pause_longer(pause_s) if soon else 0.0
 
-    async def _pause(self, seconds: float) -> None:
-        try:
+    async def _pause_longer(self, last_s: float) -> float:
+        """Twice as long as the last time, or until it is told to end; the pause."""
+        seconds = min(max(1.0, 2 * last_s), _LONGEST_PAUSE_S)
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._stop.wait()
-        except TimeoutError:
-            pass
+        return seconds
 
     def _note_end(self, number: int, worker: WorkerProcess, code: int) -> None:
         _log.error("worker %d (process %d) has ended %s; another takes its place", number, worker.pid, _how(code))

@@ -91,7 +91,8 @@ class Worker(uvicorn.Server):
             elif kind is Kind.FOLLOWED:
                 self._api.workmates.followed(facts["id"])
             elif kind is Kind.QUARANTINE:
-                self._api.quarantine((facts["name"], facts["number"]), facts["since"], facts["reason"])
+                key = facts["name"], facts["number"]
+                await asyncio.to_thread(self._api.quarantine, key, facts["since"], facts["reason"])
             elif kind is Kind.FOLLOW:
                 self._begin(self._follow(link, facts))
         await self._end()

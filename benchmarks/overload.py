@@ -16,6 +16,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -119,12 +120,12 @@ class Load:
 
 
 class Probe(threading.Thread):
-    """Asks the addresses that must always answer; the longest each took, in ms."""
+    """Asks the addresses that must always answer; how long each took, in ms."""
 
     def __init__(self, url: str) -> None:
         super().__init__(daemon=True)
         self._url, self._end = url, threading.Event()
-        self.longest: dict[str, float] = dict.fromkeys(_PROBED, 0.0)
+        self.took: dict[str, list[float]] = {path: [] for path in _PROBED}
         self.failed = 0
 
     def run(self) -> None:
@@ -133,7 +134,7 @@ class Probe(threading.Thread):
                 for path in _PROBED:
                     started = time.perf_counter()
                     self.failed += client.get(path).status_code != 200
-                    self.longest[path] = max(self.longest[path], (time.perf_counter() - started) * 1e3)
+                    self.took[path].append((time.perf_counter() - started) * 1e3)
 
     def end(self) -> None:
         self._end.set()
@@ -177,11 +178,30 @@ def rss_mib(pid: int) -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-async def phase(name: str, port: int, pid: int, connections: int, seconds: float, **how: float) -> float:
-    """Prints a row; gives right answers a second."""
-    load = Load(port, how.get("pause_s", 0.0))
-    await load.connect(connections)
-    rate = how.get("rate")
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Served and refused a second; p50 and p99 of the served, s; how long each probe took, ms; RSS, MiB."""
+
+    served: float
+    refused: float
+    p50: float
+    p99: float
+    probes: dict[str, list[float]]
+    probes_failed: int
+    rss: tuple[float, float]
+    others: dict[str, int]
+
+    def __str__(self) -> str:
+        slowest = " ".join(f"{max(took):5.0f}" for took in self.probes.values())
+        failed = f"{self.probes_failed} probes failed" if self.probes_failed else ""
+        return (
+            f"{self.served:7.1f} {self.refused:8.0f} {self.p50 * 1e3:6.0f} {self.p99 * 1e3:6.0f}  {slowest}"
+            f"  {self.rss[0]:4.0f} -> {self.rss[1]:4.0f}  {self.others or ''} {failed}"
+        )
+
+
+async def phase(load: Load, port: int, pid: int, seconds: float, rate: float | None = None) -> Row:
+    """Closed loop, or open at `rate` a second; the warm-up comes on top."""
     running = asyncio.create_task(load.open(rate, seconds + _WARM_UP_S) if rate else load.closed())
     await asyncio.sleep(_WARM_UP_S)
     probe, before = Probe(f"http://127.0.0.1:{port}"), rss_mib(pid)
@@ -192,41 +212,47 @@ async def phase(name: str, port: int, pid: int, connections: int, seconds: float
     await asyncio.to_thread(probe.end)
     await running
     load.close()
-    p50, p99 = (percentile(latencies, percent) * 1e3 for percent in (50, 99))
-    slowest = " ".join(f"{ms:4.0f}" for ms in probe.longest.values())
     others = {kind: count for kind, count in kinds.items() if kind not in ("200", "queue_full")}
-    print(
-        f"{name:34} {served:6.1f}/s {kinds.get('queue_full', 0) / seconds:7.0f}/s {p50:6.0f} {p99:6.0f}  {slowest}"
-        f"  {before:4.0f} -> {rss_mib(pid):4.0f}  {others or ''} {'PROBES FAILED' if probe.failed else ''}",
-        flush=True,
+    return Row(
+        served,
+        kinds.get("queue_full", 0) / seconds,
+        percentile(latencies, 50),
+        percentile(latencies, 99),
+        probe.took,
+        probe.failed,
+        (before, rss_mib(pid)),
+        others,
     )
-    return served
+
+
+async def measure(port: int, pid: int, seconds: float, lanes: int) -> None:
+    """Prints a line for each load."""
+    few, places = 4 * lanes, QUEUE_LIMIT + lanes
+    best = 0.0
+
+    async def row(name: str, connections: int, pause_s: float = 0.0, rate: float | None = None) -> None:
+        nonlocal best
+        load = Load(port, pause_s)
+        await load.connect(connections)
+        found = await phase(load, port, pid, seconds, rate)
+        best = best or found.served
+        print(f"{name:34}{found}  {found.served / best:.0%}", flush=True)
+
+    await row("what it can do", few)
+    await row("as many as may wait", places)
+    await row(f"{TIMES * places} connections, back after 1 s", TIMES * places, 1.0)
+    await row(f"{TIMES * places} connections, back at once", TIMES * places)
+    await row(f"{TIMES * best:.0f} arrivals a second", int(_OPEN_S * TIMES * best), rate=TIMES * best)
+    await row("what it can do, after that", few)
 
 
 def main() -> None:
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 15.0
     *for_service, for_load = sorted(os.sched_getaffinity(0))
-    lanes = len(for_service) or 1
     with service(set(for_service) or {for_load}) as (process, port):
         os.sched_setaffinity(0, {for_load})
-        print(f"{'':34} {'served':>8} {'refused':>9} {'p50':>6} {'p99':>6}  live ready metrics (longest, ms)  RSS, MiB")
-
-        async def measure() -> None:
-            many = TIMES * (QUEUE_LIMIT + lanes)
-            best = await phase("what it can do", port, process.pid, 4 * lanes, seconds)
-            await phase("as many as may wait", port, process.pid, QUEUE_LIMIT + lanes, seconds)
-            rows = {
-                f"{many} connections, back after 1 s": {"pause_s": 1.0},
-                f"{many} connections, back at once": {},
-                f"{TIMES * best:.0f} arrivals a second": {"rate": TIMES * best},
-            }
-            for name, how in rows.items():
-                connections = int(_OPEN_S * how["rate"]) if "rate" in how else many
-                served = await phase(name, port, process.pid, connections, seconds, **how)
-                print(f"{'':34} {served / best:6.1%} of what it can do")
-            await phase("what it can do, after that", port, process.pid, 4 * lanes, seconds)
-
-        uvloop.run(measure())
+        print(f"{'':34}{'served':>7} {'refused':>8} {'p50':>6} {'p99':>6}   live ready metrics (longest, ms)  RSS, MiB")
+        uvloop.run(measure(port, process.pid, seconds, len(for_service) or 1))
 
 
 if __name__ == "__main__":

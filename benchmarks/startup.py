@@ -20,9 +20,9 @@ _MIB = 1024.0
 
 def main() -> None:
     runs = [_measure() for _ in range(int(sys.argv[1]) if len(sys.argv) > 1 else 10)]
-    seconds, rss = zip(*runs, strict=True)
+    seconds, pss = zip(*runs, strict=True)
     print(f"start to ready, s: median {statistics.median(seconds):.2f}, min {min(seconds):.2f}, max {max(seconds):.2f}")
-    print(f"RSS when ready, MiB: median {statistics.median(rss):.0f}, max {max(rss):.0f}")
+    print(f"PSS when ready, MiB: median {statistics.median(pss):.0f}, max {max(pss):.0f}")
 
 
 def _measure() -> tuple[float, float]:
@@ -35,7 +35,9 @@ def _measure() -> tuple[float, float]:
         base_url = _address(process)
         while not _ready(base_url):
             time.sleep(0.002)
-        return time.perf_counter() - started, _rss(process.pid)
+        seconds = time.perf_counter() - started
+        workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        return seconds, sum(_pss(pid) for pid in (str(process.pid), *workers))
     finally:
         process.terminate()
         process.communicate()
@@ -56,9 +58,10 @@ def _ready(base_url: str) -> bool:
         return False
 
 
-def _rss(pid: int) -> float:
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0]) / _MIB
+def _pss(pid: str) -> float:
+    """Memory; what several processes share counts once."""
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return int(re.findall(r"^Pss:\s+(\d+) kB", rollup, re.MULTILINE)[0]) / _MIB
 
 
 if __name__ == "__main__":

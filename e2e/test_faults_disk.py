@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -207,7 +208,7 @@ def test_whatever_becomes_of_the_state_file_what_was_chosen_goes_on(tmp_path: Pa
             mended = len(lines(service, "written anew"))
             damage(state)
             if can_be_mended:
-                eventually(lambda n=mended: len(lines(service, "written anew")) > n)
+                eventually(partial(_more_than, service, "written anew", mended))
                 eventually(lambda: not folder_trouble(service))
             else:
                 eventually(lambda: folder_trouble(service))
@@ -217,6 +218,10 @@ def test_whatever_becomes_of_the_state_file_what_was_chosen_goes_on(tmp_path: Pa
                 state.rmdir() if state.is_dir() else state.unlink()
                 assert boss.put("/models/default", json={"name": "other"}).status_code == 200
         assert len(list(models.glob(f"{STATE}.corrupt-*"))) == 3
+
+
+def _more_than(service: Service, words: str, count: int) -> bool:
+    return len(lines(service, words)) > count
 
 
 def _default(service: Service) -> str:

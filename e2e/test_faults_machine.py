@@ -9,7 +9,9 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -166,7 +168,7 @@ def test_a_clock_that_jumps_breaks_no_deadline_and_no_model(tmp_path: Path, mode
     [library] = Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")
     offset = tmp_path / "offset"
     offset.write_text("+0")
-    clock = {
+    clock: dict[str, Any] = {
         "LD_PRELOAD": str(library),
         "FAKETIME_TIMESTAMP_FILE": str(offset),
         "FAKETIME_NO_CACHE": "1",
@@ -182,5 +184,6 @@ def test_a_clock_that_jumps_breaks_no_deadline_and_no_model(tmp_path: Path, mode
             since = httpx.get(f"{service.base_url}/health").json()
             assert since["status"] == "ok"
             shutil.copytree(models / "colour", models / name)
-            eventually(lambda name=name: answers(service, query=f"?model={name}"))
+            eventually(partial(answers, service, query=f"?model={name}"))
         assert service.workers() == before
+        assert len({line[:4] for line in service.log if line[:2] == "20"}) > 1, "no clock has jumped"

@@ -137,6 +137,11 @@ class Scheduler:
         self._closed = False
         self._start_lanes(self._among.most)
 
+    @property
+    def most_lanes(self) -> int:
+        """Those that it may have at work while its neighbours are idle."""
+        return self._among.most
+
     async def run(
         self, work: Work[T], timer: StageTimer, model: str = "", *, lanes: int = 0, patient: bool = False
     ) -> T:

@@ -16,6 +16,8 @@ from proof.chaos.clock import set_clock
 from proof.chaos.site import LOST, NO_MODEL, STEADY, VERSIONS, VICTIM, Site
 from tests.tiny_models import colour_graph
 
+# A look at the folder, a file's time to settle, and a load; then it must serve again.
+_BACK_S = 4.0
 _FILL_BLOCK = 1 << 16
 _IDLE = 1000  # connections
 _STATE = "fovea-state.json"
@@ -62,18 +64,17 @@ async def delete(site: Site, seconds: float) -> None:
         (site.models / VICTIM).rename(away)
         await asyncio.sleep(seconds)
         away.rename(site.models / VICTIM)
-        await _until_back(site)
+        await asyncio.sleep(_BACK_S)
 
 
 async def folder(site: Site, seconds: float) -> None:
     """All models are moved away, as when a volume is unmounted; those in memory serve on."""
     away = site.folder / "away"
-    # A worker that begins meanwhile has no model to load.
-    async with site.excused("folder", NO_MODEL | {"503 not_ready"}):
+    # A worker that begins meanwhile is not ready, and gets no requests.
+    async with site.excused("folder"):
         site.models.rename(away)
         await asyncio.sleep(seconds)
         away.rename(site.models)
-        await _until_back(site)
 
 
 async def state(site: Site, seconds: float) -> None:
@@ -189,13 +190,7 @@ async def _spoil(site: Site, seconds: float, name: str, spoil: Callable[[Path], 
         await asyncio.sleep(seconds)
         graph.unlink()
         _replace(graph, kept)
-        await _until_back(site)
-
-
-async def _until_back(site: Site) -> None:
-    """Longer than a look at the folder, a file's time to settle and a load take: then it must serve again."""
-    del site
-    await asyncio.sleep(3.0)
+        await asyncio.sleep(_BACK_S)
 
 
 def _replace(file: Path, data: bytes) -> None:

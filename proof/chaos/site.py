@@ -63,13 +63,13 @@ class Site:
             return done.result
         window = next((one for one in reversed(self._windows) if one.excuses(done)), None)
         if window:
-            return f"{done.result}, {window.fault}"
+            return f"{done.result} of {done.ask.model}, {window.fault}"
         now = ", ".join(one.fault for one in self._windows if one.end > done.sent) or "none"
         return f"wrong: {done.result} at {done.ended - self._began:.2f} s, not excused; faults just then: {now}"
 
     @asynccontextmanager
     async def excused(
-        self, fault: str, results: frozenset[str] = frozenset(), model: str | None = None, grace_s: float = 3.0
+        self, fault: str, results: frozenset[str] = frozenset(), model: str | None = None, grace_s: float = 0.0
     ) -> AsyncIterator[None]:
         """What the fault may cause, while the block lasts."""
         window = Window(fault, results, model, grace_s)

@@ -180,9 +180,7 @@ def _line(sample: Sample) -> str:
 
 def _report(soak: Soak, idle: Sample) -> int:
     tally = soak.tally
-    print(
-        f"\n{tally.sent} requests, {soak.swaps} changes by the operator, {soak.left} clients that left, {soak.slow} slow"
-    )
+    print(f"\n{tally.sent} requests, {soak.swaps} changes by the operator, {soak.left} left, {soak.slow} slow clients")
     for (kind, verdict), number in sorted(tally.outcomes.items()):
         print(f"  {kind:14} {verdict:40} {number:8}")
     print(f"\nat the end\n{_line(soak.samples[-1])}\nidle after it\n{_line(idle)}\n\nover the second half")

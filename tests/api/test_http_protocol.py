@@ -1,5 +1,6 @@
 """What the application gets of a body is what was sent, in however many pieces."""
 
+import contextlib
 import hashlib
 import socket
 import threading
@@ -18,6 +19,10 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 async def digest(scope: dict[str, Any], receive: Receive, send: Send) -> None:
     if scope["type"] != "http":
+        return
+    if scope["path"] == "/half":
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"64")]})
+        await send({"type": "http.response.body", "body": b"half", "more_body": True})
         return
     found, more = hashlib.sha256(), True
     while more:
@@ -73,3 +78,15 @@ def test_chunked_bodies_arrive_whole(port: int) -> None:
         while not (b"\r\n\r\n" in answer and _complete(answer)):
             answer += connection.recv(65_536)
     assert answer.endswith(hashlib.sha256(b"".join(pieces)).hexdigest().encode())
+
+
+def test_half_an_answer_is_cut_and_no_error_of_ours(port: int, caplog: pytest.LogCaptureFixture) -> None:
+    """An application stops there when its client has taken nothing for too long."""
+    answer = b""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall(b"GET /half HTTP/1.1\r\nHost: x\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            while more := connection.recv(65_536):
+                answer += more
+    assert len(answer.partition(b"\r\n\r\n")[2]) < 64
+    assert not [record for record in caplog.records if record.name.startswith("uvicorn")]

@@ -88,6 +88,12 @@ def test_an_unknown_address_and_a_wrong_method(server: Server) -> None:
     assert_problem(server.client.get("/infer"), 405, "method_not_allowed")
 
 
+def test_a_wrong_method_is_told_all_that_the_address_takes(server: Server) -> None:
+    response = server.client.patch("/models/colour/active")
+    assert_problem(response, 405, "method_not_allowed")
+    assert response.headers["Allow"] == "DELETE, PUT"
+
+
 def test_a_picture_above_the_byte_limit_is_413_also_without_a_length(serve: Serve) -> None:
     limit = 10_000
     client = serve(max_upload_bytes=limit).client

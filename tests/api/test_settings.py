@@ -23,6 +23,13 @@ BAD = [
     ("API_BODY_TIMEOUT_S", "0", "greater than 0"),
     ("API_RATE_LIMIT", "many", "many"),
     ("API_LOG_FORMAT", "xml", "'text' or 'json'"),
+    ("API_PROTECT", "health", "docs, metrics"),
+    ("API_TRUSTED_PROXIES", "10.0.0.1/8", "host bits"),
+    ("API_TRUSTED_PROXIES", "*", "does not appear to be"),
+    ("API_TRUSTED_PROXIES", "proxy.local", "does not appear to be"),
+    ("API_CORS_ORIGINS", "example.com", "no origin such as https://"),
+    ("API_CORS_ORIGINS", "https://example.com/", "no origin such as https://"),
+    ("API_CORS_ORIGINS", "*,https://example.com", "stands alone"),
     ("API_ACCEPT_TRUNCATED", "perhaps", "boolean"),
 ]
 

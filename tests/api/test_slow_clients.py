@@ -4,6 +4,7 @@ import contextlib
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -178,6 +179,16 @@ def test_a_model_may_trickle_but_not_stall(waits: Waits) -> None:
 def test_who_takes_nothing_of_its_answers_is_cut_off(waits: Waits, count: str) -> None:
     """Whether they wait in the kernel or here."""
     assert waits[count].result() == "cut"
+
+
+def test_where_the_kernel_does_not_cut_them_off_we_do(tiny_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As outside of Linux; what waits in the kernel alone stays there."""
+    monkeypatch.delattr("socket.TCP_USER_TIMEOUT")
+    settings = ApiSettings(
+        _env_file=None, models_dir=tiny_models, default_model="colour", tune="off", send_timeout_s=SEND_S
+    )
+    with serving(settings) as running:
+        assert untaken(running.port, 300) == "cut"
 
 
 LEAVING = {

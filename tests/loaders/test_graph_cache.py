@@ -18,6 +18,7 @@ import pytest
 from loaders import graph_cache, onnxruntime_session
 from loaders.file_digest import file_digest
 from loaders.graph_cache import GRAPH, WEIGHTS, GraphCache, GraphCacheError
+from loaders.model_errors import ModelFileError
 from loaders.model_loader import Session, SessionOptions, Tensor
 from loaders.onnxruntime_loader import OnnxRuntimeLoader
 from loaders.processor import processor
@@ -309,6 +310,11 @@ def test_a_digest_is_remembered_until_the_file_changes(tmp_path: Path) -> None:
     file.write_bytes(b"two")
     assert file_digest(file) != one
     assert len(one) == 64
+
+
+def test_the_digest_of_a_file_that_is_gone_is_an_error_that_can_be_told(tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError, match=r"^model\.onnx cannot be read: No such file or directory$"):
+        file_digest(tmp_path / "model.onnx")
 
 
 def test_the_processor_is_told_by_what_lasts(tmp_path: Path) -> None:

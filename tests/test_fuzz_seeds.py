@@ -1,0 +1,17 @@
+"""What fuzzing has found or bred: each input goes through its target once more."""
+
+import pytest
+
+from proof.fuzz.targets import SEEDS, TARGETS
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_every_seed_passes_its_target(name: str) -> None:
+    seeds = sorted(file for file in (SEEDS / name).iterdir() if file.is_file())
+    assert seeds
+    for seed in seeds:
+        try:
+            TARGETS[name](seed.read_bytes())
+        except Exception as error:
+            error.add_note(f"the seed {name}/{seed.name}")
+            raise
