@@ -3,8 +3,8 @@
 import asyncio
 from time import monotonic
 
-# Of one process: a refusal costs a tenth of a millisecond, so these cost a twentieth of a core.
-REFUSALS_A_SECOND = 500.0
+# Of one process: a refusal costs up to a fifth of a millisecond, so these cost a twentieth of a core.
+REFUSALS_A_SECOND = 250.0
 # What the slowest refusal waits; clients are told to stay away for a second at least.
 LONGEST_S = 1.0
 

@@ -30,7 +30,6 @@ _ALIVE_EVERY_S = 0.5
 # So long a client that has just been answered may take to send its next request, which is answered, and closes.
 _LINGER_S = 1.0
 _HANDED_S = 5.0
-_CLOSE = (b"connection", b"close")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +107,7 @@ class Worker(uvicorn.Server):
     def _drain(self) -> None:
         """Not ready, though it serves; every answer closes its connection, so that the next one goes elsewhere."""
         self._api.health.drain()
-        if _CLOSE not in self.config.encoded_headers:
-            self.config.encoded_headers.append(_CLOSE)
-            self.server_state.default_headers = [*self.server_state.default_headers, _CLOSE]
+        BoundedHttpProtocol.draining = True
 
     async def _end(self) -> None:
         """Answers what it has been handed, and what comes right behind an answer."""
@@ -145,8 +142,11 @@ class Worker(uvicorn.Server):
 
     async def _connect(self, connection: socket.socket) -> None:
         connection.setblocking(False)
+        handshake_s = self._api.settings.header_timeout_s if self._tls else None
         try:
-            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection, ssl=self._tls)
+            await asyncio.get_running_loop().connect_accepted_socket(
+                self._protocol, connection, ssl=self._tls, ssl_handshake_timeout=handshake_s
+            )
         except (OSError, asyncio.CancelledError):  # it was closed meanwhile, or no handshake came about
             connection.close()
             self._place.tell_closed()
@@ -184,7 +184,6 @@ def _config(api: InferenceAPI, settings: ApiSettings) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_keep_alive=65,
         timeout_graceful_shutdown=_SHUTDOWN_GRACE_S,
     )
 

@@ -90,3 +90,13 @@ def _version(address: str, authority: trustme.CA, name: str) -> str | None:
 
 def serial(address: str) -> str:
     return ssl.get_server_certificate((NAME, httpx.URL(address).port or 0))
+
+
+def test_a_handshake_that_never_ends_is_ended(files: tuple[Path, Path]) -> None:
+    tls = {"API_TLS_CERT": str(files[0]), "API_TLS_KEY": str(files[1])}
+    service = start_service(API_HEADER_TIMEOUT_S="1", API_WORKERS="1", **tls)
+    try:
+        with socket.create_connection(("127.0.0.1", httpx.URL(service.base_url).port or 0), timeout=10) as client:
+            assert client.recv(1) == b"", "closed, long before the socket's own time is over"
+    finally:
+        service.terminate()

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -73,7 +74,7 @@ class Service:
 @contextmanager
 def running(log: Path, environment: Mapping[str, str], descriptors: int | None = None) -> Iterator[Service]:
     """Ready; at the end nothing of it is left. `descriptors`: how many it may have open."""
-    with log.open("wb") as output, _fewer_descriptors(descriptors):
+    with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "main.py"],
             cwd=ROOT,
@@ -82,6 +83,7 @@ def running(log: Path, environment: Mapping[str, str], descriptors: int | None =
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C is ours, and ends it in order
+            preexec_fn=partial(_allow_descriptors, descriptors),  # noqa: PLW1509 - no thread of ours runs yet
         )
     started: list[psutil.Process] = []
     try:
@@ -104,15 +106,10 @@ def _is_worker(process: psutil.Process) -> bool:
         return False
 
 
-@contextmanager
-def _fewer_descriptors(count: int | None) -> Iterator[None]:
-    """For what is started meanwhile; this process gets its own limit back."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (count or soft, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+def _allow_descriptors(count: int | None) -> None:
+    """In the new process, before it is the service: it may raise the soft limit itself, so the hard one is as low."""
+    if count:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (count, count))
 
 
 def _end(process: subprocess.Popen[bytes], others: list[psutil.Process]) -> None:

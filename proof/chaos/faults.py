@@ -70,8 +70,8 @@ async def delete(site: Site, seconds: float) -> None:
 async def folder(site: Site, seconds: float) -> None:
     """All models are moved away, as when a volume is unmounted; those in memory serve on."""
     away = site.folder / "away"
-    # A worker that begins meanwhile is not ready, and gets no requests.
-    async with site.excused("folder"):
+    # A worker that begins just then fails to load, and tries again after 5 s.
+    async with site.excused("folder", frozenset({"503 model_unavailable"}), grace_s=7.0):
         site.models.rename(away)
         await asyncio.sleep(seconds)
         away.rename(site.models)

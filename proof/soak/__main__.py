@@ -34,6 +34,7 @@ _SLOW_PIECES, _SLOW_PAUSE_S = 12, 0.25
 _MOST_SAMPLES, _LEAST_GAP_S = 300, 0.5
 _SETTLE_S = 5.0
 _TOLD_EVERY_S = 60.0
+_TELLS_GROWTH_S = 240.0  # before that the runtime's arenas and the caches still fill
 KEY = {"X-API-Key": "boss"}
 
 
@@ -84,6 +85,8 @@ class Soak:
 
     async def _be_slow(self) -> None:
         ask = self.mixture.next("slow")
+        while RIGHT not in ask.expected:  # after an early error only the first 2 s of the rest are read
+            ask = self.mixture.next("slow")
         result = await slow_client(self.service.port, ask, "slow", _SLOW_PIECES, _SLOW_PAUSE_S)
         if result != RIGHT:
             self.wrong.append(f"a slow client, {ask.kind}: {result}")
@@ -187,12 +190,15 @@ def _report(soak: Soak, idle: Sample) -> int:
     for bound in BOUNDS:
         rise, allowed = growth(soak.samples, bound)
         print(f"  {bound.name:12} {rise:+8.1f}, at most {allowed:+.1f} is allowed")
-    wrong = [*soak.wrong[:20], *tally.wrong, *grown(soak.samples)]
+    wrong = [*soak.wrong[:20], *tally.wrong]
+    if soak.seconds >= _TELLS_GROWTH_S:
+        wrong += grown(soak.samples)
     if tally.sent != tally.total:
         wrong.append(f"{tally.sent} requests had {tally.total} ends")
     for line in wrong:
         print(f"WRONG  {line}")
-    print("soak: " + ("FAILED" if wrong else "every answer was right, and nothing grew"))
+    grew = "and nothing grew" if soak.seconds >= _TELLS_GROWTH_S else "too short to tell growth"
+    print("soak: " + ("FAILED" if wrong else f"every answer was right, {grew}"))
     return 1 if wrong else 0
 
 

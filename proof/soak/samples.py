@@ -35,7 +35,7 @@ class Bound:
 
 
 BOUNDS = (
-    Bound("pss_mib", 0.05, 24),
+    Bound("pss_mib", 0.03, 16),
     Bound("rss_mib", 0.05, 32),
     Bound("threads", 0.0, 4),
     Bound("descriptors", 0.0, 24),

@@ -20,7 +20,7 @@ SOON_S = 2.0
 @pytest.fixture(scope="module")
 def slow_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     models = tmp_path_factory.mktemp("slow")
-    add_model(models, "slow", slow_graph(rounds=150))
+    add_model(models, "slow", slow_graph(rounds=80))
     return models
 
 

@@ -90,3 +90,16 @@ def test_half_an_answer_is_cut_and_no_error_of_ours(port: int, caplog: pytest.Lo
                 answer += more
     assert len(answer.partition(b"\r\n\r\n")[2]) < 64
     assert not [record for record in caplog.records if record.name.startswith("uvicorn")]
+
+
+def test_a_process_that_ends_closes_connections_behind_their_last_request(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BoundedHttpProtocol, "draining", True)
+    answer = b""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 3)
+        while more := connection.recv(65_536):
+            answer += more
+    assert answer.count(b"HTTP/1.1 200 OK\r\n") == 3
+    assert answer.count(b"connection: close") == 1

@@ -1,6 +1,8 @@
 """What a model may do to the process that tries it, and what is told of it in one sentence."""
 
 import os
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +16,8 @@ from engine.model_check import ModelCheck
 from loaders.model_errors import ModelCheckError
 from loaders.model_repository import ModelRepository, ModelVersion
 from tests.tiny_models import add_model, colour_graph, slow_graph, with_weights_beside
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -140,6 +144,14 @@ def test_without_a_place_to_remember_it_works_all_the_same(tmp_path: Path) -> No
     (tmp_path / "cache").write_text("a file, not a folder")
     check = ModelCheck("onnxruntime", "onnxruntime 1", ("cpu",), tmp_path / "cache")
     check(version(tmp_path, colour_graph()))
+
+
+def test_it_asks_for_no_more_than_the_service_was_given() -> None:
+    """Under `ulimit -v` or `ulimit -t` a limit cannot be raised."""
+    limits = "import resource, engine.model_check as m; resource.setrlimit(resource.RLIMIT_AS, (3 << 30,) * 2); "
+    given = "m._limit(8192, 60); print(resource.getrlimit(resource.RLIMIT_AS)[0] >> 30, resource.getrlimit(0)[0])"
+    told = subprocess.run([sys.executable, "-c", limits + given], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert told.stdout.split() == ["3", "60"]
 
 
 def test_keys_do_not_reach_the_trying_process(

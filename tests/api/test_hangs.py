@@ -1,0 +1,89 @@
+"""What never ends by itself costs its own request only."""
+
+from pathlib import Path
+from threading import Event
+
+import numpy as np
+import pytest
+from onnx import ModelProto, TensorProto, helper, numpy_helper
+
+from api.settings import ApiSettings
+from engine import scheduler
+from engine.run_plan import TuneLevel
+from loaders.image_loader import ImageInfo, ImageLoader, LeastSize, Picture, create_image_loader
+from tests.api.test_metrics import value
+from tests.conftest import Serve
+from tests.server import serving, until
+from tests.tiny_models import add_model, slow_graph, solid_png
+
+HURRY = {"X-Request-Timeout-Ms": "300"}
+MOST_ROUNDS = 1e9
+
+
+def stuck_on_red_graph() -> ModelProto:
+    """As `slow_graph`, with hours of rounds for a picture that is a third as bright as white, and none for others."""
+    model = slow_graph(rounds=0)
+    graph = model.graph
+    [rounds] = [constant for constant in graph.initializer if constant.name == "rounds"]
+    graph.initializer.remove(rounds)
+    for name, number in (("third", 1 / 3), ("near", 0.1), ("most_rounds", MOST_ROUNDS)):
+        graph.initializer.append(numpy_helper.from_array(np.asarray(number, np.float32), name))
+    nodes = list(graph.node)
+    at = [node.op_type for node in nodes].index("Loop")
+    nodes[at:at] = [
+        helper.make_node("Sub", ["mean", "third"], ["off"]),
+        helper.make_node("Abs", ["off"], ["distance"]),
+        helper.make_node("Sub", ["near", "distance"], ["nearness"]),
+        helper.make_node("Relu", ["nearness"], ["positive"]),
+        helper.make_node("Mul", ["positive", "most_rounds"], ["many"]),
+        helper.make_node("Cast", ["many"], ["rounds"], to=TensorProto.INT64),
+    ]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    return model
+
+
+def test_a_run_of_hours_is_stopped_at_its_deadline_and_its_lane_goes_on(serve: Serve, tmp_path: Path) -> None:
+    add_model(tmp_path, "stuck", stuck_on_red_graph())
+    client = serve(models_dir=tmp_path, default_model="stuck", lanes=1).client
+    for _ in range(2):
+        problem = client.post("/infer", content=solid_png("red"), headers=HURRY)
+        assert (problem.status_code, problem.json()["code"]) == (504, "deadline_exceeded")
+        assert client.post("/infer", content=solid_png("black"), timeout=10).status_code == 200
+    assert value(client, "fovea_requests_running", model="stuck") == 0
+
+
+class Hanging(ImageLoader):
+    """Decodes as OpenCV does, but pictures of one row: never."""
+
+    def __init__(self) -> None:
+        self._loader = create_image_loader("opencv")
+        self.end = Event()
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        return self._loader.formats
+
+    def probe(self, data: bytes) -> ImageInfo:
+        return self._loader.probe(data)
+
+    def load(self, data: bytes, at_least: LeastSize = None) -> Picture:
+        if self.probe(data).height == 1:
+            assert self.end.wait(60)
+        return self._loader.load(data, at_least)
+
+
+def test_a_decoder_that_hangs_costs_a_thread_and_no_lane(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tiny_models: Path
+) -> None:
+    monkeypatch.setattr(scheduler, "LOST_AFTER_S", 0.2)
+    settings = ApiSettings(_env_file=None, models_dir=tiny_models, default_model="colour", tune=TuneLevel.OFF, lanes=1)
+    loader = Hanging()
+    with serving(settings, image_loader=loader) as server:
+        for _ in range(2):
+            problem = server.client.post("/infer", content=solid_png("red", 9, 1), headers=HURRY)
+            assert problem.json()["code"] == "deadline_exceeded"
+            until(lambda: "a lane hangs" in caplog.text)
+            caplog.clear()
+            assert server.client.post("/infer", content=solid_png("red"), timeout=10).status_code == 200
+        loader.end.set()
