@@ -1,8 +1,9 @@
-"""Connections as they come -> the worker processes: to the one with the fewest, among those that answer."""
+"""Connections as they come -> the worker processes: to the one with the fewest, among those that can answer."""
 
 import asyncio
 import errno
 import logging
+import resource
 import socket
 from collections import deque
 from collections.abc import Mapping
@@ -17,6 +18,8 @@ _AT_ONCE = 64
 _STALE_S = 2.0
 _RETRY_S = 0.1
 _FINISH_S = 5.0
+# Descriptors that a worker keeps for files, models and processes of its own.
+_KEPT_DESCRIPTORS = 128
 _NO_MORE = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 _log = logging.getLogger("fovea")
@@ -28,6 +31,7 @@ class Dispatcher:
     def __init__(self, listener: socket.socket, board: Board, workers: Mapping[int, WorkerProcess]) -> None:
         self._listener, self._board, self._workers = listener, board, workers
         self._waiting: deque[socket.socket] = deque()
+        self._most = _most_connections()
         self._listening = self._told = False
 
     @property
@@ -111,6 +115,8 @@ class Dispatcher:
             (self._rank(number), number) for number, worker in self._workers.items() if worker.ready
         ):
             worker = self._workers[number]
+            if self._open_at(number) >= self._most:  # the kernel closes what a process has no descriptor for
+                continue
             try:
                 socket.send_fds(worker.hands, [b"c"], [connection.fileno()])
             except (BlockingIOError, ConnectionError):  # it is behind with taking them, or has just ended
@@ -119,7 +125,16 @@ class Dispatcher:
             return True
         return False
 
-    def _rank(self, number: int) -> tuple[bool, int, int]:
-        said = self._board.alive_at(number)
-        open_now = self._workers[number].given - self._board.closed(number)
-        return said is None or monotonic() - said > _STALE_S, open_now, self._board.busy(number)
+    def _rank(self, number: int) -> tuple[bool, bool, int, int]:
+        board, said = self._board, self._board.alive_at(number)
+        hangs = said is None or monotonic() - said > _STALE_S
+        return hangs, not board.able(number), self._open_at(number), board.busy(number)
+
+    def _open_at(self, number: int) -> int:
+        return self._workers[number].given - self._board.closed(number)
+
+
+def _most_connections() -> int:
+    """Of one worker; the others wait in the kernel."""
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(descriptors - _KEPT_DESCRIPTORS, descriptors // 2)

@@ -63,7 +63,7 @@ class HttpConnection(HttpToolsProtocol):
         self._dropped = self._dropped_before = 0
         self._header_timer: asyncio.TimerHandle | None = None
         self._end_timer: asyncio.TimerHandle | None = None
-        self._refusal: RequestError | None = None
+        self._refusal: RequestError | MemoryError | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         super().connection_made(transport)
@@ -182,7 +182,7 @@ class HttpConnection(HttpToolsProtocol):
 
     # Requests that are none
 
-    def _refuse(self, error: RequestError) -> None:
+    def _refuse(self, error: RequestError | MemoryError) -> None:
         """The answers before it first; nothing more is read."""
         self._stop_listening()
         cycle = self.cycle
@@ -196,7 +196,7 @@ class HttpConnection(HttpToolsProtocol):
         if not self._busy():
             self._send_refusal(error)
 
-    def _send_refusal(self, error: RequestError) -> None:
+    def _send_refusal(self, error: RequestError | MemoryError) -> None:
         request_id = os.urandom(16).hex()
         problem = problem_of(error)
         body = bytes(problem.response(request_id).body)

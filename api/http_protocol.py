@@ -125,7 +125,7 @@ class BoundedHttpProtocol(HttpConnection):
             cause = error.__context__
             if isinstance(cause, _UpgradeOfferedError) and not chunked:
                 self._parse_again_without_upgrade()
-            elif isinstance(cause, RequestError):
+            elif isinstance(cause, RequestError | MemoryError):
                 self._refuse(cause)
             else:
                 self._refuse(MalformedRequestError(f"What was sent is no valid HTTP/1.1: {error}."))

@@ -2,13 +2,13 @@
 
 | what happens | what follows |
 |---|---|
-| a connection comes | the worker with the fewest gets it, of those whose event loop answers |
+| a connection comes | the worker with the fewest gets it, of those that answer and whose model is ready |
 | no worker is up | connections wait in the kernel |
 | a worker ends | another takes its place: at once, or after a pause when it had just begun |
 | a worker's event loop does not answer for HANGS_S | it is killed, and replaced |
 | a worker crashes while it runs a model | that counts against the model's version: crashes.py |
 | an operator changes something in one worker | the others do the same before the operator is answered |
-| SIGTERM | the workers say that they are not ready, and serve on for `drain_seconds`; then as SIGINT |
+| SIGTERM, SIGHUP | the workers say that they are not ready, and serve on for `drain_seconds`; then as SIGINT |
 | SIGINT | no more connections are taken; the workers answer what they have, and end |
 | SIGINT again | all ends at once |
 | this process dies | its workers notice, and end as by SIGINT |
@@ -80,6 +80,8 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._on_terminate)
         loop.add_signal_handler(signal.SIGINT, self._on_interrupt)
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # the terminal is closed, and nobody said nohup
+            loop.add_signal_handler(signal.SIGHUP, self._on_terminate)
         watching = asyncio.create_task(self._watch())
         keeping = [asyncio.create_task(self._keep(number)) for number in range(self._board.workers)]
         await self._stop.wait()

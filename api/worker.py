@@ -6,10 +6,10 @@ python -m api.worker      started by the supervisor, which says in the environme
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import signal
 import socket
-import sys
 from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -78,7 +78,7 @@ class Worker(uvicorn.Server):
 
     async def _tell_alive(self) -> None:
         while True:
-            self._place.tell_alive()
+            self._place.tell_alive(able=self._api.health.not_ready_reason() is None)
             await asyncio.sleep(_ALIVE_EVERY_S)
 
     async def _listen_to(self, link: Link) -> None:
@@ -200,14 +200,15 @@ def _assignment() -> Assignment:
     )
 
 
-def main() -> int:
+def main() -> None:
     settings, assignment = load_settings(), _assignment()
     api = InferenceAPI(settings, place=assignment.place, workers=assignment.workers)
     for key, (since, reason) in assignment.quarantined.items():
         api.quarantine(key, since, reason)
     Worker(_config(api, settings), api, assignment).run()
-    return 0
+    logging.shutdown()
+    os._exit(0)  # a thread that hangs, or still loads a model, holds nobody up
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

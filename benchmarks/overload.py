@@ -6,6 +6,7 @@ The service has all cores but the last, the load that one: what the load costs m
 """
 
 import asyncio
+import math
 import os
 import random
 import socket
@@ -133,7 +134,10 @@ class Probe(threading.Thread):
             while not self._end.wait(_PROBE_EVERY_S):
                 for path in _PROBED:
                     started = time.perf_counter()
-                    self.failed += client.get(path).status_code != 200
+                    try:
+                        self.failed += client.get(path).status_code != 200
+                    except httpx.TransportError:
+                        self.failed += 1
                     self.took[path].append((time.perf_counter() - started) * 1e3)
 
     def end(self) -> None:
@@ -192,7 +196,7 @@ class Row:
     others: dict[str, int]
 
     def __str__(self) -> str:
-        slowest = " ".join(f"{max(took):5.0f}" for took in self.probes.values())
+        slowest = " ".join(f"{max(took, default=math.inf):5.0f}" for took in self.probes.values())
         failed = f"{self.probes_failed} probes failed" if self.probes_failed else ""
         return (
             f"{self.served:7.1f} {self.refused:8.0f} {self.p50 * 1e3:6.0f} {self.p99 * 1e3:6.0f}  {slowest}"

@@ -80,7 +80,7 @@ def test_a_cache_that_keeps_nothing_costs_time_only_and_is_told_once_a_process(t
     with small_disk(tmp_path / "cache", megabytes or 1) as cache:
         if not megabytes:
             make_read_only(cache)
-        with service_under(models=None, cache=cache, API_TUNE="quick", API_LOAD="all", API_WORKERS="1") as service:
+        with service_under(models=None, cache=cache, API_WORKERS="1") as service:
             assert label(service, CAT) == "tiger cat"
             assert label(service, CAT, "?model=picodet-s-416") == "cat"
             assert len(lines(service, "optimised graphs are not kept")) == 1

@@ -16,7 +16,7 @@ from time import monotonic
 _MARKS = 64
 _MARK = struct.Struct("=QIH146s")  # runs that ended well, version, length of the name, name
 _CELLS = 4  # of 8 bytes
-_BUSY, _CLOSED, _ALIVE_MS = range(3)
+_BUSY, _CLOSED, _ALIVE_MS, _ABLE = range(4)
 _CELL_BYTES = 8 * _CELLS
 _PLACE_BYTES = _CELL_BYTES + _MARKS * _MARK.size
 
@@ -61,6 +61,10 @@ class Board:
         milliseconds = self._cells[_cell(worker, _ALIVE_MS)]
         return milliseconds / 1e3 if milliseconds else None
 
+    def able(self, worker: int) -> bool:
+        """Whether it said so the last time that it was alive: its model can answer."""
+        return bool(self._cells[_cell(worker, _ABLE)])
+
     def under_way(self, worker: int) -> list[UnderWay]:
         """What it runs, or was running when it died."""
         found = []
@@ -103,7 +107,9 @@ class Place:
         self._closed += 1
         self._board.write(self._worker, _CLOSED, self._closed)
 
-    def tell_alive(self) -> None:
+    def tell_alive(self, *, able: bool) -> None:
+        """Its event loop turns, and whether it is able to answer."""
+        self._board.write(self._worker, _ABLE, able)
         self._board.write(self._worker, _ALIVE_MS, int(monotonic() * 1e3))
 
     def running(self, name: str, number: int) -> "_Running":

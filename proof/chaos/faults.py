@@ -3,7 +3,6 @@
 import asyncio
 import os
 import shutil
-import signal
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -147,13 +146,6 @@ async def descriptors(site: Site, seconds: float) -> None:
             writer.transport.abort()
 
 
-async def hang_up(site: Site, seconds: float) -> None:
-    """The terminal is closed: SIGHUP."""
-    async with site.excused("hang up"):
-        site.service.tree.send_signal(signal.SIGHUP)
-        await asyncio.sleep(seconds)
-
-
 async def clock(site: Site, seconds: float) -> None:
     """The clock of the system jumps an hour ahead, a day back, forty days ahead, and home."""
     async with site.excused("clock"):
@@ -175,7 +167,7 @@ FAULTS = tuple(
     Fault(make.__name__, make, lane)
     for lane, makes in {
         "files": (swap, truncate, garble, pipe, delete, folder, state, full),
-        "processes": (kill, stop, hostile, descriptors, hang_up, clock),
+        "processes": (kill, stop, hostile, descriptors, clock),
     }.items()
     for make in makes
 )

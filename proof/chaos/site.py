@@ -25,7 +25,7 @@ LOST = frozenset({"lost", "lost with half an answer"})
 # A model that cannot be read or is gone; what serves in memory may go on.
 NO_MODEL = frozenset({"503 model_unavailable", "404 unknown_model"})
 _ALWAYS = frozenset({"503 queue_full"})
-_FOLLOWS_S = 30.0
+_FOLLOWS_S = 60.0  # the supervisor pauses for up to 30 s when workers die soon after their start
 
 
 @dataclass

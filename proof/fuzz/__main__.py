@@ -5,8 +5,10 @@ Exit status 0; 1 when a part has found something; 2 for a wrong call or where at
 
 import argparse
 import importlib.util
+import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from proof.fuzz.targets import SEEDS, TARGETS
@@ -14,6 +16,7 @@ from proof.fuzz.targets import SEEDS, TARGETS
 _ROOT = Path(__file__).parents[2]
 _MODULES = {"document": "proof.fuzz.document", "wire": "proof.fuzz.wire"}
 _PARTS = (*_MODULES, *TARGETS)
+_MEMORY = Path("/dev/shm")
 _SLICE_S = 60  # atheris loses memory: see cover.py
 _NOT_HERE = (
     "atheris is not installed for this Python and system, so nothing is fuzzed by coverage. "
@@ -49,8 +52,11 @@ def _run(part: str, seconds: int) -> bool:
     log.parent.mkdir(parents=True, exist_ok=True)
     while seconds > 0:
         command = [sys.executable, "-m", "proof.fuzz.cover", part, str(min(seconds, _SLICE_S))]
-        with log.open("wb") as output:  # decoders write a line for every damaged picture
-            code = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False).returncode
+        # Decoders write a line for every damaged picture.
+        with log.open("wb") as output, tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None) as folder:
+            environment = {**os.environ, "TMPDIR": folder}
+            ended = subprocess.run(command, env=environment, stdout=output, stderr=subprocess.STDOUT, check=False)
+        code = ended.returncode
         lines = log.read_text(errors="replace").splitlines()
         print("\n".join([line for line in lines if "DONE" in line] if code == 0 else lines[-60:]), flush=True)
         if code:

@@ -24,7 +24,7 @@ class Two:
             hands.setblocking(False)
             own.setblocking(False)
             self.workers[number] = SimpleNamespace(hands=hands, given=0, ready=True)
-            self.board.place(number).tell_alive()
+            self.board.place(number).tell_alive(able=True)
         self.listener = listen("127.0.0.1", 0)
         self.dispatcher = Dispatcher(self.listener, self.board, self.workers)
 
@@ -73,6 +73,19 @@ def test_each_gets_as_many_and_one_that_lost_some_gets_the_next(two: Two) -> Non
         handed = [*two.taken(0), *two.taken(1)]
         assert {held.getpeername() for held in handed} == {client.getsockname() for client in clients}
         for held in (*clients, *handed):
+            held.close()
+
+    asyncio.run(main())
+
+
+def test_one_whose_model_is_not_ready_gets_none_while_another_s_is(two: Two) -> None:
+    async def main() -> None:
+        two.board.place(0).tell_alive(able=False)
+        two.dispatcher.go_on()
+        clients = [two.connect() for _ in range(3)]
+        await settled()
+        assert [two.workers[number].given for number in (0, 1)] == [0, 3]
+        for held in (*clients, *two.taken(1)):
             held.close()
 
     asyncio.run(main())

@@ -23,7 +23,7 @@ def test_infer_documents_bodies_examples_and_every_error(document: dict[str, Any
             examples = response["content"]["application/problem+json"]["examples"].values()
             assert {str(example["value"]["status"]) for example in examples} == {status}
     names = {parameter["name"] for parameter in infer["parameters"]}
-    assert names == {"model", "version", "top_k", "threshold", "normalize", "encoding"}
+    assert names == {"model", "version", "top_k", "threshold", "normalize", "encoding", "X-Request-Timeout-Ms"}
 
 
 def test_infer_documents_the_keys(document: dict[str, Any]) -> None:
@@ -57,5 +57,14 @@ def test_a_batch_documents_its_form_and_both_kinds_of_answer(document: dict[str,
     assert set(batch["responses"]["200"]["content"]) == {"application/json", "application/x-ndjson"}
     assert set(batch["responses"]) == INFER_STATUSES
     offered = {parameter["name"]: parameter["schema"] for parameter in batch["parameters"]}
-    assert set(offered) == {"model", "version", "top_k", "threshold", "normalize", "encoding", "stream"}
+    assert set(offered) == {
+        "model",
+        "version",
+        "top_k",
+        "threshold",
+        "normalize",
+        "encoding",
+        "stream",
+        "X-Request-Timeout-Ms",
+    }
     assert offered["model"]["items"]["enum"] == ["colour"]

@@ -13,7 +13,7 @@ from engine.neighbours import open_board
 place = open_board(int(sys.argv[1])).place(1)
 place.tell_busy(3)
 place.tell_closed()
-place.tell_alive()
+place.tell_alive(able=True)
 with place.running("good", 1):
     pass
 with place.running("good", 1), place.running("crashing", 2):
@@ -33,7 +33,7 @@ def test_what_a_worker_wrote_outlives_it() -> None:
     alive_at = board.alive_at(1)
     assert alive_at
     assert 0 <= monotonic() - alive_at < 60
-    assert board.alive_at(0) is None
+    assert (board.alive_at(0), board.able(0), board.able(1)) == (None, False, True)
     assert sorted(board.under_way(1), key=lambda run: run.name) == [
         UnderWay("crashing", 2, finished=0),
         UnderWay("good", 1, finished=1),
