@@ -59,7 +59,7 @@ class Infer:
             return await self._answer(request, question)
         except QueueFullError as error:
             refusal = error.with_traceback(None)  # which holds the picture
-        await self._pace.wait()
+        await self._pace.wait(request.scope.get("client"))
         raise refusal
 
     async def _answer(self, request: Request, question: Question) -> Response:

@@ -1,28 +1,34 @@
-"""Refusals in a storm of them, one behind the other."""
+"""Refusals to clients that do not take them for an answer."""
 
 import asyncio
+from collections.abc import Hashable
 from time import monotonic
 
-# Of one process: a refusal costs up to a fifth of a millisecond, so these cost a twentieth of a core.
-REFUSALS_A_SECOND = 250.0
-# What the slowest refusal waits; clients are told to stay away for a second at least.
-LONGEST_S = 1.0
+# Retry-After is never less.
+PAUSE_S = 1.0
 
 
 class Pace:
-    """Lets `per_second` go on; who comes faster waits for the next free moment, `longest_s` at most.
+    """A client is refused once in `pause_s`: who comes back sooner waits for the rest of it.
 
-    Clients that come back as soon as they are refused would otherwise take the processor from those that are served.
+    A refusal costs a tenth of a millisecond or two. Clients that come back at once would take the processor from those
+    that are served; the others are told at once.
     """
 
-    def __init__(self, per_second: float = REFUSALS_A_SECOND, longest_s: float = LONGEST_S) -> None:
-        self._gap_s, self._longest_s = 1 / per_second, longest_s
-        self._next = 0.0
+    def __init__(self, pause_s: float = PAUSE_S) -> None:
+        self._pause_s = pause_s
+        # When it may be refused again; the order is about that of these times.
+        self._next: dict[Hashable, float] = {}
 
-    async def wait(self) -> None:
-        """At once where the last ones came slowly enough."""
+    async def wait(self, client: Hashable) -> None:
+        """`client`: its address and port; one behind a proxy may share them, and waits `pause_s` at most."""
         now = monotonic()
-        at = min(max(self._next, now), now + self._longest_s)
-        self._next = at + self._gap_s
+        self._forget(now)
+        at = min(max(self._next.pop(client, now), now), now + self._pause_s)
+        self._next[client] = at + self._pause_s
         if at > now:
             await asyncio.sleep(at - now)
+
+    def _forget(self, now: float) -> None:
+        while self._next and self._next[first := next(iter(self._next))] < now:
+            del self._next[first]

@@ -24,6 +24,7 @@ from api.worker_link import Kind, Link
 from api.worker_process import WORKER
 from api.workmates import do_the_same
 from engine.neighbours import Key, Place, open_board
+from utils.memory import settle_in
 
 _SHUTDOWN_GRACE_S = 30
 _ALIVE_EVERY_S = 0.5
@@ -169,7 +170,9 @@ class _Counted(BoundedHttpProtocol):
 
 def serve_alone(settings: ApiSettings) -> None:
     """In this process, which listens itself."""
-    uvicorn.Server(_config(InferenceAPI(settings), settings)).run()
+    server = uvicorn.Server(_config(InferenceAPI(settings), settings))
+    settle_in()
+    server.run()
 
 
 def _config(api: InferenceAPI, settings: ApiSettings) -> uvicorn.Config:
@@ -205,6 +208,7 @@ def main() -> None:
     api = InferenceAPI(settings, place=assignment.place, workers=assignment.workers)
     for key, (since, reason) in assignment.quarantined.items():
         api.quarantine(key, since, reason)
+    settle_in()
     Worker(_config(api, settings), api, assignment).run()
     logging.shutdown()
     os._exit(0)  # a thread that hangs, or still loads a model, holds nobody up

@@ -1,6 +1,7 @@
 """Real ONNX graphs of a few hundred bytes, so that nothing needs a mock.
 
 `colour` answers which of red, green and blue a picture has most of; `slow` does the same after seconds of real work;
+`stuck_on_red` does it at once or after hours;
 `not_a_number` answers NaN for bright pictures.
 """
 
@@ -106,6 +107,29 @@ def slow_when_bright_graph(rounds: int) -> onnx.ModelProto:
         ]
     )
     onnx.checker.check_model(model)
+    return model
+
+
+def stuck_on_red_graph() -> onnx.ModelProto:
+    """As `slow_graph`, with hours of rounds for a picture that is a third as bright as white, and none for others."""
+    model = slow_graph(rounds=0)
+    graph = model.graph
+    [rounds] = [constant for constant in graph.initializer if constant.name == "rounds"]
+    graph.initializer.remove(rounds)
+    for name, number in (("third", 1 / 3), ("near", 0.1), ("most_rounds", 1e9)):
+        graph.initializer.append(numpy_helper.from_array(np.asarray(number, np.float32), name))
+    nodes = list(graph.node)
+    at = [node.op_type for node in nodes].index("Loop")
+    nodes[at:at] = [
+        helper.make_node("Sub", ["mean", "third"], ["off"]),
+        helper.make_node("Abs", ["off"], ["distance"]),
+        helper.make_node("Sub", ["near", "distance"], ["nearness"]),
+        helper.make_node("Relu", ["nearness"], ["positive"]),
+        helper.make_node("Mul", ["positive", "most_rounds"], ["many"]),
+        helper.make_node("Cast", ["many"], ["rounds"], to=TensorProto.INT64),
+    ]
+    del graph.node[:]
+    graph.node.extend(nodes)
     return model
 
 

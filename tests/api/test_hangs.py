@@ -3,9 +3,7 @@
 from pathlib import Path
 from threading import Event
 
-import numpy as np
 import pytest
-from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from api.settings import ApiSettings
 from engine import scheduler
@@ -14,33 +12,9 @@ from loaders.image_loader import ImageInfo, ImageLoader, LeastSize, Picture, cre
 from tests.api.test_metrics import value
 from tests.conftest import Serve
 from tests.server import serving, until
-from tests.tiny_models import add_model, slow_graph, solid_png
+from tests.tiny_models import add_model, solid_png, stuck_on_red_graph
 
 HURRY = {"X-Request-Timeout-Ms": "300"}
-MOST_ROUNDS = 1e9
-
-
-def stuck_on_red_graph() -> ModelProto:
-    """As `slow_graph`, with hours of rounds for a picture that is a third as bright as white, and none for others."""
-    model = slow_graph(rounds=0)
-    graph = model.graph
-    [rounds] = [constant for constant in graph.initializer if constant.name == "rounds"]
-    graph.initializer.remove(rounds)
-    for name, number in (("third", 1 / 3), ("near", 0.1), ("most_rounds", MOST_ROUNDS)):
-        graph.initializer.append(numpy_helper.from_array(np.asarray(number, np.float32), name))
-    nodes = list(graph.node)
-    at = [node.op_type for node in nodes].index("Loop")
-    nodes[at:at] = [
-        helper.make_node("Sub", ["mean", "third"], ["off"]),
-        helper.make_node("Abs", ["off"], ["distance"]),
-        helper.make_node("Sub", ["near", "distance"], ["nearness"]),
-        helper.make_node("Relu", ["nearness"], ["positive"]),
-        helper.make_node("Mul", ["positive", "most_rounds"], ["many"]),
-        helper.make_node("Cast", ["many"], ["rounds"], to=TensorProto.INT64),
-    ]
-    del graph.node[:]
-    graph.node.extend(nodes)
-    return model
 
 
 def test_a_run_of_hours_is_stopped_at_its_deadline_and_its_lane_goes_on(serve: Serve, tmp_path: Path) -> None:

@@ -1,30 +1,50 @@
-"""Refusals in a storm: one behind the other, and none of them waits for ever."""
+"""Who is refused and comes back at once waits; who comes for the first time does not."""
 
 import asyncio
 from time import monotonic
 
 from api.pace import Pace
 
-
-def took(pace: Pace, count: int) -> list[float]:
-    async def one() -> float:
-        started = monotonic()
-        await pace.wait()
-        return monotonic() - started
-
-    async def all_at_once() -> list[float]:
-        return await asyncio.gather(*[one() for _ in range(count)])
-
-    return asyncio.run(all_at_once())
+PAUSE_S = 0.2
+AT_ONCE_S = 0.1
 
 
-def test_who_comes_alone_goes_on_at_once() -> None:
-    pace = Pace(per_second=1000, longest_s=10)
-    assert all(took(pace, 1)[0] < 0.1 for _ in range(3))
+async def took(pace: Pace, client: str) -> float:
+    started = monotonic()
+    await pace.wait(client)
+    return monotonic() - started
 
 
-def test_a_crowd_goes_on_one_behind_the_other_up_to_a_limit() -> None:
-    waits = took(Pace(per_second=50, longest_s=0.2), 30)
-    assert waits[0] < 0.02 < waits[2] < waits[8]
-    assert 0.19 < waits[-1] < 5
-    assert waits[29] - waits[15] < 0.1
+def test_a_first_refusal_is_told_at_once_and_the_next_after_the_pause() -> None:
+    async def test() -> None:
+        pace = Pace(PAUSE_S)
+        for client in ("a", "b"):
+            assert await took(pace, client) < AT_ONCE_S
+        again = await asyncio.gather(took(pace, "a"), took(pace, "b"))
+        assert min(again) > AT_ONCE_S
+        assert await took(pace, "c") < AT_ONCE_S
+        await asyncio.sleep(PAUSE_S)
+        assert await took(pace, "a") < AT_ONCE_S
+
+    asyncio.run(test())
+
+
+def test_many_behind_one_address_wait_no_longer_than_the_pause() -> None:
+    async def test() -> None:
+        pace = Pace(PAUSE_S)
+        waits = await asyncio.gather(*[took(pace, "a proxy") for _ in range(20)])
+        assert max(waits) < 5 * PAUSE_S
+
+    asyncio.run(test())
+
+
+def test_what_is_over_is_forgotten() -> None:
+    async def test() -> None:
+        pace = Pace(0.01)
+        for number in range(1000):
+            await pace.wait(number)
+        await asyncio.sleep(0.05)
+        await pace.wait("last")
+        assert len(pace._next) == 1
+
+    asyncio.run(test())

@@ -59,3 +59,8 @@ def test_what_is_in_use_stays() -> None:
 def test_freed_arrays_serve_the_next_ones() -> None:
     run = subprocess.run([sys.executable, "-c", FAULTS, "kept"], check=True, capture_output=True, text=True)
     assert int(run.stdout) < 100, f"page faults; a page has {resource.getpagesize()} bytes"
+
+
+def test_what_a_process_starts_with_is_out_of_the_collector_s_sight() -> None:
+    script = "import gc; from utils.memory import settle_in; settle_in(); print(gc.get_freeze_count() > 5000)"
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "True\n"
