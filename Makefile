@@ -65,7 +65,7 @@ format: .venv/.installed-dev ## format the code and mend what lint can mend
 	@$(BIN)/ruff check --fix .
 
 lock: .venv/.installed-dev ## write the locks anew from the requirements files
-	@for name in requirements requirements-dev requirements-e2e requirements-quantize requirements-audit requirements-fuzz \
+	@for name in requirements requirements-heif requirements-dev requirements-e2e requirements-quantize requirements-audit requirements-fuzz \
 			requirements-bench-harness requirements-bench-litserve requirements-bench-bentoml requirements-bench-ray; do \
 		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 			--no-emit-index-url --custom-compile-command 'make lock' $$name.txt -o $$name.lock; done

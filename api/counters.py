@@ -9,6 +9,7 @@ A process takes the lowest n that is free and goes on with what it finds: nothin
 and there are never more files than there were processes at once. Without a folder all is in this process's memory.
 """
 
+import errno
 import fcntl
 import logging
 import mmap
@@ -52,10 +53,7 @@ class Counters:
         self._next = _SPILL
         self._lock = Lock()
         self._keys = -1
-        file = -1
-        if folder:
-            folder.mkdir(parents=True, exist_ok=True)
-            file = self._take_file(folder)
+        file = self._take_file_if_it_can(folder)
         self._mapped = mmap.mmap(file, (_SPILL + _MOST_VALUES) * _WIDTH)
         if file >= 0:
             os.close(file)
@@ -69,10 +67,10 @@ class Counters:
                 if self._next + size > len(self.values):
                     _log.warning("there is no room to count %s", key)
                     return 0
+                if not self._is_written(orjson.dumps([key, size]) + b"\n"):
+                    return 0
                 found = self._places[key] = (self._next, size)
                 self._next += size
-                if self._keys >= 0:
-                    os.write(self._keys, orjson.dumps([key, size]) + b"\n")
             return found[0]
 
     def places(self) -> dict[Key, int]:
@@ -90,6 +88,34 @@ class Counters:
             if (number := int(keys.stem)) != self.number:
                 yield Numbers(number, _is_live(keys), _read(keys))
 
+    def _is_written(self, line: bytes) -> bool:
+        """All of it or nothing: others tell places by the lines before them."""
+        if self._keys < 0:
+            return True
+        before = os.fstat(self._keys).st_size
+        try:
+            written = os.write(self._keys, line)
+        except OSError as error:
+            _log.warning("what happens cannot be counted: %s", error.strerror)
+            return False
+        if written < len(line):
+            os.ftruncate(self._keys, before)
+        return written == len(line)
+
+    def _take_file_if_it_can(self, folder: Path | None) -> int:
+        """-1, which is this process's own memory, without a folder or where its disk is full."""
+        if folder is None:
+            return -1
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            return self._take_file(folder)
+        except OSError as error:
+            _log.warning("this process counts for itself: %s", error.strerror)
+            self._folder, self._keys = None, -1
+            self._places.clear()
+            self._next = _SPILL
+            return -1
+
     def _take_file(self, folder: Path) -> int:
         for number in count():
             keys = os.open(folder / f"{number}.keys", os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
@@ -105,8 +131,16 @@ class Counters:
             whole += length
         os.ftruncate(keys, whole)
         file = os.open(folder / f"{number}.values", os.O_RDWR | os.O_CREAT, 0o600)
-        os.ftruncate(file, (_SPILL + _MOST_VALUES) * _WIDTH)
+        _fill(file, (_SPILL + _MOST_VALUES) * _WIDTH)
         return file
+
+
+def _fill(file: int, size: int) -> None:
+    """With zeros up to that size: where a disk is full, a mapped hole would end the process. Raises OSError."""
+    missing = size - os.fstat(file).st_size
+    if missing > 0 and os.pwrite(file, bytes(missing), size - missing) < missing:
+        os.close(file)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _lock(file: int, kind: int) -> bool:
@@ -126,9 +160,10 @@ def _is_live(keys: Path) -> bool:
 def _lines(keys: Path) -> Iterator[tuple[Key, int, int]]:
     """Key, values, and the line's own length. Half a line at the end is of a process that died or is writing it."""
     for line in keys.read_bytes().splitlines(keepends=True):
-        if line.endswith(b"\n"):
-            key, size = orjson.loads(line)
-            yield tuple(key), size, len(line)
+        if not line.endswith(b"\n"):
+            return
+        key, size = orjson.loads(line)
+        yield tuple(key), size, len(line)
 
 
 def _read(keys: Path) -> dict[Key, list[float]]:

@@ -41,6 +41,8 @@ class Dispatcher:
 
     def go_on(self) -> None:
         """Hands over what waits, then takes what comes; to be called when a worker is ready."""
+        if self._listener.fileno() < 0:
+            return
         self._hand_over()
         if not self._listening and not self._waiting:
             asyncio.get_running_loop().add_reader(self._listener, self._take)
@@ -55,8 +57,8 @@ class Dispatcher:
         while self._waiting and monotonic() < until:
             await asyncio.sleep(_RETRY_S)
             self._hand_over()
-        for connection in self._waiting:
-            connection.close()
+        while self._waiting:
+            self._waiting.popleft().close()
 
     def _pause(self) -> None:
         if self._listening:
@@ -119,7 +121,7 @@ class Dispatcher:
                 continue
             try:
                 socket.send_fds(worker.hands, [b"c"], [connection.fileno()])
-            except (BlockingIOError, ConnectionError):  # it is behind with taking them, or has just ended
+            except OSError:  # it is behind with taking them, or has just ended, or the kernel has no room
                 continue
             worker.given += 1
             return True

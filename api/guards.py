@@ -21,7 +21,12 @@ def user_guard(settings: ApiSettings) -> Guard:
     rate = RateLimit(settings.rate_limit) if settings.rate_limit else None
 
     async def guard(request: Request) -> None:
-        key = keys.check(request)
+        try:
+            key = keys.check(request)
+        except (UnauthenticatedError, WrongKeyError):
+            if rate:
+                rate.check(request, None)  # who guesses is counted by address
+            raise
         if rate:
             rate.check(request, key)
 
@@ -31,11 +36,17 @@ def user_guard(settings: ApiSettings) -> Guard:
 def admin_guard(settings: ApiSettings) -> Guard:
     """Closed to all without `admin_keys`."""
     keys = KeyRing(settings.admin_keys)
+    rate = RateLimit(settings.rate_limit) if settings.rate_limit else None
 
     async def guard(request: Request) -> None:
         if not settings.admin_keys:
             raise AdminClosedError
-        keys.check(request)
+        try:
+            keys.check(request)
+        except (UnauthenticatedError, WrongKeyError):
+            if rate:
+                rate.check(request, None)
+            raise
 
     return guard
 

@@ -110,6 +110,8 @@ class HttpConnection(HttpToolsProtocol):
 
     def _linger(self) -> None:
         self._stop_listening()
+        if self._end_timer:
+            self._end_timer.cancel()
         self.flow.resume_reading()
         with contextlib.suppress(NotImplementedError, OSError):  # TLS cannot close one way only
             self.transport.write_eof()
@@ -145,7 +147,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def _abort(self) -> None:
         """At once, and without what the kernel has not sent yet."""
-        with contextlib.suppress(OSError, AttributeError):
+        with contextlib.suppress(OSError, AttributeError, ValueError):  # it may be closed already
             self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.transport.abort()
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import urllib.parse
-from typing import Any
+from typing import Any, NoReturn
 
 import httptools
 from uvicorn.config import Config
@@ -46,6 +46,7 @@ class BoundedHttpProtocol(HttpConnection):
         self._head_bytes = self._told_length = self._body_left = self._beside_body = 0
         self._head_tail = b""
         self._idle_since = 0.0
+        self._objection: Exception | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         super().connection_made(transport)
@@ -66,7 +67,8 @@ class BoundedHttpProtocol(HttpConnection):
         start, end = 0, len(data)
         while start < end and not self._deaf:
             cycle = self.cycle
-            if cycle is not None and not cycle.more_body and not cycle.response_complete:
+            waits = cycle is not None and not cycle.more_body and not cycle.response_complete
+            if waits or self.pipeline:
                 self._hold(data[start:])
                 return
             stop = self._end_of_piece(data, start)
@@ -87,6 +89,7 @@ class BoundedHttpProtocol(HttpConnection):
             return stop if stop < end else end
         if self._chunked:
             stop = self._end_of_chunks(data, start)
+            self._head_tail = (self._head_tail + data[max(start, stop - 3) : stop])[-3:]  # they may begin in there
             self._beside_body += stop - start
             if self._beside_body > MAX_HEADER_BYTES:
                 self._refuse(HeadersTooLargeError(MAX_HEADER_BYTES))
@@ -122,13 +125,18 @@ class BoundedHttpProtocol(HttpConnection):
         try:
             self.parser.feed_data(piece)
         except httptools.HttpParserError as error:
-            cause = error.__context__
+            cause, self._objection = self._objection or error.__context__, None
             if isinstance(cause, _UpgradeOfferedError) and not chunked:
                 self._parse_again_without_upgrade()
             elif isinstance(cause, RequestError | MemoryError):
                 self._refuse(cause)
             else:
                 self._refuse(MalformedRequestError(f"What was sent is no valid HTTP/1.1: {error}."))
+
+    def _object(self, error: Exception) -> NoReturn:
+        """From within a callback. The parser raises another error then, whose context may be of an earlier request."""
+        self._objection = error
+        raise error
 
     def _parse_again_without_upgrade(self) -> None:
         """The parser would take the request's body for the offered protocol's bytes."""
@@ -172,7 +180,7 @@ class BoundedHttpProtocol(HttpConnection):
         elif value.strip().lower() == b"chunked":
             self._told_chunked = True
         else:
-            raise MalformedRequestError("Transfer-Encoding may only be chunked.")
+            self._object(MalformedRequestError("Transfer-Encoding may only be chunked."))
 
     def on_headers_complete(self) -> None:
         """As uvicorn's, but for our own cycle, the version, and offers of other protocols."""
@@ -185,17 +193,17 @@ class BoundedHttpProtocol(HttpConnection):
         version, method = parser.get_http_version(), parser.get_method()
         if version != "1.1":
             if version != "1.0" or self._told_chunked:
-                raise MalformedRequestError(f"HTTP/{version} is not spoken here in this way; use HTTP/1.1.")
+                self._object(MalformedRequestError(f"HTTP/{version} is not spoken here in this way; use HTTP/1.1."))
             scope["http_version"] = version
             self.expect_100_continue = False
         if parser.should_upgrade():
             if method == b"CONNECT":
-                raise MalformedRequestError("This is no proxy.")
-            raise _UpgradeOfferedError
+                self._object(MalformedRequestError("This is no proxy."))
+            self._object(_UpgradeOfferedError())
         try:
             url = httptools.parse_url(self.url)
         except httptools.HttpParserInvalidURLError:
-            raise MalformedRequestError("The request's target is no valid address.") from None
+            self._object(MalformedRequestError("The request's target is no valid address."))
         raw_path = url.path or b"/"
         path = raw_path.decode("ascii")
         scope["method"] = method.decode("ascii")
@@ -259,21 +267,27 @@ class BoundedHttpProtocol(HttpConnection):
     def on_response_complete(self) -> None:
         """As uvicorn's, and with what was held back."""
         self.server_state.total_requests += 1
-        if self.transport.is_closing():
+        if self.transport.is_closing() or self._lingering:  # what is behind the last answer is not for us
+            self.pipeline.clear()
             return
         if self.pipeline:
             cycle, _ = self.pipeline.pop()
             self._start(cycle)
+            if not self.pipeline:
+                self._feed_held()  # its own body may be in there
         elif self._refusal:
             self._send_refusal(self._refusal)
         elif not self._deaf:
             self.flow.resume_reading()
-            if self._held:
-                data = bytes(self._held)
-                self._held.clear()
-                self._feed(data)
+            self._feed_held()
             if not self._deaf and self.cycle.response_complete:
                 self._go_idle()
+
+    def _feed_held(self) -> None:
+        if self._held and not self._deaf:
+            data = bytes(self._held)
+            self._held.clear()
+            self._feed(data)
 
     def _go_idle(self) -> None:
         if self._ending:

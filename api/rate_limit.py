@@ -9,6 +9,7 @@ from starlette.requests import Request
 from api.problems import RateLimitedError
 from api.rate_table import RateTable
 from api.run_dir import run_dir
+from api.trusted_proxies import plain_address
 
 _TABLE = "rate-limit"
 
@@ -30,7 +31,8 @@ class RateLimit:
 
 def _by_address(request: Request) -> str:
     """Of IPv6 the network of 64 bits: a client has all addresses in it."""
-    address = request.client.host if request.client else "unknown"
+    told = request.client.host if request.client else "unknown"
+    address = plain_address(told) or told
     if ":" not in address:
         return address
     try:

@@ -8,13 +8,14 @@ share a set, and a ninth takes the place of the one not heard of for the longest
 import logging
 import os
 import struct
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
 from math import inf
 from pathlib import Path
+
+from utils.nameless_memory import nameless_memory
 
 _BYTES = 16 * 2**20
 _WAYS = 8
@@ -41,7 +42,9 @@ class RateTable:
         self._client_bytes = _CLIENT.size + self._moments * _MOMENT.size
         self._sets = max(1, _BYTES // (self._client_bytes * _WAYS))
         self._shared = file is not None
-        self._file = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600) if file else _nameless()
+        self._file = (
+            os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600) if file else nameless_memory("rate-limit")
+        )
         self._secret = self._agreed_secret()
         self._warned = False
 
@@ -129,11 +132,3 @@ class RateTable:
             yield
         finally:
             fcntl.lockf(self._file, fcntl.LOCK_UN, 1, place)
-
-
-def _nameless() -> int:
-    """In memory where the system can: disks may be read-only."""
-    if hasattr(os, "memfd_create"):
-        return os.memfd_create("rate-limit")
-    with tempfile.TemporaryFile() as file:
-        return os.dup(file.fileno())

@@ -18,11 +18,14 @@ It imports little and does nothing for requests, so it is small and nothing of t
 
 import asyncio
 import contextlib
+import fcntl
 import logging
+import os
 import shutil
 import signal
 import socket
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
 
@@ -43,6 +46,7 @@ _MOST_FAILED_STARTS = 3
 # From the word to end until it is killed.
 _END_S = 40.0
 _TICK_S = 0.25
+_HALTED_S = 2.0
 
 _log = logging.getLogger("fovea")
 
@@ -66,14 +70,10 @@ class Supervisor:
 
     def run(self) -> int:
         """The exit status: 0 when it was told to end, 1 when no worker ever comes up."""
-        folder = _run_dir()
-        if folder:
-            self._environment[RUN_DIR] = str(folder)
-        try:
-            asyncio.run(self._run())
-        finally:
+        with _run_dir() as folder:
             if folder:
-                shutil.rmtree(folder, ignore_errors=True)
+                self._environment[RUN_DIR] = str(folder)
+            asyncio.run(self._run())
         return self._status
 
     async def _run(self) -> None:
@@ -83,7 +83,7 @@ class Supervisor:
         if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # the terminal is closed, and nobody said nohup
             loop.add_signal_handler(signal.SIGHUP, self._on_terminate)
         watching = asyncio.create_task(self._watch())
-        keeping = [asyncio.create_task(self._keep(number)) for number in range(self._board.workers)]
+        keeping = [asyncio.create_task(self._keep_always(number)) for number in range(self._board.workers)]
         await self._stop.wait()
         await self._dispatcher.finish()
         for worker in self._workers.values():
@@ -116,6 +116,19 @@ class Supervisor:
         for worker in self._workers.values():
             worker.kill()
 
+    async def _keep_always(self, number: int) -> None:
+        """Whatever goes wrong here must not leave a place empty."""
+        while not self._stop.is_set():
+            try:
+                await self._keep(number)
+            except Exception:  # noqa: BLE001 - such as no thread left to wait for it
+                _log.exception("worker %d was lost sight of; another takes its place", number)
+                if worker := self._workers.pop(number, None):
+                    worker.kill()
+                    worker.close()
+                self._take_leave(number)
+                await self._pause_longer(0.0)
+
     async def _keep(self, number: int) -> None:
         """One worker after another in this place."""
         pause_s = 0.0
@@ -130,6 +143,8 @@ class Supervisor:
             self._workers[number] = worker
             if self._draining:
                 worker.link.tell(Kind.DRAIN)
+            if self._stop.is_set():  # it was not there yet when the others were told
+                worker.end()
             listening = asyncio.create_task(self._listen_to(number, worker))
             code = await worker.process.wait()
             await listening
@@ -139,6 +154,7 @@ class Supervisor:
             if self._stop.is_set():
                 return
             self._note_end(number, worker, code)
+            self._board.clear(number)  # what it had under way is noted; the others must not make room for it
             soon = monotonic() - worker.started < _SOON_S
             pause_s = await self._pause_longer(pause_s) if soon else 0.0
 
@@ -199,8 +215,9 @@ class Supervisor:
         others = {number for number, worker in self._workers.items() if worker.ready and number != origin}
         key = (origin, int(str(facts["id"])))
         self._relays[key] = others
-        for number in others:
-            self._workers[number].link.tell(Kind.FOLLOW, worker=origin, id=key[1], action=action)
+        for number, worker in self._workers.items():
+            if number != origin:  # one that starts reads it when it is up; nobody waits for that
+                worker.link.tell(Kind.FOLLOW, worker=origin, id=key[1], action=action)
         self._tell_followed(key)
 
     def _followed(self, number: int, key: tuple[int, int]) -> None:
@@ -224,12 +241,17 @@ class Supervisor:
 
     async def _watch(self) -> None:
         """Kills what hangs."""
+        looked = awake = monotonic()
         while True:
             await asyncio.sleep(_TICK_S)
             now = monotonic()
+            if now - looked > _HALTED_S:  # this process was halted, and so may they have been
+                awake = now
+            looked = now
             for number, worker in self._workers.items():
                 said = self._board.alive_at(number)
-                if (now - said > HANGS_S) if said else (now - worker.started > _START_S):
+                silent_since = max(awake, said or worker.started)
+                if now - silent_since > (HANGS_S if said else _START_S):
                     _log.error("worker %d (process %d) does not answer and is killed", number, worker.pid)
                     worker.kill()
 
@@ -249,15 +271,29 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _run_dir() -> Path | None:
+@contextlib.contextmanager
+def _run_dir() -> Iterator[Path | None]:
+    """It goes with this process; until then nobody who tidies up temporary files touches one that is locked."""
     try:
-        return Path(tempfile.mkdtemp(prefix="fovea-"))
+        folder = Path(tempfile.mkdtemp(prefix="fovea-"))
     except OSError as error:
         _log.warning(
             "no folder for temporary files (%s): rates are limited and counted for each worker", error.strerror
         )
-        return None
+        yield None
+        return
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(opened, fcntl.LOCK_SH)
+        yield folder
+    finally:
+        os.close(opened)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _how(code: int) -> str:
-    return f"by {signal.Signals(-code).name}" if code < 0 else f"with status {code}"
+    if code >= 0:
+        return f"with status {code}"
+    known = {int(number): number.name for number in signal.Signals}
+    return f"by {known.get(-code, f'signal {-code}')}"

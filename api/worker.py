@@ -31,6 +31,10 @@ _ALIVE_EVERY_S = 0.5
 # So long a client that has just been answered may take to send its next request, which is answered, and closes.
 _LINGER_S = 1.0
 _HANDED_S = 5.0
+# Over TLS, for an answer that is taken slowly; from who takes nothing at all the kernel turns away sooner.
+_LAST_BYTES_S = 300.0
+
+_log = logging.getLogger("fovea")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,12 @@ class Worker(uvicorn.Server):
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._end_of_task)
+
+    def _end_of_task(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            _log.error("a task of the worker's broke off", exc_info=error)
 
     async def _tell_alive(self) -> None:
         while True:
@@ -146,7 +155,11 @@ class Worker(uvicorn.Server):
         handshake_s = self._api.settings.header_timeout_s if self._tls else None
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
-                self._protocol, connection, ssl=self._tls, ssl_handshake_timeout=handshake_s
+                self._protocol,
+                connection,
+                ssl=self._tls,
+                ssl_handshake_timeout=handshake_s,
+                ssl_shutdown_timeout=_LAST_BYTES_S if self._tls else None,
             )
         except (OSError, asyncio.CancelledError):  # it was closed meanwhile, or no handshake came about
             connection.close()

@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 from collections.abc import Mapping
+from contextlib import ExitStack
 from time import monotonic
 
 from api.settings import PROJECT
@@ -62,7 +63,9 @@ async def start_worker(
         "link": its_link.fileno(),
         "quarantined": [[*key, *why] for key, why in quarantined.items()],
     }
-    with its_hands, its_link:
+    with ExitStack() as on_failure, its_hands, its_link:
+        on_failure.callback(hands.close)
+        on_failure.callback(link.close)
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -73,5 +76,6 @@ async def start_worker(
             pass_fds=(board, its_hands.fileno(), its_link.fileno()),
             process_group=0,  # a terminal's Ctrl-C is the supervisor's alone
         )
+        on_failure.pop_all()
     hands.setblocking(False)
     return WorkerProcess(process, hands, await Link.open(link))

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
@@ -21,13 +22,13 @@ from engine.model_watch import ModelWatch
 from engine.neighbours import Key, Place, no_neighbours
 from engine.pipeline import Answer, predict
 from engine.run_plan import RunLimits, TuneLevel
-from engine.scheduler import Among, Scheduler
+from engine.scheduler import Among, QueueFullError, Scheduler
 from engine.tasks.task import PredictOptions
 from engine.tuner import Tuner
 from loaders.image_loader import ImageLoader
 from loaders.model_errors import QuarantinedError
 from loaders.model_loader import ModelLoader, SessionOptions
-from loaders.model_repository import ModelRepository, ModelVersion
+from loaders.model_repository import ModelRepository, ModelVersion, Signature
 from loaders.resolvers import ResolvedSpec
 from utils.blas import one_blas_thread
 from utils.cpu_budget import cpu_budget
@@ -37,12 +38,29 @@ from utils.turns import one_process_at_a_time
 
 # So many times its own lanes one worker may have at work while its neighbours are idle.
 _BORROWED = 2
+# After so many seconds a client that finds a loading model's queue full may try again.
+_LOAD_RETRY_S = 2
 
 
 class DeadlineExceededError(Exception):
     def __init__(self, timeout_s: float) -> None:
         self.timeout_s = timeout_s
         super().__init__(f"There was no answer within {timeout_s * 1e3:g} ms.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Quarantine:
+    """`since` s since the epoch; `signature` of the files at that time, None where this process does not know it."""
+
+    since: float
+    reason: str
+    signature: Signature | None
+
+    def holds(self, version: ModelVersion) -> bool:
+        """Other files are another model."""
+        if self.signature is not None:
+            return version.signature == self.signature
+        return all(changed_ns / 1e9 < self.since for _, _, changed_ns in version.signature)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +141,9 @@ class InferenceEngine:
             model_loader, session, self._cores, options.tune, options.run_limits, options.cache, among.most
         )
         self.scheduler = Scheduler(own, math.ceil(waiting / options.workers), self._cores, among)
-        self._quarantined: dict[Key, tuple[float, str]] = {}
+        self._quarantined: dict[Key, _Quarantine] = {}
+        self._waiting_for_load = Counter[str]()
+        self._most_waiting = max(own, math.ceil(waiting / options.workers))
         self.models = LiveModels(repository, self._load, options.models)
         self.admin = ModelAdmin(self.models, repository, options.check, self.forgive)
         self._watch = ModelWatch(repository.root, self.models.reconcile)
@@ -149,7 +169,9 @@ class InferenceEngine:
 
     def check_place(self, choices: Sequence[ModelChoice]) -> None:
         """Raises QueueFullError where a picture that came now would find no place."""
-        self.scheduler.check_place(choices[0].name or self.models.default)
+        name = choices[0].name or self.models.default
+        self._check_waiting(name)
+        self.scheduler.check_place(name)
 
     async def predict(
         self,
@@ -168,7 +190,7 @@ class InferenceEngine:
         try:
             async with asyncio.timeout(timeout_s) as deadline:
                 with timer.stage(QUEUE):
-                    models = [await loaded(load) for load in self.request(choices)]
+                    models = await self._loaded(choices, patient=wait.patient)
                 first, plan = models[0], models[0].runner.plan
                 answers = await self.scheduler.run(
                     partial(predict, models, self._image_loader, data, options),
@@ -185,9 +207,30 @@ class InferenceEngine:
             self._options.observer.answered(answers)
         return answers
 
+    async def _loaded(self, choices: Sequence[ModelChoice], *, patient: bool) -> list[LiveModel]:
+        """Those who wait for a load hold their pictures, so no more may than in the queue. Raises QueueFullError."""
+        loads = self.request(choices)
+        if patient or all(load.done() for load in loads):
+            return [await loaded(load) for load in loads]
+        name = choices[0].name or self.models.default
+        self._check_waiting(name)
+        self._waiting_for_load[name] += 1
+        try:
+            return [await loaded(load) for load in loads]
+        finally:
+            self._waiting_for_load[name] -= 1
+            self._waiting_for_load += Counter()  # which drops the zeros
+
+    def _check_waiting(self, name: str) -> None:
+        waiting = self._waiting_for_load[name] if self._waiting_for_load else 0
+        if waiting >= self._most_waiting:
+            raise QueueFullError(waiting, _LOAD_RETRY_S)
+
     def quarantine(self, key: Key, since: float, reason: str) -> None:
-        """That version is not run any more, unless its files were changed after `since` (s since the epoch)."""
-        self._quarantined[key] = (since, reason)
+        """That version is not run any more, unless its files have changed since then (s since the epoch)."""
+        name, number = key
+        known = self.models.catalog.get(name, {}).get(number)
+        self._quarantined[key] = _Quarantine(since, reason, known.signature if known else None)
         self.models.unload(*key)
         self.models.reconcile()
 
@@ -216,11 +259,12 @@ class InferenceEngine:
         """What is found out about a model once for all is not found out by two processes at a time."""
         options, tuner = self._options, self._tuner
         self._check_quarantine(version)
-        with options.place.running(version.name, version.number), self._turn(version):
+        with self._turn(version):
             if options.check:
                 options.check(version)
-            model = load_live_model(version, tuner.loader, tuner.options, exact_decode=options.exact_decode)
-            return tuner(model, version)
+            with options.place.loading(version.name, version.number):
+                model = load_live_model(version, tuner.loader, tuner.options, exact_decode=options.exact_decode)
+                return tuner(model, version)
 
     def _turn(self, version: ModelVersion) -> AbstractContextManager[None]:
         cache = self._options.cache
@@ -228,6 +272,6 @@ class InferenceEngine:
 
     def _check_quarantine(self, version: ModelVersion) -> None:
         """Files that were replaced since are another model. Raises QuarantinedError."""
-        since, reason = self._quarantined.get((version.name, version.number), (math.inf, ""))
-        if all(changed_ns / 1e9 < since for _, _, changed_ns in version.signature) and reason:
-            raise QuarantinedError(reason)
+        quarantine = self._quarantined.get((version.name, version.number))
+        if quarantine and quarantine.holds(version):
+            raise QuarantinedError(quarantine.reason)

@@ -124,6 +124,7 @@ class ModelAdmin:
 
     async def follow(self, deed: Deed) -> None:
         """Does what another process has done. That a version does not load here is nobody's error."""
+        await asyncio.to_thread(self._models.reconcile, complete=True)  # it may not have seen the files yet
         if deed.act is Act.LOAD:
             if deed.forgive:
                 self._forgive((deed.name, deed.number))
@@ -137,8 +138,10 @@ class ModelAdmin:
         """Loads it though it may have crashed before; the version's number."""
         number = self._models.version(name, selector).number
         self._forgive((name, number))
-        await self.load(name, number)
-        await self._tell_others(Deed(Act.LOAD, name, number, forgive=True))
+        try:
+            await self.load(name, number)
+        finally:
+            await self._tell_others(Deed(Act.LOAD, name, number, forgive=True))
         return number
 
     async def load(self, name: str, selector: int | str | None) -> LiveModel:

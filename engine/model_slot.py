@@ -14,6 +14,7 @@ from loaders.model_repository import ModelVersion
 # A failed load is tried again on a request after this pause at the least; one that took long, after a longer one.
 RETRY_FAILED_LOAD_S = 5.0
 _PAUSE_PER_SECOND_SPENT = 10
+_LONGEST_PAUSE_S = 600.0
 
 
 class ModelState(StrEnum):
@@ -83,7 +84,8 @@ class Slot:
 
     @property
     def _pause_s(self) -> float:
-        return max(RETRY_FAILED_LOAD_S, _PAUSE_PER_SECOND_SPENT * (self._ended - self._started))
+        spent_s = self._ended - self._started
+        return min(max(RETRY_FAILED_LOAD_S, _PAUSE_PER_SECOND_SPENT * spent_s), _LONGEST_PAUSE_S)
 
     def begin(self) -> None:
         """A loading thread has taken it up."""

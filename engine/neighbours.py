@@ -6,12 +6,15 @@ reads may be a moment old: that costs a little speed, never an answer.
 
 import os
 import struct
-import tempfile
 from collections import Counter, deque
 from dataclasses import dataclass
 from mmap import mmap
 from time import monotonic
 
+from utils.nameless_memory import nameless_memory
+
+# Of a load: whatever runs beside it has had fewer good runs, and is blamed first. It has just passed a check.
+_LOADS = 2**63
 # Runs under way in one worker that can be told apart; more are not noted.
 _MARKS = 64
 _MARK = struct.Struct("=QIH146s")  # runs that ended well, version, length of the name, name
@@ -113,15 +116,20 @@ class Place:
         self._board.write(self._worker, _ALIVE_MS, int(monotonic() * 1e3))
 
     def running(self, name: str, number: int) -> "_Running":
-        """While in it, a crash of this process is put down to that version of that model."""
-        return _Running(self, (name, number))
+        """While in it, a crash of this process may be put down to that version of that model."""
+        key = (name, number)
+        return _Running(self, key, self._finished[key])
 
-    def begin(self, key: Key) -> int | None:
+    def loading(self, name: str, number: int) -> "_Running":
+        """The same, where nothing runs that could have been it."""
+        return _Running(self, (name, number), _LOADS)
+
+    def begin(self, key: Key, finished: int) -> int | None:
         try:
             mark = self._free_marks.pop()
         except IndexError:
             return None
-        self._board.mark(self._worker, mark, key, self._finished[key])
+        self._board.mark(self._worker, mark, key, finished)
         return mark
 
     def end(self, key: Key, mark: int | None) -> None:
@@ -132,26 +140,25 @@ class Place:
 
 
 class _Running:
-    __slots__ = ("_key", "_mark", "_place")
+    __slots__ = ("_finished", "_key", "_mark", "_place")
 
-    def __init__(self, place: Place, key: Key) -> None:
-        self._place, self._key = place, key
+    def __init__(self, place: Place, key: Key, finished: int) -> None:
+        self._place, self._key, self._finished = place, key, finished
 
     def __enter__(self) -> None:
-        self._mark = self._place.begin(self._key)
+        self._mark = self._place.begin(self._key, self._finished)
 
     def __exit__(self, *_: object) -> None:
         self._place.end(self._key, self._mark)
 
 
 def make_board(workers: int) -> tuple[Board, int]:
-    """And the descriptor of its memory, from which another process opens it; closed by nobody but the caller."""
+    """And the descriptor of its memory, from which another process opens it; closed by nobody but the caller.
+
+    Raises OSError.
+    """
     size = workers * _PLACE_BYTES
-    if hasattr(os, "memfd_create"):
-        descriptor = os.memfd_create("fovea-board")
-    else:
-        with tempfile.TemporaryFile() as file:
-            descriptor = os.dup(file.fileno())
+    descriptor = nameless_memory("fovea-board")
     os.truncate(descriptor, size)
     return Board(mmap(descriptor, size)), descriptor
 

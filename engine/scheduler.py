@@ -67,10 +67,19 @@ class _Job(Generic[T]):
     def __init__(self, work: Work[T], model: "_Model", turn: Turn, *, patient: bool) -> None:
         self.work, self.model, self.turn, self.patient = work, model, turn, patient
         self.loop = asyncio.get_running_loop()
-        self.future: asyncio.Future[T] = self.loop.create_future()
+        self.future: asyncio.Future[T] | None = self.loop.create_future()
         self.asked = perf_counter()
         self.started: float | None = None
         self.done = self.lost = self.on_cores = False
+
+    def forget(self) -> None:
+        """Its caller has what it waited for, or does not wait."""
+        self.future = None
+        self.work = _nothing
+
+
+def _nothing(_: Turn) -> Any:  # noqa: ANN401 - in the place of any work
+    """What is left to do of a request that nobody waits for."""
 
 
 class _Model:
@@ -161,11 +170,14 @@ class Scheduler:
             job = _Job(work, of_model, Turn(timer, self._share, self._among.place), patient=patient)
             of_model.add(job)
             self._dispatch()
+        assert job.future is not None  # noqa: S101 - it is new
         try:
             return await job.future
         except asyncio.CancelledError:
             self._give_up(job)
             raise
+        finally:
+            job.forget()  # an error holds this frame: it must not lead back to the error, nor to the picture
 
     def queues(self) -> dict[str, tuple[int, int]]:
         """By model: how many wait, and how many are under way."""
@@ -314,7 +326,7 @@ class Scheduler:
                     self._idle.append(lane)
                 self._dispatch()
             _hand_over(job, answer)
-            del answer  # the lane may wait long for its next job
+            del answer, job  # the lane may wait long for its next job
             job = following or lane.inbox.get()
 
 
@@ -351,6 +363,8 @@ def _work(job: _Job[Any]) -> Answer:
     except BaseException as error:  # noqa: BLE001 - what a library raises to end a thread must not end a lane
         _log.exception("a lane broke down")
         return _failed(LaneError(f"the lane broke down: {type(error).__name__}"))
+    finally:
+        del job  # which an error's traceback would hold
     return lambda future: future.set_result(result)
 
 
@@ -360,8 +374,11 @@ def _failed(error: Exception) -> Answer:
 
 def _hand_over(job: _Job[Any], answer: Answer) -> None:
     """To the event loop; it may be closed by now."""
+    future = job.future
+    if future is None:  # nobody waits for it any more
+        return
     try:
-        job.loop.call_soon_threadsafe(_settle, job.future, answer)
+        job.loop.call_soon_threadsafe(_settle, future, answer)
     except RuntimeError:
         _log.debug("an answer came after the end")
 

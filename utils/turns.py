@@ -20,5 +20,8 @@ def one_process_at_a_time(file: Path) -> Iterator[None]:
         yield
         return
     with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError as error:  # this file system has no locks
+            _log.debug("no lock: %s", error.strerror)
         yield
