@@ -45,11 +45,11 @@ def test_what_a_worker_wrote_outlives_it() -> None:
 
 def test_more_runs_at_once_than_can_be_noted_are_run_all_the_same() -> None:
     place = no_neighbours()
-    marks = [place.begin(("m", 1)) for _ in range(100)]
+    marks = [place.begin(("m", 1), 0) for _ in range(100)]
     assert marks.count(None) == 36
     for mark in marks:
         place.end(("m", 1), mark)
-    assert place.begin(("m", 1)) is not None
+    assert place.begin(("m", 1), 0) is not None
 
 
 def test_the_longest_name_of_a_model_fits() -> None:

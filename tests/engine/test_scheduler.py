@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from functools import partial
 from itertools import count
+from threading import Event
 
 import pytest
 
@@ -294,8 +295,10 @@ def test_a_model_that_runs_on_a_device_has_lanes_beyond_the_cores() -> None:
 
 def test_a_caller_who_gives_up_stops_his_run(one_lane: Scheduler) -> None:
     ended: list[str] = []
+    began = Event()
 
     def until_stopped(turn: Turn) -> None:
+        began.set()
         while True:
             try:
                 turn.go_on()
@@ -305,6 +308,7 @@ def test_a_caller_who_gives_up_stops_his_run(one_lane: Scheduler) -> None:
 
     async def test() -> None:
         task = await waiting(one_lane, until_stopped)
+        await asyncio.to_thread(began.wait)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
