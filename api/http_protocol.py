@@ -125,7 +125,9 @@ class BoundedHttpProtocol(HttpConnection):
         try:
             self.parser.feed_data(piece)
         except httptools.HttpParserError as error:
-            cause, self._objection = self._objection or error.__context__, None
+            cause, self._objection = self._objection, None
+            if isinstance(error.__context__, MemoryError):
+                cause = error.__context__
             if isinstance(cause, _UpgradeOfferedError) and not chunked:
                 self._parse_again_without_upgrade()
             elif isinstance(cause, RequestError | MemoryError):

@@ -76,3 +76,30 @@ def test_when_there_is_no_room_it_says_so_and_goes_on(caplog: pytest.LogCaptureF
     counters.values[place] += 1
     assert totals(counters, ("first",)) == [0]
     assert totals(counters, ("too much",)) == [0]
+
+
+_COUNT_ON_A_FULL_DISK = """
+import resource, signal, sys
+from pathlib import Path
+from api.counters import Counters
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+counters = Counters(Path(sys.argv[1]))
+first = counters.place(("first",))
+keys = Path(sys.argv[1]) / "0.keys"
+resource.setrlimit(resource.RLIMIT_FSIZE, (keys.stat().st_size + 5, resource.RLIM_INFINITY))
+assert counters.place(("second", "has no room")) == 0
+counters.values[first] += 7
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+third = counters.place(("third",))
+counters.values[third] += 3
+alone = Counters(Path(sys.argv[1]))
+assert alone.number == 1 and alone.place(("own",)) > 0, "its own memory, where the file cannot grow"
+"""
+
+
+def test_a_full_disk_costs_counts_and_nothing_else(tmp_path: Path) -> None:
+    ended = subprocess.run([sys.executable, "-c", _COUNT_ON_A_FULL_DISK, str(tmp_path)], cwd=ROOT, check=False)
+    assert ended.returncode == 0
+    heir = Counters(tmp_path)
+    [own, *_] = heir.everybody()
+    assert own.values == {("first",): [7.0], ("third",): [3.0]}
