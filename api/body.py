@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
-from api.problems import BodyTooLargeError, BodyTooSlowError, ContentEncodingError
+from api.problems import BodyTooLargeError, BodyTooSlowError, ContentEncodingError, UploadsFullError
 
 # After an early error the rest of a body as small as this is read, so that its connection can be used again; with a
 # larger one the connection ends.
@@ -32,14 +32,29 @@ def refuse_encoded(request: Request) -> None:
             raise ContentEncodingError(value.decode("latin-1"))
 
 
+class Room:
+    """For bytes that arrive, of all requests together: at most `max_bytes`. Who has nothing yet may begin."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self.left = max_bytes
+
+
 class Body:
     """A request's body: at most `max_bytes` in all; `told_limit` is the limit that an error names.
 
+    With `room`, what has arrived takes its part of that while more is to come; `leave_room` gives it back.
     With `patience_s`, so much time may be spent waiting for the client, all chunks together; what the reader does
     between two chunks does not count. Raises BodyTooLargeError when a larger one is announced.
     """
 
-    def __init__(self, request: Request, max_bytes: int, told_limit: int, patience_s: float | None = None) -> None:
+    def __init__(
+        self,
+        request: Request,
+        max_bytes: int,
+        told_limit: int,
+        patience_s: float | None = None,
+        room: Room | None = None,
+    ) -> None:
         length = header(request, b"content-length")
         if length.isdigit() and int(length[:20]) > max_bytes:
             raise BodyTooLargeError(told_limit)
@@ -47,11 +62,12 @@ class Body:
         self._receive = request.receive
         self._left, self._told_limit = max_bytes, told_limit
         self._patience_s = self._patience_left_s = patience_s
+        self._room, self._taken = room, 0
 
     async def next(self) -> bytes:
         """The next chunk, perhaps empty; `ended` is set with the last one.
 
-        Raises BodyTooLargeError, ClientDisconnect; BodyTooSlowError when the patience is at an end.
+        Raises BodyTooLargeError, UploadsFullError, ClientDisconnect; BodyTooSlowError when the patience is at an end.
         """
         message = await (self._receive() if self._patience_s is None else self._receive_in_time())
         if message["type"] == "http.disconnect":
@@ -61,7 +77,21 @@ class Body:
         if self._left < 0:
             raise BodyTooLargeError(self._told_limit)
         self.ended = not message.get("more_body", False)
+        if self._room and not self.ended:
+            self._take_room(self._room, len(chunk))
         return chunk
+
+    def _take_room(self, room: Room, size: int) -> None:
+        room.left -= size
+        self._taken += size
+        if room.left < 0 and self._taken > size:
+            raise UploadsFullError
+
+    def leave_room(self) -> None:
+        """What has arrived is dropped, or counted elsewhere."""
+        if self._room:
+            self._room.left += self._taken
+            self._taken = 0
 
     async def _receive_in_time(self) -> Message:
         loop = asyncio.get_running_loop()

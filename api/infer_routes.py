@@ -12,6 +12,7 @@ from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.body import Room
 from api.deadline import WITH_DEADLINE, asked_wait
 from api.front_door import Door, JsonAnswer
 from api.guards import Guard
@@ -49,7 +50,8 @@ class Infer:
     """Answers about one picture. `engine` gives the running engine, or raises NotReadyError."""
 
     def __init__(self, settings: ApiSettings, engine: GetEngine) -> None:
-        self._limits = UploadLimits(settings.max_upload_bytes, settings.body_timeout_s)
+        room = Room(settings.max_arriving_mb * 2**20 // settings.worker_count)
+        self._limits = UploadLimits(settings.max_upload_bytes, settings.body_timeout_s, room)
         self._engine = engine
         self._pace = Pace()
 

@@ -17,7 +17,8 @@ RequestError
 ├── UnauthenticatedError      401
 ├── WrongKeyError             403
 ├── RateLimitedError          429
-└── NotReadyError             503
+├── NotReadyError             503
+└── UploadsFullError          503
 """
 
 from collections.abc import Mapping
@@ -127,6 +128,14 @@ class NotReadyError(RequestError):
         super().__init__(reason)
 
 
+class UploadsFullError(RequestError):
+    """So many bytes of pictures are arriving that one more has no room."""
+
+    def __init__(self) -> None:
+        self.retry_after_s = 1
+        super().__init__("Too many pictures are arriving at once; try again in a second.")
+
+
 class ParameterError(RequestError):
     """Parameters that are fine one by one do not go together."""
 
@@ -183,6 +192,7 @@ KINDS: dict[type[Exception], Kind] = {
     QueueFullError: Kind(503, "queue_full"),
     ModelUnavailableError: Kind(503, "model_unavailable"),
     NotReadyError: Kind(503, "not_ready"),
+    UploadsFullError: Kind(503, "uploads_full"),
     DeadlineExceededError: Kind(504, "deadline_exceeded"),
 }
 INTERNAL_ERROR = Kind(500, "internal_error")

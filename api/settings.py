@@ -123,6 +123,9 @@ class ApiSettings(BaseSettings):
     )
 
     max_upload_bytes: int = Field(20 * _MIB, ge=1, description="Largest picture, bytes; above: 413.")
+    max_arriving_mb: int = Field(
+        1024, ge=1, description="Memory for pictures that are still arriving, all together, MiB; above: 503."
+    )
     max_batch_images: int = Field(64, ge=1, le=10_000, description="Most pictures in one /infer/batch; above: 413.")
     max_image_pixels: int = Field(
         100_000_000, ge=1, description="Most pixels of a picture, read before decoding; above: 413."

@@ -11,7 +11,7 @@ from io import BytesIO
 from python_multipart.multipart import parse_options_header
 from starlette.requests import Request
 
-from api.body import Body, header, refuse_encoded
+from api.body import Body, Room, header, refuse_encoded
 from api.multipart import MultipartReader, Write
 from api.ordinary_form import FIELD, OrdinaryForm
 from api.problems import (
@@ -38,17 +38,21 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class UploadLimits:
-    """`max_bytes` of one picture; `timeout_s` for the whole body, from its first byte to its last."""
+    """`max_bytes` of one picture; `timeout_s` for the whole body, from its first byte to its last.
+
+    `room`: for what has arrived of pictures that are not whole yet.
+    """
 
     max_bytes: int
     timeout_s: float
+    room: Room
 
 
 async def read_upload(request: Request, limits: UploadLimits) -> Upload:
     """Raises RequestError; ClientDisconnect when the client goes away while sending."""
     refuse_encoded(request)
     boundary, max_bytes = multipart_boundary(request), limits.max_bytes
-    body = Body(request, max_bytes if boundary is None else max_bytes + ENVELOPE_BYTES, max_bytes)
+    body = Body(request, max_bytes if boundary is None else max_bytes + ENVELOPE_BYTES, max_bytes, room=limits.room)
     try:
         async with asyncio.timeout(limits.timeout_s):
             if boundary is None:
@@ -56,6 +60,8 @@ async def read_upload(request: Request, limits: UploadLimits) -> Upload:
             return await _read_form(body, boundary, max_bytes)
     except TimeoutError:
         raise BodyTooSlowError(limits.timeout_s) from None
+    finally:
+        body.leave_room()
 
 
 def multipart_boundary(request: Request) -> bytes | None:
@@ -92,24 +98,27 @@ async def _read_form(body: Body, boundary: bytes, max_bytes: int) -> Upload:
         ordinary = form.feed(await body.next())
     if form.complete:
         return Upload(form.picture(), form.filename)
-    return await _ImageForm(max_bytes).read(body, boundary, form.seen())
+    fields = _ImageForm(max_bytes, boundary)
+    fields.feed(form.seen())
+    del form  # else it would hold what has arrived once more
+    return await fields.read(body)
 
 
 class _ImageForm:
     """Collects the field `image`; any other field is refused as soon as its header is read."""
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int, boundary: bytes) -> None:
         self._max_bytes = max_bytes
+        self._reader = MultipartReader(boundary, self._open_field)
+        self.feed = self._reader.feed
         self._data: BytesIO | None = None
         self._filename: str | None = None
 
-    async def read(self, body: Body, boundary: bytes, seen: bytes) -> Upload:
-        """`seen`: what of the body has been read already."""
-        reader = MultipartReader(boundary, self._open_field)
-        reader.feed(seen)
+    async def read(self, body: Body) -> Upload:
+        """What is left of it; what came before has been fed."""
         while not body.ended:
-            reader.feed(await body.next())
-        reader.finish()
+            self.feed(await body.next())
+        self._reader.finish()
         if self._data is None:
             raise NoPictureError(f"The form is empty; send the picture in the field '{FIELD}'.")
         return Upload(self._data.getvalue(), self._filename)

@@ -174,4 +174,4 @@ async def _by_short_cut(body: Body) -> Upload:
 
 
 async def _by_parser(body: Body) -> Upload:
-    return await _ImageForm(_FORM_LIMIT).read(body, BOUNDARY, b"")
+    return await _ImageForm(_FORM_LIMIT, BOUNDARY).read(body)

@@ -69,7 +69,7 @@ async def by_short_cut(body: Body) -> Upload:
 
 
 async def by_parser(body: Body) -> Upload:
-    return await _ImageForm(LIMIT).read(body, BOUNDARY, b"")
+    return await _ImageForm(LIMIT, BOUNDARY).read(body)
 
 
 @given(FORMS, st.lists(st.integers(0, 500), max_size=4))
