@@ -1,3 +1,4 @@
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,6 +21,18 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     models = tmp_path_factory.mktemp("models")
     add_model(models, "colour", colour_graph())
     return models
+
+
+@pytest.fixture(autouse=True)
+def no_log_into_what_is_closed() -> Iterator[None]:
+    """A service made while a test captures its output logs there, and nowhere once that is over."""
+    yield
+    root = logging.getLogger()
+    root.handlers = [handler for handler in root.handlers if not _is_closed(handler)]
+
+
+def _is_closed(handler: logging.Handler) -> bool:
+    return bool(getattr(getattr(handler, "stream", None), "closed", False))
 
 
 @pytest.fixture

@@ -69,7 +69,8 @@ def test_how_it_runs_here_is_shown_with_what_decided_it(serve: Serve, models: Pa
     fixed = tuning_of(serve(models_dir=models, tune="quick", cache_dir=tmp_path / "cache", width=1, max_batch=4))
     assert (fixed.plan.widths, fixed.plan.batch) == ([1], 4)
     assert fixed.reason.startswith("fixed by settings")
-    assert fixed.measured == tuning.measured
+    if "others were busy" not in tuning.reason:  # else nothing was concluded, and it is measured again
+        assert fixed.measured == tuning.measured
 
 
 def test_without_measuring_the_plan_is_shown_all_the_same(server: Server) -> None:
