@@ -11,7 +11,7 @@ import pytest
 
 from tests.hostile_pictures import FORMATS, HOSTILE
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 MOST_MB = 48
 MOST_S = 2.0  # on a loaded machine; none takes a tenth
 
