@@ -130,7 +130,9 @@ class Dispatcher:
     def _rank(self, number: int) -> tuple[bool, bool, int, int]:
         board, said = self._board, self._board.alive_at(number)
         hangs = said is None or monotonic() - said > _STALE_S
-        return hangs, not board.able(number), self._open_at(number), board.busy(number)
+        # At the start connections that last would all go to the one that is a moment ahead, and stay there.
+        able = board.able(number) or self._workers[number].settles_in
+        return hangs, not able, self._open_at(number), board.busy(number)
 
     def _open_at(self, number: int) -> int:
         return self._workers[number].given - self._board.closed(number)

@@ -132,6 +132,7 @@ class Supervisor:
     async def _keep(self, number: int) -> None:
         """One worker after another in this place."""
         pause_s = 0.0
+        first = not self._told_address
         while not self._stop.is_set():
             self._board.clear(number)
             try:
@@ -141,6 +142,7 @@ class Supervisor:
                 pause_s = await self._pause_longer(pause_s)
                 continue
             self._workers[number] = worker
+            worker.first, first = first, False
             if self._draining:
                 worker.link.tell(Kind.DRAIN)
             if self._stop.is_set():  # it was not there yet when the others were told

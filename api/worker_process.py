@@ -16,16 +16,25 @@ from engine.neighbours import Key
 
 # How a worker learns what is its own: its number, and descriptors that it inherits.
 WORKER = "FOVEA_WORKER"
+_SETTLING_S = 5.0
 
 
 class WorkerProcess:
-    """`hands`: the socket that connections go through; `given`: how many went. `ready`: it serves."""
+    """`hands`: the socket that connections go through; `given`: how many went. `ready`: it serves.
+
+    `first`: it takes nobody's place.
+    """
 
     def __init__(self, process: asyncio.subprocess.Process, hands: socket.socket, link: Link) -> None:
         self.process, self.hands, self.link = process, hands, link
         self.started = monotonic()
         self.given = 0
-        self.ready = False
+        self.ready = self.first = False
+
+    @property
+    def settles_in(self) -> bool:
+        """Of those that start with the service: it will have its model in a moment."""
+        return self.first and monotonic() - self.started < _SETTLING_S
 
     @property
     def pid(self) -> int:

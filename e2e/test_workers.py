@@ -28,7 +28,8 @@ GREY, WHITE = solid_png("grey"), solid_png("white")
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
     with running_service(API_WORKERS="2", API_CACHE_DIR=str(tmp_path), API_TUNE="quick") as service:
-        until(lambda: len(service.workers()) == 2)
+        until(lambda: sum("ready: efficientnet-lite0" in line for line in service.log) == 2)
+        time.sleep(1)  # each says twice a second that it is able
         yield service
 
 

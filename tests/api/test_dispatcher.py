@@ -23,7 +23,7 @@ class Two:
         for number, (hands, own) in enumerate(self.pairs):
             hands.setblocking(False)
             own.setblocking(False)
-            self.workers[number] = SimpleNamespace(hands=hands, given=0, ready=True)
+            self.workers[number] = SimpleNamespace(hands=hands, given=0, ready=True, settles_in=False)
             self.board.place(number).tell_alive(able=True)
         self.listener = listen("127.0.0.1", 0)
         self.dispatcher = Dispatcher(self.listener, self.board, self.workers)
@@ -85,7 +85,11 @@ def test_one_whose_model_is_not_ready_gets_none_while_another_s_is(two: Two) -> 
         clients = [two.connect() for _ in range(3)]
         await settled()
         assert [two.workers[number].given for number in (0, 1)] == [0, 3]
-        for held in (*clients, *two.taken(1)):
+        two.workers[0].settles_in = True
+        clients += [two.connect() for _ in range(3)]
+        await settled()
+        assert [two.workers[number].given for number in (0, 1)] == [3, 3], "but when the service has just started"
+        for held in (*clients, *two.taken(0), *two.taken(1)):
             held.close()
 
     asyncio.run(main())
