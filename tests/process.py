@@ -45,10 +45,10 @@ class Service:
         until(self._is_ready)
 
     def _is_ready(self) -> bool:
-        """Several workers begin to listen only after the address is told."""
+        """Connections wait until a worker is up; on a busy machine that may take longer than a client waits."""
         try:
             return httpx.get(f"{self.base_url}/health/ready").status_code == 200
-        except httpx.ConnectError:
+        except (httpx.ConnectError, httpx.ReadTimeout):
             return False
 
     @property
