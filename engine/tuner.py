@@ -90,7 +90,8 @@ class Tuner:
         tuning = measure(subject, self.cores, self.level)
         if tuning.conclusive:
             _write(file, tuning)
-        _log.info("tuned: %s version %s runs on %s cores, at most %s pictures a run", *_words(version, tuning.plan))
+        words = (*_words(version, tuning.plan), tuning.reason)
+        _log.info("tuned: %s version %s runs on %s cores, at most %s pictures a run: %s", *words)
         return tuning
 
     def _load(self, version: ModelVersion, width: int) -> Session:
