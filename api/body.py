@@ -14,15 +14,15 @@ _DISCARD_BYTES = 64 * 1024
 _DISCARD_SECONDS = 0.25
 
 
-def header(request: Request, name: bytes) -> bytes:
-    """The first value of a header by its lower-case name; empty where there is none.
+def header(request: Request, name: bytes) -> bytes | None:
+    """The first value of a header by its lower-case name.
 
     `Request.headers` decodes, copies and raises on its way to the same bytes.
     """
     for key, value in request.scope["headers"]:
         if key == name:
             return bytes(value)
-    return b""
+    return None
 
 
 def refuse_encoded(request: Request) -> None:
@@ -55,7 +55,7 @@ class Body:
         patience_s: float | None = None,
         room: Room | None = None,
     ) -> None:
-        length = header(request, b"content-length")
+        length = header(request, b"content-length") or b""
         if length.isdigit() and int(length[:20]) > max_bytes:
             raise BodyTooLargeError(told_limit)
         self.ended = False
@@ -128,7 +128,7 @@ async def _next_within(body: Body, stall_s: float) -> bytes:
 
 async def discard_body(request: Request) -> None:
     """Reads what is left of a small body that is on its way; not of one whose client waits for our word to send it."""
-    length = header(request, b"content-length")
+    length = header(request, b"content-length") or b""
     if request.state.body_read or not length.isdigit() or int(length[:20]) > _DISCARD_BYTES:
         return
     if header(request, b"expect"):

@@ -29,7 +29,7 @@ WITH_DEADLINE: dict[str, Any] = {
 def asked_wait(request: Request, *, patient: bool = False) -> Wait:
     """How long the client says it waits. Raises ParameterError for what is no whole number of at least 1."""
     value = header(request, _NAME)
-    if not value and not any(name == _NAME for name, _ in request.scope["headers"]):
+    if value is None:
         return Wait(patient=True) if patient else AT_MOST
     if not value.isdigit() or len(value) > _MOST_DIGITS or int(value) < 1:
         shown = value[:100].decode("latin-1")

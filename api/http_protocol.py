@@ -2,12 +2,10 @@
 
 import asyncio
 import urllib.parse
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import httptools
-from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
-from uvicorn.server import ServerState
 
 from api.http_connection import HttpConnection
 from api.http_cycle import Cycle
@@ -34,19 +32,11 @@ class BoundedHttpProtocol(HttpConnection):
     So a client that leaves is noticed whatever it has sent before. One that only ends its sending counts as gone.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        server_state: ServerState,
-        app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop | None = None,
-    ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
-        self._in_headers = self._told_chunked = self._chunked = False
-        self._head_bytes = self._told_length = self._body_left = self._beside_body = 0
-        self._head_tail = b""
-        self._idle_since = 0.0
-        self._objection: Exception | None = None
+    _in_headers = _told_chunked = _chunked = False
+    _head_bytes = _told_length = _body_left = _beside_body = 0
+    _head_tail = b""
+    _idle_since = 0.0
+    _objection: Exception | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         super().connection_made(transport)

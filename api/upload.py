@@ -66,7 +66,7 @@ async def read_upload(request: Request, limits: UploadLimits) -> Upload:
 
 def multipart_boundary(request: Request) -> bytes | None:
     """None for a body that is no form. Raises MalformedMultipartError for a form that does not tell its boundary."""
-    content_type = header(request, b"content-type")
+    content_type = header(request, b"content-type") or b""
     if ordinary := _ORDINARY_TYPE.fullmatch(content_type):
         return ordinary[1]
     kind, options = parse_options_header(content_type)

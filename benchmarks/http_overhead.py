@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +25,22 @@ sys.path.insert(0, str(ROOT))
 import orjson  # noqa: E402 - the project is found only now
 import uvicorn  # noqa: E402
 
+from api import infer_routes  # noqa: E402
 from api.http_protocol import BoundedHttpProtocol  # noqa: E402
 from api.inference_api import InferenceAPI  # noqa: E402
+from api.pace import Pace  # noqa: E402
 from api.request_context import RequestContext  # noqa: E402
 from api.settings import ApiSettings  # noqa: E402
 from engine.inference_engine import Observer, Wait  # noqa: E402
 from engine.live_model import ModelRef  # noqa: E402
 from engine.pipeline import Answer  # noqa: E402
+from engine.scheduler import QueueFullError  # noqa: E402
 from engine.tasks.predictions import Classification, Prediction  # noqa: E402
 from loaders.image_loader import ImageInfo  # noqa: E402
 from loaders.model_spec import TaskName  # noqa: E402
 from utils.time_utils import StageTimer  # noqa: E402
 
-PICTURE_BYTES = 80_000
+PICTURE_BYTES = 35_000
 _BOUNDARY = b"----------------------------5a1c0ffee5a1c0ffee"
 _PREDICTIONS: list[Prediction] = [Classification(f"label {n}", n, 0.38619885 / (n + 1)) for n in range(5)]
 _MODEL = ModelRef("efficientnet-lite0", 1, TaskName.IMAGE_CLASSIFICATION)
@@ -74,9 +78,22 @@ class _InstantEngine:
         """Nothing to end."""
 
 
+class _FullEngine(_InstantEngine):
+    """Refuses before it is given anything."""
+
+    def check_place(self, choices: Sequence[object]) -> None:  # noqa: ARG002 - the engine's own signature
+        raise QueueFullError(64, 1)
+
+
 class _Service(InferenceAPI):
+    made_with: type[_InstantEngine] = _InstantEngine
+
     def _start(self) -> None:
-        self._engine = _InstantEngine(self.metrics)  # type: ignore[assignment]
+        self._engine = self.made_with(self.metrics)  # type: ignore[assignment]
+
+
+class _FullService(_Service):
+    made_with = _FullEngine
 
 
 async def _bare(scope: dict[str, Any], receive: Receive, send: Send) -> None:
@@ -92,7 +109,9 @@ async def _bare(scope: dict[str, Any], receive: Receive, send: Send) -> None:
 
 
 def _app(kind: str) -> Any:  # noqa: ANN401 - ASGI applications of two kinds
-    service = _Service(ApiSettings(_env_file=None, log_level="warning" if kind == "unlogged" else "info"))
+    infer_routes.Pace = partial(Pace, 0.0)  # type: ignore[misc,assignment]  # who comes back at once waits for nothing
+    made = _FullService if kind.startswith("full") else _Service
+    service = made(ApiSettings(_env_file=None, log_level="warning" if kind.endswith("unlogged") else "info"))
     return {"bare": _bare, "context": RequestContext(_bare)}.get(kind, service.app)  # type: ignore[arg-type]
 
 
@@ -120,7 +139,7 @@ class _Running:
         while b"\r\n\r\n" not in answer:
             answer += self.connection.recv(65_536)
         head, _, body = answer.partition(b"\r\n\r\n")
-        assert head.startswith(b"HTTP/1.1 200"), answer
+        assert head.startswith((b"HTTP/1.1 200", b"HTTP/1.1 503")), answer
         length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
         while len(body) < length:
             body += self.connection.recv(65_536)
@@ -167,6 +186,8 @@ _ROWS = [
     ("/infer, raw", "service", "raw"),
     ("/infer, form, no log line", "unlogged", "form"),
     ("/infer, form", "service", "form"),
+    ("/infer, queue full, no log line", "full, unlogged", "raw"),
+    ("/infer, queue full", "full", "raw"),
 ]
 
 

@@ -20,7 +20,6 @@ ONNX Runtime release the GIL, so as many lanes as cores use the whole machine.
 
 import asyncio
 import logging
-import math
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from typing import Any, Generic, TypeVar
 
 from engine.neighbours import Place, no_neighbours
 from engine.turn import Turn
+from engine.turnover import Turnover
 from utils.time_utils import QUEUE, StageTimer
 
 T = TypeVar("T")
@@ -41,14 +41,12 @@ Work = Callable[[Turn], T]
 LOST_AFTER_S = 10.0
 # Threads that hang keep their memory; with so many of them the machine is past help.
 _MOST_LOST = 16
-# How much the newest counts in a moving average.
-_NEWEST_WEIGHT = 0.1
 
 _log = logging.getLogger("fovea.lanes")
 
 
 class QueueFullError(Exception):
-    """`retry_after_s`: whole seconds, at least 1, after which a place should be free."""
+    """`retry_after_s`: whole seconds, at least 1, after which a place should be free for one who comes then."""
 
     def __init__(self, waiting: int, retry_after_s: int) -> None:
         self.waiting, self.retry_after_s = waiting, retry_after_s
@@ -86,25 +84,17 @@ class _Model:
     """What the scheduler knows of one model. `had_s`: time on lanes, by which models are compared.
 
     `lanes`: requests of it under way at once; more than the scheduler has where they meet in one run on a device.
-    `places_taken`: those waiting that are not patient. `mean_gap_s`: between two that end while others wait, so what
-    one place takes to get free, whatever lanes, batches and other models there are; 0 until that was seen.
-    `moved`: when the last one ended, or began alone.
+    `places_taken`: those waiting that are not patient.
     """
 
-    __slots__ = ("had_s", "lanes", "mean_gap_s", "mean_run_s", "moved", "places_taken", "running", "threads", "waiting")
+    __slots__ = ("had_s", "lanes", "places_taken", "running", "threads", "turnover", "waiting")
 
     def __init__(self, lanes: int) -> None:
         self.waiting: OrderedDict[_Job[Any], None] = OrderedDict()
         self.lanes = lanes
         self.running = self.places_taken = self.threads = 0
         self.had_s = 0.0
-        self.mean_run_s = self.mean_gap_s = self.moved = 0.0
-
-    @property
-    def free_in_s(self) -> float:
-        """When those that wait now will have begun. A model that never ended a run takes what its first has had."""
-        run_s = self.mean_run_s or perf_counter() - self.moved
-        return max(1, len(self.waiting)) * (self.mean_gap_s or run_s / max(1, self.running))
+        self.turnover = Turnover()
 
     @property
     def idle(self) -> bool:
@@ -215,7 +205,8 @@ class Scheduler:
 
     def _check_place(self, model: _Model) -> None:
         if model.places_taken >= self._queue_limit and not (self._idle and self._may_begin(model)):
-            raise QueueFullError(len(model.waiting), max(1, math.ceil(model.free_in_s)))
+            waiting = len(model.waiting)
+            raise QueueFullError(waiting, model.turnover.refused(perf_counter(), waiting, model.running))
 
     def _may_begin(self, model: _Model) -> bool:
         """A lane is free, or the spare one that is for models none of whose requests is under way."""
@@ -248,7 +239,7 @@ class Scheduler:
         model.remove(job)
         job.started = perf_counter()
         if not model.running:
-            model.moved = job.started
+            model.turnover.began_alone(job.started)
         job.on_cores = model.lanes == self.lanes
         self._count(job, 1)
         return job
@@ -288,10 +279,7 @@ class Scheduler:
         now, model = perf_counter(), job.model
         seconds = now - (job.started or 0)
         model.had_s += seconds
-        model.mean_run_s = _mean(model.mean_run_s, seconds)
-        if model.waiting:
-            model.mean_gap_s = _mean(model.mean_gap_s, now - model.moved)
-        model.moved = now
+        model.turnover.ended(now, seconds, others_wait=bool(model.waiting))
         self._count(job, -1)
 
     def _give_lanes(self, model: _Model, lanes: int) -> None:
@@ -340,11 +328,6 @@ class _Lane(Thread):
 
     def run(self) -> None:
         self._work(self)
-
-
-def _mean(mean: float, newest: float) -> float:
-    """A moving average; the first value is its own."""
-    return mean + (_NEWEST_WEIGHT if mean else 1) * (newest - mean)
 
 
 Answer = Callable[["asyncio.Future[Any]"], object]
