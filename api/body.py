@@ -1,4 +1,4 @@
-"""A request's body as it arrives: counted, timed, and dropped when an early error made it useless."""
+"""A request's body as it arrives: counted and timed."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,11 +7,6 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
 from api.problems import BodyTooLargeError, BodyTooSlowError, ContentEncodingError, UploadsFullError
-
-# After an early error the rest of a body as small as this is read, so that its connection can be used again; with a
-# larger one the connection ends.
-_DISCARD_BYTES = 64 * 1024
-_DISCARD_SECONDS = 0.25
 
 
 def header(request: Request, name: bytes) -> bytes | None:
@@ -124,18 +119,3 @@ async def _next_within(body: Body, stall_s: float) -> bytes:
             return await body.next()
     except TimeoutError:
         raise BodyTooSlowError(stall_s) from None
-
-
-async def discard_body(request: Request) -> None:
-    """Reads what is left of a small body that is on its way; not of one whose client waits for our word to send it."""
-    length = header(request, b"content-length") or b""
-    if request.state.body_read or not length.isdigit() or int(length[:20]) > _DISCARD_BYTES:
-        return
-    if header(request, b"expect"):
-        return
-    try:
-        async with asyncio.timeout(_DISCARD_SECONDS):
-            while (await request.receive()).get("more_body", False):
-                pass
-    except TimeoutError:
-        pass

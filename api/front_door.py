@@ -11,9 +11,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.body import discard_body
 from api.connection import CLIENT_LEFT, ENDS_WITH_CLIENT
-from api.problems import KINDS, BodyTooSlowError, problem_of
+from api.problems import KINDS, problem_of
 
 # Gives what will answer the request, or None where it is FastAPI's.
 Door = Callable[[Request], Awaitable[Response] | None]
@@ -70,12 +69,11 @@ class JsonAnswer(Response):
 async def answer_with_problem(request: Request, error: Exception) -> Response:
     """The one way every error leaves."""
     problem = problem_of(error)
-    response = problem.response(request.state.request_id)
-    request.state.log.update(code=problem.code)
+    state = request.scope["state"]
+    response = problem.response(state["request_id"])
+    state["log"]["code"] = problem.code
     if problem.status == 405:
         response.headers["Allow"] = ", ".join(_allowed(request))
-    if not isinstance(error, BodyTooSlowError):  # one who was too slow is not waited for once more
-        await discard_body(request)
     return response
 
 

@@ -6,6 +6,7 @@
 | a request's body arrives | the application's time for it |
 | an answer is on its way | `send_s` in which the client takes nothing |
 | a request is malformed | the answers before it, then a problem, then as below |
+| an answer came before all of its request's body, which is short | goes on when that has come, in `header_s` |
 | an answer ended it, and the client still sends | that is dropped, within bounds, so that the client gets its answer |
 """
 
@@ -155,6 +156,9 @@ class HttpConnection(HttpToolsProtocol):
         self._deaf = True
         self._held.clear()
         self._unset_keepalive_if_required()
+        self._stop_header_timer()
+
+    def _stop_header_timer(self) -> None:
         if self._header_timer:
             self._header_timer.cancel()
             self._header_timer = None

@@ -11,10 +11,16 @@ from api.connection import CLIENT_LEFT, ENDS_WITH_CLIENT
 
 
 class Connection(Protocol):
-    """`ends`: no request after the present one is answered. `cut` closes it on half an answer."""
+    """`ends`: no request after the present one is answered. `cut` closes it on half an answer.
+
+    `skips_rest`: what is still to come of the present request's body does not end it.
+    """
 
     @property
     def ends(self) -> bool: ...
+
+    @property
+    def skips_rest(self) -> bool: ...
 
     def cut(self) -> None: ...
 
@@ -51,8 +57,7 @@ class Cycle(RequestResponseCycle):
 
     def send(self, message: ASGISendEvent) -> Coroutine[Any, Any, None]:
         if not self.response_started:
-            # After an answer that comes before all of its request has, nobody knows what the bytes on their way are.
-            if self.more_body or self.connection.ends:
+            if (self.more_body and not self.connection.skips_rest) or self.connection.ends:
                 self.keep_alive = False
             if self.scope["http_version"] == "1.0" and message["type"] == "http.response.start":
                 self._frame_without_chunks(message)

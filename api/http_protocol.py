@@ -15,6 +15,8 @@ from api.problems import HeadersTooLargeError, HeadersTooSlowError, MalformedReq
 MAX_HEADER_BYTES = 64 * 1024
 # What is kept of the requests behind one that is being answered; then the client has to wait.
 _HELD_BYTES = 64 * 1024
+# After an answer that came early so much of its request's body is skipped; with more to come the connection ends.
+_SKIPPED_BYTES = 64 * 1024
 # Requests behind a chunked one may be parsed with it, where it has trailers: no more of them than fit in here.
 _CHUNKED_PIECE = 16 * 1024
 _END_OF_HEADERS = b"\r\n\r\n"
@@ -50,7 +52,7 @@ class BoundedHttpProtocol(HttpConnection):
             return
         self._feed(data)
         cycle = self.cycle
-        if cycle is None or cycle.response_complete:
+        if cycle is None or (cycle.response_complete and (self._head_bytes or cycle.more_body)):
             self._await_headers()
 
     def _feed(self, data: bytes) -> None:
@@ -178,9 +180,7 @@ class BoundedHttpProtocol(HttpConnection):
         """As uvicorn's, but for our own cycle, the version, and offers of other protocols."""
         self._in_headers = False
         self._head_bytes, self._head_tail, self._beside_body = 0, b"", 0
-        if self._header_timer:
-            self._header_timer.cancel()
-            self._header_timer = None
+        self._stop_header_timer()
         parser, scope = self.parser, self.scope
         version, method = parser.get_http_version(), parser.get_method()
         if version != "1.1":
@@ -251,10 +251,21 @@ class BoundedHttpProtocol(HttpConnection):
 
     def on_message_complete(self) -> None:
         self._chunked, self._body_left = False, 0
-        self.cycle.more_body = False
-        self.cycle.message_event.set()
+        cycle = self.cycle
+        cycle.more_body = False
+        if cycle.response_complete:  # the rest was skipped
+            self._stop_header_timer()
+            self._go_idle()
+        else:
+            cycle.message_event.set()
 
     # Answers
+
+    @property
+    def skips_rest(self) -> bool:
+        """Not of one whose client waits for our word to send it, nor of one without a length."""
+        cycle = self.cycle
+        return cycle is self._running and 0 < self._body_left <= _SKIPPED_BYTES and not cycle.waiting_for_100_continue
 
     def on_response_complete(self) -> None:
         """As uvicorn's, and with what was held back."""

@@ -243,6 +243,8 @@ def _detail(error: Exception) -> str:
 def _headers(error: Exception) -> dict[str, str]:
     if isinstance(error, UnauthenticatedError):
         return {"WWW-Authenticate": error.challenge}
+    if isinstance(error, BodyTooSlowError):
+        return {"Connection": "close"}  # what is still missing is not waited for once more
     out_of_memory = isinstance(error, MemoryError | RunMemoryError)
     retry_after_s = 1 if out_of_memory else getattr(error, "retry_after_s", None)
     return {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}

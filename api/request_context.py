@@ -24,7 +24,7 @@ class RequestContext:
     """Pure ASGI. Adds `headers` and the request's id to every answer.
 
     Sets in `request.state`: `request_id`; `log`, where routes may put facts for the log; `failed`, where a batch puts
-    the problem codes of its pictures; `body_read`, whether all of the body has arrived, whoever has read it.
+    the problem codes of its pictures.
     """
 
     def __init__(self, app: ASGIApp, headers: SecurityHeaders | None = None, metrics: Metrics | None = None) -> None:
@@ -40,13 +40,8 @@ class RequestContext:
         request_id = _request_id(scope)
         facts: dict[str, Any] = {}
         state = scope.setdefault("state", {})
-        state.update(request_id=request_id, log=facts, body_read=False, failed=[])
+        state.update(request_id=request_id, log=facts, failed=[])
         status: int | None = None
-
-        async def receive_to_the_end() -> Message:
-            message = await receive()
-            state["body_read"] = not message.get("more_body", False)
-            return message
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
@@ -61,7 +56,7 @@ class RequestContext:
                 raise ClientDisconnect from error
 
         try:
-            await self._app(scope, receive_to_the_end, send_with_id)
+            await self._app(scope, receive, send_with_id)
         except ClientDisconnect:
             status = _CLIENT_CLOSED_REQUEST
         except Exception as error:

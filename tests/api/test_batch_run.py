@@ -53,7 +53,7 @@ class Client:
         return {"type": "http.disconnect"}
 
     def request(self) -> Request:
-        state = {"request_id": "x", "log": {}, "body_read": False}
+        state = {"request_id": "x", "log": {}}
         return Request({"type": "http", "headers": [], "state": state}, self.receive)
 
     def run(self, work: Work, places: asyncio.Semaphore, results: Results) -> Awaitable[None]:
