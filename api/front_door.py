@@ -22,7 +22,7 @@ _METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 
 
 class FrontDoor:
-    """Pure ASGI, inside of RequestContext. `doors` by path, for POST."""
+    """Pure ASGI, around the framework `app` and inside of RequestContext. `doors` by path, for POST."""
 
     def __init__(self, app: ASGIApp, doors: Mapping[str, Door]) -> None:
         self._app = app

@@ -13,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import RedirectResponse
+from starlette.types import ASGIApp
 
 from api import VERSION
 from api.admin_routes import admin_router
@@ -21,7 +22,7 @@ from api.connection import HTTP_TIMEOUTS, HttpTimeouts
 from api.cors import cors_options
 from api.docs_routes import docs_router
 from api.front_door import FrontDoor, answer_with_problem
-from api.guards import admin_guard, key_check, protected_guard, user_guard
+from api.guards import Guard, admin_guard, key_check, protected_guard, user_guard
 from api.health import Health, Part, PartStatus
 from api.health_routes import health_router
 from api.infer_routes import infer_door, infer_router
@@ -82,7 +83,8 @@ class InferenceAPI:
         self._given_model_loader = model_loader
         self._engine: InferenceEngine | None = None
         set_up_logs(settings.log_level, settings.log_format)
-        self.app = self._build_app()
+        guard = user_guard(settings)
+        self.app = self._around(self._framework(guard), guard)
 
     @property
     def admin(self) -> ModelAdmin | None:
@@ -95,7 +97,20 @@ class InferenceAPI:
         if self._engine:
             self._engine.quarantine(key, since, reason)
 
-    def _build_app(self) -> FastAPI:
+    def _around(self, framework: FastAPI, guard: Guard) -> ASGIApp:
+        """With all that the framework is not needed for, outside of it: it costs a tenth of a small answer."""
+        settings = self.settings
+        door = infer_door(settings, self._running_engine, guard)
+        headers = SecurityHeaders(https=settings.tls_cert is not None)
+        app: ASGIApp = RequestContext(FrontDoor(framework, {"/infer": door}), headers, self.metrics)
+        # Outermost: who the client is comes first, and even a crash is told to other origins' pages.
+        if settings.cors_origins:
+            app = CORSMiddleware(app, **cors_options(settings.cors_origins))
+        if settings.trusted_proxies:
+            app = TrustedProxies(app, proxies=settings.trusted_proxies)
+        return app
+
+    def _framework(self, guard: Guard) -> FastAPI:
         app = FastAPI(
             docs_url=None,
             redoc_url=None,
@@ -105,17 +120,7 @@ class InferenceAPI:
             summary="From an .onnx file to an answer about a picture.",
             lifespan=self._lifespan,
         )
-        guard = user_guard(self.settings)
-        door = infer_door(self.settings, self._running_engine, guard)
-        app.add_middleware(FrontDoor, doors={"/infer": door})
-        # The last is the outermost: who the client is comes first, and even a crash is told to other origins' pages.
-        https = self.settings.tls_cert is not None
-        app.add_middleware(RequestContext, headers=SecurityHeaders(https=https), metrics=self.metrics)
-        if self.settings.cors_origins:
-            app.add_middleware(CORSMiddleware, **cors_options(self.settings.cors_origins))
-        if self.settings.trusted_proxies:
-            app.add_middleware(TrustedProxies, proxies=self.settings.trusted_proxies)
-        for error in (*KINDS, HTTPException, RequestValidationError):
+        for error in (*KINDS, HTTPException, RequestValidationError, Exception):
             app.add_exception_handler(error, answer_with_problem)
         users, admins = [Depends(guard)], [Depends(admin_guard(self.settings))]
         app.include_router(infer_router(self.settings, self._running_engine), dependencies=users)

@@ -42,9 +42,11 @@ class RequestContext:
         state = scope.setdefault("state", {})
         state.update(request_id=request_id, log=facts, failed=[])
         status: int | None = None
+        whole = False
 
         async def send_with_id(message: Message) -> None:
-            nonlocal status
+            nonlocal status, whole
+            whole = message["type"] == "http.response.body" and not message.get("more_body", False)
             if message["type"] == "http.response.start":
                 status = message["status"]
                 given = message["headers"]
@@ -61,11 +63,12 @@ class RequestContext:
             status = _CLIENT_CLOSED_REQUEST
         except Exception as error:
             _crash_log.exception("request %s failed", request_id)
-            if status is not None:
+            if status is None:
+                problem = problem_of(error)
+                facts["code"] = problem.code
+                await problem.response(request_id)(scope, receive, send_with_id)
+            elif not whole:
                 raise  # half an answer is out: the server must cut the connection
-            problem = problem_of(error)
-            facts["code"] = problem.code
-            await problem.response(request_id)(scope, receive, send_with_id)
         finally:
             seconds = perf_counter() - started
             if self._metrics:

@@ -8,7 +8,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 
 class TrustedProxies:
-    """Pure ASGI, outside of all others. Sets `scope["client"]` to the rightmost address that is no trusted proxy, and
+    """Pure ASGI, outside of all else. Sets `scope["client"]` to the rightmost address that is no trusted proxy, and
     `scope["scheme"]`, where the peer is in `proxies` (addresses and networks).
 
     uvicorn's own rule decides; what it takes that is no address leaves the peer's own.

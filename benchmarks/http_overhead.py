@@ -109,7 +109,7 @@ async def _bare(scope: dict[str, Any], receive: Receive, send: Send) -> None:
 
 
 def _app(kind: str) -> Any:  # noqa: ANN401 - ASGI applications of two kinds
-    infer_routes.Pace = partial(Pace, 0.0)  # type: ignore[misc,assignment]  # who comes back at once waits for nothing
+    infer_routes.Pace = partial(Pace, 0.0)  # type: ignore[assignment,attr-defined]  # who comes back waits for nothing
     made = _FullService if kind.startswith("full") else _Service
     service = made(ApiSettings(_env_file=None, log_level="warning" if kind.endswith("unlogged") else "info"))
     return {"bare": _bare, "context": RequestContext(_bare)}.get(kind, service.app)  # type: ignore[arg-type]
