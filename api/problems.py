@@ -196,6 +196,7 @@ KINDS: dict[type[Exception], Kind] = {
     DeadlineExceededError: Kind(504, "deadline_exceeded"),
 }
 INTERNAL_ERROR = Kind(500, "internal_error")
+_OUT_OF_MEMORY = (MemoryError, RunMemoryError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +236,7 @@ def problem_of(error: Exception) -> Problem:
 def _detail(error: Exception) -> str:
     if isinstance(error, RequestValidationError):
         return _parameter_detail(error)
-    if isinstance(error, MemoryError | RunMemoryError):
+    if isinstance(error, _OUT_OF_MEMORY):
         return "There is not enough memory for this now; try again later, or send a smaller picture."
     return str(error)
 
@@ -245,8 +246,7 @@ def _headers(error: Exception) -> dict[str, str]:
         return {"WWW-Authenticate": error.challenge}
     if isinstance(error, BodyTooSlowError):
         return {"Connection": "close"}  # what is still missing is not waited for once more
-    out_of_memory = isinstance(error, MemoryError | RunMemoryError)
-    retry_after_s = 1 if out_of_memory else getattr(error, "retry_after_s", None)
+    retry_after_s = 1 if isinstance(error, _OUT_OF_MEMORY) else getattr(error, "retry_after_s", None)
     return {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}
 
 
