@@ -6,8 +6,9 @@ from importlib.metadata import version
 
 from uvicorn.protocols.http import flow_control, httptools_impl
 
-# Replaced, as uvicorn's with ours added: of HttpToolsProtocol data_received, on_header, on_headers_complete, on_body,
-# on_message_complete, on_response_complete, shutdown, timeout_keep_alive_handler; of RequestResponseCycle run_asgi.
+# Replaced, as uvicorn's with ours added: of HttpToolsProtocol data_received, on_header, on_headers_complete,
+# on_body, on_message_complete, on_response_complete, shutdown, timeout_keep_alive_handler; of RequestResponseCycle
+# run_asgi, send.
 # Relied on: all other methods of the two, FlowControl, and their attributes.
 READ = {
     "httptools_impl": "1d4e1c579df4168433a61a01f10c628b31c1790e72dd9769d2b8633b22214033",
