@@ -13,8 +13,8 @@ from api.batch_stream import NDJSON, StreamedBatch
 from api.batch_upload import FIELD, BatchForm, Part
 from api.body import Body, refuse_encoded
 from api.deadline import WITH_DEADLINE, asked_wait
-from api.front_door import JsonAnswer
 from api.infer_routes import INFER_ERRORS, GetEngine, Question, ask, describe_answers
+from api.json_answer import JsonAnswer
 from api.openapi import PICTURES_BODY, WITH_KEY, error_responses
 from api.problems import BodyTooLargeError, NoPictureError, RequestError
 from api.schemas import BatchQuery, BatchResponse, BatchResult

@@ -54,18 +54,6 @@ async def _answered(door: Door, scope: Scope, receive: Receive, send: Send) -> b
     return True
 
 
-class JsonAnswer(Response):
-    """200 with a body that is JSON already; `headers` by lower-case name."""
-
-    def __init__(self, body: bytes, *headers: tuple[bytes, bytes]) -> None:  # in place of the framework's, which costs
-        self.status_code, self.background, self.body = 200, None, body
-        self.raw_headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", b"%d" % len(body)),
-            *headers,
-        ]
-
-
 async def answer_with_problem(request: Request, error: Exception) -> Response:
     """The one way every error leaves."""
     problem = problem_of(error)

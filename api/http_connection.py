@@ -205,7 +205,7 @@ class HttpConnection(HttpToolsProtocol):
     def _send_refusal(self, error: RequestError | MemoryError) -> None:
         request_id = os.urandom(16).hex()
         problem = problem_of(error)
-        body = bytes(problem.response(request_id).body)
+        body = problem.response(request_id).body
         headers = [
             *(header for header in self.server_state.default_headers if header[0] != b"connection"),
             (b"content-type", MEDIA_TYPE.encode()),

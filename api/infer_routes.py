@@ -14,8 +14,9 @@ from starlette.responses import Response
 
 from api.body import Room
 from api.deadline import WITH_DEADLINE, asked_wait
-from api.front_door import Door, JsonAnswer
+from api.front_door import Door
 from api.guards import Guard
+from api.json_answer import JsonAnswer
 from api.openapi import PICTURE_BODY, WITH_KEY, error_responses
 from api.pace import Pace
 from api.problems import ParameterError

@@ -9,7 +9,7 @@ from time import monotonic
 # Retry-After is never less.
 PAUSE_S = 1.0
 # They end together that would end so near to each other: the event loop, beside busy lanes, wakes up once for all.
-_TICK_S = 0.02
+_TICK_S = 0.05
 
 
 class Pace:

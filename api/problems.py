@@ -29,8 +29,8 @@ from typing import Any
 import orjson
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.responses import Response
 
+from api.json_answer import JsonAnswer
 from engine.inference_engine import DeadlineExceededError
 from engine.model_admin import InvalidModelError, ModelConflictError
 from engine.model_slot import ModelUnavailableError
@@ -46,6 +46,7 @@ from loaders.image_errors import (
 from loaders.model_errors import ModelRunError, ModelStateError, RunMemoryError, UnknownModelError
 
 MEDIA_TYPE = "application/problem+json"
+_PHRASES = {status.value: status.phrase for status in HTTPStatus}
 
 
 class RequestError(Exception):
@@ -212,15 +213,16 @@ class Problem:
         """Without `request_id`, for one of several in an answer."""
         return {
             "type": "about:blank",
-            "title": HTTPStatus(self.status).phrase,
+            "title": _PHRASES[self.status],
             "status": self.status,
             "detail": self.detail,
             "code": self.code,
         }
 
-    def response(self, request_id: str) -> Response:
-        body = self.details() | {"request_id": request_id}
-        return Response(orjson.dumps(body), self.status, self.headers, MEDIA_TYPE)
+    def response(self, request_id: str) -> JsonAnswer:
+        body = orjson.dumps(self.details() | {"request_id": request_id})
+        headers = [(name.lower().encode(), value.encode()) for name, value in self.headers.items()]
+        return JsonAnswer(body, *headers, status=self.status, kind=MEDIA_TYPE.encode())
 
 
 def problem_of(error: Exception) -> Problem:
@@ -252,7 +254,7 @@ def _headers(error: Exception) -> dict[str, str]:
 
 def _routing_problem(error: HTTPException) -> Problem:
     """No such route, or not with this method: the framework's own words for the code."""
-    phrase = HTTPStatus(error.status_code).phrase
+    phrase = _PHRASES[error.status_code]
     detail = {
         404: "There is nothing at this address; /docs lists what there is.",
         405: "This address does not take this method; /docs lists which it takes.",
