@@ -128,6 +128,7 @@ class Cycle(RequestResponseCycle):
         self._write(data)
         if ends:
             self.response_complete = True
+            self.body = bytearray()  # what nobody has read
             self.message_event.set()
             if not self.keep_alive:
                 self.transport.close()

@@ -63,7 +63,10 @@ class Infer:
         except QueueFullError as error:
             refusal = error.with_traceback(None)  # which holds the picture
         await self._pace.wait(request.scope.get("client"))
-        raise refusal
+        try:
+            raise refusal
+        finally:
+            del refusal  # its traceback holds this frame: the two would wait for the garbage collector
 
     async def _answer(self, request: Request, question: Question) -> Response:
         wait = asked_wait(request)

@@ -119,7 +119,9 @@ def serve(kind: str) -> None:
     """Serves until it is ended; tells its port on stdout."""
     listener = socket.create_server(("127.0.0.1", 0))
     print(listener.getsockname()[1], flush=True)
-    config = uvicorn.Config(_app(kind), http=BoundedHttpProtocol, log_config=None, access_log=False, proxy_headers=False)
+    config = uvicorn.Config(
+        _app(kind), http=BoundedHttpProtocol, log_config=None, access_log=False, proxy_headers=False
+    )
     uvicorn.Server(config).run([listener])
 
 

@@ -9,6 +9,7 @@ import asyncio
 import math
 import os
 import random
+import re
 import socket
 import subprocess
 import sys
@@ -38,6 +39,11 @@ _WARM_UP_S = 2.0
 _OPEN_S = 2.0
 _START_S = 60.0
 _SEED = 7
+
+
+_TOLD = re.compile(rb"try again in (\d+) s")
+# For `pause_s`: the time that Retry-After tells, which a refusal's text has, too.
+AS_TOLD = math.nan
 
 
 class Load:
@@ -105,6 +111,9 @@ class Load:
         else:
             self.kinds["closed"] += 1
 
+    def _ask_again(self, connection: Connection) -> None:
+        self._ask(connection, time.perf_counter())
+
     def _answered(self, connection: Connection, answer: Answer) -> None:
         now = time.perf_counter()
         asked_at = self._asked.pop(connection)
@@ -115,7 +124,9 @@ class Load:
         if not self._closed_loop:
             self._idle.append(connection)
         elif refused and self._pause_s:
-            asyncio.get_running_loop().call_later(self._pause_s, self._ask, connection, now)
+            told = _TOLD.search(answer.body)
+            pause_s = float(told[1]) if told and math.isnan(self._pause_s) else self._pause_s
+            asyncio.get_running_loop().call_later(pause_s, self._ask_again, connection)
         else:
             self._ask(connection, now)
 
@@ -244,6 +255,7 @@ async def measure(port: int, pid: int, seconds: float, lanes: int) -> None:
 
     await row("what it can do", few)
     await row("as many as may wait", places)
+    await row(f"{TIMES * places} connections, back when told", TIMES * places, AS_TOLD)
     await row(f"{TIMES * places} connections, back after 1 s", TIMES * places, 1.0)
     await row(f"{TIMES * places} connections, back at once", TIMES * places)
     await row(f"{TIMES * best:.0f} arrivals a second", int(_OPEN_S * TIMES * best), rate=TIMES * best)
