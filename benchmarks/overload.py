@@ -11,6 +11,7 @@ import os
 import random
 import re
 import socket
+import statistics
 import subprocess
 import sys
 import threading
@@ -241,25 +242,33 @@ async def phase(load: Load, port: int, pid: int, seconds: float, rate: float | N
 
 
 async def measure(port: int, pid: int, seconds: float, lanes: int) -> None:
-    """Prints a line for each load."""
-    few, places = 4 * lanes, QUEUE_LIMIT + lanes
-    best = 0.0
+    """Prints a line for each load, in between what it can do: machines get slower and faster while one looks."""
+    places = QUEUE_LIMIT + lanes
 
-    async def row(name: str, connections: int, pause_s: float = 0.0, rate: float | None = None) -> None:
-        nonlocal best
+    async def row(name: str, connections: int, pause_s: float = 0.0, rate: float | None = None) -> tuple[str, Row]:
         load = Load(port, pause_s)
         await load.connect(connections)
-        found = await phase(load, port, pid, seconds, rate)
-        best = best or found.served
-        print(f"{name:34}{found}  {found.served / best:.0%}", flush=True)
+        return f"{name:34}", await phase(load, port, pid, seconds, rate)
 
-    await row("what it can do", few)
-    await row("as many as may wait", places)
-    await row(f"{TIMES * places} connections, back when told", TIMES * places, AS_TOLD)
-    await row(f"{TIMES * places} connections, back after 1 s", TIMES * places, 1.0)
-    await row(f"{TIMES * places} connections, back at once", TIMES * places)
-    await row(f"{TIMES * best:.0f} arrivals a second", int(_OPEN_S * TIMES * best), rate=TIMES * best)
-    await row("what it can do, after that", few)
+    async def best() -> float:
+        name, found = await row("what it can do", 4 * lanes)
+        print(f"{name}{found}", flush=True)
+        return found.served
+
+    before = await best()
+    for name, connections, pause_s, times in (
+        ("as many as may wait", places, 0.0, 0),
+        (f"{TIMES * places} connections, back when told", TIMES * places, AS_TOLD, 0),
+        (f"{TIMES * places} connections, back after 1 s", TIMES * places, 1.0, 0),
+        (f"{TIMES * places} connections, back at once", TIMES * places, 0.0, 0),
+        (f"{TIMES} times as many arrivals", int(_OPEN_S * TIMES * before), 0.0, TIMES),
+    ):
+        shown, found = await row(name, connections, pause_s, times * before or None)
+        after = await best()
+        print(
+            f"{shown}{found}  {found.served / statistics.mean((before, after)):.0%} of the best around it", flush=True
+        )
+        before = after
 
 
 def main() -> None:
