@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.log_setup import log_request
 from api.metrics import Metrics
 from api.problems import problem_of
+from api.refusal_lines import RefusalLines
 from api.security_headers import SecurityHeaders
 
 _WELL_FORMED_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
@@ -31,6 +32,7 @@ class RequestContext:
         self._app = app
         self._headers = headers or SecurityHeaders(https=False)
         self._metrics = metrics
+        self._refusals = RefusalLines()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -74,7 +76,8 @@ class RequestContext:
             if self._metrics:
                 codes = [*state["failed"], facts["code"]] if "code" in facts else state["failed"]
                 self._metrics.request(scope, status or _CLIENT_CLOSED_REQUEST, seconds, codes)
-            _log_line(scope, request_id, status, seconds, facts)
+            if self._refusals.has_own(facts.get("code")):
+                _log_line(scope, request_id, status, seconds, facts)
 
 
 def _request_id(scope: Scope) -> str:
