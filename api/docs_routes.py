@@ -42,7 +42,8 @@ def docs_router(title: str, document: Callable[[], dict[str, Any]]) -> APIRouter
     swaggers = StaticFiles(directory=Path(fastapi_offline.__file__).parent / "static")
 
     @router.get("/openapi.json")
-    async def openapi(request: Request) -> Response:
+    def openapi(request: Request) -> Response:
+        """On a thread: the first one takes a tenth of a second to make."""
         root = request.scope.get("root_path", "")
         shown = document() | ({"servers": [{"url": root}]} if root else {})
         return Response(orjson.dumps(shown), media_type="application/json")
