@@ -40,7 +40,7 @@ from loaders.image_loader import ImageInfo  # noqa: E402
 from loaders.model_spec import TaskName  # noqa: E402
 from utils.time_utils import StageTimer  # noqa: E402
 
-PICTURE_BYTES = 35_000
+PICTURE_BYTES = 80_000
 _BOUNDARY = b"----------------------------5a1c0ffee5a1c0ffee"
 _PREDICTIONS: list[Prediction] = [Classification(f"label {n}", n, 0.38619885 / (n + 1)) for n in range(5)]
 _MODEL = ModelRef("efficientnet-lite0", 1, TaskName.IMAGE_CLASSIFICATION)

@@ -8,7 +8,8 @@ import pytest
 from api.settings import ApiSettings
 from engine import scheduler
 from engine.run_plan import TuneLevel
-from loaders.image_loader import ImageInfo, ImageLoader, LeastSize, Picture, create_image_loader
+from loaders.image_loader import ImageLoaderOptions, LeastSize, Picture
+from loaders.opencv_loader import OpenCVImageLoader
 from tests.api.test_metrics import value
 from tests.conftest import Serve
 from tests.server import serving, until
@@ -27,24 +28,17 @@ def test_a_run_of_hours_is_stopped_at_its_deadline_and_its_lane_goes_on(serve: S
     assert value(client, "fovea_requests_running", model="stuck") == 0
 
 
-class Hanging(ImageLoader):
-    """Decodes as OpenCV does, but pictures of one row: never."""
+class Hanging(OpenCVImageLoader):
+    """The default loader, but pictures of one row it never decodes."""
 
     def __init__(self) -> None:
-        self._loader = create_image_loader("opencv")
+        super().__init__(ImageLoaderOptions())
         self.end = Event()
-
-    @property
-    def formats(self) -> tuple[str, ...]:
-        return self._loader.formats
-
-    def probe(self, data: bytes) -> ImageInfo:
-        return self._loader.probe(data)
 
     def load(self, data: bytes, at_least: LeastSize = None) -> Picture:
         if self.probe(data).height == 1:
             assert self.end.wait(60)
-        return self._loader.load(data, at_least)
+        return super().load(data, at_least)
 
 
 def test_a_decoder_that_hangs_costs_a_thread_and_no_lane(

@@ -18,11 +18,12 @@ from engine.scheduler import QueueFullError
 from engine.tasks.task import Classification, InvalidOutputError, PredictOptions
 from engine.turn import alone
 from loaders.image_errors import CorruptImageError
-from loaders.image_loader import ImageInfo, ImageLoader, ImageLoaderOptions, LeastSize, Picture, create_image_loader
+from loaders.image_loader import ImageLoaderOptions, LeastSize, Picture, create_image_loader
 from loaders.model_errors import UnknownModelError
 from loaders.model_loader import ModelLoader, Session, SessionOptions, create_model_loader
 from loaders.model_repository import ModelRepository
 from loaders.onnxruntime_loader import OnnxRuntimeLoader
+from loaders.opencv_loader import OpenCVImageLoader
 from tests.tiny_models import add_model, colour_graph, not_a_number_graph, slow_graph, solid_png
 from utils.time_utils import INFERENCE, QUEUE, StageTimer
 
@@ -33,26 +34,18 @@ RED = solid_png("red")
 BEST = PredictOptions(top_k=1)
 
 
-class GatedImageLoader(ImageLoader):
+class GatedImageLoader(OpenCVImageLoader):
     """The default loader, which waits for `gate`."""
 
     def __init__(self) -> None:
         super().__init__(ImageLoaderOptions())
-        self._loader = create_image_loader("opencv")
         self.gate, self.entered = Event(), Event()
         self.gate.set()
-
-    @property
-    def formats(self) -> tuple[str, ...]:
-        return self._loader.formats
-
-    def probe(self, data: bytes) -> ImageInfo:
-        return self._loader.probe(data)
 
     def load(self, data: bytes, at_least: LeastSize = None) -> Picture:
         self.entered.set()
         assert self.gate.wait(WAIT_S)
-        return self._loader.load(data, at_least)
+        return super().load(data, at_least)
 
 
 class GatedModelLoader(OnnxRuntimeLoader):
