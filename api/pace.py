@@ -15,7 +15,7 @@ _TICK_S = 0.05
 class Pace:
     """A client is refused once in `pause_s`: who comes back sooner waits for the rest of it.
 
-    A refusal costs a tenth of a millisecond. Clients that come back at once would take the processor from those
+    A refusal takes some 60 us. Clients that come back at once would take the processor from those
     that are served; the others are told at once. All of it happens in one event loop.
     """
 
