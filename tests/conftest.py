@@ -1,3 +1,4 @@
+import gc
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -21,6 +22,15 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     models = tmp_path_factory.mktemp("models")
     add_model(models, "colour", colour_graph())
     return models
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    """What leaves memory in the test does so by itself."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)

@@ -1,8 +1,6 @@
 """A refused request leaves nothing behind, without the garbage collector's help: there are a thousand a second."""
 
 import asyncio
-import gc
-from collections.abc import Iterator
 from typing import Any
 from weakref import ref
 
@@ -23,14 +21,6 @@ class FullEngine:
 
     def check_place(self, _: object) -> None:
         raise QueueFullError(1, 1)
-
-
-@pytest.fixture
-def no_collector() -> Iterator[None]:
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
 
 
 @pytest.mark.usefixtures("no_collector")

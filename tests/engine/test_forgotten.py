@@ -1,8 +1,6 @@
 """What a request leaves behind: nothing, also where it failed, without the garbage collector's help."""
 
 import asyncio
-import gc
-from collections.abc import Iterator
 from typing import NoReturn
 from weakref import ref
 
@@ -16,14 +14,6 @@ from utils.time_utils import StageTimer
 
 class Upload:
     """Stands for a picture; plain bytes cannot be watched."""
-
-
-@pytest.fixture
-def no_collector() -> Iterator[None]:
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
 
 
 @pytest.mark.usefixtures("no_collector")
