@@ -32,7 +32,7 @@ class Dispatcher:
         self._listener, self._board, self._workers = listener, board, workers
         self._waiting: deque[socket.socket] = deque()
         self._most = _most_connections()
-        self._listening = self._told = False
+        self._listening = self._told = self._finished = False
 
     @property
     def address(self) -> tuple[str, int]:
@@ -48,6 +48,15 @@ class Dispatcher:
             asyncio.get_running_loop().add_reader(self._listener, self._take)
             self._listening = True
 
+    def give_again(self, connections: list[socket.socket]) -> None:
+        """Those that a worker which is gone has never taken: they are the next in turn."""
+        self._waiting.extendleft(reversed(connections))
+        self._hand_over()
+        if self._finished:
+            self._give_up()
+        elif self._waiting and self._listening:
+            self._pause_and_retry()
+
     async def finish(self) -> None:
         """Takes the last that have come, and closes the listener."""
         self._pause()
@@ -57,6 +66,10 @@ class Dispatcher:
         while self._waiting and monotonic() < until:
             await asyncio.sleep(_RETRY_S)
             self._hand_over()
+        self._finished = True
+        self._give_up()
+
+    def _give_up(self) -> None:
         while self._waiting:
             self._waiting.popleft().close()
 
@@ -109,22 +122,17 @@ class Dispatcher:
             self._hand_over()
 
     def _hand_over(self) -> None:
-        while self._waiting and self._handed(self._waiting[0]):
-            self._waiting.popleft().close()
+        while self._waiting and self._given(self._waiting[0]):
+            self._waiting.popleft()
 
-    def _handed(self, connection: socket.socket) -> bool:
+    def _given(self, connection: socket.socket) -> bool:
         for _, number in sorted(
             (self._rank(number), number) for number, worker in self._workers.items() if worker.ready
         ):
-            worker = self._workers[number]
             if self._open_at(number) >= self._most:  # the kernel closes what a process has no descriptor for
                 continue
-            try:
-                socket.send_fds(worker.hands, [b"c"], [connection.fileno()])
-            except OSError:  # it is behind with taking them, or has just ended, or the kernel has no room
-                continue
-            worker.given += 1
-            return True
+            if self._workers[number].connections.give(connection):
+                return True
         return False
 
     def _rank(self, number: int) -> tuple[bool, bool, int, int]:
@@ -135,7 +143,7 @@ class Dispatcher:
         return hangs, not able, self._open_at(number), board.busy(number)
 
     def _open_at(self, number: int) -> int:
-        return self._workers[number].given - self._board.closed(number)
+        return self._workers[number].connections.given - self._board.closed(number)
 
 
 def _most_connections() -> int:

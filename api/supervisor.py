@@ -5,6 +5,7 @@
 | a connection comes | the worker with the fewest gets it, of those that answer and whose model is ready |
 | no worker is up | connections wait in the kernel |
 | a worker ends | another takes its place: at once, or after a pause when it had just begun |
+| connections that it had not taken | they go to the others |
 | a worker's event loop does not answer for HANGS_S | it is killed, and replaced |
 | a worker crashes while it runs a model | that counts against the model's version: crashes.py |
 | an operator changes something in one worker | the others do the same before the operator is answered |
@@ -125,7 +126,7 @@ class Supervisor:
                 _log.exception("worker %d was lost sight of; another takes its place", number)
                 if worker := self._workers.pop(number, None):
                     worker.kill()
-                    worker.close()
+                    self._dispatcher.give_again(worker.close())
                 self._take_leave(number)
                 await self._pause_longer(0.0)
 
@@ -151,7 +152,7 @@ class Supervisor:
             code = await worker.process.wait()
             await listening
             del self._workers[number]
-            worker.close()
+            self._dispatcher.give_again(worker.close())
             self._take_leave(number)
             if self._stop.is_set():
                 return

@@ -16,6 +16,7 @@ from typing import Any
 
 import uvicorn
 
+from api.handover import ConnectionTaker
 from api.http_protocol import BoundedHttpProtocol
 from api.inference_api import InferenceAPI
 from api.settings import ApiSettings, load_settings
@@ -55,14 +56,13 @@ class Worker(uvicorn.Server):
         super().__init__(config)
         self._api = api
         self._tls = server_context(api.settings)
-        self._place, self._hands, self._socket = assignment.place, assignment.hands, assignment.link
-        self._all_handed = asyncio.Event()
+        self._place, self._socket = assignment.place, assignment.link
+        self._connections = ConnectionTaker(assignment.hands, self._begin_with, self._place.tell_closed)
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets or [])
-        self._hands.setblocking(False)
-        asyncio.get_running_loop().add_reader(self._hands, self._take)
+        self._connections.start()
         link = await Link.open(self._socket)
         self._api.workmates.connect(link)
         self._begin(self._listen_to(link))
@@ -123,7 +123,7 @@ class Worker(uvicorn.Server):
         """Answers what it has been handed, and what comes right behind an answer."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_HANDED_S):
-                await self._all_handed.wait()
+                await self._connections.ended()
         self._drain()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LINGER_S):
@@ -131,24 +131,8 @@ class Worker(uvicorn.Server):
                     await asyncio.sleep(0.02)
         self.should_exit = True
 
-    def _take(self) -> None:
-        """One connection comes with each byte."""
-        while True:
-            try:
-                byte, descriptors, _, _ = socket.recv_fds(self._hands, 1, 1)
-            except BlockingIOError:
-                return
-            except ConnectionError:
-                byte, descriptors = b"", []
-            for descriptor in descriptors:
-                os.set_inheritable(descriptor, False)
-                self._begin(self._connect(socket.socket(fileno=descriptor)))
-            if not byte:
-                asyncio.get_running_loop().remove_reader(self._hands)
-                self._all_handed.set()
-                return
-            if not descriptors:  # this process has no descriptor left for it
-                self._place.tell_closed()
+    def _begin_with(self, connection: socket.socket) -> None:
+        self._begin(self._connect(connection))
 
     async def _connect(self, connection: socket.socket) -> None:
         connection.setblocking(False)

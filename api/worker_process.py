@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from time import monotonic
 
+from api.handover import ConnectionGiver
 from api.settings import PROJECT
 from api.worker_link import Kind, Link
 from engine.neighbours import Key
@@ -20,15 +21,11 @@ _SETTLING_S = 5.0
 
 
 class WorkerProcess:
-    """`hands`: the socket that connections go through; `given`: how many went. `ready`: it serves.
+    """`connections`: the way that they go to it. `ready`: it serves. `first`: it takes nobody's place."""
 
-    `first`: it takes nobody's place.
-    """
-
-    def __init__(self, process: asyncio.subprocess.Process, hands: socket.socket, link: Link) -> None:
-        self.process, self.hands, self.link = process, hands, link
+    def __init__(self, process: asyncio.subprocess.Process, connections: ConnectionGiver, link: Link) -> None:
+        self.process, self.connections, self.link = process, connections, link
         self.started = monotonic()
-        self.given = 0
         self.ready = self.first = False
 
     @property
@@ -44,16 +41,17 @@ class WorkerProcess:
         """It answers what it has; one that has not begun to serve has nothing."""
         if not self.ready:
             self.kill()
-        self.hands.close()
+        self.connections.end()
         self.link.tell(Kind.STOP)
 
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             self.process.kill()
 
-    def close(self) -> None:
-        self.hands.close()
+    def close(self) -> list[socket.socket]:
+        """When it is gone; the connections that it never took."""
         self.link.close()
+        return self.connections.close()
 
 
 async def start_worker(
@@ -86,5 +84,4 @@ async def start_worker(
             process_group=0,  # a terminal's Ctrl-C is the supervisor's alone
         )
         on_failure.pop_all()
-    hands.setblocking(False)
-    return WorkerProcess(process, hands, await Link.open(link))
+    return WorkerProcess(process, ConnectionGiver(hands), await Link.open(link))

@@ -111,6 +111,16 @@ def test_a_killed_worker_is_replaced_and_the_other_loses_nothing(service: Servic
     assert all(set(asker.statuses) == {200} for asker in askers)
 
 
+def test_connections_that_a_killed_worker_had_not_taken_are_served_by_the_other(service: Service) -> None:
+    killed = service.workers()[0]
+    os.kill(killed, signal.SIGSTOP)  # connections still go to it for two seconds: half of these eight
+    with ThreadPoolExecutor(8) as threads:
+        answers = [threads.submit(label, service) for _ in range(8)]
+        until(lambda: sum(answer.done() for answer in answers) == 4)
+        os.kill(killed, signal.SIGKILL)
+        assert [answer.result() for answer in answers] == ["tiger cat"] * 8
+
+
 def test_connections_avoid_a_worker_that_hangs(service: Service) -> None:
     stopped = service.workers()[0]
     os.kill(stopped, signal.SIGSTOP)
