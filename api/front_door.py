@@ -18,11 +18,14 @@ from api.problems import KINDS, problem_of
 Door = Callable[[Request], Awaitable[Response] | None]
 
 _TOLD_ERRORS = tuple(KINDS)
-_METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
+_METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
 
 
 class FrontDoor:
-    """Pure ASGI, around the framework `app` and inside of RequestContext. `doors` by path, for POST."""
+    """Pure ASGI, around the framework `app` and inside of RequestContext. `doors` by path, for POST.
+
+    HEAD is answered as GET; the server leaves the body out.
+    """
 
     def __init__(self, app: ASGIApp, doors: Mapping[str, Door]) -> None:
         self._app = app
@@ -30,8 +33,13 @@ class FrontDoor:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         door = self._doors.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
-        if door is None or not await _answered(door, scope, receive, send):
-            await self._app(scope, receive, send)
+        if door and await _answered(door, scope, receive, send):
+            return
+        await self._app({**scope, "method": "GET"} if _is_head(scope) else scope, receive, send)
+
+
+def _is_head(scope: Scope) -> bool:
+    return bool(scope["type"] == "http" and scope["method"] == "HEAD")
 
 
 async def _answered(door: Door, scope: Scope, receive: Receive, send: Send) -> bool:
@@ -69,4 +77,5 @@ def _allowed(request: Request) -> list[str]:
     """All methods of an address (RFC 9110); the framework tells those of the first route only."""
     routes: list[BaseRoute] = request.app.routes
     scopes = {method: {**request.scope, "method": method} for method in _METHODS}
-    return [method for method in _METHODS if any(route.matches(scopes[method])[0] is Match.FULL for route in routes)]
+    taken = [method for method in _METHODS if any(route.matches(scopes[method])[0] is Match.FULL for route in routes)]
+    return sorted([*taken, "HEAD"]) if "GET" in taken else taken

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -36,7 +35,8 @@ from api.problems import KINDS, NotReadyError
 from api.request_context import RequestContext
 from api.run_dir import run_dir
 from api.security_headers import SecurityHeaders
-from api.settings import ApiSettings, unknown_variables
+from api.settings import ApiSettings
+from api.start_notes import tell_start_notes
 from api.trusted_proxies import TrustedProxies
 from api.workmates import Workmates
 from engine.inference_engine import EngineOptions, InferenceEngine
@@ -85,6 +85,7 @@ class InferenceAPI:
         self.workmates = Workmates()
         folder = run_dir()
         self.metrics = Metrics(folder / "metrics" if folder else None, doors=["/infer"])
+        self._supervised = place is not None
         self._place = place or no_neighbours()
         self._workers = workers
         self._quarantined: dict[Key, tuple[float, str]] = {}
@@ -165,18 +166,15 @@ class InferenceAPI:
 
     def _start(self) -> None:
         """A part that fails is reported by /health; it does not end the process."""
-        settings = self.settings
-        for name in unknown_variables(os.environ):
-            _log.warning("%s is no setting of this service", name)
-        if not settings.keys:
-            _log.info("API_KEYS is empty: whoever reaches this address may infer")
+        if not self._supervised:
+            tell_start_notes(self.settings)
         image_loader = self._start_part("image_loader", self._make_image_loader)
         model_loader = self._start_part("model_loader", self._make_model_loader)
         if image_loader is None or model_loader is None:
             self.health.set("model", Part(PartStatus.FAILED, "needs the image loader and the model loader"))
             return
         self._engine = InferenceEngine(
-            ModelRepository(settings.models_dir), image_loader, model_loader, self._engine_options(model_loader)
+            ModelRepository(self.settings.models_dir), image_loader, model_loader, self._engine_options(model_loader)
         )
         self._engine.admin.followed_by = self.workmates.follow
         for key, (since, reason) in self._quarantined.items():

@@ -5,6 +5,7 @@ import socket
 
 from api.log_setup import set_up_logs
 from api.settings import ApiSettings
+from api.start_notes import tell_start_notes
 
 _DESCRIPTORS = 65_536
 
@@ -19,6 +20,7 @@ def serve(settings: ApiSettings) -> int:
 
         serve_alone(settings)
         return 0
+    tell_start_notes(settings)
     _allow_many_descriptors()
     from api.supervisor import Supervisor, listen
 

@@ -86,6 +86,7 @@ class Supervisor:
         watching = asyncio.create_task(self._watch())
         keeping = [asyncio.create_task(self._keep_always(number)) for number in range(self._board.workers)]
         await self._stop.wait()
+        _log.info("no more connections are taken; what is under way is answered")
         await self._dispatcher.finish()
         for worker in self._workers.values():
             worker.end()
@@ -95,6 +96,7 @@ class Supervisor:
             self._kill_all()
             await asyncio.wait(late)
         watching.cancel()
+        _log.info("ended")
 
     def _on_terminate(self) -> None:
         """A second one does not wait any longer."""

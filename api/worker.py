@@ -172,7 +172,7 @@ def serve_alone(settings: ApiSettings) -> None:
     server.run()
 
 
-def _config(api: InferenceAPI, settings: ApiSettings) -> uvicorn.Config:
+def _config(api: InferenceAPI, settings: ApiSettings, log_level: int | None = None) -> uvicorn.Config:
     return uvicorn.Config(
         api.app,
         host=settings.host,
@@ -181,6 +181,7 @@ def _config(api: InferenceAPI, settings: ApiSettings) -> uvicorn.Config:
         ws="none",
         lifespan="on",
         log_config=None,
+        log_level=log_level,
         access_log=False,
         server_header=False,
         proxy_headers=False,
@@ -206,7 +207,8 @@ def main() -> None:
     for key, (since, reason) in assignment.quarantined.items():
         api.quarantine(key, since, reason)
     settle_in()
-    Worker(_config(api, settings), api, assignment).run()
+    config = _config(api, settings, log_level=logging.WARNING)  # the supervisor tells of start and end, once
+    Worker(config, api, assignment).run()
     logging.shutdown()
     os._exit(0)  # a thread that hangs, or still loads a model, holds nobody up
 

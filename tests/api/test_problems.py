@@ -92,6 +92,23 @@ def test_a_wrong_method_is_told_all_that_the_address_takes(server: Server) -> No
     response = server.client.patch("/models/colour/active")
     assert_problem(response, 405, "method_not_allowed")
     assert response.headers["Allow"] == "DELETE, PUT"
+    assert server.client.post("/health").headers["Allow"] == "GET, HEAD"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/health", "/health/live", "/health/ready", "/models", "/models/colour", "/openapi.json", "/nope", "/infer"],
+)
+def test_head_tells_of_what_get_gives_and_the_connection_goes_on(server: Server, path: str) -> None:
+    gotten = server.client.get(path)
+    told = server.client.head(path)
+    assert (told.status_code, told.content) == (gotten.status_code, b"")
+    changing = {"date", "x-request-id", "content-length"}
+    assert {name: value for name, value in told.headers.items() if name not in changing} == {
+        name: value for name, value in gotten.headers.items() if name not in changing
+    }
+    assert int(told.headers["content-length"]) > 0
+    assert server.client.get("/health/live").json() == {"status": "alive"}
 
 
 def test_a_picture_above_the_byte_limit_is_413_also_without_a_length(serve: Serve) -> None:
