@@ -32,14 +32,22 @@ class FrontDoor:
         self._doors = doors
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        door = self._doors.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+        method = scope.get("method")  # of the lifespan there is none
+        door = self._doors.get(scope["path"]) if method == "POST" else None
         if door and await _answered(door, scope, receive, send):
             return
-        await self._app({**scope, "method": "GET"} if _is_head(scope) else scope, receive, send)
+        if method == "HEAD":
+            await self._answer_as_get(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
 
-
-def _is_head(scope: Scope) -> bool:
-    return bool(scope["type"] == "http" and scope["method"] == "HEAD")
+    async def _answer_as_get(self, scope: Scope, receive: Receive, send: Send) -> None:
+        as_get = {**scope, "method": "GET"}
+        try:
+            await self._app(as_get, receive, send)
+        finally:
+            if "route" in as_get:  # by which requests are counted
+                scope["route"] = as_get["route"]
 
 
 async def _answered(door: Door, scope: Scope, receive: Receive, send: Send) -> bool:

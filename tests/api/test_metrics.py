@@ -49,8 +49,10 @@ def test_requests_are_counted_by_route_method_and_status(client: httpx.Client, r
         client.post("/infer", content=red_png)
     client.post("/infer", content=b"no picture")
     client.get("/models/colour")
+    client.head("/models/colour")
     counted = {"route": "/infer", "method": "POST"}
     until(lambda: grown("fovea_http_requests_total", route="/models/{name}", method="GET", status="200") == 1)
+    until(lambda: grown("fovea_http_requests_total", route="/models/{name}", method="HEAD", status="200") == 1)
     assert grown("fovea_http_requests_total", **counted, status="200") == 3
     assert grown("fovea_http_requests_total", **counted, status="400") == 1
     assert grown("fovea_http_request_duration_seconds_count", route="/infer") == 4
