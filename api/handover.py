@@ -41,7 +41,8 @@ class ConnectionGiver:
 
     def end(self) -> None:
         """Nothing more comes; what was given may still be taken."""
-        self._way.shutdown(socket.SHUT_WR)
+        with suppress(OSError):  # the taker is gone already
+            self._way.shutdown(socket.SHUT_WR)
 
     def close(self) -> list[socket.socket]:
         """Those that were never taken, in their order; to be called when the taker is gone."""
