@@ -9,8 +9,8 @@ from typing import Any
 import h11
 
 PROBLEM = "application/problem+json"
-# What the README's table of errors has, and what a browser's cache brings about.
-_DOCUMENTED = {200, 304, 307, 400, 401, 403, 404, 405, 408, 409, 413, 415, 422, 429, 503, 504}
+# What the README's table of errors has, what a browser's cache brings about, and what deletes.
+_DOCUMENTED = {200, 204, 304, 307, 400, 401, 403, 404, 405, 408, 409, 413, 415, 422, 429, 503, 504}
 _WAIT = {429, 503}
 _LEAKS = re.compile(r"Traceback|/tmp/|/home/|site-packages|\.py\b")
 
