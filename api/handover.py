@@ -13,7 +13,8 @@ from collections.abc import Callable
 from contextlib import suppress
 
 _BYTE = b"c"
-_BYTES_AT_ONCE = 4096
+# As many as a process may have descriptors for, here: serve.py asks for no more.
+_MOST_CONNECTIONS = 1 << 16
 
 
 class ConnectionGiver:
@@ -53,18 +54,16 @@ class ConnectionGiver:
         return untaken
 
     def _hear(self) -> None:
-        while True:
-            try:
-                heard = self._way.recv(_BYTES_AT_ONCE)
-            except BlockingIOError:
-                return
-            except OSError:
-                heard = b""
-            if not heard:
-                self._hear_no_more()
-                return
-            for _ in heard:
-                self._untaken.popleft().close()
+        try:
+            heard = self._way.recv(_MOST_CONNECTIONS)
+        except BlockingIOError:
+            return
+        except OSError:
+            heard = b""
+        if not heard:
+            self._hear_no_more()
+        for _ in heard:
+            self._untaken.popleft().close()
 
     def _hear_no_more(self) -> None:
         if self._listening:

@@ -63,21 +63,21 @@ class AnswerReader:
         """Nothing is left over."""
         return not self._data
 
-    def next(self) -> Answer | None:
-        """The next answer to a POST; None while it is not complete. Raises MalformedError."""
+    def next(self, method: str = "POST") -> Answer | None:
+        """The next answer, which is one to `method`; None while it is not complete. Raises MalformedError."""
         try:
-            answer = self._take(ended=False)
+            answer = self._take(method, ended=False)
         except h11.RemoteProtocolError as error:
             raise MalformedError(f"{error}: {self._data[:200]!r}") from error
         if answer or not self._ended:
             return answer
         with suppress(h11.RemoteProtocolError):  # it broke off
-            return self._take(ended=True)
+            return self._take(method, ended=True)
         return None
 
-    def _take(self, *, ended: bool) -> Answer | None:
+    def _take(self, method: str, *, ended: bool) -> Answer | None:
         parser = h11.Connection(h11.CLIENT, max_incomplete_event_size=1 << 16)
-        parser.send(h11.Request(method="POST", target="/", headers=[("Host", "x"), ("Content-Length", "0")]))
+        parser.send(h11.Request(method=method, target="/", headers=[("Host", "x"), ("Content-Length", "0")]))
         parser.send(h11.EndOfMessage())
         if self._data:
             parser.receive_data(self._data)
@@ -101,13 +101,13 @@ class AnswerReader:
                     return None
 
 
-def fault(answer: Answer) -> str | None:
-    """What no answer of this service may be, whatever was asked; None where it is fine."""
+def fault(answer: Answer, method: str = "POST") -> str | None:
+    """What no answer of this service to `method` may be, whatever was asked; None where it is fine."""
     if answer.status not in _DOCUMENTED:
         return f"status {answer.status}: {answer.body[:300]!r}"
     # What is no HTTP ends in the parser, which knows no problem details.
     unread = answer.status == 400 and answer.closes and answer.headers.get("content-type", "").startswith("text/plain")
-    if answer.status < 400 or unread:
+    if answer.status < 400 or unread or method == "HEAD":
         return None
     problem = answer.problem()
     if problem.get("status") != answer.status or not problem.get("code") or not problem.get("detail"):

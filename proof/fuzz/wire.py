@@ -45,7 +45,7 @@ _TARGETS = st.sampled_from(
      "//infer", "/infer/", "/models/default", "/models/colour/active", "/openapi.json", "/infer?model=", "/nope",
      "/v2/models/colour/infer", "/v2/models/colour", "/metrics"]
 )  # fmt: skip
-_METHODS = st.sampled_from(["POST", "POST", "POST", "GET", "PUT", "DELETE", "OPTIONS", "PATCH"])
+_METHODS = ["POST", "POST", "POST", "GET", "PUT", "DELETE", "OPTIONS", "PATCH"]
 _PIECES = st.sampled_from(
     [_RED, b"\r\n--b\r\n", b"--b\r\n", b"\r\n--b--\r\n", b"--b--", b"\r\n", b"\r\n\r\n", b'{"version": 1}',
      b"\x89PNG\r\n\x1a\n",
@@ -59,9 +59,9 @@ _FORMS = st.sampled_from([b"image", b"images", b"model", b""]).map(
 
 
 @st.composite
-def whole_requests(draw: st.DrawFn) -> bytes:
+def whole_requests(draw: st.DrawFn, methods: Sequence[str] = _METHODS) -> bytes:
     """Well framed, whatever it asks: it must get an answer of its own. `%ID%` becomes its X-Request-ID."""
-    method, target = draw(_METHODS), draw(_TARGETS)
+    method, target = draw(st.sampled_from(methods)), draw(_TARGETS)
     headers = draw(st.lists(st.tuples(_NAMES | _TOKENS.map("X-".__add__), _VALUES | _SAFE_VALUES), max_size=4))
     # Those that change how a message is framed are written below.
     lines = [f"{name}: {value}" for name, value in headers if name not in ("Expect", "X-Request-ID")]
@@ -118,10 +118,11 @@ class Wire:
     def whole(self, requests: Sequence[bytes], cuts: Sequence[float]) -> None:
         """One answer each, in order, until one says that it closes the connection."""
         named = [request.replace(b"%ID%", b"id-%d" % number) for number, request in enumerate(requests)]
+        methods = [request.partition(b" ")[0].decode() for request in requests]
         with self._connect() as connection:
             _send(connection, b"".join(named), cuts)
-            answers, ended = _read(connection, len(named), _HANG_S)
-        _judge(answers)
+            answers, ended = _read(connection, len(named), _HANG_S, methods)
+        _judge(answers, methods)
         ids = [answer.headers.get("x-request-id") for answer in answers]
         assert ids == [f"id-{number}" for number in range(len(answers))], f"answers out of order: {ids}"
         complete = len(answers) == len(named) or (ended and answers and answers[-1].closes)
@@ -157,7 +158,7 @@ def main() -> int:
 
 def _attack(wire: Wire, end: float) -> int:
     rounds = 0
-    whole = _property(st.lists(whole_requests(), min_size=1, max_size=5), wire.whole)
+    whole = _property(st.lists(whole_requests([*_METHODS, "HEAD"]), min_size=1, max_size=5), wire.whole)
     broken = _property(broken_streams(), wire.broken)
     while time.monotonic() < end or not rounds:
         whole()
@@ -192,8 +193,13 @@ def _send(connection: socket.socket, data: bytes, cuts: Sequence[float]) -> None
             time.sleep(0.001)
 
 
-def _read(connection: socket.socket, most: int, quiet_s: float) -> tuple[list[Answer], bool]:
-    """Answers until there are so many, nothing comes any more, or the connection has ended (True)."""
+def _read(
+    connection: socket.socket, most: int, quiet_s: float, methods: Sequence[str] = ()
+) -> tuple[list[Answer], bool]:
+    """Answers until there are so many, nothing comes any more, or the connection has ended (True).
+
+    `methods`: what each is an answer to, where that is known.
+    """
     reader = AnswerReader()
     answers: list[Answer] = []
     connection.settimeout(quiet_s)
@@ -205,16 +211,16 @@ def _read(connection: socket.socket, most: int, quiet_s: float) -> tuple[list[An
         except OSError:  # reset: it closed before it had read all we sent
             data = b""
         reader.feed(data)
-        while answer := reader.next():
+        while answer := reader.next(*methods[len(answers) : len(answers) + 1]):
             answers.append(answer)
         if not data:
             return answers, True
     return answers, False
 
 
-def _judge(answers: Sequence[Answer]) -> None:
-    for answer in answers:
-        assert not (wrong := fault(answer)), wrong
+def _judge(answers: Sequence[Answer], methods: Sequence[str] = ()) -> None:
+    for number, answer in enumerate(answers):
+        assert not (wrong := fault(answer, *methods[number : number + 1])), wrong
 
 
 if __name__ == "__main__":
