@@ -16,14 +16,14 @@ class TrustedProxies:
 
     def __init__(self, app: ASGIApp, proxies: Sequence[str]) -> None:
         self._app = app
-        self._by_header = ProxyHeadersMiddleware(self._with_an_address, list(proxies))  # type: ignore[arg-type]
+        self._by_header = ProxyHeadersMiddleware(self._with_an_address, list(proxies))  # type: ignore[arg-type]  # uvicorn has types of its own for ASGI
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         client = scope.get("client")
         if client:
             peer = scope["fovea.peer"] = (plain_address(client[0]) or client[0], client[1])
             scope["client"] = peer
-        await self._by_header(scope, receive, send)  # type: ignore[arg-type]
+        await self._by_header(scope, receive, send)  # type: ignore[arg-type]  # uvicorn has types of its own for ASGI
 
     async def _with_an_address(self, scope: Scope, receive: Receive, send: Send) -> None:
         peer = scope.pop("fovea.peer", None)

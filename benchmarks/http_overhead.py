@@ -1,6 +1,6 @@
 """What HTTP costs: CPU time of the server a request, before the model's work. Linux only.
 
-.venv/bin/python benchmarks/http_overhead.py [ROUNDS] [REQUESTS]
+.venv/bin/python -m benchmarks.http_overhead [ROUNDS] [REQUESTS]
 
 The engine answers at once, with a fixed answer; the client is another process, on one connection that stays open. The
 picture has 80 KB. The servers take turns, so that whatever else the machine does hits all alike.
@@ -19,26 +19,23 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
+import orjson
+import uvicorn
 
-import orjson  # noqa: E402 - the project is found only now
-import uvicorn  # noqa: E402
-
-from api import infer_routes  # noqa: E402
-from api.http_protocol import BoundedHttpProtocol  # noqa: E402
-from api.inference_api import InferenceAPI  # noqa: E402
-from api.pace import Pace  # noqa: E402
-from api.request_context import RequestContext  # noqa: E402
-from api.settings import ApiSettings  # noqa: E402
-from engine.inference_engine import Observer, Wait  # noqa: E402
-from engine.live_model import ModelRef  # noqa: E402
-from engine.pipeline import Answer  # noqa: E402
-from engine.scheduler import QueueFullError  # noqa: E402
-from engine.tasks.predictions import Classification, Prediction  # noqa: E402
-from loaders.image_loader import ImageInfo  # noqa: E402
-from loaders.model_spec import TaskName  # noqa: E402
-from utils.time_utils import StageTimer  # noqa: E402
+from api import infer_routes
+from api.http_protocol import BoundedHttpProtocol
+from api.inference_api import InferenceAPI
+from api.pace import Pace
+from api.request_context import RequestContext
+from api.settings import ApiSettings
+from engine.inference_engine import Observer, Wait
+from engine.live_model import ModelRef
+from engine.pipeline import Answer
+from engine.scheduler import QueueFullError
+from engine.tasks.predictions import Classification, Prediction
+from loaders.image_loader import ImageInfo
+from loaders.model_spec import TaskName
+from utils.time_utils import StageTimer
 
 PICTURE_BYTES = 80_000
 _BOUNDARY = b"----------------------------5a1c0ffee5a1c0ffee"
@@ -65,9 +62,9 @@ class _InstantEngine:
         self,
         data: bytes,
         choices: object,  # noqa: ARG002 - the engine's own signature
-        options: object,  # noqa: ARG002
+        options: object,  # noqa: ARG002 - as above
         timer: StageTimer,
-        wait: Wait,  # noqa: ARG002
+        wait: Wait,  # noqa: ARG002 - as above
     ) -> list[Answer]:
         assert len(data) == PICTURE_BYTES
         answers = [Answer(_MODEL, ImageInfo("JPEG", 451, 300), _PREDICTIONS, timer)]
@@ -89,7 +86,7 @@ class _Service(InferenceAPI):
     made_with: type[_InstantEngine] = _InstantEngine
 
     def _start(self) -> None:
-        self._engine = self.made_with(self.metrics)  # type: ignore[assignment]
+        self._engine = self.made_with(self.metrics)  # type: ignore[assignment]  # as much of an engine as is asked
 
 
 class _FullService(_Service):
@@ -112,7 +109,7 @@ def _app(kind: str) -> Any:  # noqa: ANN401 - ASGI applications of two kinds
     infer_routes.Pace = partial(Pace, 0.0)  # type: ignore[assignment,attr-defined]  # who comes back waits for nothing
     made = _FullService if kind.startswith("full") else _Service
     service = made(ApiSettings(_env_file=None, log_level="warning" if kind.endswith("unlogged") else "info"))
-    return {"bare": _bare, "context": RequestContext(_bare)}.get(kind, service.app)  # type: ignore[arg-type]
+    return {"bare": _bare, "context": RequestContext(_bare)}.get(kind, service.app)  # type: ignore[arg-type]  # starlette types ASGI twice
 
 
 def serve(kind: str) -> None:
@@ -150,7 +147,7 @@ class _Running:
 @contextmanager
 def _running(kind: str) -> Iterator[_Running]:
     with tempfile.TemporaryFile() as log:
-        command = [sys.executable, __file__, "--serve", kind]
+        command = [sys.executable, "-m", "benchmarks.http_overhead", "--serve", kind]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=_environment()) as process:
             assert process.stdout
             try:

@@ -20,7 +20,7 @@ def severe(driver: webdriver.Chrome) -> list[str]:
 
 
 def test_protected_docs_open_with_the_key_as_password_and_run_no_foreign_script(
-    browser: webdriver.Chrome,  # noqa: F811
+    browser: webdriver.Chrome,  # noqa: F811 - the fixture that is imported
     tmp_path: Path,
 ) -> None:
     with running_service(API_KEYS="secret-key", API_PROTECT="docs") as service:

@@ -52,7 +52,7 @@ def serve(tiny_models: Path) -> Iterator[Serve]:
 
         def start(**settings: object) -> Server:
             chosen = {"models_dir": tiny_models, "default_model": "colour", "tune": "off", **settings}
-            return servers.enter_context(serving(ApiSettings(_env_file=None, **chosen)))  # type: ignore[arg-type]
+            return servers.enter_context(serving(ApiSettings(_env_file=None, **chosen)))  # type: ignore[arg-type]  # pydantic checks
 
         yield start
 

@@ -30,7 +30,7 @@ class Server:
 @contextmanager
 def serving(settings: ApiSettings, *, wait: bool = True, **parts: object) -> Iterator[Server]:
     """Serves until the block ends; with `wait`, from when the default model is loaded or has failed."""
-    api = InferenceAPI(settings, **parts)  # type: ignore[arg-type]
+    api = InferenceAPI(settings, **parts)  # type: ignore[arg-type]  # its own keywords
     config = uvicorn.Config(
         api.app,
         port=0,

@@ -13,7 +13,7 @@ def main() -> int:
     tls = bool(os.environ.get("API_TLS_CERT"))
     port = os.environ.get("API_PORT") or "8000"
     # To itself, by an address that no certificate names.
-    context = ssl._create_unverified_context() if tls else None  # noqa: S323
+    context = ssl._create_unverified_context() if tls else None  # noqa: S323 - see above
     try:
         # Past any proxy that the environment names.
         opener = build_opener(ProxyHandler({}), HTTPSHandler(context=context))

@@ -83,7 +83,7 @@ class Site:
         """An operator's request; an answer that is none of `allowed` is wrong. 0 for a connection that was lost."""
         try:
             async with httpx.AsyncClient(base_url=self.service.base_url, headers=KEY, timeout=60) as boss:
-                answer = await boss.request(method, path, **body)  # type: ignore[arg-type]
+                answer = await boss.request(method, path, **body)  # type: ignore[arg-type]  # json= or content=
         except httpx.HTTPError as error:
             if 0 not in allowed:
                 self.wrong.append(f"{method} {path}: {type(error).__name__}")

@@ -19,7 +19,7 @@ with atheris.instrument_imports(
 ):
     # The decoders are imported where they are made, which would be too late.
     import loaders.opencv_loader
-    import loaders.pillow_loader  # noqa: F401
+    import loaders.pillow_loader  # noqa: F401 - see above
     from proof.fuzz.targets import BOUNDARY, SEEDS, TARGETS, FoundError
 
 _ROOT = Path(__file__).parents[2]

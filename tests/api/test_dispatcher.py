@@ -128,7 +128,7 @@ def test_at_the_end_what_has_come_is_taken_and_the_door_is_shut(two: Two) -> Non
             held.close()
 
     address = two.dispatcher.address
-    two.connect = lambda: socket.create_connection(address)  # type: ignore[method-assign]
+    two.connect = lambda: socket.create_connection(address)  # type: ignore[method-assign]  # its listener will be gone
     asyncio.run(main())
 
 

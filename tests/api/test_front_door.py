@@ -22,14 +22,14 @@ VALUES = st.sampled_from(
 QUERIES = st.lists(st.tuples(NAMES, VALUES).map("=".join) | NAMES, max_size=4).map("&".join)
 
 
-async def _told(_: infer_routes.Infer, request: Request, question: Question) -> Response:  # noqa: ARG001
+async def _told(_: infer_routes.Infer, request: Request, question: Question) -> Response:  # noqa: ARG001 - as the method it replaces
     return Response(repr(question))
 
 
 def by_fastapi(query: str) -> str:
     """What it understands; nothing where it refuses."""
     app = FastAPI()
-    app.include_router(infer_router(ApiSettings(_env_file=None), lambda: None))  # type: ignore[arg-type,return-value]
+    app.include_router(infer_router(ApiSettings(_env_file=None), lambda: None))  # type: ignore[arg-type,return-value]  # no engine is asked
 
     async def ask() -> httpx.Response:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as client:
@@ -46,9 +46,9 @@ def by_fastapi(query: str) -> str:
 @example("model=a&model=b&version=1&version=2")
 @example("top_k=1&top_k=2")
 def test_a_query_means_the_same_on_both_ways(query: str) -> None:
-    before, infer_routes.Infer.__call__ = infer_routes.Infer.__call__, _told  # type: ignore[assignment, method-assign]
+    before, infer_routes.Infer.__call__ = infer_routes.Infer.__call__, _told  # type: ignore[assignment, method-assign]  # a stand-in
     try:
         understood = _question(query.encode())
         assert (repr(understood) if understood else "") == by_fastapi(query)
     finally:
-        infer_routes.Infer.__call__ = before  # type: ignore[method-assign]
+        infer_routes.Infer.__call__ = before  # type: ignore[method-assign]  # and back

@@ -3,7 +3,7 @@
 import asyncio
 import resource
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack, contextmanager
 
 from api.handover import ConnectionGiver, ConnectionTaker
@@ -40,13 +40,23 @@ class Pair:
         self._open.close()
 
 
+def with_a_pair(check: Callable[[Pair], Coroutine[None, None, None]]) -> None:
+    async def main() -> None:
+        pair = Pair()
+        try:
+            await check(pair)
+        finally:
+            await pair.close()
+
+    asyncio.run(main())
+
+
 async def settled() -> None:
     await asyncio.sleep(0.1)
 
 
 def test_what_is_taken_is_the_taker_s_alone() -> None:
-    async def main() -> None:
-        pair = Pair()
+    async def check(pair: Pair) -> None:
         pair.taker.start()
         client, served = pair.connect()
         assert pair.giver.give(served)
@@ -57,14 +67,12 @@ def test_what_is_taken_is_the_taker_s_alone() -> None:
         assert await asyncio.to_thread(client.recv, 100) == b"an answer"
         assert await asyncio.to_thread(client.recv, 100) == b"", "no copy of the giver's keeps it open"
         assert pair.giver.close() == []
-        await pair.close()
 
-    asyncio.run(main())
+    with_a_pair(check)
 
 
 def test_what_was_never_taken_is_open_and_as_it_came() -> None:
-    async def main() -> None:
-        pair = Pair()
+    async def check(pair: Pair) -> None:
         both = [pair.connect() for _ in range(3)]
         for client, served in both:
             assert pair.giver.give(served)
@@ -75,14 +83,12 @@ def test_what_was_never_taken_is_open_and_as_it_came() -> None:
         assert [served.recv(100) for served in again] == [b"a request"] * 3
         for served in again:
             served.close()
-        await pair.close()
 
-    asyncio.run(main())
+    with_a_pair(check)
 
 
 def test_a_giver_that_has_ended_gives_nothing_and_the_taker_still_takes_what_was_given() -> None:
-    async def main() -> None:
-        pair = Pair()
+    async def check(pair: Pair) -> None:
         _, given = pair.connect()
         _, late = pair.connect()
         assert pair.giver.give(given)
@@ -95,14 +101,12 @@ def test_a_giver_that_has_ended_gives_nothing_and_the_taker_still_takes_what_was
         await settled()
         assert len(pair.got) == 1
         assert pair.giver.close() == []
-        await pair.close()
 
-    asyncio.run(main())
+    with_a_pair(check)
 
 
 def test_many_in_one_go_are_all_told_of() -> None:
-    async def main() -> None:
-        pair = Pair()
+    async def check(pair: Pair) -> None:
         for _ in range(50):
             _, served = pair.connect()
             assert pair.giver.give(served)
@@ -110,9 +114,8 @@ def test_many_in_one_go_are_all_told_of() -> None:
         await settled()
         assert len(pair.got) == pair.giver.given == 50
         assert pair.giver.close() == []
-        await pair.close()
 
-    asyncio.run(main())
+    with_a_pair(check)
 
 
 @contextmanager
@@ -128,8 +131,7 @@ def no_descriptor_left() -> Iterator[None]:
 
 
 def test_one_that_there_is_no_descriptor_for_is_told_lost_and_closed() -> None:
-    async def main() -> None:
-        pair = Pair()
+    async def check(pair: Pair) -> None:
         client, served = pair.connect()
         assert pair.giver.give(served)
         pair.taker.start()
@@ -138,6 +140,5 @@ def test_one_that_there_is_no_descriptor_for_is_told_lost_and_closed() -> None:
         assert (pair.got, pair.lost) == ([], 1)
         assert await asyncio.to_thread(client.recv, 100) == b""
         assert pair.giver.close() == []
-        await pair.close()
 
-    asyncio.run(main())
+    with_a_pair(check)

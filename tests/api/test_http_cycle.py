@@ -38,11 +38,11 @@ def answer(*messages: dict[str, Any], method: str = "GET", version: str = "1.1")
     async def send() -> Client:
         client: Any = Client()
         cycle = Cycle(
-            scope={"http_version": version, "method": method, "state": {}},  # type: ignore[typeddict-item]
+            scope={"http_version": version, "method": method, "state": {}},  # type: ignore[typeddict-item]  # what a cycle looks at
             transport=client,
             flow=FlowControl(client),
-            logger=None,  # type: ignore[arg-type]
-            access_logger=None,  # type: ignore[arg-type]
+            logger=None,  # type: ignore[arg-type]  # nothing is logged
+            access_logger=None,  # type: ignore[arg-type]  # nothing is logged
             access_log=False,
             default_headers=[DATE],
             message_event=asyncio.Event(),
@@ -53,7 +53,7 @@ def answer(*messages: dict[str, Any], method: str = "GET", version: str = "1.1")
         cycle.connection = client
         cycle.more_body = False
         for message in messages:
-            await cycle.send(message)  # type: ignore[arg-type]
+            await cycle.send(message)  # type: ignore[arg-type]  # also what is no message
         assert isinstance(client, Client)
         return client
 

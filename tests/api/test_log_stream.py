@@ -22,7 +22,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     lines: list[str] = []
     logger = logging.Logger("here")
     handler = logging.Handler()
-    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
+    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]  # caught here
     logger.addHandler(handler)
     monkeypatch.setattr(log_stream, "_log", logger)
     return lines

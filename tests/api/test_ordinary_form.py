@@ -59,7 +59,7 @@ def outcome(chunks: list[bytes], read: Callable[[Body], Awaitable[Upload]]) -> U
 
     body = Body(Request({"type": "http", "headers": []}, receive), LIMIT + ENVELOPE_BYTES, LIMIT)
     try:
-        return asyncio.run(read(body))  # type: ignore[arg-type]
+        return asyncio.run(read(body))  # type: ignore[arg-type]  # a stand-in for a request
     except RequestError as error:
         return type(error)
 

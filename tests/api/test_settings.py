@@ -88,4 +88,4 @@ def test_a_misspelt_variable_is_found() -> None:
 
 def test_settings_are_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        ApiSettings(_env_file=None).port = 1  # type: ignore[misc]
+        ApiSettings(_env_file=None).port = 1  # type: ignore[misc]  # that is what is tested

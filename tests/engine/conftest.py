@@ -29,7 +29,7 @@ def make(tmp_path: Path, load: CountedLoad) -> Iterator[Make]:
         models = LiveModels(
             ModelRepository(tmp_path),
             load,
-            LiveModelsOptions("colours", LoadPolicy(policy), **options),  # type: ignore[arg-type]
+            LiveModelsOptions("colours", LoadPolicy(policy), **options),  # type: ignore[arg-type]  # the tests' own
         )
         models.reconcile()
         made.append(models)

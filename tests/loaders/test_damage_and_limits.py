@@ -75,7 +75,7 @@ def test_both_loaders_accept_the_same_cut_jpegs() -> None:
             except TruncatedImageError:
                 shown.append(None)
         assert (shown[0] is None) == (shown[1] is None)
-        assert shown[0] is None or np.array_equal(shown[0], shown[1])  # type: ignore[arg-type]
+        assert shown[0] is None or np.array_equal(shown[0], shown[1])  # type: ignore[arg-type]  # both, or none
         outcomes.append(shown[0] is None)
     assert set(outcomes) == {True, False}
 

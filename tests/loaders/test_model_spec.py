@@ -124,7 +124,7 @@ def test_a_bad_field_is_named_in_one_sentence(tmp_path: Path, text: str, field: 
 def test_a_spec_cannot_be_changed(tmp_path: Path) -> None:
     spec = read(tmp_path, TASK)
     with pytest.raises(ValueError, match="frozen"):
-        spec.preprocess.pad_value = 3  # type: ignore[misc]
+        spec.preprocess.pad_value = 3  # type: ignore[misc]  # that is what is tested
 
 
 def test_one_value_for_all_channels_needs_no_list(tmp_path: Path) -> None:

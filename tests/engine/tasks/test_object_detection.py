@@ -47,7 +47,7 @@ def laid_out(layout: str, things: list[Thing]) -> tuple[ModelSpec, Outputs]:
     """Paddle's boxes come in the picture's pixels."""
     head, lay_out = LAYOUTS[layout]
     if head is Head.PADDLE_NMS:
-        things = [Thing(tuple(_in_picture(t)), t.class_id, t.score) for t in things]  # type: ignore[arg-type]
+        things = [Thing(tuple(_in_picture(t)), t.class_id, t.score) for t in things]  # type: ignore[arg-type]  # four there are
     return spec_of(head), lay_out(things)
 
 

@@ -41,7 +41,7 @@ OPEN_PICTURE: Dims = ("batch_size", "num_channels", "height", "width")
 
 def classifier(path: Path, classes: int = 10, **options: object) -> OnnxGraph:
     """As Optimum exports one: everything about the picture is left open."""
-    return export(path, {"pixel_values": OPEN_PICTURE}, {"logits": ("batch_size", classes)}, **options)  # type: ignore[arg-type]
+    return export(path, {"pixel_values": OPEN_PICTURE}, {"logits": ("batch_size", classes)}, **options)  # type: ignore[arg-type]  # its own
 
 
 def understood(folder: Path, graph: OnnxGraph, files: Mapping[str, object] | None = None) -> ResolvedSpec:

@@ -17,7 +17,7 @@ from PIL import Image
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-from golden_cases import CASES, PHOTOS, Case, stride_of  # type: ignore[import-not-found]  # noqa: E402
+from golden_cases import CASES, PHOTOS, Case, stride_of  # type: ignore[import-not-found]  # not in the locks  # noqa: E402
 
 GOLDEN = HERE / "golden"
 PHOTO_FOLDER = HERE.parents[1] / "data" / "photos"
@@ -50,14 +50,14 @@ def main() -> None:
             kept[photo] = tensor[:, ::stride, ::stride].astype(np.float16)
             kept[f"{photo}:shape"] = np.array(tensor.shape)
         np.savez_compressed(GOLDEN / f"{case.name}.npz", **kept)
-        print(case.name, *(tensor.shape for tensor in tensors.values()))  # noqa: T201
+        print(case.name, *(tensor.shape for tensor in tensors.values()))  # noqa: T201 - a command
 
 
 def _stub_torchvision() -> None:
-    import torch  # type: ignore[import-not-found]
+    import torch  # type: ignore[import-not-found]  # not in the locks
 
     try:
-        import torchvision  # type: ignore[import-not-found]  # noqa: F401
+        import torchvision  # type: ignore[import-not-found]  # not in the locks  # noqa: F401
     except (RuntimeError, ImportError):
         library = torch.library.Library("torchvision", "DEF")
         _KEPT.append(library)
@@ -79,7 +79,7 @@ def _hugging_face(case: Case) -> Transform:
 
 
 def _timm(case: Case) -> Transform:
-    from timm.data import create_transform, resolve_data_config  # type: ignore[import-not-found]
+    from timm.data import create_transform, resolve_data_config  # type: ignore[import-not-found]  # not in the locks
 
     transform = create_transform(**resolve_data_config({}, pretrained_cfg=case.config["pretrained_cfg"]))
     return lambda picture: np.asarray(transform(picture))
