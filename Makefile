@@ -24,20 +24,20 @@ test: .venv/.installed-dev ## set up and run the tests
 	@$(BIN)/python -m pytest -q
 
 e2e: .venv/.installed-e2e ## set up and run the heavy tests: a browser (Debian: chromium, chromium-driver), load, processes
-	@$(BIN)/python -m pytest -q e2e
+	@$(BIN)/python -m pytest -q tests/e2e
 
 bench: .venv/.installed-quantize $(BENCH:%=.bench/%/.installed) ## Fovea, the bare loop and peers side by side, 30 min; QUICK=1: no peers; ROUNDS=, ONLY=
 	@.bench/harness/bin/python -m benchmarks $(if $(QUICK),--quick) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only '$(ONLY)')
 
 tune: .venv/.installed ## measure how the models run best on this machine: make tune, or make tune MODEL=name
-	@$(BIN)/python -m api.tune $(MODEL)
+	@$(BIN)/python -m tools.tune $(MODEL)
 
 quantize: .venv/.installed-quantize ## an 8-bit version beside the one that serves: make quantize MODEL=name CALIBRATION=folder [OUT=folder]
 	@test -n "$(MODEL)" -a -n "$(CALIBRATION)" || { echo "Say make quantize MODEL=name CALIBRATION=folder-of-pictures" >&2; exit 2; }
-	@$(BIN)/python -m api.quantize $(if $(OUT),--out '$(OUT)') -- '$(MODEL)' '$(CALIBRATION)'
+	@$(BIN)/python -m tools.quantize $(if $(OUT),--out '$(OUT)') -- '$(MODEL)' '$(CALIBRATION)'
 
 key: .venv/.installed ## a new random key, and the setting that lets it in
-	@$(BIN)/python -m api.make_key
+	@$(BIN)/python -m tools.make_key
 
 audit: .audit/.installed ## known vulnerabilities in what the locks name (asks pypi.org and osv.dev)
 	@.audit/bin/python deploy/audit.py
@@ -46,14 +46,14 @@ sbom: .audit/.installed ## sbom.json: what the service runs on, as CycloneDX
 	@.audit/bin/cyclonedx-py requirements --output-reproducible --spec-version 1.6 -o sbom.json requirements.lock
 
 fuzz: .fuzz/.installed ## bytes nobody would send, to everything that reads bytes: make fuzz [SECONDS=600] [PARTS='wire picture']
-	@.fuzz/bin/python -m proof.fuzz --seconds $(or $(SECONDS),600) $(PARTS)
+	@.fuzz/bin/python -m tests.fuzz --seconds $(or $(SECONDS),600) $(PARTS)
 
 soak: .venv/.installed-e2e $(if $(PLOT),.bench/harness/.installed) ## mixed load for long, nothing may grow: make soak [MINUTES=30] [WORKERS=2] [PLOT=1]
-	@$(BIN)/python -m proof.soak --minutes $(or $(MINUTES),30) --workers $(or $(WORKERS),2)
-	@$(if $(PLOT),.bench/harness/bin/python -m proof.soak.plot)
+	@$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),30) --workers $(or $(WORKERS),2)
+	@$(if $(PLOT),.bench/harness/bin/python -m tests.soak.plot)
 
 chaos: .venv/.installed-e2e ## faults by chance under load: make chaos [SECONDS=120] [SEED=n]
-	@$(BIN)/python -m proof.chaos --seconds $(or $(SECONDS),120) $(if $(SEED),--seed $(SEED))
+	@$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),120) $(if $(SEED),--seed $(SEED))
 
 check: .venv/.installed-e2e ## format, lint and types, as CI checks them
 	@$(BIN)/ruff format --check .

@@ -15,7 +15,7 @@ def _settings_or_exit() -> ApiSettings:
 settings = _settings_or_exit()
 
 if __name__ == "__main__":
-    from api.serve import serve
+    from api.server.run import serve
 
     sys.exit(serve(settings))
 

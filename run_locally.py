@@ -21,19 +21,21 @@ from rich.progress import track
 from rich.table import Column, Table
 
 from api.settings import ApiSettings, SettingsError, load_settings
-from engine.live_model import LiveModel
-from engine.load_model import load_live_model
+from engine.models.load import load_model
+from engine.models.loaded_model import LoadedModel
 from engine.pipeline import Answer, predict
+from engine.scheduling.run_context import alone
 from engine.tasks.predictions import Classification, Detection, Embedding, OutputTensor, Prediction, Segment
 from engine.tasks.task import MAX_TOP_K, InvalidOutputError, PredictOptions
-from engine.turn import alone
-from loaders.image_errors import ImageError
-from loaders.image_loader import ImageLoader, ImageLoaderOptions, create_image_loader
+from loaders.image_loader import create_image_loader
+from loaders.images.base import ImageLoader, ImageLoaderOptions
+from loaders.images.errors import ImageError
 from loaders.model_errors import ModelError, ModelRunError
-from loaders.model_loader import SessionOptions, create_model_loader
-from loaders.model_repository import ModelRepository, find_version
-from loaders.model_spec import TaskName
-from loaders.model_state import ModelStateFile
+from loaders.model_loader import create_model_loader
+from loaders.repository.model_repository import ModelRepository, find_version
+from loaders.repository.model_state import ModelStateFile
+from loaders.repository.specs.model_spec import TaskName
+from loaders.runtimes.base import SessionOptions
 from utils.blas import one_blas_thread
 from utils.cpu_budget import cpu_budget
 from utils.stdin_loader import ask_for_path, read_stdin
@@ -97,7 +99,7 @@ def _find_pictures(paths: Sequence[str]) -> Iterator[str]:
             raise FileNotFoundError(f"there is no file or folder {path}")
 
 
-def _load_model(settings: ApiSettings, name: str | None) -> LiveModel:
+def _load_model(settings: ApiSettings, name: str | None) -> LoadedModel:
     """What the service would serve; one picture at a time, so one run gets all cores."""
     catalog = ModelRepository(settings.models_dir).scan().catalog
     choices = ModelStateFile(settings.models_dir).read()
@@ -107,11 +109,11 @@ def _load_model(settings: ApiSettings, name: str | None) -> LiveModel:
     version = find_version(catalog, name, active if active in catalog.get(name, {}) else None)
     options = SessionOptions(settings.providers, threads=cpu_budget())
     model_loader = create_model_loader(settings.model_loader)
-    return load_live_model(version, model_loader, options, exact_decode=settings.exact_decode)
+    return load_model(version, model_loader, options, exact_decode=settings.exact_decode)
 
 
 def _run(
-    pictures: Sequence[str], model: LiveModel, loader: ImageLoader, options: PredictOptions, *, as_json: bool
+    pictures: Sequence[str], model: LoadedModel, loader: ImageLoader, options: PredictOptions, *, as_json: bool
 ) -> int:
     failed = 0
     several = len(pictures) > 1 and _errors.is_terminal

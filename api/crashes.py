@@ -8,7 +8,7 @@ import signal
 from collections.abc import Sequence
 from time import monotonic, time
 
-from engine.neighbours import Key, UnderWay
+from engine.scheduling.scoreboard import Key, UnderWay
 
 # Signals by which native code ends a process. SIGKILL is not among them: it is an operator's or the kernel's; nor is
 # SIGBUS: somebody cut a file that is mapped, such as a kept graph, and all workers that map it end so, one by one.

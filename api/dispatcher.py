@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from time import monotonic
 
 from api.worker_process import WorkerProcess
-from engine.neighbours import Board
+from engine.scheduling.scoreboard import Board
 
 # Taken in one go, before anything else is looked at.
 _AT_ONCE = 64

@@ -25,8 +25,8 @@ from uvicorn.server import ServerState
 
 from api.connection import HTTP_TIMEOUTS, HttpTimeouts
 from api.http_cycle import Cycle, Wire
-from api.log_setup import log_request
 from api.problems import MEDIA_TYPE, RequestError, problem_of
+from api.telemetry.logs import log_request
 
 # After the last answer of a connection whose client still sends.
 LINGER_S = 30.0

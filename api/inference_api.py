@@ -15,41 +15,43 @@ from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import VERSION
-from api.admin_routes import admin_router
-from api.batch_routes import batch_router
 from api.connection import HTTP_TIMEOUTS, HttpTimeouts
-from api.cors import cors_options
-from api.docs_routes import docs_router
 from api.front_door import FrontDoor, answer_with_problem
-from api.guards import Guard, admin_guard, key_check, protected_guard, user_guard
 from api.health import Health, Part, PartStatus
-from api.health_routes import health_router
-from api.infer_routes import infer_door, infer_router
-from api.log_setup import set_up_logs
-from api.metrics import Gauges, Metrics, gauges
-from api.metrics_routes import metrics_router
-from api.model_routes import model_router
-from api.model_upload import upload_router
+from api.middleware.cors import cors_options
+from api.middleware.request_context import RequestContext
+from api.middleware.security_headers import SecurityHeaders
+from api.middleware.trusted_proxies import TrustedProxies
 from api.openapi import describe
 from api.problems import KINDS, NotReadyError
-from api.request_context import RequestContext
+from api.routes.admin import admin_router
+from api.routes.batch import batch_router
+from api.routes.docs import docs_router
+from api.routes.health import health_router
+from api.routes.infer import infer_door, infer_router
+from api.routes.metrics import metrics_router
+from api.routes.model_upload import upload_router
+from api.routes.models import model_router
 from api.run_dir import run_dir
-from api.security_headers import SecurityHeaders
+from api.security.guards import Guard, admin_guard, key_check, protected_guard, user_guard
+from api.server.start_notes import tell_start_notes
 from api.settings import ApiSettings
-from api.start_notes import tell_start_notes
-from api.trusted_proxies import TrustedProxies
+from api.telemetry.logs import set_up_logs
+from api.telemetry.metrics import Gauges, Metrics, gauges
 from api.workmates import Workmates
 from engine.inference_engine import EngineOptions, InferenceEngine
-from engine.live_models import LiveModels, LiveModelsOptions
-from engine.model_admin import ModelAdmin
-from engine.model_check import ModelCheck
-from engine.model_slot import ModelState, ModelUnavailableError
-from engine.neighbours import Key, Place, no_neighbours
-from engine.run_plan import RunLimits
-from loaders.image_loader import ImageLoader, ImageLoaderOptions, create_image_loader
+from engine.models.admin import ModelAdmin
+from engine.models.check import ModelCheck
+from engine.models.model_manager import ModelManager, ModelManagerOptions
+from engine.models.slot import ModelState, ModelUnavailableError
+from engine.scheduling.run_plan import RunLimits
+from engine.scheduling.scoreboard import Key, Place, no_neighbours
+from loaders.image_loader import create_image_loader
+from loaders.images.base import ImageLoader, ImageLoaderOptions
 from loaders.model_errors import UnknownModelError
-from loaders.model_loader import ModelLoader, create_model_loader
-from loaders.model_repository import ModelRepository
+from loaders.model_loader import create_model_loader
+from loaders.repository.model_repository import ModelRepository
+from loaders.runtimes.base import ModelLoader
 
 T = TypeVar("T")
 
@@ -194,7 +196,7 @@ class InferenceAPI:
             memory_mb=settings.check_memory_mb,
         )
         return EngineOptions(
-            LiveModelsOptions(
+            ModelManagerOptions(
                 settings.default_model, settings.load, settings.max_loaded_models, settings.idle_unload_s
             ),
             providers=settings.providers,
@@ -253,7 +255,7 @@ _PART_OF_STATE = {
 }
 
 
-def _default_model_part(models: LiveModels) -> Part:
+def _default_model_part(models: ModelManager) -> Part:
     """With policy on-demand a default model that nobody has asked for yet is fine: it can answer."""
     try:
         status = models.model_status(models.default)
@@ -263,7 +265,7 @@ def _default_model_part(models: LiveModels) -> Part:
     return Part(PartStatus.OK if on_demand else _PART_OF_STATE[status.state], status.reason, status.since)
 
 
-def _folder_part(models: LiveModels) -> Part:
+def _folder_part(models: ModelManager) -> Part:
     """Whatever is wrong with the folder, what is loaded goes on serving: ok, with a reason."""
     return Part(PartStatus.OK, models.trouble or None, None)
 

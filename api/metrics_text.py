@@ -12,8 +12,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
-from api import metrics as m
 from api.counters import Key, Numbers
+from api.telemetry import metrics as m
 
 _COUNTERS = {
     m.REQUESTS: ("fovea_http_requests", "Requests answered; 499: the client left.", ("route", "method", "status")),

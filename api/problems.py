@@ -32,11 +32,11 @@ from starlette.exceptions import HTTPException
 
 from api.json_answer import JsonAnswer
 from engine.inference_engine import DeadlineExceededError
-from engine.model_admin import InvalidModelError, ModelConflictError
-from engine.model_slot import ModelUnavailableError
-from engine.scheduler import QueueFullError
+from engine.models.admin import InvalidModelError, ModelConflictError
+from engine.models.slot import ModelUnavailableError
+from engine.scheduling.scheduler import QueueFullError
 from engine.tasks.task import InvalidOutputError
-from loaders.image_errors import (
+from loaders.images.errors import (
     CorruptImageError,
     EmptyImageError,
     ImageTooLargeError,

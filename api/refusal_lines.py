@@ -5,7 +5,7 @@ import logging
 from collections import Counter
 
 from api.problems import KINDS, RateLimitedError, UploadsFullError
-from engine.scheduler import QueueFullError
+from engine.scheduling.scheduler import QueueFullError
 
 _REFUSALS = frozenset(KINDS[error].code for error in (QueueFullError, RateLimitedError, UploadsFullError))
 # So many a second and a code have a line of their own.

@@ -7,11 +7,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from api.health import PartStatus
-from engine.model_slot import ModelState
-from engine.run_plan import TuneLevel
+from engine.models.slot import ModelState
+from engine.scheduling.run_plan import TuneLevel
 from engine.tasks.task import MAX_TOP_K, Encoding
-from loaders.model_repository import MAX_NUMBER
-from loaders.model_spec import TaskName
+from loaders.repository.model_repository import MAX_NUMBER
+from loaders.repository.specs.model_spec import TaskName
 
 MAX_MODELS = 8
 # A version's number, or a label.
@@ -310,20 +310,20 @@ class FieldReport(_Strict):
 
 
 class RunPlanReport(_Strict):
-    """`widths`: cores that one run may use, the first when the machine is busy, the widest that is free else.
+    """`intra_op_threads`: threads that one run may use, fewest first; a busy machine takes the first.
 
-    `batch`: most pictures of one run; `runs`: batched runs at once.
+    `batch`: largest batch of one run. `runs`: batched runs at the same time.
     """
 
-    widths: list[int]
+    intra_op_threads: list[int]
     batch: int
     runs: int
 
 
 class MeasurementReport(_Strict):
-    """`runs` runs at once of `batch` pictures each, `width` cores a run; `ms` is a run's, medians."""
+    """`runs` runs at the same time, each with `batch` pictures and `threads` intra-op threads; `ms` is a run's median."""
 
-    width: int
+    threads: int
     batch: int
     runs: int
     ms: float

@@ -13,11 +13,12 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from engine.load_policy import LoadPolicy
-from engine.run_plan import TuneLevel
+from engine.models.load_policy import LoadPolicy
+from engine.scheduling.run_plan import TuneLevel
 from loaders.image_loader import image_loader_names
-from loaders.model_loader import AUTO, PROVIDER_NAMES, model_loader_names
-from loaders.names import MODEL_NAME
+from loaders.model_loader import model_loader_names
+from loaders.repository.names import MODEL_NAME
+from loaders.runtimes.base import AUTO, PROVIDER_NAMES
 from utils.cpu_budget import cpu_budget
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -273,7 +274,7 @@ class ApiSettings(BaseSettings):
         if (value is None) != (certificate is None):
             raise ValueError("API_TLS_CERT and API_TLS_KEY go together; one of them is missing")
         if value and certificate:
-            from api.tls import load_certificate
+            from api.server.tls import load_certificate
 
             load_certificate(certificate, value)
         return value

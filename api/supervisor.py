@@ -36,7 +36,7 @@ from api.run_dir import RUN_DIR
 from api.settings import ApiSettings
 from api.worker_link import Kind
 from api.worker_process import WorkerProcess, start_worker
-from engine.neighbours import make_board
+from engine.scheduling.scoreboard import make_board
 
 HANGS_S = 30.0
 _START_S = 120.0

@@ -19,12 +19,12 @@ import uvicorn
 from api.handover import ConnectionTaker
 from api.http_protocol import BoundedHttpProtocol
 from api.inference_api import InferenceAPI
+from api.server.tls import server_context
 from api.settings import ApiSettings, load_settings
-from api.tls import server_context
 from api.worker_link import Kind, Link
 from api.worker_process import WORKER
 from api.workmates import do_the_same
-from engine.neighbours import Key, Place, open_board
+from engine.scheduling.scoreboard import Key, Place, open_board
 from utils.memory import settle_in
 
 _SHUTDOWN_GRACE_S = 30

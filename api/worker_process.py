@@ -13,7 +13,7 @@ from time import monotonic
 from api.handover import ConnectionGiver
 from api.settings import PROJECT
 from api.worker_link import Kind, Link
-from engine.neighbours import Key
+from engine.scheduling.scoreboard import Key
 
 # How a worker learns what is its own: its number, and descriptors that it inherits.
 WORKER = "FOVEA_WORKER"

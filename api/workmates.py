@@ -8,7 +8,7 @@ from itertools import count
 from typing import Any
 
 from api.worker_link import Kind, Link
-from engine.model_admin import Act, Deed, ModelAdmin
+from engine.models.admin import Act, Deed, ModelAdmin
 
 # A worker that has not followed by then goes on by itself: it looks at the models folder every second.
 _PATIENCE_S = 60.0

@@ -25,9 +25,9 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from benchmarks.peers.preprocess import to_tensor
-from engine.preprocessing import Preprocessor
+from engine.preprocessing.preprocessor import Preprocessor
 from loaders.image_loader import create_image_loader
-from loaders.model_spec import PreprocessSpec
+from loaders.repository.specs.model_spec import PreprocessSpec
 from utils.cpu_budget import cpu_budget
 
 _MODEL_TOML = Path(__file__).parent.parent / "models" / "efficientnet-lite0" / "model.toml"

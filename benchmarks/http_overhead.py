@@ -22,19 +22,19 @@ from typing import Any
 import orjson
 import uvicorn
 
-from api import infer_routes
 from api.http_protocol import BoundedHttpProtocol
 from api.inference_api import InferenceAPI
-from api.pace import Pace
-from api.request_context import RequestContext
+from api.middleware.request_context import RequestContext
+from api.routes import infer as infer_routes
+from api.security.rejection_delay import Pace
 from api.settings import ApiSettings
 from engine.inference_engine import Observer, Wait
-from engine.live_model import ModelRef
+from engine.models.loaded_model import ModelRef
 from engine.pipeline import Answer
-from engine.scheduler import QueueFullError
+from engine.scheduling.scheduler import QueueFullError
 from engine.tasks.predictions import Classification, Prediction
-from loaders.image_loader import ImageInfo
-from loaders.model_spec import TaskName
+from loaders.images.base import ImageInfo
+from loaders.repository.specs.model_spec import TaskName
 from utils.time_utils import StageTimer
 
 PICTURE_BYTES = 80_000
@@ -55,7 +55,7 @@ class _InstantEngine:
     def request(self, choices: Sequence[object]) -> list[object]:
         return list(choices)
 
-    def check_place(self, choices: Sequence[object]) -> None:
+    def check_queue(self, choices: Sequence[object]) -> None:
         """There always is one."""
 
     async def predict(
@@ -78,7 +78,7 @@ class _InstantEngine:
 class _FullEngine(_InstantEngine):
     """Refuses before it is given anything."""
 
-    def check_place(self, choices: Sequence[object]) -> None:  # noqa: ARG002 - the engine's own signature
+    def check_queue(self, choices: Sequence[object]) -> None:  # noqa: ARG002 - the engine's own signature
         raise QueueFullError(64, 1)
 
 

@@ -16,16 +16,18 @@ from time import perf_counter
 
 import uvloop
 
-from engine.live_model import LiveModel
-from engine.load_model import load_live_model
+from engine.models.load import load_model
+from engine.models.loaded_model import LoadedModel
+from engine.models.tuner import Tuner
 from engine.pipeline import predict
-from engine.scheduler import Scheduler
+from engine.scheduling.run_context import alone
+from engine.scheduling.scheduler import Scheduler
 from engine.tasks.task import PredictOptions
-from engine.tuner import Tuner
-from engine.turn import alone
-from loaders.image_loader import ImageLoader, create_image_loader
-from loaders.model_loader import SessionOptions, create_model_loader
-from loaders.model_repository import ModelRepository
+from loaders.image_loader import create_image_loader
+from loaders.images.base import ImageLoader
+from loaders.model_loader import create_model_loader
+from loaders.repository.model_repository import ModelRepository
+from loaders.runtimes.base import SessionOptions
 from utils.blas import one_blas_thread
 from utils.cpu_budget import cpu_budget
 from utils.time_utils import StageTimer
@@ -37,12 +39,12 @@ _CORES = cpu_budget()
 
 
 @cache
-def _parts() -> tuple[LiveModel, ImageLoader]:
+def _parts() -> tuple[LoadedModel, ImageLoader]:
     """As the service has them, in each process anew."""
     one_blas_thread()
     version = ModelRepository(_ROOT / "models").find(_MODEL)
     loader, options = create_model_loader("onnxruntime"), SessionOptions(cache=_ROOT / ".cache")
-    model = Tuner(loader, options, _CORES)(load_live_model(version, loader, options), version)
+    model = Tuner(loader, options, _CORES)(load_model(version, loader, options), version)
     return model, create_image_loader("opencv")
 
 

@@ -81,7 +81,7 @@ def _int8_twin(cache: Path) -> bytes | None:
         return Path(given).read_bytes()
     if not (folder / "model.onnx").exists():
         shutil.rmtree(folder, ignore_errors=True)
-        command = [str(_PYTHON), "-m", "api.quantize", "--out", str(folder), DEFAULT_NAME, str(_PHOTOS)]
+        command = [str(_PYTHON), "-m", "tools.quantize", "--out", str(folder), DEFAULT_NAME, str(_PHOTOS)]
         if subprocess.run(command, cwd=ROOT, check=False, stdout=sys.stderr).returncode:
             return None
     return (folder / "model.onnx").read_bytes()

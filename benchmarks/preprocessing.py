@@ -25,12 +25,13 @@ import onnxruntime
 from numpy.typing import NDArray
 from PIL import Image
 
-from engine.geometry import Placement
-from engine.preprocessing import Preprocessor
-from loaders.headers import read_header
-from loaders.image_loader import ImageInfo, Picture, Size, create_image_loader
-from loaders.model_loader import Tensor
-from loaders.model_spec import PreprocessSpec
+from engine.preprocessing.geometry import Placement
+from engine.preprocessing.preprocessor import Preprocessor
+from loaders.image_loader import create_image_loader
+from loaders.images.base import ImageInfo, Picture, Size
+from loaders.images.headers import read_header
+from loaders.repository.specs.model_spec import PreprocessSpec
+from loaders.tensors import Tensor
 
 ROOT = Path(__file__).parents[1]
 PHOTOS = ROOT / "tests" / "data" / "photos"

@@ -12,24 +12,24 @@ from pathlib import Path
 from time import perf_counter
 from typing import Protocol
 
-from engine.live_model import LiveModel
-from engine.live_models import LiveModels, LiveModelsOptions
-from engine.load_model import load_live_model, resolve_version
-from engine.model_admin import ModelAdmin
-from engine.model_check import ModelCheck
-from engine.model_slot import loaded
-from engine.model_watch import ModelWatch
-from engine.neighbours import Key, Place, no_neighbours
+from engine.models.admin import ModelAdmin
+from engine.models.check import ModelCheck
+from engine.models.load import load_model, resolve_version
+from engine.models.loaded_model import LoadedModel
+from engine.models.model_manager import ModelManager, ModelManagerOptions
+from engine.models.slot import loaded
+from engine.models.tuner import Tuner
+from engine.models.watch import ModelWatch
 from engine.pipeline import Answer, predict
-from engine.run_plan import RunLimits, TuneLevel
-from engine.scheduler import Among, QueueFullError, Scheduler
+from engine.scheduling.run_plan import RunLimits, TuneLevel
+from engine.scheduling.scheduler import Among, QueueFullError, Scheduler
+from engine.scheduling.scoreboard import Key, Place, no_neighbours
 from engine.tasks.task import PredictOptions
-from engine.tuner import Tuner
-from loaders.image_loader import ImageLoader
+from loaders.images.base import ImageLoader
 from loaders.model_errors import QuarantinedError
-from loaders.model_loader import ModelLoader, SessionOptions
-from loaders.model_repository import ModelRepository, ModelVersion, Signature
-from loaders.resolvers import ResolvedSpec
+from loaders.repository.model_repository import ModelRepository, ModelVersion, Signature
+from loaders.repository.specs import ResolvedSpec
+from loaders.runtimes.base import ModelLoader, SessionOptions
 from utils.blas import one_blas_thread
 from utils.cpu_budget import cpu_budget
 from utils.memory import keep_freed_memory
@@ -104,7 +104,7 @@ class EngineOptions:
     loaded; None trusts all. `cache`: where to keep what need not be done again, None for nowhere.
     """
 
-    models: LiveModelsOptions
+    models: ModelManagerOptions
     providers: tuple[str, ...] = ("cpu",)
     cores: int = 0
     lanes: int = 0
@@ -144,7 +144,7 @@ class InferenceEngine:
         self._quarantined: dict[Key, _Quarantine] = {}
         self._waiting_for_load = Counter[str]()
         self._most_waiting = max(own, math.ceil(waiting / options.workers))
-        self.models = LiveModels(repository, self._load, options.models)
+        self.models = ModelManager(repository, self._load, options.models)
         self.admin = ModelAdmin(self.models, repository, options.check, self.forgive)
         self._watch = ModelWatch(repository.root, self.models.reconcile)
 
@@ -163,15 +163,15 @@ class InferenceEngine:
         self.models.close()
         self.scheduler.close()
 
-    def request(self, choices: Sequence[ModelChoice]) -> list[Future[LiveModel]]:
+    def request(self, choices: Sequence[ModelChoice]) -> list[Future[LoadedModel]]:
         """Begins to load what is not loaded. Raises UnknownModelError."""
         return [self.models.request(choice.name, choice.selector) for choice in choices]
 
-    def check_place(self, choices: Sequence[ModelChoice]) -> None:
+    def check_queue(self, choices: Sequence[ModelChoice]) -> None:
         """Raises QueueFullError where a picture that came now would find no place."""
         name = choices[0].name or self.models.default
         self._check_waiting(name)
-        self.scheduler.check_place(name)
+        self.scheduler.check_queue(name)
 
     async def predict(
         self,
@@ -207,7 +207,7 @@ class InferenceEngine:
             self._options.observer.answered(answers)
         return answers
 
-    async def _loaded(self, choices: Sequence[ModelChoice], *, patient: bool) -> list[LiveModel]:
+    async def _loaded(self, choices: Sequence[ModelChoice], *, patient: bool) -> list[LoadedModel]:
         """Those who wait for a load hold their pictures, so no more may than in the queue. Raises QueueFullError."""
         loads = self.request(choices)
         if patient or all(load.done() for load in loads):
@@ -244,7 +244,7 @@ class InferenceEngine:
         loaded = self.models.ready(name)
         return loaded.resolved if loaded else await asyncio.to_thread(resolve_version, self.models.version(name))
 
-    def _load(self, version: ModelVersion) -> LiveModel:
+    def _load(self, version: ModelVersion) -> LoadedModel:
         """Runs on a loading thread."""
         started, ok = perf_counter(), False
         try:
@@ -255,7 +255,7 @@ class InferenceEngine:
                 self._options.observer.loaded(version.name, perf_counter() - started, ok=ok)
         return model
 
-    def _load_in_turn(self, version: ModelVersion) -> LiveModel:
+    def _load_in_turn(self, version: ModelVersion) -> LoadedModel:
         """What is found out about a model once for all is not found out by two processes at a time."""
         options, tuner = self._options, self._tuner
         self._check_quarantine(version)
@@ -263,7 +263,7 @@ class InferenceEngine:
             if options.check:
                 options.check(version)
             with options.place.loading(version.name, version.number):
-                model = load_live_model(version, tuner.loader, tuner.options, exact_decode=options.exact_decode)
+                model = load_model(version, tuner.loader, tuner.options, exact_decode=options.exact_decode)
                 return tuner(model, version)
 
     def _turn(self, version: ModelVersion) -> AbstractContextManager[None]:

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from engine.live_model import LiveModel, ModelRef
+from engine.models.loaded_model import LoadedModel, ModelRef
+from engine.scheduling.run_context import RunContext
 from engine.tasks.predictions import Prediction
 from engine.tasks.task import InvalidOutputError, PredictOptions
-from engine.turn import Turn
-from loaders.image_loader import ImageInfo, ImageLoader, Picture, Size
+from loaders.images.base import ImageInfo, ImageLoader, Picture, Size
 from utils.memory import release_free_memory
 from utils.time_utils import DECODE, INFERENCE, POSTPROCESS, PREPROCESS, StageTimer
 
@@ -29,7 +29,7 @@ class Answer:
 
 
 def predict(
-    models: Sequence[LiveModel], loader: ImageLoader, data: bytes, options: PredictOptions, turn: Turn
+    models: Sequence[LoadedModel], loader: ImageLoader, data: bytes, options: PredictOptions, turn: RunContext
 ) -> list[Answer]:
     """The answers of several models about one picture, which is decoded once.
 
@@ -53,7 +53,9 @@ def _stopped(answer: Answer) -> Answer:
     return answer
 
 
-def _answer(model: LiveModel, picture: Picture, options: PredictOptions, timer: StageTimer, turn: Turn) -> Answer:
+def _answer(
+    model: LoadedModel, picture: Picture, options: PredictOptions, timer: StageTimer, turn: RunContext
+) -> Answer:
     with timer.stage(PREPROCESS):
         frame = model.preprocessor.frame(picture.info.size)
         tensor = model.preprocessor(picture)
@@ -68,7 +70,7 @@ def _answer(model: LiveModel, picture: Picture, options: PredictOptions, timer: 
     return Answer(model.ref, picture.info, predictions, timer)
 
 
-def _decode_size(models: Sequence[LiveModel], info: ImageInfo) -> Size | None:
+def _decode_size(models: Sequence[LoadedModel], info: ImageInfo) -> Size | None:
     """What suffices for the model that needs most; None when one needs all."""
     if len(models) == 1:
         return models[0].preprocessor.decode_size(info)

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from api.settings import ApiSettings
-from engine.run_plan import TuneLevel
-from loaders.image_loader import ImageLoader, create_image_loader, image_loader_names
+from engine.scheduling.run_plan import TuneLevel
+from loaders.image_loader import create_image_loader, image_loader_names
+from loaders.images.base import ImageLoader
 from tests.pictures_by_colour import colour_picture
 from tests.server import Server, serving
 from tests.tiny_models import add_model, colour_graph

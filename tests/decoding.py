@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from loaders.image_loader import ImageLoader, create_image_loader
+from loaders.image_loader import create_image_loader
+from loaders.images.base import ImageLoader
 from tests.pictures import Pixels
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from loaders.image_errors import (
+from loaders.images.errors import (
     CorruptImageError,
     ImageError,
     ImageTooLargeError,

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import httpx
 
+from tests.paths import ROOT
 from tests.server import until
 
-ROOT = Path(__file__).parent.parent
 _ADDRESS = re.compile(r"running on (https?://[0-9.]+:\d+)")
 _END_S = 30
 _KEPT_LINES = 1000

@@ -8,9 +8,9 @@ from pydantic.fields import FieldInfo
 
 from api.problems import INTERNAL_ERROR, KINDS
 from api.settings import PREFIX, PROJECT, SETTINGS_FILE, ApiSettings
-from loaders.model_spec import ModelSpec, PreprocessSpec
+from loaders.repository.specs.model_spec import ModelSpec, PreprocessSpec
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from proof.fuzz.targets import SEEDS, TARGETS
+from tests.fuzz.targets import SEEDS, TARGETS
 
 
 @pytest.mark.parametrize("name", TARGETS)

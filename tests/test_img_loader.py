@@ -10,19 +10,16 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from loaders import pillow_loader
-from loaders.image_errors import (
+from loaders.image_loader import create_image_loader
+from loaders.images import pillow_loader
+from loaders.images.base import ImageInfo, ImageLoader, Size
+from loaders.images.errors import (
     ImageError,
     UnsupportedFormatError,
 )
-from loaders.image_loader import (
-    ImageInfo,
-    ImageLoader,
-    Size,
-    create_image_loader,
-)
 from tests import odd_pictures, pictures
 from tests.decoding import decode, decode_both, largest_difference, mean_difference
+from tests.paths import ROOT
 
 PHOTOS = sorted(p for p in (Path(__file__).parent / "data" / "photos").iterdir() if p.suffix != ".json")
 
@@ -264,7 +261,7 @@ def test_pillow_heif_is_not_imported_before_a_heic_comes() -> None:
         "import sys; from loaders.image_loader import create_image_loader as c; from tests import pictures as p;"
         "c('opencv').load(p.encode(p.scene(), 'PNG')); sys.exit('pillow_heif' in sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1], check=True)
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
 # --- at_least

@@ -11,9 +11,9 @@ import pytest
 
 from api.schemas import InferResponse
 from api.settings import ApiSettings
-from loaders.image_loader import ImageLoaderOptions, LeastSize, Picture
-from loaders.model_loader import ModelLoader, Session, SessionOptions
-from loaders.pillow_loader import PillowImageLoader
+from loaders.images.base import ImageLoaderOptions, LeastSize, Picture
+from loaders.images.pillow_loader import PillowImageLoader
+from loaders.runtimes.base import ModelLoader, Session, SessionOptions
 from tests.conftest import Serve
 from tests.pictures_by_colour import colour_picture
 from tests.problems import assert_problem

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.paths import ROOT
+
 LAYERS = ("utils", "loaders", "engine", "api")
 WEB = {"fastapi", "fastapi_offline", "starlette", "uvicorn", "httpx", "python_multipart", "limits"}
 

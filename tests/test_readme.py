@@ -15,9 +15,9 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.paths import ROOT
 from tests.process import running_service
 
-ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 ADDRESS = "http://127.0.0.1:8000"
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")

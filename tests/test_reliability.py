@@ -1,15 +1,14 @@
 """docs/reliability.md names tests that exist, and every limit."""
 
 import re
-from pathlib import Path
 
 import pytest
 
 from api.settings import PREFIX, ApiSettings
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
-NAMED = sorted(set(re.findall(r"`((?:tests|e2e)/[\w/]+\.py)::(\w+)`", TEXT)))
+NAMED = sorted(set(re.findall(r"`((?:tests|tests.e2e)/[\w/]+\.py)::(\w+)`", TEXT)))
 # What a setting is called that bounds something.
 LIMIT = re.compile(r"^max_|_limit$|_timeout_|^check_|_unload_|^keep_alive|^drain_|_wait_")
 

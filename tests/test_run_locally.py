@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.paths import ROOT
 from tests.pictures_by_colour import colour_picture
 from tests.tiny_models import add_model, colour_graph
 
-ROOT = Path(__file__).parent.parent
 CAT = ROOT / "tests" / "data" / "cat.jpg"
 
 

@@ -8,7 +8,7 @@ from engine.tasks.image_segmentation import image_segmentation
 from engine.tasks.object_detection import ObjectDetection
 from engine.tasks.task import Task
 from engine.tasks.tensor_output import TensorOutput
-from loaders.model_spec import ModelSpec, TaskName
+from loaders.repository.specs.model_spec import ModelSpec, TaskName
 
 _TASKS: dict[TaskName, Callable[[ModelSpec], Task]] = {
     TaskName.IMAGE_CLASSIFICATION: ImageClassification,

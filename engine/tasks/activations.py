@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from loaders.model_spec import Activation
+from loaders.repository.specs.model_spec import Activation
 
 Scores = NDArray[np.float32]
 

@@ -5,14 +5,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.geometry import Frame
+from engine.preprocessing.geometry import Frame
 from engine.tasks.boxes import Candidates, by_score, cut, suppress, to_picture, with_area
 from engine.tasks.outputs import Array, check_finite, check_labels, find_outputs, read_outputs
 from engine.tasks.task import InvalidOutputError
-from loaders.image_loader import Size
+from loaders.images.base import Size
 from loaders.model_errors import ModelSpecError
-from loaders.model_loader import Session, Tensor
-from loaders.model_spec import ModelSpec
+from loaders.repository.specs.model_spec import ModelSpec
+from loaders.runtimes.base import Session
+from loaders.tensors import Tensor
 
 Shape = tuple[int | None, ...]
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.geometry import Frame
+from engine.preprocessing.geometry import Frame
 from engine.tasks.outputs import Array
 from engine.tasks.predictions import Box
 

@@ -1,6 +1,6 @@
 """How detectors lay out their boxes: one function a head, from outputs to candidates.
 
-The layouts are those of `loaders.model_spec.Head`; what a function takes and gives, `BoxHead.decode` says.
+The layouts are those of `loaders.repository.specs.model_spec.Head`; `BoxHead.decode` describes arguments and results.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,8 +11,8 @@ from engine.tasks.activations import sigmoid, softmax
 from engine.tasks.box_head import BoxHead, Shape
 from engine.tasks.boxes import Candidates, all_classes, best_classes, candidates, corners
 from engine.tasks.outputs import Array
-from loaders.image_loader import Size
-from loaders.model_spec import Activation, Head
+from loaders.images.base import Size
+from loaders.repository.specs.model_spec import Activation, Head
 
 _YUNET_STRIDES = (8, 16, 32)
 

@@ -4,14 +4,15 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from engine.geometry import Frame
+from engine.preprocessing.geometry import Frame
 from engine.tasks.activations import ACTIVATIONS, Scores
 from engine.tasks.outputs import as_float32, check_finite, check_labels, shortest
 from engine.tasks.predictions import Classification, Prediction
 from engine.tasks.task import DEFAULT_TOP_K, PredictOptions, Task, label_of
 from loaders.model_errors import ModelSpecError
-from loaders.model_loader import Session, Tensor, TensorInfo
-from loaders.model_spec import ModelSpec
+from loaders.repository.specs.model_spec import ModelSpec
+from loaders.runtimes.base import Session
+from loaders.tensors import Tensor, TensorInfo
 
 
 class ImageClassification(Task):

@@ -4,13 +4,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from engine.geometry import Frame
+from engine.preprocessing.geometry import Frame
 from engine.tasks.outputs import Array, as_float32, check_finite, to_base64
 from engine.tasks.predictions import Embedding, Prediction
 from engine.tasks.task import Encoding, InvalidOutputError, PredictOptions, Task
 from loaders.model_errors import ModelSpecError
-from loaders.model_loader import Session, Tensor, TensorInfo
-from loaders.model_spec import ModelSpec
+from loaders.repository.specs.model_spec import ModelSpec
+from loaders.runtimes.base import Session
+from loaders.tensors import Tensor, TensorInfo
 
 # Exports that give every token, too, call the one vector of the picture so.
 _POOLED = ("image_embeds", "pooler_output")

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from engine.geometry import Frame
+from engine.preprocessing.geometry import Frame
 from engine.tasks.activations import sigmoid
 from engine.tasks.boxes import DEFAULT_BOXES, as_box
 from engine.tasks.heads import YOLO_MASKS, YOLO_MASKS_END_TO_END
@@ -15,8 +15,9 @@ from engine.tasks.outputs import Array, check_finite, check_labels, find_outputs
 from engine.tasks.predictions import InstanceSegment, Prediction, Segment
 from engine.tasks.task import PredictOptions, Task, label_of
 from loaders.model_errors import ModelSpecError
-from loaders.model_loader import Session, Tensor
-from loaders.model_spec import Activation, Head, ModelSpec
+from loaders.repository.specs.model_spec import Activation, Head, ModelSpec
+from loaders.runtimes.base import Session
+from loaders.tensors import Tensor
 
 DEFAULT_SEGMENTS = 100
 _MAP = (4,)  # ranks: one output (N, C, h, w)

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from engine.geometry import Frame, visible
+from engine.preprocessing.geometry import Frame, visible
 from engine.tasks.predictions import Box
-from loaders.image_loader import Size
+from loaders.images.base import Size
 
 Mask = NDArray[np.uint8]
 Number = TypeVar("Number", np.uint8, np.float32)

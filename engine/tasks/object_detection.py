@@ -4,15 +4,16 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from engine.geometry import Frame
+from engine.preprocessing.geometry import Frame
 from engine.tasks.boxes import DEFAULT_BOXES, as_box
 from engine.tasks.heads import BOX_HEADS, box_head
 from engine.tasks.outputs import Array, shortest
 from engine.tasks.predictions import Detection, FaceDetection, Point, Prediction
 from engine.tasks.task import PredictOptions, Task, label_of
 from loaders.model_errors import ModelSpecError
-from loaders.model_loader import Session, Tensor
-from loaders.model_spec import Head, ModelSpec
+from loaders.repository.specs.model_spec import Head, ModelSpec
+from loaders.runtimes.base import Session
+from loaders.tensors import Tensor
 
 
 class ObjectDetection(Task):

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from engine.tasks.task import InvalidOutputError
 from loaders.model_errors import ModelSpecError
-from loaders.model_loader import Session, Tensor, TensorInfo
+from loaders.runtimes.base import Session
+from loaders.tensors import Tensor, TensorInfo
 
 Array = NDArray[np.float32]
 

@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from engine.geometry import Frame
+from engine.preprocessing.geometry import Frame
 from engine.tasks.predictions import Classification, Prediction
-from loaders.model_loader import Session, Tensor
+from loaders.runtimes.base import Session
+from loaders.tensors import Tensor
 
 __all__ = [
     "DEFAULT_TOP_K",

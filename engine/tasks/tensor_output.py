@@ -5,13 +5,14 @@ from typing import cast
 
 import numpy as np
 
-from engine.geometry import Frame
+from engine.preprocessing.geometry import Frame
 from engine.tasks.outputs import to_base64
 from engine.tasks.predictions import OutputTensor, Prediction
 from engine.tasks.task import Encoding, InvalidOutputError, PredictOptions, Task
 from loaders.model_errors import ModelSpecError
-from loaders.model_loader import Session, Tensor
-from loaders.model_spec import ModelSpec
+from loaders.repository.specs.model_spec import ModelSpec
+from loaders.runtimes.base import Session
+from loaders.tensors import Tensor
 
 # NumPy's kinds: boolean, signed, unsigned, floating point.
 _NUMBERS = "biuf"

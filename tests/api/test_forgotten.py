@@ -7,10 +7,10 @@ from weakref import ref
 import pytest
 from starlette.requests import Request
 
-from api.infer_routes import Infer, ask
+from api.routes.infer import Infer, ask
 from api.schemas import InferQuery
 from api.settings import ApiSettings
-from engine.scheduler import QueueFullError
+from engine.scheduling.scheduler import QueueFullError
 
 
 class FullEngine:
@@ -19,7 +19,7 @@ class FullEngine:
     def request(self, _: object) -> None:
         """Nothing to load."""
 
-    def check_place(self, _: object) -> None:
+    def check_queue(self, _: object) -> None:
         raise QueueFullError(1, 1)
 
 

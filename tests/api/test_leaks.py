@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from api.settings import ApiSettings
-from engine.run_plan import TuneLevel
+from engine.scheduling.run_plan import TuneLevel
 from tests.conftest import Serve
 from tests.problems import LEAKS
 from tests.process import running_service

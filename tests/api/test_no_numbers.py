@@ -13,8 +13,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from api.settings import ApiSettings
-from engine.load_policy import LoadPolicy
-from engine.run_plan import TuneLevel
+from engine.models.load_policy import LoadPolicy
+from engine.scheduling.run_plan import TuneLevel
 from loaders.model_loader import create_model_loader
 from tests.engine.tasks.graphs import Outputs, Thing, yolo_masks, yolov8
 from tests.pictures_by_colour import colour_picture

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from api.problems import KINDS, RequestError, problem_of
-from engine.model_admin import ModelConflictError
+from engine.models.admin import ModelConflictError
 from tests.conftest import Serve
 from tests.pictures_by_colour import colour_picture
 from tests.problems import assert_problem

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.api.test_metrics import value
+from tests.api.telemetry.test_metrics import value
 from tests.conftest import Serve
 from tests.server import until
 from tests.tiny_models import add_model, solid_png, stuck_on_red_graph

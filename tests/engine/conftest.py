@@ -3,11 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from engine import settled_catalog
-from engine.live_models import LiveModels, LiveModelsOptions
-from engine.load_policy import LoadPolicy
-from loaders.model_repository import ModelRepository
-from tests.engine.loading import CountedLoad, Make
+from engine.models import settled_catalog
+from engine.models.load_policy import LoadPolicy
+from engine.models.model_manager import ModelManager, ModelManagerOptions
+from loaders.repository.model_repository import ModelRepository
+from tests.engine.models.loading import CountedLoad, Make
 from tests.tiny_models import add_model, colour_graph
 
 
@@ -18,18 +18,18 @@ def load() -> CountedLoad:
 
 @pytest.fixture
 def make(tmp_path: Path, load: CountedLoad) -> Iterator[Make]:
-    """A `LiveModels` on a folder with `colours` 1 and 2, `other` and `broken`; files count as complete at once."""
+    """A `ModelManager` on a folder with `colours` 1 and 2, `other` and `broken`; files count as complete at once."""
     add_model(tmp_path, "colours", colour_graph())
     add_model(tmp_path, "colours", colour_graph(gain=5), version=2)
     add_model(tmp_path, "other", colour_graph())
     (add_model(tmp_path, "broken", colour_graph()) / "1" / "model.onnx").write_bytes(b"no graph")
-    made: list[LiveModels] = []
+    made: list[ModelManager] = []
 
-    def build(policy: str = "on-demand", **options: float) -> LiveModels:
-        models = LiveModels(
+    def build(policy: str = "on-demand", **options: float) -> ModelManager:
+        models = ModelManager(
             ModelRepository(tmp_path),
             load,
-            LiveModelsOptions("colours", LoadPolicy(policy), **options),  # type: ignore[arg-type]  # the tests' own
+            ModelManagerOptions("colours", LoadPolicy(policy), **options),  # type: ignore[arg-type]  # the tests' own
         )
         models.reconcile()
         made.append(models)

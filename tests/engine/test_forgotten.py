@@ -6,9 +6,9 @@ from weakref import ref
 
 import pytest
 
-from engine.scheduler import Scheduler
-from engine.turn import Turn
-from loaders.image_errors import CorruptImageError
+from engine.scheduling.run_context import RunContext
+from engine.scheduling.scheduler import Scheduler
+from loaders.images.errors import CorruptImageError
 from utils.time_utils import StageTimer
 
 
@@ -24,7 +24,7 @@ def test_a_picture_that_fails_leaves_memory_with_its_error() -> None:
         upload = Upload()
         watched = ref(upload)
 
-        def work(_: Turn, picture: Upload = upload) -> NoReturn:
+        def work(_: RunContext, picture: Upload = upload) -> NoReturn:
             try:
                 raise ValueError(picture)
             except ValueError as error:

@@ -10,20 +10,22 @@ from typing import Any
 import pytest
 
 from engine.inference_engine import DeadlineExceededError, EngineOptions, InferenceEngine, ModelChoice
-from engine.live_models import LiveModelsOptions
-from engine.load_model import load_live_model
-from engine.model_slot import ModelUnavailableError
+from engine.models.load import load_model
+from engine.models.model_manager import ModelManagerOptions
+from engine.models.slot import ModelUnavailableError
 from engine.pipeline import predict
-from engine.scheduler import QueueFullError
+from engine.scheduling.run_context import alone
+from engine.scheduling.scheduler import QueueFullError
 from engine.tasks.task import Classification, InvalidOutputError, PredictOptions
-from engine.turn import alone
-from loaders.image_errors import CorruptImageError
-from loaders.image_loader import ImageLoaderOptions, LeastSize, Picture, create_image_loader
+from loaders.image_loader import create_image_loader
+from loaders.images.base import ImageLoaderOptions, LeastSize, Picture
+from loaders.images.errors import CorruptImageError
+from loaders.images.opencv_loader import OpenCVImageLoader
 from loaders.model_errors import UnknownModelError
-from loaders.model_loader import ModelLoader, Session, SessionOptions, create_model_loader
-from loaders.model_repository import ModelRepository
-from loaders.onnxruntime_loader import OnnxRuntimeLoader
-from loaders.opencv_loader import OpenCVImageLoader
+from loaders.model_loader import create_model_loader
+from loaders.repository.model_repository import ModelRepository
+from loaders.runtimes.base import ModelLoader, Session, SessionOptions
+from loaders.runtimes.onnxruntime_loader import OnnxRuntimeLoader
 from tests.tiny_models import add_model, colour_graph, not_a_number_graph, slow_graph, solid_png
 from utils.time_utils import INFERENCE, QUEUE, StageTimer
 
@@ -80,7 +82,9 @@ def make(repository: ModelRepository, pictures: GatedImageLoader) -> Iterator[Ma
     def build(
         model_loader: ModelLoader | None = None, *, lanes: int = 1, queue_limit: int = 64, timeout_s: float = WAIT_S
     ) -> InferenceEngine:
-        options = EngineOptions(LiveModelsOptions("colours"), lanes=lanes, queue_limit=queue_limit, timeout_s=timeout_s)
+        options = EngineOptions(
+            ModelManagerOptions("colours"), lanes=lanes, queue_limit=queue_limit, timeout_s=timeout_s
+        )
         loader = model_loader or create_model_loader("onnxruntime")
         made.append(InferenceEngine(repository, pictures, loader, options))
         made[-1].start()
@@ -108,7 +112,7 @@ async def best(
 def test_answers_are_those_of_the_pipeline(make: Make, repository: ModelRepository, colour: str) -> None:
     engine, data, options = make(), solid_png(colour), PredictOptions()
     loader = create_model_loader("onnxruntime")
-    model = load_live_model(repository.find("colours"), loader, SessionOptions())
+    model = load_model(repository.find("colours"), loader, SessionOptions())
     [answer] = predict([model], create_image_loader("opencv"), data, options, alone(StageTimer()))
     expected = (answer.model, answer.image, answer.predictions)
 

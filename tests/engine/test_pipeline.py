@@ -4,27 +4,28 @@ from pathlib import Path
 
 import pytest
 
-from engine.live_model import LiveModel
-from engine.load_model import load_live_model
+from engine.models.load import load_model
+from engine.models.loaded_model import LoadedModel
 from engine.pipeline import Answer, predict
+from engine.scheduling.run_context import alone
 from engine.tasks.task import Classification, InvalidOutputError, PredictOptions
-from engine.turn import alone
-from loaders.image_errors import CorruptImageError, EmptyImageError, ImageError
 from loaders.image_loader import create_image_loader
-from loaders.model_loader import SessionOptions, create_model_loader
-from loaders.model_repository import ModelRepository
+from loaders.images.errors import CorruptImageError, EmptyImageError, ImageError
+from loaders.model_loader import create_model_loader
+from loaders.repository.model_repository import ModelRepository
+from loaders.runtimes.base import SessionOptions
 from tests.pictures import encode, rotated_twin, scene
 from tests.tiny_models import add_model, colour_graph, not_a_number_graph, solid_png
 from utils.time_utils import DECODE, INFERENCE, POSTPROCESS, PREPROCESS, QUEUE, StageTimer
 
 
-def load(tmp_path: Path, name: str = "colours") -> LiveModel:
+def load(tmp_path: Path, name: str = "colours") -> LoadedModel:
     add_model(tmp_path, "colours", colour_graph())
     add_model(tmp_path, "nan", not_a_number_graph())
-    return load_live_model(ModelRepository(tmp_path).find(name), create_model_loader("onnxruntime"), SessionOptions())
+    return load_model(ModelRepository(tmp_path).find(name), create_model_loader("onnxruntime"), SessionOptions())
 
 
-def ask(model: LiveModel, data: bytes, *, loader: str = "opencv", timer: StageTimer | None = None) -> Answer:
+def ask(model: LoadedModel, data: bytes, *, loader: str = "opencv", timer: StageTimer | None = None) -> Answer:
     [answer] = predict([model], create_image_loader(loader), data, PredictOptions(), alone(timer or StageTimer()))
     return answer
 

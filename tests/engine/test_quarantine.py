@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from engine.inference_engine import EngineOptions, InferenceEngine
-from engine.live_models import LiveModelsOptions
-from engine.model_admin import Act, Deed
-from engine.model_slot import ModelUnavailableError, loaded
+from engine.models.admin import Act, Deed
+from engine.models.model_manager import ModelManagerOptions
+from engine.models.slot import ModelUnavailableError, loaded
 from loaders.image_loader import create_image_loader
 from loaders.model_loader import create_model_loader
-from loaders.model_repository import ModelRepository
+from loaders.repository.model_repository import ModelRepository
 from tests.tiny_models import add_model, colour_graph
 
 KEY = ("bad", 1)
@@ -36,7 +36,7 @@ def engine(models: Path) -> Iterator[InferenceEngine]:
         ModelRepository(models),
         create_image_loader("opencv"),
         create_model_loader("onnxruntime"),
-        EngineOptions(LiveModelsOptions("good")),
+        EngineOptions(ModelManagerOptions("good")),
     )
     made.start()
     yield made

@@ -2,7 +2,7 @@
 
 import pytest
 
-from loaders.image_loader import ImageLoaderOptions
+from loaders.images.base import ImageLoaderOptions
 from tests import pictures
 
 

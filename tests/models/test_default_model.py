@@ -2,12 +2,13 @@
 
 import hashlib
 import re
-from pathlib import Path
 
 import onnxruntime
 import pytest
 
-MODELS = Path(__file__).parents[2] / "models"
+from tests.paths import ROOT
+
+MODELS = ROOT / "models"
 README_ROW = re.compile(r"^\| `(?P<file>[^`]+)` \| (?P<size>\d+) \| `(?P<sha256>[0-9a-f]{64})` \|$", re.MULTILINE)
 FILES = ("efficientnet-lite0/1/model.onnx", "efficientnet-lite0/labels.txt")
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.paths import ROOT
 from utils.cpu_budget import cpu_budget
 
-ROOT = Path(__file__).parents[2]
 CORES = 16
 PERIOD_US = 100_000
 PRINT_BUDGET = (

@@ -5,16 +5,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from io import BytesIO, StringIO
-from pathlib import Path
 from typing import TextIO
 
 import pytest
 
+from tests.paths import ROOT
 from utils.stdin_loader import ask_for_path, read_stdin
 
 pty = pytest.importorskip("pty", reason="no pseudo-terminals on this system")
 
-ROOT = Path(__file__).parents[2]
 END_OF_INPUT = b"\x04"  # Ctrl-D
 PROMPT = "Path of a picture: "
 ASK = "from utils.stdin_loader import ask_for_path; print(repr(ask_for_path()))"

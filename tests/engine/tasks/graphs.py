@@ -13,13 +13,14 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from engine.geometry import Frame, place
+from engine.preprocessing.geometry import Frame, place
 from engine.tasks import create_task
 from engine.tasks.predictions import Prediction
 from engine.tasks.task import PredictOptions
-from loaders.image_loader import Size
-from loaders.model_loader import Session, SessionOptions, create_model_loader
-from loaders.model_spec import Head, ModelSpec, PreprocessSpec, Resize
+from loaders.images.base import Size
+from loaders.model_loader import create_model_loader
+from loaders.repository.specs.model_spec import Head, ModelSpec, PreprocessSpec, Resize
+from loaders.runtimes.base import Session, SessionOptions
 
 Array = NDArray[np.float32]
 Outputs = dict[str, NDArray[Any]]

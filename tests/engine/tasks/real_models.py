@@ -2,19 +2,20 @@
 
 from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path
 
 from PIL import Image
 
-from engine.live_model import LiveModel
-from engine.load_model import load_live_model
+from engine.models.load import load_model
+from engine.models.loaded_model import LoadedModel
 from engine.tasks.predictions import Prediction
 from engine.tasks.task import PredictOptions
-from loaders.image_loader import Picture, create_image_loader
-from loaders.model_loader import SessionOptions, create_model_loader
-from loaders.model_repository import ModelRepository
+from loaders.image_loader import create_image_loader
+from loaders.images.base import Picture
+from loaders.model_loader import create_model_loader
+from loaders.repository.model_repository import ModelRepository
+from loaders.runtimes.base import SessionOptions
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[3]
 DATA = ROOT / "tests" / "data"
 PHOTOS = DATA / "detection"
 YUNET = DATA / "models" / "face_detection_yunet_2023mar.onnx"
@@ -30,12 +31,12 @@ class Answered:
     predictions: list[Prediction]
 
 
-def load(name: str) -> LiveModel:
+def load(name: str) -> LoadedModel:
     version = ModelRepository(ROOT / "models").find(name)
-    return load_live_model(version, create_model_loader("onnxruntime"), SessionOptions(), exact_decode=True)
+    return load_model(version, create_model_loader("onnxruntime"), SessionOptions(), exact_decode=True)
 
 
-def ask(model: LiveModel, data: bytes, options: PredictOptions | None = None) -> Answered:
+def ask(model: LoadedModel, data: bytes, options: PredictOptions | None = None) -> Answered:
     picture = create_image_loader("opencv").load(data, None)
     frame = model.preprocessor.frame(picture.info.size)
     outputs = model.infer(model.preprocessor(picture), frame)

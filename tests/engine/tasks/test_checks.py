@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from engine.tasks import create_task
 from engine.tasks.task import InvalidOutputError, PredictOptions
-from loaders.image_loader import Size
+from loaders.images.base import Size
 from loaders.model_errors import ModelSpecError
-from loaders.model_loader import RunStop, Session, Tensor, TensorInfo
-from loaders.model_spec import Head, ModelSpec, Resize, TaskName
+from loaders.repository.specs.model_spec import Head, ModelSpec, Resize, TaskName
+from loaders.runtimes.base import RunStop, Session
+from loaders.tensors import Tensor, TensorInfo
 from tests.engine.tasks.graphs import constant_graph, frame_of, open_session
 
 DETECTION, SEGMENTATION = TaskName.OBJECT_DETECTION, TaskName.IMAGE_SEGMENTATION

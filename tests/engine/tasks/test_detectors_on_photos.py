@@ -7,14 +7,15 @@ import cv2
 import numpy as np
 import pytest
 
-from engine.geometry import Frame, Placement
-from engine.live_model import LiveModel
+from engine.models.loaded_model import LoadedModel
+from engine.preprocessing.geometry import Frame, Placement
 from engine.tasks import create_task
 from engine.tasks.predictions import Box, Detection, FaceDetection, Prediction
 from engine.tasks.task import PredictOptions
-from loaders.image_loader import Size
-from loaders.model_loader import SessionOptions, create_model_loader
-from loaders.model_spec import Head, ModelSpec, TaskName
+from loaders.images.base import Size
+from loaders.model_loader import create_model_loader
+from loaders.repository.specs.model_spec import Head, ModelSpec, TaskName
+from loaders.runtimes.base import SessionOptions
 from tests.engine.tasks.real_models import PHOTOS, YUNET, as_png, ask, load
 
 FILES = ["2011_000003.jpg", "2011_000006.jpg", "2011_000025.jpg"]
@@ -23,7 +24,7 @@ LEAST_IOU = 0.7
 
 
 @pytest.fixture(scope="module")
-def picodet() -> LiveModel:
+def picodet() -> LoadedModel:
     return load("picodet-s-416")
 
 
@@ -45,7 +46,7 @@ def iou(one: Box, other: Box) -> float:
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_picodet_finds_every_annotated_object_by_its_name(file: str, picodet: LiveModel) -> None:
+def test_picodet_finds_every_annotated_object_by_its_name(file: str, picodet: LoadedModel) -> None:
     found = detections(ask(picodet, (PHOTOS / file).read_bytes()).predictions)
     assert all(d.score >= 0.4 for d in found)
     for label, box in annotated(file):
@@ -57,7 +58,7 @@ def test_there_are_nine_annotated_objects() -> None:
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_a_picture_rotated_by_exif_has_the_same_boxes(file: str, picodet: LiveModel) -> None:
+def test_a_picture_rotated_by_exif_has_the_same_boxes(file: str, picodet: LoadedModel) -> None:
     data = (PHOTOS / file).read_bytes()
     upright, rotated = ask(picodet, as_png(data)), ask(picodet, as_png(data, rotated_by_exif=True))
     assert rotated.picture.info.orientation == 6

@@ -10,13 +10,14 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from engine.live_model import LiveModel
+from engine.models.loaded_model import LoadedModel
 from engine.tasks.predictions import Embedding
 from engine.tasks.task import InvalidOutputError, PredictOptions
-from loaders.image_loader import Size
-from loaders.model_spec import ModelSpec, Resize, TaskName
+from loaders.images.base import Size
+from loaders.repository.specs.model_spec import ModelSpec, Resize, TaskName
 from tests.engine.tasks.graphs import Array, Outputs, answer, frame_of
-from tests.engine.tasks.real_models import DATA, ROOT, as_png, ask, load
+from tests.engine.tasks.real_models import DATA, as_png, ask, load
+from tests.paths import ROOT
 
 FRAME = frame_of(Size(10, 10), Resize.STRETCH)
 VECTOR = np.array([3, 0, -4], np.float32)
@@ -100,11 +101,11 @@ def test_a_vector_that_is_no_number_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def embedder() -> LiveModel:
+def embedder() -> LoadedModel:
     return load("efficientnet-lite0-embed")
 
 
-def shipped_vector(model: LiveModel, data: bytes) -> Array:
+def shipped_vector(model: LoadedModel, data: bytes) -> Array:
     (found,) = ask(model, data).predictions
     assert isinstance(found, Embedding)
     return vector_of(found)
@@ -122,7 +123,7 @@ def reference_vector(file: Path) -> NDArray[np.float32]:
     return np.asarray(output[0], np.float32)
 
 
-def test_the_shipped_model_gives_the_vector_of_the_reference_pipeline(embedder: LiveModel) -> None:
+def test_the_shipped_model_gives_the_vector_of_the_reference_pipeline(embedder: LoadedModel) -> None:
     """Measured: cosine 0.9996. int8 makes much of a pixel's last bit."""
     vector, reference = shipped_vector(embedder, as_png(CAT.read_bytes())), reference_vector(CAT)
     assert vector.shape == (1280,)
@@ -130,7 +131,7 @@ def test_the_shipped_model_gives_the_vector_of_the_reference_pipeline(embedder: 
     assert vector @ reference > 0.999
 
 
-def test_a_picture_is_nearest_to_its_own_half_size(embedder: LiveModel, tmp_path: Path) -> None:
+def test_a_picture_is_nearest_to_its_own_half_size(embedder: LoadedModel, tmp_path: Path) -> None:
     image = Image.open(CAT)
     image.resize((image.width // 2, image.height // 2)).save(tmp_path / "half.png")
     cat, half = (shipped_vector(embedder, file.read_bytes()) for file in (CAT, tmp_path / "half.png"))

@@ -11,12 +11,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from engine.geometry import Frame
+from engine.preprocessing.geometry import Frame
 from engine.tasks.masks import MAX_COMPUTED_PIXELS, Region, computed_size
 from engine.tasks.predictions import Box, InstanceSegment, Prediction, Segment
 from engine.tasks.task import InvalidOutputError, PredictOptions
-from loaders.image_loader import Size
-from loaders.model_spec import Activation, Head, ModelSpec, Resize, TaskName
+from loaders.images.base import Size
+from loaders.repository.specs.model_spec import Activation, Head, ModelSpec, Resize, TaskName
 from tests.engine.tasks.graphs import TARGET, Array, Thing, answer, frame_of, yolo_masks, yolo_masks_end_to_end
 
 LABELS = ("sky", "road", "tree")

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from engine.tasks.predictions import OutputTensor
 from engine.tasks.task import InvalidOutputError, PredictOptions
-from loaders.image_loader import Size
-from loaders.model_spec import Activation, Head, ModelSpec, Resize, TaskName
+from loaders.images.base import Size
+from loaders.repository.specs.model_spec import Activation, Head, ModelSpec, Resize, TaskName
 from tests.engine.tasks.graphs import LAYOUTS, Outputs, Thing, answer, frame_of, yolo_masks
 
 FRAME = frame_of(Size(40, 30), Resize.STRETCH)

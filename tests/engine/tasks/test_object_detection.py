@@ -6,13 +6,13 @@ import numpy as np
 import orjson
 import pytest
 
-from engine.live_model import LiveModel, ModelRef
-from engine.runner import one_width
+from engine.models.loaded_model import LoadedModel, ModelRef
+from engine.scheduling.runner import single_session
 from engine.tasks.predictions import Box, Detection, Prediction
 from engine.tasks.task import InvalidOutputError, PredictOptions
-from loaders.image_loader import ImageInfo, Picture, Size
-from loaders.model_spec import Activation, ExtraInput, Head, ModelSpec, Resize, TaskName
-from loaders.resolvers import ResolvedSpec
+from loaders.images.base import ImageInfo, Picture, Size
+from loaders.repository.specs import ResolvedSpec
+from loaders.repository.specs.model_spec import Activation, ExtraInput, Head, ModelSpec, Resize, TaskName
 from tests.engine.tasks.graphs import (
     LAYOUTS,
     TARGET,
@@ -161,7 +161,7 @@ def test_a_paddle_graph_that_is_told_the_scale_gives_the_pictures_pixels(tmp_pat
         preprocess={"resize": Resize.STRETCH, "size": [TARGET.height, TARGET.width]},
     )
     session = open_session(tmp_path, paddle_graph([CAT, TOO_FAINT]))
-    model = LiveModel(ModelRef("paddle", 1, spec.task), one_width(session, 1), ResolvedSpec(spec, {}, ()))
+    model = LoadedModel(ModelRef("paddle", 1, spec.task), single_session(session, 1), ResolvedSpec(spec, {}, ()))
     picture = Picture(np.zeros((100, 200, 3), np.uint8), ImageInfo("PNG", 200, 100))
     frame = model.preprocessor.frame(picture.info.size)
     (cat,) = model.task.postprocess(model.infer(model.preprocessor(picture), frame), frame, PredictOptions())

@@ -5,10 +5,10 @@ import re
 
 import pytest
 
-from engine.load_model import resolve_version
-from loaders.model_repository import ModelRepository
-from loaders.model_spec import TaskName
-from tests.engine.tasks.real_models import ROOT
+from engine.models.load import resolve_version
+from loaders.repository.model_repository import ModelRepository
+from loaders.repository.specs.model_spec import TaskName
+from tests.paths import ROOT
 
 MODELS = ROOT / "models"
 README_ROW = re.compile(r"^\| `(?P<file>[^`]+)` \| (?P<size>\d+) \| `(?P<sha256>[0-9a-f]{64})` \|$", re.MULTILINE)

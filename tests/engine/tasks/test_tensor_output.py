@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from engine.tasks.predictions import OutputTensor
 from engine.tasks.task import Encoding, InvalidOutputError, PredictOptions
-from loaders.image_loader import Size
-from loaders.model_spec import ModelSpec, Resize, TaskName
+from loaders.images.base import Size
+from loaders.repository.specs.model_spec import ModelSpec, Resize, TaskName
 from tests.engine.tasks.graphs import Outputs, answer, frame_of
 
 FRAME = frame_of(Size(10, 10), Resize.STRETCH)

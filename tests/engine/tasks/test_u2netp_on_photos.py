@@ -10,16 +10,17 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from engine.live_model import LiveModel
+from engine.models.loaded_model import LoadedModel
 from engine.tasks.predictions import Segment
-from tests.engine.tasks.real_models import DATA, ROOT, ask, load
+from tests.engine.tasks.real_models import DATA, ask, load
+from tests.paths import ROOT
 
 GRAPH = ROOT / "models" / "u2netp" / "1" / "model.onnx"
 FILES = [DATA / "cat.jpg", DATA / "detection" / "2011_000025.jpg"]
 
 
 @pytest.fixture(scope="module")
-def u2netp() -> LiveModel:
+def u2netp() -> LoadedModel:
     return load("u2netp")
 
 
@@ -35,7 +36,7 @@ def reference_mask(file: Path) -> NDArray[np.uint8]:
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
-def test_the_mask_is_that_of_the_reference_pipeline(file: Path, u2netp: LiveModel) -> None:
+def test_the_mask_is_that_of_the_reference_pipeline(file: Path, u2netp: LoadedModel) -> None:
     """Measured: no difference."""
     (segment,) = ask(u2netp, file.read_bytes()).predictions
     assert isinstance(segment, Segment)

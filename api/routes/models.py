@@ -1,0 +1,115 @@
+"""GET /models: what is there, what it does, what decided that, and in which state it is."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import orjson
+from fastapi import APIRouter
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.openapi import WITH_KEY, error_responses
+from api.schemas import (
+    FieldReport,
+    ModelDetails,
+    ModelList,
+    ModelReport,
+    NotServed,
+    RunPlanReport,
+    TuningReport,
+    VersionReport,
+)
+from engine.inference_engine import InferenceEngine
+from engine.models.loaded_model import LoadedModel
+from engine.models.model_manager import ModelManager
+from loaders.model_errors import ModelError
+
+
+def model_router(engine: Callable[[], InferenceEngine]) -> APIRouter:
+    """`engine` gives the running engine, or raises NotReadyError."""
+    router = APIRouter(prefix="/models", tags=["models"])
+
+    @router.get("", response_model=ModelList, responses=error_responses(401, 403, 503), openapi_extra=WITH_KEY)
+    async def list_models(request: Request) -> Response:
+        """Every model with its versions and their states. With its ETag in If-None-Match: 304 if nothing changed."""
+        models = engine().models
+        reports = [report_model(models, name) for name in sorted(models.catalog)]
+        not_served = [NotServed(name=entry, reason=reason) for entry, reason in models.unclear.items()]
+        return _with_etag(request, ModelList(default=models.default, models=reports, not_served=not_served))
+
+    @router.get(
+        "/{name}", response_model=ModelDetails, responses=error_responses(401, 403, 404, 503), openapi_extra=WITH_KEY
+    )
+    async def show_model(request: Request, name: str) -> Response:
+        """One model, with every field of its spec and what decided it."""
+        running = engine()
+        running.models.version(name)
+        spec, warnings = await _describe(running, name)
+        loaded = running.models.ready(name)
+        details = ModelDetails(
+            **report_model(running.models, name).model_dump(),
+            spec=spec,
+            warnings=warnings,
+            providers=list(loaded.session.providers) if loaded else [],
+            tuning=_tuning(loaded) if loaded else None,
+        )
+        return _with_etag(request, details)
+
+    return router
+
+
+async def _describe(engine: InferenceEngine, name: str) -> tuple[dict[str, FieldReport], list[str]]:
+    """Every field with what decided it; for a model that cannot be understood, why not."""
+    try:
+        resolved = await engine.describe(name)
+    except ModelError as error:
+        return {}, [str(error)]
+    spec = {
+        field: FieldReport(value=value, decided_by=resolved.decided_by[field])
+        for field, value in resolved.fields().items()
+    }
+    return spec, list(resolved.warnings)
+
+
+def _tuning(model: LoadedModel) -> TuningReport:
+    """The plan that runs; where it is not what was measured, the operator has fixed it."""
+    plan, tuning = model.runner.plan, model.tuning
+    if tuning is None:
+        return TuningReport(
+            plan=RunPlanReport(**asdict(plan)), level=None, reason="nothing was measured", measured=[], measured_at=None
+        )
+    reason = tuning.reason if plan == tuning.plan else f"fixed by settings; else: {tuning.reason}"
+    return TuningReport.model_validate({**asdict(tuning), "plan": asdict(plan), "reason": reason})
+
+
+def report_model(models: ModelManager, name: str) -> ModelReport:
+    """Raises UnknownModelError."""
+    active = models.version(name).number
+    labels = models.choices.labels.get(name, {})
+    return ModelReport(
+        name=name,
+        default=name == models.default,
+        active=active,
+        pinned=models.choices.active.get(name) == active,
+        serving=models.serving(name),
+        versions=[_report_version(models, name, number, labels) for number in sorted(models.catalog[name])],
+    )
+
+
+def _report_version(models: ModelManager, name: str, number: int, labels: Mapping[str, int]) -> VersionReport:
+    status = models.status(name, number)
+    own = sorted(label for label, labelled in labels.items() if labelled == number)
+    return VersionReport(version=number, state=status.state, reason=status.reason, since=status.since, labels=own)
+
+
+def _with_etag(request: Request, report: BaseModel) -> Response:
+    body = orjson.dumps(report.model_dump(mode="json"))
+    etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    headers: dict[str, Any] = {"ETag": etag, "Cache-Control": "no-cache"}
+    known = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
+    if etag in known or "*" in known:
+        return Response(status_code=304, headers=headers)
+    return Response(body, headers=headers, media_type="application/json")

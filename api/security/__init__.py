@@ -1,0 +1,1 @@
+"""Keys, guards and the rate limit."""

@@ -1,0 +1,1 @@
+"""How uvicorn is run: options, TLS, draining, header limits."""

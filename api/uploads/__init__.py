@@ -1,0 +1,1 @@
+"""A request's body -> bytes in memory or on disk, bounded."""

@@ -1,0 +1,1 @@
+"""A model's life: load, check, swap, watch, administer."""

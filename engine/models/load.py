@@ -1,0 +1,35 @@
+"""A version on disk -> a live model: its spec resolved, its graph loaded, warmed up, and its outputs understood."""
+
+from engine.models.activated import without_second_activation
+from engine.models.loaded_model import LoadedModel, ModelRef
+from engine.scheduling.runner import single_session
+from engine.tasks.task import InvalidOutputError
+from loaders.model_errors import ModelSpecError
+from loaders.onnx.onnx_file import check_external_files, read_onnx
+from loaders.repository.model_repository import ModelVersion
+from loaders.repository.specs import ResolvedSpec, resolve
+from loaders.runtimes.base import ModelLoader, SessionOptions
+
+
+def load_model(
+    version: ModelVersion, loader: ModelLoader, options: SessionOptions, *, exact_decode: bool = False
+) -> LoadedModel:
+    """Reads the spec, loads the graph and warms it up. Raises ModelError with what is wrong."""
+    resolved = resolve_version(version)
+    session = loader.load(version.graph, options)
+    ref = ModelRef(version.name, version.number, resolved.spec.task)
+    runner = single_session(session, options.threads)
+    model = LoadedModel(ref, runner, resolved, exact_decode=exact_decode)
+    try:
+        model.warm_up()
+    except InvalidOutputError as error:
+        raise ModelSpecError(f"the warm-up failed, with a black picture and with one of noise: {error}") from error
+    corrected = without_second_activation(model)
+    return LoadedModel(ref, runner, corrected, exact_decode=exact_decode) if corrected else model
+
+
+def resolve_version(version: ModelVersion) -> ResolvedSpec:
+    """Reads the graph's own description and the files around it; no runtime. Raises ModelError."""
+    graph = read_onnx(version.graph)
+    check_external_files(version.graph, graph)
+    return resolve(version.files, graph)

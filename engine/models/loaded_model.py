@@ -1,0 +1,174 @@
+"""One model, ready to run: its spec made complete by its graph, its session, its preprocessing and its task."""
+
+from dataclasses import dataclass
+from typing import get_args
+
+import numpy as np
+
+from engine.preprocessing.extra_inputs import extra_tensor
+from engine.preprocessing.geometry import Frame
+from engine.preprocessing.preprocessor import Preprocessor
+from engine.scheduling.run_context import RunContext, alone
+from engine.scheduling.runner import Runner
+from engine.scheduling.tuning import Tuning
+from engine.tasks import create_task
+from engine.tasks.task import InvalidOutputError, PredictOptions, Task
+from loaders.images.base import ImageInfo, Picture
+from loaders.model_errors import ModelSpecError
+from loaders.repository.specs import ResolvedSpec
+from loaders.repository.specs.model_spec import Dtype, ExtraInput, Layout, ModelSpec, PreprocessSpec, Resize, TaskName
+from loaders.runtimes.base import Session
+from loaders.tensors import Tensor, TensorInfo
+from utils.time_utils import StageTimer
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRef:
+    """Names what answered."""
+
+    name: str
+    version: int
+    task: TaskName
+
+
+class LoadedModel:
+    """A loaded model; may be used from many threads at once.
+
+    `tuning` tells what its runner's plan was decided from, where anything was measured.
+    """
+
+    def __init__(
+        self,
+        ref: ModelRef,
+        runner: Runner,
+        resolved: ResolvedSpec,
+        *,
+        exact_decode: bool = False,
+        tuning: Tuning | None = None,
+    ) -> None:
+        self.ref = ref
+        self.runner = runner
+        self.session = session = runner.session
+        self.resolved = resolved
+        self.tuning = tuning
+        self._exact_decode = exact_decode
+        spec = resolved.spec
+        self._input = _picture_input(spec, session)
+        self._extra_inputs = {i.name: (_extra_kind(spec, i), i.dtype) for i in session.inputs if i is not self._input}
+        self.spec = spec.model_copy(update={"preprocess": _complete(spec.preprocess, self._input)})
+        self.preprocessor = Preprocessor(self.spec.preprocess, exact_decode=exact_decode)
+        self.task: Task = create_task(self.spec)
+        self.task.check(session)
+
+    def infer(self, tensor: Tensor, frame: Frame, turn: RunContext | None = None) -> dict[str, Tensor]:
+        """Runs the graph on one picture's tensor, which lies in its input as `frame` says; all outputs by name.
+
+        Raises ModelRunError, RunStoppedError.
+        """
+        return self.runner.run(self._inputs(tensor, frame), turn or alone(StageTimer()))
+
+    def warm_up(self) -> None:
+        """One run on a black picture: allocates, and proves that the graph runs and its answer can be read.
+
+        A graph that divides by what a picture's pixels differ has no answer to a black one: then one of noise decides.
+        Raises ModelRunError, InvalidOutputError.
+        """
+        try:
+            self._try(self.black_picture())
+        except InvalidOutputError:
+            self._try(self._noise())
+
+    def black_picture(self) -> dict[str, Tensor]:
+        """The graph's inputs for a black picture of the input's size."""
+        tensor = np.zeros(self.preprocessor.input_shape, self.spec.preprocess.dtype)
+        return self._inputs(tensor, self.preprocessor.frame(self.preprocessor.target))
+
+    def _try(self, inputs: dict[str, Tensor]) -> None:
+        """In base64, which can tell everything that a raw tensor may hold."""
+        frame = self.preprocessor.frame(self.preprocessor.target)
+        outputs = self.runner.run(inputs, alone(StageTimer()))
+        self.task.postprocess(outputs, frame, PredictOptions(encoding="base64"))
+
+    def _noise(self) -> dict[str, Tensor]:
+        size = self.preprocessor.target
+        pixels = np.random.default_rng(0).integers(0, 256, (size.height, size.width, 3), np.uint8)
+        picture = Picture(pixels, ImageInfo("PNG", size.width, size.height))
+        return self._inputs(self.preprocessor(picture), self.preprocessor.frame(size))
+
+    def with_runner(self, runner: Runner, tuning: Tuning | None) -> "LoadedModel":
+        """The same model, run otherwise."""
+        return LoadedModel(self.ref, runner, self.resolved, exact_decode=self._exact_decode, tuning=tuning)
+
+    def _inputs(self, tensor: Tensor, frame: Frame) -> dict[str, Tensor]:
+        extras = {name: extra_tensor(kind, frame, dtype) for name, (kind, dtype) in self._extra_inputs.items()}
+        return {self._input.name: tensor, **extras}
+
+
+def _picture_input(spec: ModelSpec, session: Session) -> TensorInfo:
+    """The input that the spec names, or the only one that the spec does not explain otherwise."""
+    named = [i for i in session.inputs if (i.name == spec.input if spec.input else i.name not in spec.extra_inputs)]
+    if not named:
+        raise ModelSpecError(f"the graph has no input {spec.input!r}; it has: {_names(session.inputs)}")
+    if len(named) > 1:
+        raise ModelSpecError(
+            f"the graph has several inputs: {_names(session.inputs)}; say in model.toml which is the picture (input) "
+            "and what the others are (extra_inputs)"
+        )
+    if len(named[0].shape) != 4:
+        raise ModelSpecError(f"the input {named[0].name} has shape {named[0].shape}, not 4 dimensions")
+    return named[0]
+
+
+def _extra_kind(spec: ModelSpec, graph_input: TensorInfo) -> ExtraInput:
+    kind = spec.extra_inputs.get(graph_input.name)
+    if kind is None:
+        raise ModelSpecError(f"the graph's input {graph_input.name} is not explained: say extra_inputs in model.toml")
+    return kind
+
+
+def _complete(spec: PreprocessSpec, graph_input: TensorInfo) -> PreprocessSpec:
+    """Fills what model.toml leaves out from the graph, and refuses what contradicts it."""
+    layout = spec.layout or _layout(graph_input, spec.channels)
+    size = spec.size or _graph_size(spec, graph_input, layout)
+    dtype = spec.dtype or _dtype(graph_input)
+    _check_fits(spec.model_copy(update={"layout": layout, "size": size, "dtype": dtype}), graph_input)
+    return spec.model_copy(update={"layout": layout, "size": size, "dtype": dtype})
+
+
+def _layout(graph_input: TensorInfo, channels: int) -> Layout:
+    """Channels last only where the graph says so; NCHW otherwise, as nearly every exporter writes."""
+    return "NHWC" if graph_input.shape[3] == channels and graph_input.shape[1] != channels else "NCHW"
+
+
+def _graph_size(spec: PreprocessSpec, graph_input: TensorInfo, layout: Layout) -> tuple[int, int] | None:
+    height, width = graph_input.shape[2:4] if layout == "NCHW" else graph_input.shape[1:3]
+    if height is not None and width is not None:
+        return height, width
+    if spec.resize is Resize.BOUNDED:
+        return None
+    raise ModelSpecError("the graph leaves the picture's size open: say preprocess.size in model.toml")
+
+
+def _dtype(graph_input: TensorInfo) -> Dtype:
+    for dtype in get_args(Dtype):
+        if graph_input.dtype == dtype:
+            return dtype  # type: ignore[no-any-return]  # get_args gives Any
+    raise ModelSpecError(f"the input {graph_input.name} is {graph_input.dtype}; supported: {get_args(Dtype)}")
+
+
+def _check_fits(spec: PreprocessSpec, graph_input: TensorInfo) -> None:
+    shape = Preprocessor(spec).input_shape
+    fits = all(want in (None, have) for want, have in zip(graph_input.shape, shape, strict=True))
+    if not fits or spec.dtype != graph_input.dtype:
+        raise ModelSpecError(
+            f"the input {graph_input.name} takes {graph_input.dtype} {_shape(graph_input.shape)}, "
+            f"model.toml prepares {spec.dtype} {_shape(shape)}"
+        )
+
+
+def _shape(shape: tuple[int | None, ...]) -> str:
+    return " x ".join("?" if dim is None else str(dim) for dim in shape)
+
+
+def _names(tensors: tuple[TensorInfo, ...]) -> str:
+    return ", ".join(tensor.name for tensor in tensors)

@@ -1,0 +1,194 @@
+"""Picture -> tensor, as the framework did it that the model was trained in.
+
+The reference is Pillow's antialiased resize; only the part of the picture that ends up in the tensor is computed
+(`engine.preprocessing.resampling`). Rescaling, mean, std and the number format are one table look-up a channel.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache, partial
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from engine.preprocessing.geometry import Frame, Span, bounded, place, visible
+from engine.preprocessing.resampling import Floats, Planes, Resampling, plan_resampling
+from loaders.images.base import ImageInfo, Picture, Size
+from loaders.repository.specs.model_spec import Color, Interpolation, PreprocessSpec, Resize
+from loaders.tensors import Tensor
+
+# How many sizes of pictures are remembered; each takes up to some hundred KB.
+_REMEMBERED = 32
+
+# The side of the picture that warms up a model whose input takes the picture's own ratio.
+_SQUARE = 1000
+
+# By what a decoder may divide the sides.
+_DECODE_SCALES = (1, 2, 4, 8)
+
+# The EXIF orientations that turn the stored right border to the left, or the bottom one; and those to the top.
+_FROM_THE_RIGHT, _FROM_BELOW = (2, 3, 6, 7), (3, 4, 7, 8)
+
+# A decoder that scales must leave this many times the resized picture, so that the antialiased resize still decides
+# how the result looks. tests/engine/test_scaled_decode.py states the distance from a full decode.
+DECODE_MARGIN = 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What to do with pictures of one size, worked out once. `resampling` is None for NEAREST."""
+
+    target: Size
+    across: Span
+    down: Span
+    resampling: Resampling | None
+
+
+class Preprocessor:
+    """Prepares pictures for one model. One instance serves many threads at once.
+
+    `spec` must be complete: size (but with `bounded`), layout and dtype are known. With `exact_decode` decoders do
+    not scale, and the resize is Pillow's to the last bit.
+    """
+
+    def __init__(self, spec: PreprocessSpec, *, exact_decode: bool = False) -> None:
+        if spec.layout is None or spec.dtype is None or (spec.size is None and spec.resize is not Resize.BOUNDED):
+            raise ValueError("the spec lacks size, layout or dtype")
+        self.spec = spec
+        self._layout, self._dtype = spec.layout, spec.dtype
+        self._exact_decode = exact_decode or spec.interpolation is Interpolation.NEAREST  # which shows single pixels
+        self._table = None if spec.rescale_by_max else _value_table(spec, spec.rescale_factor)
+        self._frame = lru_cache(_REMEMBERED)(partial(_frame, spec))
+        self._plan = lru_cache(_REMEMBERED)(partial(_plan, spec, exact_decode))
+
+    @property
+    def target(self) -> Size:
+        """The input's size; with `bounded` that of a square picture."""
+        return _target(self.spec, Size(_SQUARE, _SQUARE))
+
+    @property
+    def input_shape(self) -> tuple[int, int, int, int]:
+        """Of one picture in an input of `target` size: (1, C, H, W) or (1, H, W, C)."""
+        return self._shape(self.target)
+
+    def frame(self, picture: Size) -> Frame:
+        """Where an upright picture of that original size comes to lie in the input."""
+        return self._frame(picture)
+
+    def decode_size(self, info: ImageInfo) -> Size | None:
+        """The least size the decoder may scale the upright picture down to; None for a full decode."""
+        if self._exact_decode:
+            return None
+        resized = self._frame(info.size).placement.resized
+        return Size(resized.width * DECODE_MARGIN, resized.height * DECODE_MARGIN)
+
+    def __call__(self, picture: Picture) -> Tensor:
+        """One picture's tensor (see `input_shape`) in the spec's dtype, layout and channel order."""
+        height, width = picture.pixels.shape[:2]
+        plan = self._plan(picture.info, height, width)
+        return self._normalise(self._fill(plan, self._resize(picture.pixels, plan)))
+
+    def _shape(self, size: Size) -> tuple[int, int, int, int]:
+        channels = self.spec.channels
+        return (
+            (1, channels, size.height, size.width) if self._layout == "NCHW" else (1, size.height, size.width, channels)
+        )
+
+    def _resize(self, pixels: NDArray[np.uint8], plan: _Plan) -> Planes | Floats:
+        """(C, H, W), red first: the part of the picture that is seen. The whole parts count."""
+        if self.spec.color is Color.GRAY:
+            pixels = np.asarray(Image.fromarray(pixels).convert("L"))
+        if plan.resampling is None:
+            nearest = _nearest(pixels, plan)
+            return np.moveaxis(nearest.reshape(*nearest.shape[:2], -1), 2, 0)
+        return plan.resampling(pixels)
+
+    def _fill(self, plan: _Plan, resized: Planes | Floats) -> Planes:
+        """(C, H, W) of the target's size, in the spec's channel order, padded where the picture does not reach."""
+        if self.spec.color is Color.BGR:
+            resized = resized[::-1]
+        height, width = plan.target.height, plan.target.width
+        across, down = plan.across, plan.down
+        if resized.shape[1:] == (height, width):
+            return np.ascontiguousarray(resized, np.uint8)
+        canvas = np.full((len(resized), height, width), self.spec.pad_value, np.uint8)
+        part = canvas[:, down.start : down.start + down.length, across.start : across.start + across.length]
+        np.copyto(part, resized, casting="unsafe")
+        return canvas
+
+    def _normalise(self, planes: Planes) -> Tensor:
+        """Looks every byte up in its channel's table of 256 results, straight into its place in the tensor."""
+        channels, height, width = planes.shape
+        tensor = np.empty(self._shape(Size(width, height)), self._dtype)
+        tables = self._table if self._table is not None else _value_table(self.spec, 1 / max(1, int(planes.max())))
+        if self._layout == "NCHW" or channels == 1:
+            for target, plane, table in zip(tensor.reshape(planes.shape), planes, tables, strict=True):
+                _look_up(plane, table, target)
+        else:
+            _look_up(cv2.merge(list(planes)), np.ascontiguousarray(tables.T)[np.newaxis], tensor[0])
+        return tensor
+
+
+def _target(spec: PreprocessSpec, picture: Size) -> Size:
+    return bounded(picture, spec) if spec.size is None else Size(width=spec.size[1], height=spec.size[0])
+
+
+def _frame(spec: PreprocessSpec, picture: Size) -> Frame:
+    target = _target(spec, picture)
+    return Frame(picture, place(picture, spec, target), target)
+
+
+def _plan(spec: PreprocessSpec, exact: bool, info: ImageInfo, height: int, width: int) -> _Plan:
+    """For pictures that the decoder has given `height` rows of `width` pixels."""
+    (filled_width, left), (filled_height, top) = _filled(info, height, width)
+    frame = _frame(spec, info.size)
+    placement, target = frame.placement, frame.target
+    across = visible(placement.left, placement.resized.width, target.width, filled_width, left)
+    down = visible(placement.top, placement.resized.height, target.height, filled_height, top)
+    if spec.interpolation is Interpolation.NEAREST:
+        return _Plan(target, across, down, None)
+    resampling = plan_resampling(across, down, (height, width), spec.interpolation, exact=exact)
+    return _Plan(target, across, down, resampling)
+
+
+def _nearest(pixels: NDArray[np.uint8], plan: _Plan) -> NDArray[np.uint8]:
+    """Pillow's own, of the rows it looks at."""
+    across, down = plan.across, plan.down
+    first, last = max(0, math.floor(down.source_start) - 1), min(len(pixels), math.ceil(down.source_stop) + 1)
+    box = (across.source_start, down.source_start - first, across.source_stop, down.source_stop - first)
+    image = Image.fromarray(pixels[first:last])
+    return np.asarray(image.resize((across.length, down.length), Image.Resampling.NEAREST, box=box))
+
+
+def _look_up(pixels: NDArray[np.uint8], table: Tensor, target: Tensor) -> None:
+    """OpenCV does it two to three times as fast as NumPy. To it, float16 are 16 bits."""
+    if table.dtype == np.float16:
+        table, target = table.view(np.uint16), target.view(np.uint16)
+    cv2.LUT(pixels, table, dst=target)
+
+
+def _value_table(spec: PreprocessSpec, rescale_factor: float) -> Tensor:
+    """(C, 256): what each byte becomes, computed in double precision and rounded once."""
+    values = np.arange(256, dtype=np.float64) * rescale_factor
+    mean, std = (np.resize(np.asarray(v, np.float64), spec.channels)[:, None] for v in (spec.mean, spec.std))
+    normalised = (values - mean) / std
+    if spec.dtype == "uint8":
+        normalised = np.clip(np.rint(normalised), 0, 255)
+    return normalised.astype(spec.dtype)
+
+
+def _filled(info: ImageInfo, height: int, width: int) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Across and down: how many of the decoded pixels the picture fills, and after how many it begins.
+
+    A decoder rounds the sides up: 953 rows at 1/4 are 238.25 rows, in 239. What the last one lacks lies at the right
+    and at the bottom of the stored picture, and so to the left or at the top of some that were turned.
+    """
+    for scale in _DECODE_SCALES:
+        if (math.ceil(info.width / scale), math.ceil(info.height / scale)) == (width, height):
+            across, down = info.width / scale, info.height / scale
+            left = width - across if info.orientation in _FROM_THE_RIGHT else 0.0
+            top = height - down if info.orientation in _FROM_BELOW else 0.0
+            return (across, left), (down, top)
+    return (width, 0.0), (height, 0.0)

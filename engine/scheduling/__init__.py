@@ -1,0 +1,1 @@
+"""Who waits, who runs, and on how many cores."""

@@ -1,0 +1,1 @@
+"""Bytes -> picture: value types, the base class, the decoders."""

@@ -1,0 +1,122 @@
+"""JPEG: ITU-T T.81, with EXIF and XMP in APP1."""
+
+import re
+import struct
+
+from loaders.images.errors import CorruptImageError, TruncatedImageError, UnsupportedFormatError
+from loaders.images.headers.header import Header, merge_parts
+from loaders.images.headers.orientation import find_orientation
+
+MAX_SEGMENTS = 10_000
+MAX_SCANS = 100  # real progressive files have about 10
+MAX_SCANNED_PIXELS = 3_000_000_000  # scans x pixels: a scan of no bytes still costs a pass over the picture
+
+_MARKER = re.compile(rb"\xff[\x01-\xfe]")
+_MARKER_AFTER_SCAN = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # not a stuffed byte, not a restart marker
+_SOI, _EOI, _SOS, _APP0, _APP1, _APP14 = 0xD8, 0xD9, 0xDA, 0xE0, 0xE1, 0xEE
+_ALONE = frozenset({0x01, *range(0xD0, 0xD8)})
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
+_DCT = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})
+_METADATA = frozenset({*range(_APP1, 0xF0), 0xFE}) - {_APP14}
+_EXIF = b"Exif\x00\x00"
+_XMP = b"http://ns.adobe.com/xap/1.0/\x00"
+
+
+class _Segments:
+    """Everything of interest before the first scan."""
+
+    def __init__(self) -> None:
+        self.frame: tuple[int, int, int, int, int] | None = None  # marker, precision, height, width, components
+        self.exif: bytes | None = None
+        self.xmp: bytes | None = None
+        self.parts: list[tuple[int, int]] = [(0, 2)]
+
+    def add(self, data: bytes, marker: int, start: int, end: int) -> None:
+        if marker == _APP1:
+            self._add_metadata(data[start + 4 : end])
+        elif marker in _FRAMES:
+            if self.frame:
+                raise CorruptImageError("This JPEG has two frame headers.")
+            self.frame = (marker, *struct.unpack_from(">BHHB", data, start + 4))
+        if marker not in _METADATA:
+            self.parts.append((start, end))
+
+    def _add_metadata(self, payload: bytes) -> None:
+        if self.exif is None and payload.startswith(_EXIF):
+            self.exif = payload
+        elif payload.startswith(_XMP):
+            self.xmp = payload
+
+
+def read(data: bytes, supported: tuple[str, ...]) -> Header:
+    """`complete` is left to `scan_count`: knowing it means reading all of the data."""
+    segments = _Segments()
+    position = 2
+    for _ in range(MAX_SEGMENTS):
+        marker, start, end = _next_segment(data, position)
+        if marker == _SOS:
+            return _header(data, segments, start, end, supported)
+        segments.add(data, marker, start, end)
+        position = end
+    raise CorruptImageError("This JPEG has too many segments.")
+
+
+def _next_segment(data: bytes, position: int) -> tuple[int, int, int]:
+    """The marker, and where its segment starts and ends."""
+    match = _MARKER.search(data, position)
+    if match is None:
+        raise TruncatedImageError("This JPEG ends within its header.")
+    marker, start = data[match.start() + 1], match.start()
+    if marker in _ALONE:
+        return marker, start, start + 2
+    if marker in (_SOI, _EOI):
+        raise CorruptImageError("This JPEG has no picture in it.")
+    (length,) = struct.unpack_from(">H", data, start + 2)
+    if length < 2:
+        raise CorruptImageError("This JPEG has a segment without a length.")
+    if start + 2 + length > len(data):
+        raise TruncatedImageError("This JPEG ends within its header.")
+    return marker, start, start + 2 + length
+
+
+def _header(data: bytes, segments: _Segments, start: int, end: int, supported: tuple[str, ...]) -> Header:
+    if segments.frame is None:
+        raise CorruptImageError("This JPEG has no frame header.")
+    marker, precision, height, width, components = segments.frame
+    if marker not in _DCT:
+        raise UnsupportedFormatError("Lossless and hierarchical JPEG", supported)
+    if precision != 8:
+        raise UnsupportedFormatError(f"{precision}-bit JPEG", supported)
+    return Header(
+        "JPEG",
+        width,
+        height,
+        find_orientation(segments.exif, segments.xmp),
+        channels=components,
+        multi_scan=marker in _PROGRESSIVE or data[start + 4] < components,
+        scan_start=end,
+        parts=merge_parts([*segments.parts, (start, len(data))], len(data)),
+    )
+
+
+def scan_count(data: bytes, header: Header) -> int | None:
+    """How many scans there are before the end marker; None when there is no end marker: the data are cut.
+
+    Raises CorruptImageError for more scans than any real file has.
+    """
+    if not header.multi_scan and data.endswith(b"\xff\xd9"):
+        return 1
+    scans, position = 1, header.scan_start
+    for _ in range(MAX_SEGMENTS):
+        match = _MARKER_AFTER_SCAN.search(data, position)
+        if match is None:
+            return None
+        marker, position = data[match.start() + 1], match.end()
+        if marker == _EOI:
+            return scans
+        scans += marker == _SOS and header.multi_scan
+        if scans > MAX_SCANS or scans * header.width * header.height > MAX_SCANNED_PIXELS:
+            break
+        position += int.from_bytes(data[position : position + 2], "big") if marker not in _ALONE else 0
+    raise CorruptImageError("This JPEG has too many scans.")

@@ -1,0 +1,88 @@
+"""PNG and APNG: the W3C PNG specification, third edition."""
+
+import struct
+import zlib
+from collections.abc import Iterator
+
+from loaders.images.errors import CorruptImageError
+from loaders.images.headers.header import Header, merge_parts
+from loaders.images.headers.orientation import find_orientation
+
+MAX_CHUNKS = 100_000  # an encoder that writes 8 KB a chunk fills 800 MB with these
+MAX_XMP_BYTES = 1 << 20
+
+_DECODED = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
+_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_GREY, _PALETTE = 0, 3
+_XMP_KEYWORD = b"XML:com.adobe.xmp\x00"
+
+
+def read(data: bytes) -> Header:
+    """Walks all chunks (EXIF may come after the pixels), without looking into pixels."""
+    width, height, bit_depth, colour_type = _image_header(data)
+    found: dict[bytes, bytes] = {}
+    parts = [(0, 8)]
+    for kind, start, end in _chunks(data):
+        if kind in _DECODED:
+            parts.append((start, end))
+        if kind in {b"tRNS", b"eXIf", b"acTL", b"IEND"}:
+            found.setdefault(kind, data[start + 8 : end - 4])
+        elif kind == b"iTXt" and data.startswith(_XMP_KEYWORD, start + 8):
+            found[kind] = data[start + 8 + len(_XMP_KEYWORD) : end - 4]
+    key = found.get(b"tRNS")
+    return Header(
+        "PNG",
+        width,
+        height,
+        find_orientation(found.get(b"eXIf"), _xmp(found[b"iTXt"]) if b"iTXt" in found else None),
+        bit_depth=bit_depth,
+        channels=3 if colour_type == _PALETTE else _CHANNELS[colour_type],
+        has_alpha=colour_type in (4, 6) or key is not None,
+        animated=b"acTL" in found,
+        complete=b"IEND" in found,
+        transparent_grey=int.from_bytes(key[:2], "big") if key and colour_type == _GREY else None,
+        parts=merge_parts(parts, len(data)),
+    )
+
+
+def _image_header(data: bytes) -> tuple[int, int, int, int]:
+    kind, width, height, bit_depth, colour_type = struct.unpack_from(">4sIIBB", data, 12)
+    if kind != b"IHDR" or colour_type not in _CHANNELS or bit_depth not in (1, 2, 4, 8, 16):
+        raise CorruptImageError("This PNG does not start with a valid header.")
+    return width, height, bit_depth, colour_type
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Kind, start and end of each whole chunk, to IEND or to where the data end."""
+    position, size, header = 8, len(data), struct.Struct(">I4s")
+    for _ in range(MAX_CHUNKS):
+        if position + 12 > size:
+            return
+        length, kind = header.unpack_from(data, position)
+        end = position + 12 + length
+        if end > size:
+            return
+        yield kind, position, end
+        if kind == b"IEND":
+            return
+        position = end
+    raise CorruptImageError(f"This PNG has more than {MAX_CHUNKS:,} chunks.")
+
+
+def _xmp(text: bytes) -> bytes:
+    """The text of an iTXt chunk; after the keyword come flag, method, language, translated keyword."""
+    pieces = text[2:].split(b"\x00", 2)
+    if len(pieces) < 3 or text[:1] != b"\x01":
+        return pieces[-1][:MAX_XMP_BYTES]
+    try:
+        return zlib.decompressobj().decompress(pieces[2], MAX_XMP_BYTES)
+    except zlib.error:
+        return b""
+
+
+def check_sums(data: bytes) -> None:
+    """Raises CorruptImageError for a wrong checksum: libpng checks those of pixels, Pillow does not."""
+    view = memoryview(data)
+    for _, start, end in _chunks(data):
+        if zlib.crc32(view[start + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
+            raise CorruptImageError("This PNG is damaged: a checksum is wrong.")

@@ -1,0 +1,223 @@
+"""What an .onnx file says of itself, read without a runtime and without its weights.
+
+Field numbers are those of https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
+"""
+
+import os
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path, PurePosixPath
+
+from loaders.model_errors import ModelFileError
+from loaders.onnx.onnx_ops import Node, op_behind
+from loaders.onnx.protobuf import EndOfDataError, Field, WireError, WireReader, signed
+from loaders.tensors import TensorInfo
+
+_DEEPEST_SUBGRAPH = 32
+_MOST_DIMENSIONS = 64
+
+_DTYPES = {
+    1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 8: "string", 9: "bool",
+    10: "float16", 11: "float64", 12: "uint32", 13: "uint64", 14: "complex64", 15: "complex128", 16: "bfloat16",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxGraph:
+    """`inputs` leaves out those that have a weight as default; sequences and maps have the dtype of that name.
+
+    `last_ops`: by output, the operator that decides its values ("Softmax"); reshaping, casting and (de)quantising are
+    looked through, a concatenation of one operator's results is that operator, and x / norm(x) is LpNormalization.
+    `external_files`: as the file names them, not checked.
+    """
+
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    metadata: Mapping[str, str]
+    last_ops: Mapping[str, str]
+    external_files: tuple[str, ...]
+
+
+def read_onnx(path: Path) -> OnnxGraph:
+    """Raises ModelFileError, for a file of any content whatever."""
+    try:
+        size = path.stat().st_size
+        if size == 0:
+            raise ModelFileError(f"{path.name} is empty (0 bytes)")
+        with path.open("rb") as file:
+            return _Model(WireReader(file, size), path.name).read()
+    except OSError as error:
+        raise ModelFileError(f"{path.name} cannot be read: {error.strerror}") from error
+
+
+def check_external_files(path: Path, graph: OnnxGraph) -> None:
+    """Raises ModelFileError for weights beside the graph that are missing, or that lie outside its folder."""
+    folder = path.parent.resolve()
+    for name in graph.external_files:
+        location = PurePosixPath(name.replace("\\", "/"))
+        outside = not name or "\0" in name or ":" in name or location.is_absolute() or ".." in location.parts
+        if outside or not _resolved(folder / location).is_relative_to(folder):
+            raise ModelFileError(f"{path.name} keeps weights in {name!r}, which is outside its folder")
+        if not os.path.isfile(folder / location):  # noqa: PTH113 -- Path.is_file raises for names that are too long
+            raise ModelFileError(f"{path.name} keeps weights in {name!r}, and there is no such file beside it")
+
+
+def _resolved(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError, ValueError):  # a loop of links, a name that is too long
+        return Path("/")
+
+
+_NO_MODELS = {
+    b"version https://git-lfs": "a Git LFS pointer, not the model itself; fetch it with `git lfs pull`",
+    b"<!doctype": "a web page, not a model; the download went wrong",
+    b"<html": "a web page, not a model; the download went wrong",
+}
+
+
+class _Model:
+    """Gathers what a ModelProto's fields say. A field that comes twice is merged, as protocol buffers do."""
+
+    def __init__(self, reader: WireReader, name: str) -> None:
+        self._reader, self._name = reader, name
+        self._inputs: list[TensorInfo] = []
+        self._outputs: list[TensorInfo] = []
+        self._weights: set[str] = set()
+        self._nodes: dict[str, Node] = {}
+        self._metadata: dict[str, str] = {}
+        self._external: dict[str, None] = {}
+        self._ir_version = 0
+
+    def _what_it_is(self) -> str | None:
+        """What is often found in the place of a model."""
+        head = self._reader.head().lstrip().lower()
+        return next((what for start, what in _NO_MODELS.items() if head.startswith(start)), None)
+
+    def read(self) -> OnnxGraph:
+        try:
+            for field in self._reader.fields(0, self._reader.size):
+                self._model_field(field)
+        except EndOfDataError as error:
+            problem = "truncated" if 0 < self._ir_version < 1000 else "not an ONNX model"
+            what = self._what_it_is() or f"{problem}: it ends in the middle of a field"
+            raise ModelFileError(f"{self._name} is {what}") from error
+        except (WireError, RecursionError) as error:
+            what = self._what_it_is() or f"not an ONNX model, or a damaged one: it has {error}"
+            raise ModelFileError(f"{self._name} is {what}") from error
+        if not self._ir_version or not self._outputs:
+            raise ModelFileError(f"{self._name} is not an ONNX model: it has no graph with an output")
+        return self._graph()
+
+    def _graph(self) -> OnnxGraph:
+        return OnnxGraph(
+            inputs=tuple(tensor for tensor in self._inputs if tensor.name not in self._weights),
+            outputs=tuple(self._outputs),
+            metadata=self._metadata,
+            last_ops={o.name: op for o in self._outputs if (op := op_behind(o.name, self._nodes))},
+            external_files=tuple(self._external),
+        )
+
+    def _model_field(self, field: Field) -> None:
+        match field.number:
+            case 1:
+                self._ir_version = field.value
+            case 7:
+                self._read_graph(field, 0)
+            case 14:
+                key, value = self._entry(field)
+                self._metadata[key] = value
+            case 25:
+                for part in self._reader.messages(field):
+                    if part.number == 7:
+                        self._read_node(part, 1)
+
+    def _entry(self, field: Field) -> tuple[str, str]:
+        """Key and value of a StringStringEntryProto."""
+        parts = {part.number: self._reader.text(part) for part in self._reader.messages(field)}
+        return parts.get(1, ""), parts.get(2, "")
+
+    def _read_graph(self, field: Field, depth: int) -> None:
+        if depth > _DEEPEST_SUBGRAPH:
+            raise WireError("graphs nested too deeply")
+        for part in self._reader.messages(field):
+            match part.number:
+                case 1:
+                    self._read_node(part, depth)
+                case 5:
+                    name = self._read_tensor(part)
+                    if depth == 0:
+                        self._weights.add(name)
+                case 11 | 12 if depth == 0:
+                    (self._inputs if part.number == 11 else self._outputs).append(self._value_info(part))
+                case 15:
+                    name = self._read_sparse(part)
+                    if depth == 0:
+                        self._weights.add(name)
+
+    def _read_node(self, field: Field, depth: int) -> None:
+        names = defaultdict[int, list[str]](list)
+        for part in self._reader.messages(field):
+            if part.number in (1, 2, 4):
+                names[part.number].append(self._reader.text(part))
+            elif part.number == 5:
+                self._read_attribute(part, depth)
+        if depth == 0:
+            node = Node(names[4][-1] if names[4] else "", tuple(names[1]))
+            self._nodes.update(dict.fromkeys(names[2], node))
+
+    def _read_attribute(self, field: Field, depth: int) -> None:
+        for part in self._reader.messages(field):
+            if part.number in (5, 10) and part.stop:
+                self._read_tensor(part)
+            elif part.number in (6, 11) and part.stop:
+                self._read_graph(part, depth + 1)
+            elif part.number in (22, 23) and part.stop:
+                self._read_sparse(part)
+
+    def _read_sparse(self, field: Field) -> str:
+        """A SparseTensorProto's name is that of its values."""
+        names = [self._read_tensor(part) for part in self._reader.messages(field) if part.number in (1, 2)]
+        return names[0] if names else ""
+
+    def _read_tensor(self, field: Field) -> str:
+        """Its name; what it holds is not looked at."""
+        name = ""
+        for part in self._reader.messages(field):
+            if part.number == 8:
+                name = self._reader.text(part)
+            elif part.number == 13:
+                key, value = self._entry(part)
+                if key == "location":
+                    self._external[value] = None
+        return name
+
+    def _value_info(self, field: Field) -> TensorInfo:
+        name, dtype = "", ""
+        shape: tuple[int | None, ...] = ()
+        for part in self._reader.messages(field):
+            if part.number == 1:
+                name = self._reader.text(part)
+            elif part.number == 2:
+                for kind in self._reader.messages(part):
+                    dtype, shape = self._type(kind)
+        return TensorInfo(name, dtype, shape)
+
+    def _type(self, kind: Field) -> tuple[str, tuple[int | None, ...]]:
+        if kind.number != 1:
+            return {4: "sequence", 5: "map", 8: "sparse", 9: "optional"}.get(kind.number, ""), ()
+        dtype = ""
+        dims: list[int | None] = []
+        for part in self._reader.messages(kind):
+            if part.number == 1:
+                dtype = _DTYPES.get(part.value, "")
+            elif part.number == 2:
+                dims += [self._dimension(dim) for dim in islice(self._reader.messages(part), _MOST_DIMENSIONS)]
+        return dtype, tuple(dims)
+
+    def _dimension(self, field: Field) -> int | None:
+        """Open ones have a name, nothing at all, or (Paddle) -1."""
+        values = [signed(part.value) for part in self._reader.messages(field) if part.number == 1]
+        return values[-1] if values and values[-1] > 0 else None

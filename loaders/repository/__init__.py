@@ -1,0 +1,1 @@
+"""Folders -> models and versions; the state file."""

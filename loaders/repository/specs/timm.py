@@ -1,0 +1,143 @@
+"""timm's `config.json` (`pretrained_cfg`), and transformers' TimmWrapper which keeps the same in its own files.
+
+The rules are those of timm/data/transforms_factory.py: transforms_imagenet_eval, and of torchvision's Resize (the long
+edge is cut down to a whole pixel) and CenterCrop (its offset goes to the nearest).
+"""
+
+from collections.abc import Mapping
+from math import floor
+
+from loaders.onnx.onnx_file import OnnxGraph
+from loaders.repository.specs.constants import IMAGENET_MEAN, IMAGENET_STD
+from loaders.repository.specs.decision import Decisions, decide, decided
+from loaders.repository.specs.json_object import JsonObject
+from loaders.repository.specs.label_lists import labels_of
+from loaders.repository.specs.model_files import ModelFiles
+from loaders.repository.specs.model_spec import Interpolation, Resize, Rounding, TaskName
+
+SOURCE = "timm config.json"
+
+_CONFIG, _PREPROCESSOR = "config.json", "preprocessor_config.json"
+_DEFAULT_SIZE, _DEFAULT_CROP_PCT = (224, 224), 0.875
+_INTERPOLATIONS = {
+    "nearest": Interpolation.NEAREST, "bilinear": Interpolation.BILINEAR, "bicubic": Interpolation.BICUBIC,
+    "lanczos": Interpolation.LANCZOS, "random": Interpolation.BILINEAR,
+}  # fmt: skip
+
+Sides = tuple[int, int]
+
+
+def resolve(files: ModelFiles, _: OnnxGraph, decisions: Decisions) -> Decisions:
+    config = _read(files, _CONFIG)
+    pretrained = _pretrained(files, config)
+    if pretrained is None:
+        return {}
+    fields, warning = _preprocessing(pretrained, decisions)
+    fields |= {"task": _task(config, pretrained), "labels": _labels(config, pretrained)}
+    return decide(SOURCE, fields, {"preprocess.resize": warning})
+
+
+def _read(files: ModelFiles, file: str) -> JsonObject:
+    return JsonObject(f"{files.name}/{file}", files.read_object(file) or {})
+
+
+def _pretrained(files: ModelFiles, config: JsonObject) -> JsonObject | None:
+    """Inside `pretrained_cfg`; all at the top in old files; under `data_config` in a processor's file."""
+    if (data_config := _read(files, _PREPROCESSOR).nested("data_config")) is not None:
+        return data_config
+    if (pretrained := config.nested("pretrained_cfg")) is not None:
+        return pretrained
+    return config if {"architecture", "input_size"} <= config.data.keys() else None
+
+
+def _preprocessing(pretrained: JsonObject, decisions: Decisions) -> tuple[dict[str, object], str]:
+    """Fields, and a warning where they come near but not all the way."""
+    size, crop_pct = _size_and_crop_pct(pretrained, decisions)
+    mean = pretrained.numbers("mean", IMAGENET_MEAN)
+    interpolation = _INTERPOLATIONS.get(pretrained.text("interpolation") or "bicubic")
+    fields: dict[str, object] = {
+        "preprocess.size": size,
+        "preprocess.shortest_edge": floor(min(size) / crop_pct),
+        "preprocess.interpolation": interpolation or pretrained.refuse("interpolation", ", ".join(_INTERPOLATIONS)),
+        "preprocess.crop_rounding": Rounding.NEAREST,
+        "preprocess.rescale_factor": 1 / 255,
+        "preprocess.mean": mean,
+        "preprocess.std": pretrained.numbers("std", IMAGENET_STD),
+    }
+    crop_mode = pretrained.text("crop_mode") or "center"
+    if crop_mode == "squash":
+        return fields | {"preprocess.resize": Resize.STRETCH}, ""
+    if crop_mode == "border":
+        return fields | _border(mean), "the border is grey, timm's is the mean colour" if len(set(mean)) > 1 else ""
+    if crop_mode != "center":
+        pretrained.refuse("crop_mode", "center, squash or border")
+    square = size[0] == size[1]
+    warning = "" if square else "timm lets the picture cover a tensor that is not square; here its shorter edge counts"
+    return fields | {"preprocess.resize": Resize.SHORTEST_EDGE}, warning
+
+
+def _border(mean: tuple[float, ...]) -> dict[str, object]:
+    """Fitted, and padded with the mean."""
+    grey = round(255 * sum(mean) / len(mean)) if mean else 0
+    return {
+        "preprocess.resize": Resize.LETTERBOX,
+        "preprocess.resize_rounding": Rounding.NEAREST,
+        "preprocess.crop_rounding": Rounding.DOWN,
+        "preprocess.pad_value": min(max(grey, 0), 255),
+    }
+
+
+def _size_and_crop_pct(pretrained: JsonObject, decisions: Decisions) -> tuple[Sides, float]:
+    """The crop of the test size goes with a graph that was exported at the test size."""
+    fixed = decided(decisions, "preprocess.size")
+    size = _size(pretrained, "input_size") or _DEFAULT_SIZE
+    test_size = _size(pretrained, "test_input_size")
+    crop_pct = pretrained.number("crop_pct", 0) or _DEFAULT_CROP_PCT
+    if isinstance(fixed, list | tuple) and len(fixed) == 2 and tuple(fixed) != size:
+        crop_pct = pretrained.number("test_crop_pct", 0) or crop_pct if tuple(fixed) == test_size else crop_pct
+        size = (int(fixed[0]), int(fixed[1]))
+    if not 0.1 <= crop_pct <= 1:
+        pretrained.refuse("crop_pct", "a number from 0.1 to 1")
+    return size, crop_pct
+
+
+def _size(pretrained: JsonObject, key: str) -> Sides | None:
+    """Height and width of [channels, height, width]."""
+    value = pretrained.data.get(key)
+    if value is None:
+        return None
+    if not isinstance(value, list) or len(value) != 3:
+        pretrained.refuse(key, "channels, height and width")
+    height, width = (pretrained.as_integer(key, side) for side in value[1:])
+    return (height, width) if 0 < min(height, width) <= 16_384 else pretrained.refuse(key, "1 to 16384 pixels")
+
+
+def num_classes(config: JsonObject, pretrained: JsonObject | None = None) -> int | None:
+    count = config.integer("num_classes")
+    return pretrained.integer("num_classes") if count is None and pretrained is not None else count
+
+
+def _task(config: JsonObject, pretrained: JsonObject) -> TaskName | None:
+    match num_classes(config, pretrained):
+        case None:
+            return None
+        case 0:
+            return TaskName.IMAGE_FEATURE_EXTRACTION
+        case _:
+            return TaskName.IMAGE_CLASSIFICATION
+
+
+def _labels(config: JsonObject, pretrained: JsonObject) -> tuple[str, ...] | None:
+    """`label_names` may be synsets, which `label_descriptions` put in words. Old files call them `labels`."""
+    for source in (config, pretrained):
+        for key in ("label_names", "labels"):
+            names = labels_of(f"{source.where}: {key}", source.data.get(key))
+            if names:
+                return _described(names, source.data.get("label_descriptions"))
+    return None
+
+
+def _described(names: tuple[str, ...], descriptions: object) -> tuple[str, ...]:
+    if not isinstance(descriptions, Mapping):
+        return names
+    return tuple(str(descriptions.get(name, name)) for name in names)

@@ -1,0 +1,1 @@
+"""File -> session: value types, the base class, the runtimes."""

@@ -1,0 +1,72 @@
+"""Batches at full size on a real process: how much memory they take, and what single requests notice of them."""
+
+import statistics
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+
+from tests.paths import ROOT
+from tests.pictures_by_colour import colour_picture
+from tests.process import Service, running_service
+from tests.tiny_models import add_model, slow_graph
+
+CAT = ROOT / "tests" / "data" / "cat.jpg"
+MIB = 2**20
+
+
+def upload(picture: bytes, count: int) -> Iterator[bytes]:
+    for _ in range(count):
+        yield b'\r\n--b\r\nContent-Disposition: form-data; name="images"; filename="a"\r\n\r\n'
+        yield picture
+    yield b"\r\n--b--\r\n"
+
+
+def send(service: Service, picture: bytes, count: int, query: str = "") -> httpx.Response:
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    content = upload(picture, count)
+    return httpx.post(f"{service.base_url}/infer/batch{query}", content=content, headers=headers, timeout=120)
+
+
+def test_memory_holds_what_is_at_work_and_not_the_batch(tmp_path: Path) -> None:
+    """Sixty pictures of 15 MiB come much faster than one lane answers."""
+    add_model(tmp_path, "slow", slow_graph(rounds=50))
+    small = colour_picture("blue", image_format="BMP")
+    picture = small + bytes(15 * MIB - len(small))
+    with running_service(API_MODELS_DIR=str(tmp_path), API_DEFAULT_MODEL="slow", API_LANES="1") as service:
+        send(service, small, 4)
+        before = service.rss_mb()
+        most, done = before, threading.Event()
+
+        def watch() -> None:
+            nonlocal most
+            while not done.wait(0.02):
+                most = max(most, service.rss_mb())
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        try:
+            results = send(service, picture, 60).json()["results"]
+        finally:
+            done.set()
+            watcher.join()
+    assert [result["predictions"][0]["label"] for result in results] == ["blue"] * 60
+    assert most - before < 150  # two at work, one that waits for a place, one that arrives; and the copy of each
+
+
+def test_single_requests_go_on_beside_many_batches() -> None:
+    cat = CAT.read_bytes()
+    with running_service() as service, ThreadPoolExecutor(6) as clients:
+        batches = [clients.submit(send, service, cat, 64, "?stream=true") for _ in range(6)]
+        waits: list[float] = []
+        with httpx.Client(base_url=service.base_url, timeout=30) as client:
+            while not all(batch.done() for batch in batches):
+                started = time.perf_counter()
+                assert client.post("/infer", content=cat).status_code == 200
+                waits.append(time.perf_counter() - started)
+        assert all(len(batch.result().text.splitlines()) == 64 for batch in batches)
+    assert len(waits) > 10
+    assert statistics.median(waits) < 0.5

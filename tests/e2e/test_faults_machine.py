@@ -1,0 +1,189 @@
+"""Machines without network, memory, file descriptors, a steady clock, or anybody who reads the log."""
+
+import io
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+
+from tests.e2e.faulty import (
+    RED,
+    WAIT_S,
+    answers,
+    eventually,
+    free_port,
+    label,
+    lines,
+    make_models,
+    needs_root,
+    service_under,
+)
+from tests.paths import ROOT
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    return make_models(tmp_path / "models")
+
+
+def large_png() -> bytes:
+    """98 megapixels, within the limits; decoded it takes 280 MiB, and as much again on the way."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (9900, 9900), "red").save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def test_a_picture_that_memory_does_not_suffice_for_is_503_and_the_next_is_answered(
+    tmp_path: Path, models: Path
+) -> None:
+    limit = ("prlimit", f"--as={1300 * MIB}")
+    with service_under(*limit, models=models, cache=tmp_path / "cache", API_WORKERS="1") as service:
+        before = service.workers()
+        response = httpx.post(f"{service.base_url}/infer", content=large_png(), timeout=60)
+        assert (response.status_code, response.json()["code"]) == (503, "out_of_memory"), response.text
+        assert response.headers["retry-after"]
+        assert label(service) == "red"
+        assert service.workers() == before
+
+
+@contextmanager
+def memory_group(megabytes: int) -> Iterator[Path]:
+    """A cgroup (version 1) whose processes have so much memory together."""
+    root = Path("/sys/fs/cgroup/memory")
+    if not os.access(root, os.W_OK) or not (root / "memory.limit_in_bytes").exists():
+        pytest.skip("no memory cgroup of version 1 that this process may divide")
+    group = root / f"fovea-test-{os.getpid()}"
+    group.mkdir()
+    try:
+        (group / "memory.limit_in_bytes").write_text(str(megabytes * MIB))
+        yield group
+    finally:
+        eventually(lambda: not (group / "cgroup.procs").read_text())
+        group.rmdir()
+
+
+@needs_root
+def test_a_worker_that_the_kernel_kills_for_its_memory_is_replaced_and_its_model_goes_on(
+    tmp_path: Path, models: Path
+) -> None:
+    """As in a container with a limit: the kernel ends the largest process, and what it had under way is lost."""
+    with memory_group(500) as group:
+        into = ("sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "sh")
+        with service_under(*into, models=models, cache=tmp_path / "cache", API_WORKERS="1") as service:
+            with pytest.raises(httpx.TransportError):
+                httpx.post(f"{service.base_url}/infer", content=large_png(), timeout=60)
+            eventually(lambda: answers(service))
+            assert lines(service, "SIGKILL")
+            assert not lines(service, "quarantine")
+
+
+@needs_root
+def test_it_starts_and_answers_without_any_network(tmp_path: Path, models: Path) -> None:
+    """Nothing is fetched, at no time: there is but the loopback."""
+    alone = ("unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
+    with service_under(*alone, models=models, cache=tmp_path / "cache", wait=False) as service:
+        ask = ["nsenter", "-t", str(service.pid), "-n", "curl", "-sf", "--data-binary", "@-"]
+
+        def answer() -> str:
+            command = [*ask, f"{service.base_url}/infer"]
+            return subprocess.run(command, input=RED, capture_output=True, check=False).stdout.decode()
+
+        eventually(lambda: '"label":"red"' in answer())
+        page = subprocess.run([*ask[:-2], f"{service.base_url}/docs"], capture_output=True, check=True)
+        assert b"swagger" in page.stdout.lower()
+
+
+def test_idle_connections_that_take_every_file_descriptor_leave_it_idle_and_it_recovers(
+    tmp_path: Path, models: Path
+) -> None:
+    with service_under("prlimit", "--nofile=96", models=models, cache=tmp_path / "cache") as service:
+        before = service.workers()
+        port = int(service.base_url.rpartition(":")[2])
+        idle = [_connect(port) for _ in range(400)]
+        time.sleep(0.5)
+        spent = _cpu_s(service.pid)
+        time.sleep(1.5)
+        assert _cpu_s(service.pid) - spent < 0.5, "the supervisor spins"
+        for connection in idle:
+            connection.close()
+        eventually(lambda: answers(service))
+        assert [label(service) for _ in range(20)] == ["red"] * 20
+        assert service.workers() == before
+
+
+def _connect(port: int) -> socket.socket:
+    """A connection that says nothing."""
+    return socket.create_connection(("127.0.0.1", port), timeout=WAIT_S)
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.mark.parametrize("log", ["closed", "full", "stalled"])
+def test_a_log_that_nobody_takes_costs_its_lines_and_nothing_else(tmp_path: Path, models: Path, log: str) -> None:
+    port, read, write = free_port(), None, None
+    if log == "full":
+        write = os.open("/dev/full", os.O_WRONLY)
+    else:
+        read, write = os.pipe()
+        if log == "closed":
+            os.close(read)
+    environment = {**os.environ, "API_PORT": str(port), "API_TUNE": "off", "API_CACHE_DIR": str(tmp_path / "cache")}
+    environment |= {"API_MODELS_DIR": str(models), "API_DEFAULT_MODEL": "colour", "API_WORKERS": "1"}
+    process = subprocess.Popen([sys.executable, "main.py"], cwd=ROOT, env=environment, stdout=write, stderr=write)
+    os.close(write)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
+            eventually(lambda: client.get("/health/ready").status_code == 200)
+            headers = {"X-Request-ID": "x" * 128}  # about 400 bytes a line: more than a megabyte in all
+            for _ in range(4000 if log == "stalled" else 20):
+                assert client.get("/health/live", headers=headers).status_code == 200
+            assert client.post("/infer", content=RED).status_code == 200
+    finally:
+        process.terminate()
+        assert process.wait(30) == 0
+        if log == "stalled":
+            assert read is not None
+            os.close(read)
+
+
+@pytest.mark.skipif(shutil.which("faketime") is None, reason="needs Debian's faketime")
+def test_a_clock_that_jumps_breaks_no_deadline_and_no_model(tmp_path: Path, models: Path) -> None:
+    """A day forth, two back, while it serves. Deadlines and waits go by the monotonic clock, which never jumps."""
+    [library] = Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")
+    offset = tmp_path / "offset"
+    offset.write_text("+0")
+    clock: dict[str, Any] = {
+        "LD_PRELOAD": str(library),
+        "FAKETIME_TIMESTAMP_FILE": str(offset),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "API_REQUEST_TIMEOUT_MS": "5000",
+        "API_BODY_TIMEOUT_S": "5",
+    }
+    with service_under(models=models, cache=tmp_path / "cache", **clock) as service:
+        before = service.workers()
+        for jump, name in (("+1d", "a"), ("-1d", "b"), ("+3650d", "c")):
+            offset.write_text(jump)
+            assert [label(service) for _ in range(10)] == ["red"] * 10
+            since = httpx.get(f"{service.base_url}/health").json()
+            assert since["status"] == "ok"
+            shutil.copytree(models / "colour", models / name)
+            eventually(partial(answers, service, query=f"?model={name}"))
+        assert service.workers() == before
+        assert len({line[:4] for line in service.log if line[:2] == "20"}) > 1, "no clock has jumped"

@@ -1,0 +1,100 @@
+"""What a service takes while it does nothing, and while it loads."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+from onnx import TensorProto, helper, numpy_helper
+
+from tests.e2e.faulty import CAT, RED, answers, eventually, label, lines, make_models, operator, service_under
+from tests.paths import ROOT
+from tests.process import Service
+from tests.tiny_models import add_model, slow_graph
+
+MIB = 1 << 20
+IDLE_S = 3.0
+
+PEAK = """
+import re, sys
+from pathlib import Path
+from loaders.model_loader import SessionOptions
+from loaders.runtimes.onnxruntime_loader import OnnxRuntimeLoader
+
+def peak():
+    return int(re.findall(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[0])
+
+loader = OnnxRuntimeLoader()
+before = peak()
+session = loader.load(Path(sys.argv[1]), SessionOptions(cache=Path(sys.argv[2])))
+print((peak() - before) // 1024)
+"""
+
+
+def cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_an_idle_service_uses_no_processor_and_the_runtime_complains_of_nothing(tmp_path: Path) -> None:
+    """Threads that wait by spinning would use all of it; those pinned to cores it may not use are told in the log."""
+    core = min(os.sched_getaffinity(0))
+    with service_under("taskset", "-c", str(core), models=None, cache=tmp_path, API_TUNE="quick") as service:
+        assert [label(service, CAT) for _ in range(5)] == ["tiger cat"] * 5
+        eventually(lambda: len(lines(service, "ready: efficientnet-lite0")) == len(service.workers()))
+        processes = [service.pid, *service.workers()]
+        spent = sum(map(cpu_s, processes))
+        time.sleep(IDLE_S)
+        assert sum(map(cpu_s, processes)) - spent < 0.1 * IDLE_S * len(processes)
+        assert not lines(service, "affinity")
+
+
+def test_loading_takes_little_more_than_the_weights(tmp_path: Path) -> None:
+    """The first time, when what is optimised is written; and then, when it is mapped."""
+    weights = np.random.default_rng(0).random((2048, 8192), np.float32)  # 64 MiB
+    nodes = [
+        helper.make_node("ReduceMean", ["image"], ["mean"], axes=[1, 2, 3], keepdims=0),
+        helper.make_node("Expand", ["mean", "length"], ["vector"]),
+        helper.make_node("MatMul", ["vector", "weights"], ["logits"]),
+    ]
+    constants = [numpy_helper.from_array(weights, "weights"), numpy_helper.from_array(np.array([1, 2048]), "length")]
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, 8, 8])
+    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, 8192])
+    graph = helper.make_graph(nodes, "large", [image], [logits], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    path = tmp_path / "model.onnx"
+    path.write_bytes(model.SerializeToString())
+    size = path.stat().st_size / MIB
+    first, then = (
+        int(subprocess.check_output([sys.executable, "-c", PEAK, path, tmp_path / "cache"], cwd=ROOT)) for _ in range(2)
+    )
+    assert first < 5 * size, f"{first} MiB for {size:.0f}"
+    assert then < 2.5 * size, f"{then} MiB for {size:.0f}"
+
+
+def test_requests_go_on_while_other_models_load(tmp_path: Path) -> None:
+    """A load takes no lane and no event loop: many load, none of them quickly, and nobody waits for one of those."""
+    models = make_models(tmp_path / "models")
+    with service_under(models=models, cache=tmp_path / "cache", API_LOAD="all") as service, operator(service) as boss:
+        eventually(lambda: answers(service, query="?model=other"))
+        for number in range(3):
+            add_model(models, f"slow{number}", slow_graph(rounds=150))
+        eventually(lambda: "slow2" in boss.get("/models").text)
+        loads = [threading.Thread(target=_load, args=(service, f"slow{number}")) for number in range(3)]
+        for load in loads:
+            load.start()
+        waits = []
+        while any(load.is_alive() for load in loads):
+            started = time.monotonic()
+            assert answers(service, RED)
+            waits.append(time.monotonic() - started)
+        assert len(waits) > 10
+        assert sorted(waits)[len(waits) // 2] < 0.5
+
+
+def _load(service: Service, name: str) -> None:
+    with operator(service) as boss:
+        boss.post(f"/models/{name}/load", timeout=60)

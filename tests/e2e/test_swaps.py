@@ -1,0 +1,133 @@
+"""200 swaps of a real model under full load: no request fails, none is answered by half a model, memory stays."""
+
+import random
+import shutil
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import onnx
+import pytest
+
+from tests.paths import ROOT
+from tests.process import Service, running_service
+from tests.server import until
+
+CAT = (ROOT / "tests" / "data" / "cat.jpg").read_bytes()
+MODEL = ROOT / "models" / "efficientnet-lite0"
+KEY = {"X-API-Key": "boss"}
+SWAPS, WARM_UP_SWAPS, CLIENTS = 200, 20, 8
+MEMORY_GROWTH = 1.10
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    """The default model in two versions that differ in their labels: `one ...` and `two ...`."""
+    models = tmp_path / "models"
+    labels = (MODEL / "labels.txt").read_text().splitlines()
+    for number, word in ((1, "one"), (2, "two")):
+        folder = models / "m" / str(number)
+        shutil.copytree(MODEL / "1", folder)
+        shutil.copy(MODEL / "model.toml", folder)
+        (folder / "labels.txt").write_text("".join(f"{word} {label}\n" for label in labels))
+    environment = {
+        "API_MODELS_DIR": str(models),
+        "API_DEFAULT_MODEL": "m",
+        "API_ADMIN_KEYS": "boss",
+        "API_CACHE_DIR": str(tmp_path / "cache"),
+    }
+    with running_service(**environment) as running:
+        yield running
+
+
+class Load:
+    """Clients that ask without a pause until told to stop; what they were answered."""
+
+    def __init__(self, base_url: str) -> None:
+        self.answers: Counter[str] = Counter()
+        self._base_url = base_url
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._threads = [threading.Thread(target=self._ask) for _ in range(CLIENTS)]
+
+    def __enter__(self) -> "Load":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _ask(self) -> None:
+        with httpx.Client(base_url=self._base_url, timeout=30) as client:
+            while not self._stop.is_set():
+                answer = _judge(client.post("/infer", content=CAT))
+                with self._lock:
+                    self.answers[answer] += 1
+
+
+def _judge(response: httpx.Response) -> str:
+    """The version that answered, or what is wrong with the answer."""
+    if response.status_code != 200:
+        return f"{response.status_code}: {response.text}"
+    answer = response.json()
+    expected = f"{('one', 'two')[answer['model']['version'] - 1]} tiger cat"
+    found = answer["predictions"][0]["label"]
+    return f"version {answer['model']['version']}" if found == expected else f"{found} instead of {expected}"
+
+
+def settled_rss_mb(service: Service) -> float:
+    """Once the last swap's old model is gone and its memory is handed back, which takes a look at the folder or two."""
+    time.sleep(3)
+    return service.rss_mb()
+
+
+def test_200_swaps_under_full_load_lose_nothing_and_keep_no_memory(service: Service) -> None:
+    with httpx.Client(base_url=service.base_url, headers=KEY, timeout=60) as boss, Load(service.base_url) as load:
+        before = 0.0
+        for swap in range(SWAPS + WARM_UP_SWAPS):
+            if swap == WARM_UP_SWAPS:
+                before = settled_rss_mb(service)
+            version = swap % 2 + 1
+            report = boss.put("/models/m/active", json={"version": version}).json()
+            assert report["serving"] == version
+            if random.random() < 0.1:
+                assert boss.get("/health/ready").status_code == 200
+        after = settled_rss_mb(service)
+    print(f"{load.answers}, RSS {before:.0f} -> {after:.0f} MiB")  # noqa: T201 - shown with pytest -s
+    assert set(load.answers) == {"version 1", "version 2"}
+    assert min(load.answers.values()) >= CLIENTS
+    assert after <= before * MEMORY_GROWTH
+
+
+def test_weights_beside_the_graph_may_be_written_over_while_it_serves(tmp_path: Path) -> None:
+    """The runtime maps such files; one that shrinks under it once killed the process (SIGBUS)."""
+    models = tmp_path / "models"
+    folder = models / "m" / "1"
+    folder.mkdir(parents=True)
+    shutil.copy(MODEL / "model.toml", folder.parent)
+    shutil.copy(MODEL / "labels.txt", folder.parent)
+    graph = onnx.load(str(MODEL / "1" / "model.onnx"))
+    onnx.save(
+        graph, str(folder / "model.onnx"), save_as_external_data=True, location="weights.bin", size_threshold=1024
+    )
+    weights = folder / "weights.bin"
+    whole = weights.read_bytes()
+    environment = {
+        "API_MODELS_DIR": str(models),
+        "API_DEFAULT_MODEL": "m",
+        "API_CACHE_DIR": str(tmp_path / "cache"),
+    }
+    with running_service(**environment) as service, httpx.Client(base_url=service.base_url, timeout=30) as client:
+        since = client.get("/models").json()["models"][0]["versions"][0]["since"]
+        weights.write_bytes(b"")
+        for _ in range(40):
+            assert client.post("/infer", content=CAT).json()["predictions"][0]["label"] == "tiger cat"
+        weights.write_bytes(whole)
+        until(lambda: client.get("/models").json()["models"][0]["versions"][0]["since"] != since)
+        assert client.post("/infer", content=CAT).json()["predictions"][0]["label"] == "tiger cat"

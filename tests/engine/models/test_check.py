@@ -1,0 +1,166 @@
+"""What a model may do to the process that tries it, and what is told of it in one sentence."""
+
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+from engine.models.check import ModelCheck
+from loaders.model_errors import ModelCheckError
+from loaders.repository.model_repository import ModelRepository, ModelVersion
+from tests.paths import ROOT
+from tests.tiny_models import add_model, colour_graph, slow_graph, with_weights_beside
+
+
+@pytest.fixture
+def check(tmp_path: Path) -> ModelCheck:
+    return ModelCheck("onnxruntime", "onnxruntime 1", ("cpu",), tmp_path / "cache", timeout_s=30, memory_mb=2048)
+
+
+def version(tmp_path: Path, graph: onnx.ModelProto, name: str = "m") -> ModelVersion:
+    add_model(tmp_path / "models", name, graph)
+    return ModelRepository(tmp_path / "models").find(name)
+
+
+def huge_tensor_graph(gigabytes: int) -> onnx.ModelProto:
+    """A graph of some hundred bytes that asks for gigabytes when it runs."""
+    graph = colour_graph()
+    elements = gigabytes * 2**30 // 4
+    shape = numpy_helper.from_array(np.array([elements], np.int64), "huge_shape")
+    graph.graph.initializer.append(shape)
+    nodes = [
+        helper.make_node("ReduceMax", ["pixels"], ["brightest"], keepdims=1, axes=[0, 1, 2, 3]),
+        helper.make_node("Reshape", ["brightest", "one"], ["bright"]),
+        helper.make_node("Expand", ["bright", "huge_shape"], ["huge"]),
+        helper.make_node("ReduceSum", ["huge"], ["sum"], keepdims=0),
+        helper.make_node("Add", ["logits0", "sum"], ["logits"]),
+    ]
+    graph.graph.initializer.append(numpy_helper.from_array(np.array([1], np.int64), "one"))
+    graph.graph.node[2].output[0] = "logits0"
+    graph.graph.node.extend(nodes)
+    return graph
+
+
+def absent_operator_graph() -> onnx.ModelProto:
+    graph = colour_graph()
+    graph.graph.node[2].op_type = "FancyMul"
+    graph.graph.node[2].domain = "com.example"
+    graph.opset_import.append(helper.make_opsetid("com.example", 1))
+    return graph
+
+
+def future_opset_graph() -> onnx.ModelProto:
+    graph = colour_graph()
+    graph.opset_import[0].version = 999
+    return graph
+
+
+def test_a_good_model_passes_and_is_remembered(check: ModelCheck, tmp_path: Path) -> None:
+    good = version(tmp_path, colour_graph())
+    check(good)
+    remembered = list((tmp_path / "cache" / "checked").iterdir())
+    assert len(remembered) == 1
+    started = time.perf_counter()
+    check(good)
+    assert time.perf_counter() - started < 0.05, "a process of its own takes longer than that"
+
+
+@pytest.mark.parametrize("change", ["graph", "model.toml", "runtime"])
+def test_what_changed_is_tried_again(check: ModelCheck, tmp_path: Path, change: str) -> None:
+    check(version(tmp_path, colour_graph()))
+    changed = version(tmp_path, colour_graph(gain=3) if change == "graph" else colour_graph())
+    if change == "model.toml":
+        with (tmp_path / "models" / "m" / "model.toml").open("a") as file:
+            file.write("# another\n")
+        changed = ModelRepository(tmp_path / "models").find("m")
+    other = ModelCheck("onnxruntime", "onnxruntime 2", ("cpu",), tmp_path / "cache")
+    (other if change == "runtime" else check)(changed)
+    assert len(list((tmp_path / "cache" / "checked").iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("graph", "told"),
+    [
+        (absent_operator_graph(), "FancyMul"),
+        (future_opset_graph(), "opset"),
+        (with_weights_beside("weights.bin"), "weights.bin"),
+        (huge_tensor_graph(gigabytes=6), "memory"),
+    ],
+    ids=["an absent operator", "an opset of the future", "missing weights", "a huge tensor"],
+)
+def test_a_bad_model_is_told_in_one_sentence(
+    check: ModelCheck, tmp_path: Path, graph: onnx.ModelProto, told: str
+) -> None:
+    with pytest.raises(ModelCheckError) as error:
+        check(version(tmp_path, graph))
+    text = str(error.value)
+    assert told.lower() in text.lower()
+    assert "\n" not in text
+    assert str(tmp_path) not in text
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_graph_that_never_ends_is_ended(tmp_path: Path) -> None:
+    check = ModelCheck("onnxruntime", "onnxruntime 1", ("cpu",), tmp_path / "cache", timeout_s=2)
+    with pytest.raises(ModelCheckError, match="longer than 2 s"):
+        check(version(tmp_path, slow_graph(rounds=1_000_000)))
+
+
+def test_closing_ends_what_is_being_tried(tmp_path: Path) -> None:
+    check = ModelCheck("onnxruntime", "onnxruntime 1", ("cpu",), tmp_path / "cache", timeout_s=30)
+    endless = version(tmp_path, slow_graph(rounds=1_000_000))
+    started = time.monotonic()
+    with ThreadPoolExecutor(1) as pool:
+        trying = pool.submit(check, endless)
+        time.sleep(0.5)
+        check.close()
+        assert isinstance(trying.exception(10), ModelCheckError)
+    assert time.monotonic() - started < 10
+
+
+def test_a_crash_of_the_runtime_stays_over_there(
+    check: ModelCheck, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A real abort, in the trying process, put there by a module that shadows the runtime."""
+    shadow = tmp_path / "shadow"
+    shadow.mkdir()
+    (shadow / "sitecustomize.py").write_text(
+        "import os, sys\nif 'engine.models.check' in ' '.join(sys.orig_argv): os.abort()\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", f"{shadow}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    with pytest.raises(ModelCheckError, match=r"crashed on it.*signal 6"):
+        check(version(tmp_path, colour_graph()))
+
+
+def test_without_a_place_to_remember_it_works_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file, not a folder")
+    check = ModelCheck("onnxruntime", "onnxruntime 1", ("cpu",), tmp_path / "cache")
+    check(version(tmp_path, colour_graph()))
+
+
+def test_it_asks_for_no_more_than_the_service_was_given() -> None:
+    """Under `ulimit -v` or `ulimit -t` a limit cannot be raised."""
+    limits = "import resource, engine.models.check as m; resource.setrlimit(resource.RLIMIT_AS, (3 << 30,) * 2); "
+    given = "m._limit(8192, 60); print(resource.getrlimit(resource.RLIMIT_AS)[0] >> 30, resource.getrlimit(0)[0])"
+    told = subprocess.run([sys.executable, "-c", limits + given], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert told.stdout.split() == ["3", "60"]
+
+
+def test_keys_do_not_reach_the_trying_process(
+    check: ModelCheck, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("API_KEYS", "secret")
+    shadow = tmp_path / "shadow"
+    shadow.mkdir()
+    (shadow / "sitecustomize.py").write_text(
+        "import os, sys\nif 'engine.models.check' in ' '.join(sys.orig_argv) and 'API_KEYS' in os.environ: os.abort()\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(shadow))
+    check(version(tmp_path, colour_graph()))

@@ -1,0 +1,133 @@
+"""A decode at 1/2, 1/4 or 1/8 against a full one, on photos: near in the tensor, the same in the answer."""
+
+from collections.abc import Iterator
+from io import BytesIO
+from itertools import product
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from engine.models.load import load_model
+from engine.models.loaded_model import LoadedModel
+from engine.preprocessing.preprocessor import Preprocessor
+from engine.tasks.predictions import Classification
+from engine.tasks.task import PredictOptions
+from loaders.image_loader import create_image_loader
+from loaders.images.base import ImageLoader
+from loaders.model_loader import create_model_loader
+from loaders.repository.model_repository import ModelRepository
+from loaders.repository.specs.model_spec import PreprocessSpec
+from loaders.runtimes.base import SessionOptions
+from tests.paths import ROOT
+
+# A decode at 1/2, 1/4 or 1/8 against a full decode, both resized: mean absolute difference, in levels of 0 to 255.
+MOST_SCALED_DECODE_LEVELS = 0.7
+
+PHOTOS = ROOT / "tests" / "data" / "photos"
+JPEGS = sorted(PHOTOS.glob("*.jpg"))
+BIG = ("debian_palapeli-data_european-honey-bee.jpg", "gcompris_world_panda.webp", "gcompris_farm_dog.webp")
+BIG_PIXELS = 12_000_000
+
+
+def make_spec(**fields: object) -> PreprocessSpec:
+    return PreprocessSpec.model_validate({"layout": "NCHW", "dtype": "float32"} | fields)
+
+
+@pytest.fixture(scope="module")
+def default_model() -> LoadedModel:
+    version = ModelRepository(ROOT / "models").find("efficientnet-lite0")
+    return load_model(version, create_model_loader("onnxruntime"), SessionOptions())
+
+
+@pytest.fixture(scope="module", params=["opencv", "pillow"])
+def loader(request: pytest.FixtureRequest) -> ImageLoader:
+    return create_image_loader(request.param)
+
+
+def jpeg(image: Image.Image, **options: object) -> bytes:
+    buffer = BytesIO()
+    image.save(buffer, "JPEG", **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_scaled_decode_of_a_turned_picture_stays_near_too(orientation: int) -> None:
+    """Sides that no scale divides: what the last decoded row or column lacks turns with the picture."""
+    exif = Image.Exif()
+    exif[274] = orientation
+    photo = Image.open(JPEGS[2]).convert("RGB").crop((0, 0, 1001, 769))
+    spec = make_spec(size=(96, 96), resize="stretch")
+    scaled, levels = levels_apart(create_image_loader("opencv"), jpeg(photo, exif=exif), spec)
+    assert scaled
+    assert levels <= MOST_SCALED_DECODE_LEVELS
+
+
+def mosaic(side: int) -> Image.Image:
+    """Photos side by side at full sharpness: more detail than an enlarged photo has."""
+    canvas = Image.new("RGB", (side, side))
+    tiles = [Image.open(path).convert("RGB") for path in JPEGS]
+    width, height = 1300, 890
+    corners = product(range(0, side, width), range(0, side, height))
+    for number, corner in enumerate(corners):
+        canvas.paste(tiles[number % len(tiles)].crop((0, 0, width, height)), corner)
+    return canvas
+
+
+def big_jpegs() -> Iterator[tuple[str, bytes]]:
+    """Photos enlarged to 12 megapixels, as different encoders would write them, and sharp ones."""
+    kinds: tuple[dict[str, object], ...] = (
+        {"quality": 95, "subsampling": 0},
+        {"quality": 85, "subsampling": 2},
+        {"quality": 85, "progressive": True},
+    )
+    for name, options in zip(BIG, kinds, strict=True):
+        photo = Image.open(PHOTOS / name).convert("RGB")
+        factor = (BIG_PIXELS / (photo.width * photo.height)) ** 0.5
+        enlarged = photo.resize((int(photo.width * factor), int(photo.height * factor)), Image.Resampling.LANCZOS)
+        yield f"enlarged {name}", jpeg(enlarged, **options)
+    yield "grey", jpeg(Image.open(PHOTOS / BIG[0]).convert("L").resize((2501, 2001)), quality=90)
+    yield "mosaic", jpeg(mosaic(2600), quality=90)
+
+
+@pytest.fixture(scope="module")
+def photos() -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in JPEGS} | dict(big_jpegs())
+
+
+def levels_apart(loader: ImageLoader, data: bytes, spec: PreprocessSpec) -> tuple[bool, float]:
+    """Whether the decoder scaled at all, and the mean absolute difference of the tensors, in levels."""
+    exact, scaled = Preprocessor(spec, exact_decode=True), Preprocessor(spec)
+    info = loader.probe(data)
+    full, small = loader.load(data, exact.decode_size(info)), loader.load(data, scaled.decode_size(info))
+    assert full.pixels.shape[:2] == (info.height, info.width)
+    assert small.info == full.info
+    difference = np.abs(exact(full).astype(np.float64) - scaled(small).astype(np.float64)).mean()
+    return small.pixels.shape != full.pixels.shape, float(difference) * min(spec.std) / spec.rescale_factor
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("edge", [256, 64])
+def test_a_scaled_decode_stays_near_the_full_one(
+    loader: ImageLoader, photos: dict[str, bytes], edge: int, interpolation: str
+) -> None:
+    spec = make_spec(size=(edge, edge), interpolation=interpolation, mean=(0.5,), std=(0.5,))
+    found = {name: levels_apart(loader, data, spec) for name, data in photos.items()}
+    assert sum(scaled for scaled, _ in found.values()) >= len(photos) - 2, "the test must see scaled decodes"
+    assert {name: levels for name, (_, levels) in found.items() if levels > MOST_SCALED_DECODE_LEVELS} == {}
+
+
+def test_a_scaled_decode_gives_the_same_top_answer(
+    default_model: LoadedModel, loader: ImageLoader, photos: dict[str, bytes]
+) -> None:
+    exact = Preprocessor(default_model.spec.preprocess, exact_decode=True)
+    for name, data in photos.items():
+        answers = []
+        for preprocessor in (exact, default_model.preprocessor):
+            picture = loader.load(data, preprocessor.decode_size)
+            tensor, frame = preprocessor(picture), preprocessor.frame(picture.info.size)
+            outputs = default_model.infer(tensor, frame)
+            (best,) = default_model.task.postprocess(outputs, frame, PredictOptions(top_k=1))
+            assert isinstance(best, Classification)
+            answers.append(best.class_id)
+        assert answers[0] == answers[1], name

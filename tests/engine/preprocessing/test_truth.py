@@ -1,0 +1,142 @@
+"""The default model on 41 labelled photos: it is right, and it says what the reference pipeline says.
+
+The reference is plain Pillow, written here: upright, alpha over white, the shortest edge to 256 (bicubic, the long edge
+to the nearest), the centre 224 x 224 from the rounded-down offset, (x - 127) / 128.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from engine.models.load import load_model
+from engine.models.loaded_model import LoadedModel
+from engine.pipeline import predict
+from engine.scheduling.run_context import alone
+from engine.tasks.task import Classification, PredictOptions
+from loaders.image_loader import create_image_loader
+from loaders.model_loader import create_model_loader
+from loaders.repository.model_repository import ModelRepository
+from loaders.runtimes.base import SessionOptions
+from tests.paths import ROOT
+from utils.time_utils import StageTimer
+
+PHOTOS = ROOT / "tests" / "data" / "photos"
+GRAPH = ROOT / "models" / "efficientnet-lite0" / "1" / "model.onnx"
+MANIFEST: list[dict[str, Any]] = json.loads((PHOTOS / "manifest.json").read_text(encoding="utf-8"))
+FILES = [entry["file"] for entry in MANIFEST]
+ALL_CLASSES = PredictOptions(top_k=1000)
+
+LEVEL = 1 / 128  # one of 256, in the tensor
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How far from the reference at most: `levels` and `mean_levels` of the tensor, the others absolute."""
+
+    levels: float
+    mean_levels: float
+    logits: float
+    probability: float
+
+
+# Measured on these photos: 0 with an exact decode; 10, 0.30, 0.13, 0.0010 with a scaled one.
+# `probability` is against the manifest, whose own rounding is 0.00005.
+BOUNDS = {
+    True: Bounds(levels=0, mean_levels=0, logits=1e-4, probability=6e-5),
+    False: Bounds(levels=14, mean_levels=0.4, logits=0.2, probability=0.004),
+}
+
+
+@pytest.fixture(scope="module")
+def models() -> dict[bool, LoadedModel]:
+    """By `exact_decode`."""
+    version = ModelRepository(ROOT / "models").find("efficientnet-lite0")
+    loader = create_model_loader("onnxruntime")
+    return {exact: load_model(version, loader, SessionOptions(), exact_decode=exact) for exact in (True, False)}
+
+
+@dataclass(frozen=True)
+class Reference:
+    tensor: NDArray[np.float32]
+    logits: NDArray[np.float32]
+
+
+@pytest.fixture(scope="module")
+def references() -> dict[str, Reference]:
+    session = onnxruntime.InferenceSession(GRAPH, providers=["CPUExecutionProvider"])
+    found = {}
+    for file in FILES:
+        tensor = reference_tensor(PHOTOS / file)
+        (logits,) = session.run(None, {session.get_inputs()[0].name: tensor})
+        found[file] = Reference(tensor, logits[0])
+    return found
+
+
+def reference_tensor(path: Path) -> NDArray[np.float32]:
+    with Image.open(path) as opened:
+        image = ImageOps.exif_transpose(opened)
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+    image = image.convert("RGB")
+    scale = 256 / min(image.size)
+    image = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BICUBIC)
+    left, top = (image.width - 224) // 2, (image.height - 224) // 2
+    pixels = np.asarray(image.crop((left, top, left + 224, top + 224)), np.float64)
+    return ((pixels - 127) / 128).transpose(2, 0, 1)[np.newaxis].astype(np.float32)
+
+
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    exponentials = np.exp(logits.astype(np.float64) - float(logits.max()))
+    return np.asarray(exponentials / exponentials.sum())
+
+
+def test_there_are_41_photos() -> None:
+    assert len(FILES) == 41
+
+
+@pytest.mark.parametrize("exact", [True, False], ids=["exact decode", "scaled decode"])
+@pytest.mark.parametrize("loader_name", ["opencv", "pillow"])
+@pytest.mark.parametrize("entry", MANIFEST, ids=lambda entry: entry["file"])
+def test_every_photo_is_recognised_as_surely_as_by_the_reference(
+    models: dict[bool, LoadedModel], loader_name: str, exact: bool, entry: dict[str, Any]
+) -> None:
+    data = (PHOTOS / entry["file"]).read_bytes()
+    [answer] = predict([models[exact]], create_image_loader(loader_name), data, ALL_CLASSES, alone(StageTimer()))
+    best = answer.predictions[0]
+    assert isinstance(best, Classification)
+    assert best.class_id in entry["accept"]
+    scores = {found.class_id: found.score for found in answer.predictions if isinstance(found, Classification)}
+    reference = entry["reference"]
+    assert scores[reference["class_id"]] == pytest.approx(reference["probability"], abs=BOUNDS[exact].probability)
+
+
+@pytest.mark.parametrize("exact", [True, False], ids=["exact decode", "scaled decode"])
+@pytest.mark.parametrize("loader_name", ["opencv", "pillow"])
+@pytest.mark.parametrize("file", FILES)
+def test_tensor_and_logits_are_those_of_the_reference(
+    models: dict[bool, LoadedModel], references: dict[str, Reference], loader_name: str, exact: bool, file: str
+) -> None:
+    model, loader, bounds = models[exact], create_image_loader(loader_name), BOUNDS[exact]
+    data = (PHOTOS / file).read_bytes()
+    picture = loader.load(data, model.preprocessor.decode_size(loader.probe(data)))
+    tensor = model.preprocessor(picture)
+    levels = np.abs(tensor.astype(np.float64) - references[file].tensor) / LEVEL
+    assert levels.max() <= bounds.levels
+    assert levels.mean() <= bounds.mean_levels
+    (logits,) = model.infer(tensor, model.preprocessor.frame(picture.info.size)).values()
+    assert np.abs(logits[0] - references[file].logits).max() <= bounds.logits
+
+
+def test_the_manifest_holds_what_the_reference_says(references: dict[str, Reference]) -> None:
+    for entry in MANIFEST:
+        scores = softmax(references[entry["file"]].logits)
+        assert int(scores.argmax()) == entry["reference"]["class_id"]
+        assert scores.max() == pytest.approx(entry["reference"]["probability"], abs=6e-5)

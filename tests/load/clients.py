@@ -1,0 +1,130 @@
+"""Clients at work: each sends a request, judges its answer, and goes on; what came of all of them is counted."""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import count
+from time import monotonic
+
+from tests.answers import MalformedError
+from tests.load.asks import RIGHT, Ask, outcome
+from tests.load.connection import Connection, LostError, NoConnectionError
+
+_TIMEOUT_S = 40.0
+_FRESH = 0.2  # of the requests take a new connection
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one request, and when (s of the monotonic clock)."""
+
+    ask: Ask
+    result: str
+    sent: float
+    ended: float
+
+
+# What a request became, as the one who watches sees it: RIGHT, an excuse, or `wrong: ...`.
+Verdict = Callable[[Outcome], str]
+NextAsk = Callable[[str], Ask]
+
+
+@dataclass
+class Tally:
+    """`outcomes` by kind of request and verdict; `wrong`: the first that must not be; `latencies` (s) of the right."""
+
+    outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+    wrong_count: int = 0
+    latencies: list[float] = field(default_factory=list)
+    sent: int = 0
+
+    def add(self, done: Outcome, verdict: str) -> None:
+        if verdict.startswith("wrong"):
+            self.wrong_count += 1
+            if len(self.wrong) < 30:
+                self.wrong.append(f"{done.ask.kind} for {done.ask.model}, {done.ended - done.sent:.3f} s: {verdict}")
+            verdict = "WRONG"
+        elif verdict == RIGHT:
+            self.latencies.append(done.ended - done.sent)
+        self.outcomes[done.ask.kind, verdict] += 1
+
+    @property
+    def total(self) -> int:
+        return self.outcomes.total()
+
+
+class Clients:
+    """`number` of them, as long as the block lasts; then those under way are waited for."""
+
+    def __init__(self, port: int, number: int, asks: NextAsk, verdict: Verdict, tally: Tally) -> None:
+        self._port, self._number, self._asks, self._verdict = port, number, asks, verdict
+        self._tally, self._ids = tally, count()
+        self._stopped = False
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> "Clients":
+        self._tasks = [asyncio.create_task(self._work(random.Random(number))) for number in range(self._number)]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._stopped = True
+        await asyncio.gather(*self._tasks)
+
+    async def _work(self, chance: random.Random) -> None:
+        connection = Connection(self._port)
+        while not self._stopped:
+            request_id = f"c-{next(self._ids)}"
+            ask = self._asks(request_id)
+            if chance.random() < _FRESH:
+                connection.close()
+            self._tally.sent += 1
+            sent = monotonic()
+            result = await _try(connection, ask, request_id)
+            done = Outcome(ask, result, sent, monotonic())
+            self._tally.add(done, self._verdict(done))
+            if result != RIGHT:
+                await asyncio.sleep(0.05)
+        connection.close()
+
+
+async def _try(connection: Connection, ask: Ask, request_id: str) -> str:
+    try:
+        answer = await connection.ask(ask.payload, _TIMEOUT_S)
+    except LostError as error:
+        return str(error)
+    except NoConnectionError:
+        return "no connection"
+    except TimeoutError:
+        return f"wrong: no answer within {_TIMEOUT_S:g} s"
+    except MalformedError as error:
+        return f"wrong: {error}"
+    result = outcome(ask, answer, request_id)
+    return RIGHT if result in ask.expected else result
+
+
+async def rude_client(port: int, payload: bytes, chance: random.Random) -> None:
+    """Goes away at a moment by chance: in its request, before the answer, or in it."""
+    connection = Connection(port)
+    with suppress(NoConnectionError, OSError):
+        part = payload[: int(len(payload) * min(1.0, chance.random() * 1.5))]
+        await connection.leave_after(part, chance.random() ** 3)
+    connection.close()
+
+
+async def slow_client(port: int, ask: Ask, request_id: str, pieces: int, pause_s: float) -> str:
+    """Sends in pieces; the answer is right all the same."""
+    connection, payload = Connection(port), ask.payload
+    size = max(1, -(-len(payload) // pieces))
+    try:
+        parts = [payload[i : i + size] for i in range(0, len(payload), size)]
+        answer = await connection.send_slowly(parts, pause_s, _TIMEOUT_S + pieces * pause_s)
+    except (LostError, NoConnectionError, TimeoutError, MalformedError) as error:
+        return f"{type(error).__name__}: {error}"
+    finally:
+        connection.close()
+    result = outcome(ask, answer, request_id)
+    return RIGHT if result in ask.expected else result

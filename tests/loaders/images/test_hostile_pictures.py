@@ -1,0 +1,82 @@
+"""Hostile pictures in a process of their own: each ends as an answer or a typed error, and costs next to nothing."""
+
+import json
+import subprocess
+import sys
+from functools import cache
+from typing import Any
+
+import pytest
+
+from tests.hostile_pictures import FORMATS, HOSTILE
+from tests.paths import ROOT
+
+MOST_MB = 48
+MOST_S = 2.0  # on a loaded machine; none takes a tenth
+
+CHILD = """
+import json, sys, time
+from pathlib import Path
+from loaders.images.errors import ImageError
+from loaders.image_loader import create_image_loader, image_loader_names
+from tests.hostile_pictures import FORMATS, HOSTILE, cut
+loaders = {name: create_image_loader(name) for name in image_loader_names()}
+
+def peak_kb():
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+
+def tried(loader, data):
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    before, started = peak_kb(), time.process_time()
+    try:
+        loader.load(data)
+        end = "read"
+    except ImageError as error:
+        end = type(error).__name__
+    return {"end": end, "mb": (peak_kb() - before) / 1024, "s": time.process_time() - started}
+
+def tell(name, pictures):
+    for loader in loaders:
+        print(loader, name, file=sys.stderr, flush=True)
+        tries = [tried(loaders[loader], data) for data in pictures]
+        print(json.dumps({"of": f"{loader} {name}", "tries": tries}), flush=True)
+
+for name, (make, _) in HOSTILE.items():
+    tell(name, [make()])
+for name in FORMATS:
+    tell("cut " + name, list(cut(name)))
+"""
+
+
+@cache
+def outcomes() -> tuple[dict[str, list[dict[str, Any]]], list[str]]:
+    """By loader and name what became of each, and the lines that were written to stderr."""
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD], cwd=ROOT, capture_output=True, text=True, timeout=100, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    return {outcome["of"]: outcome["tries"] for outcome in found}, done.stderr.splitlines()
+
+
+@pytest.mark.parametrize("picture", HOSTILE)
+def test_a_hostile_picture_costs_neither_memory_nor_time(name: str, picture: str) -> None:
+    [outcome] = outcomes()[0][f"{name} {picture}"]
+    assert HOSTILE[picture][1] in (None, outcome["end"])
+    assert outcome["mb"] < MOST_MB, outcome
+    assert outcome["s"] < MOST_S, outcome
+
+
+@pytest.mark.parametrize("image_format", FORMATS)
+def test_a_picture_cut_anywhere_is_an_error_of_ours(name: str, image_format: str) -> None:
+    for outcome in outcomes()[0][f"{name} cut {image_format}"]:
+        assert outcome["end"] in {"CorruptImageError", "TruncatedImageError", "EmptyImageError"}
+        assert outcome["mb"] < MOST_MB
+
+
+def test_decoders_write_a_line_at_most() -> None:
+    """libpng, libjpeg and libtiff write to stderr by themselves."""
+    tries, written = outcomes()
+    starts = [written.index(of) for of in tries]
+    for (of, each), start, end in zip(tries.items(), starts, [*starts[1:], len(written)], strict=True):
+        assert end - start - 1 <= len(each), (of, written[start:end])

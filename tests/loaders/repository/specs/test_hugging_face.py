@@ -1,0 +1,226 @@
+"""Folders as Optimum writes them: config.json and preprocessor_config.json. Their tensors are in test_golden.py."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from loaders.model_errors import ModelSpecError
+from loaders.onnx.onnx_file import OnnxGraph
+from loaders.repository.specs import ModelFiles, resolve
+from loaders.repository.specs.model_spec import Activation, ExtraInput, Head, Resize, TaskName
+from tests.loaders.repository.specs.golden_cases import CASES
+from tests.loaders.repository.specs.graphs import OPEN_PICTURE, classifier, export, understood, values
+
+CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
+VIT = {"architectures": ["ViTForImageClassification"], "model_type": "vit", "id2label": {"1": "dog", "0": "cat"}}
+VIT_PROCESSOR = {"image_processor_type": "ViTImageProcessor"}
+
+
+def detector(path: Path, *inputs: str, side: int | str = "side") -> OnnxGraph:
+    picture = ("batch_size", 3, side, side)
+    others = dict.fromkeys(inputs, ("batch_size", 64, 64))
+    outputs = {"logits": ("batch_size", 100, 92), "pred_boxes": ("batch_size", 100, 4)}
+    return export(path, {"pixel_values": picture, **others}, outputs)
+
+
+def test_a_classifier_is_served_as_exported(tmp_path: Path) -> None:
+    resolved = understood(tmp_path, classifier(tmp_path / "model.onnx", 2), {CONFIG: VIT, PREPROCESSOR: VIT_PROCESSOR})
+    assert resolved.spec.task is TaskName.IMAGE_CLASSIFICATION
+    assert resolved.spec.labels == ("cat", "dog")
+    assert resolved.spec.preprocess.size == (224, 224)
+    assert resolved.warnings == ()
+    assert resolved.decided_by["labels"] == "config.json"
+    assert resolved.decided_by["preprocess.mean"] == "preprocessor_config.json (ViTImageProcessor)"
+    assert resolved.decided_by["preprocess.dtype"] == "graph"
+
+
+@pytest.mark.parametrize("place", ["model.onnx", "onnx/model_quantized.onnx", "1/model.onnx", "1/onnx/model.onnx"])
+def test_the_json_may_lie_further_up(tmp_path: Path, place: str) -> None:
+    graph = classifier(tmp_path / place, 2)
+    (tmp_path / PREPROCESSOR).write_text(json.dumps(VIT_PROCESSOR))
+    (tmp_path / CONFIG).write_text(json.dumps(VIT))
+    resolved = resolve(ModelFiles.of_folder(tmp_path / place, tmp_path), graph)
+    assert resolved.spec.labels == ("cat", "dog")
+    assert resolved.spec.preprocess.mean == (0.5, 0.5, 0.5)
+
+
+def test_the_nearest_json_counts(tmp_path: Path) -> None:
+    files = {CONFIG: VIT, f"1/{CONFIG}": VIT | {"id2label": {"0": "a", "1": "b"}}}
+    graph = classifier(tmp_path / "1" / "model.onnx", 2)
+    understood(tmp_path, graph, files)
+    assert resolve(ModelFiles.of_folder(tmp_path / "1" / "model.onnx", tmp_path), graph).spec.labels == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("config", "activation"),
+    [
+        ({"id2label": {"0": "a", "1": "b"}}, Activation.SOFTMAX),
+        ({"id2label": {"0": "a"}}, Activation.SIGMOID),
+        ({"id2label": {"0": "LABEL_0"}}, Activation.SIGMOID),
+        ({"num_labels": 1}, Activation.SIGMOID),
+        ({"problem_type": "multi_label_classification"}, Activation.SIGMOID),
+        ({"problem_type": "single_label_classification", "num_labels": 1}, Activation.SOFTMAX),
+        ({"problem_type": "regression"}, Activation.NONE),
+    ],
+)
+def test_the_activation_is_that_of_the_pipeline(tmp_path: Path, config: dict[str, object], activation: str) -> None:
+    config = {"architectures": ["BeitForImageClassification"], **config}
+    assert understood(tmp_path, classifier(tmp_path / "model.onnx"), {CONFIG: config}).spec.activation == activation
+
+
+def test_a_softmax_inside_the_graph_is_not_applied_again(tmp_path: Path) -> None:
+    graph = classifier(tmp_path / "model.onnx", 2, last_op="Softmax")
+    resolved = understood(tmp_path, graph, {CONFIG: VIT})
+    assert resolved.spec.activation is Activation.NONE
+    assert resolved.decided_by["activation"] == "graph (Softmax is its last operator)"
+    resolved = understood(tmp_path, graph, {"model.toml": 'activation = "softmax"'})
+    assert resolved.spec.activation is Activation.SOFTMAX
+
+
+def test_placeholders_are_no_labels(tmp_path: Path) -> None:
+    files = {CONFIG: VIT | {"id2label": {"0": "LABEL_0", "1": "LABEL_1"}}}
+    resolved = understood(tmp_path, classifier(tmp_path / "model.onnx", 2), files)
+    assert resolved.spec.labels == ()
+    assert any("no names" in warning for warning in resolved.warnings)
+    resolved = understood(tmp_path, classifier(tmp_path / "model.onnx", 2), {"labels.txt": "cat\ndog\n"})
+    assert resolved.spec.labels == ("cat", "dog")
+
+
+@pytest.mark.parametrize(
+    ("outputs", "architecture", "expected"),
+    [
+        ({"logits": ("n", 150, "h", "w")}, "SegformerForSemanticSegmentation", ("image-segmentation", "semantic")),
+        ({"last_hidden_state": ("n", 197, 768)}, "ViTModel", ("image-feature-extraction", None)),
+        ({"last_hidden_state": ("n", 5, 8), "pooler_output": ("n", 8)}, "ViTModel", ("image-feature-extraction", None)),
+        ({"logits": ("n", 7)}, "DeiTForImageClassificationWithTeacher", ("image-classification", None)),
+        (
+            {"logits": ("n", 100, 92), "pred_boxes": ("n", 100, 4)},
+            "DetrForObjectDetection",
+            ("object-detection", "detr"),
+        ),
+    ],
+)
+def test_the_class_and_the_outputs_tell_the_task(
+    tmp_path: Path, outputs: dict[str, tuple[Any, ...]], architecture: str, expected: tuple[str, str | None]
+) -> None:
+    graph = export(tmp_path / "model.onnx", {"pixel_values": OPEN_PICTURE}, outputs)
+    spec = understood(tmp_path, graph, {CONFIG: {"architectures": [architecture], "model_type": "x"}}).spec
+    assert (spec.task, spec.head) == expected
+
+
+def test_embeddings_prefer_the_pooled_output(tmp_path: Path) -> None:
+    outputs = {"last_hidden_state": ("n", 5, 8), "pooler_output": ("n", 8)}
+    graph = export(tmp_path / "model.onnx", {"pixel_values": OPEN_PICTURE}, outputs)
+    assert understood(tmp_path, graph, {CONFIG: {"model_type": "vit"}}).spec.outputs == ("pooler_output",)
+
+
+def test_detr_takes_the_picture_s_own_ratio_and_a_mask(tmp_path: Path) -> None:
+    files = {PREPROCESSOR: {"feature_extractor_type": "DetrFeatureExtractor", "size": 800, "max_size": 1333}}
+    spec = understood(tmp_path, detector(tmp_path / "model.onnx", "pixel_mask"), files).spec
+    assert (spec.head, spec.outputs, spec.activation) == (Head.DETR, ("logits", "pred_boxes"), Activation.SOFTMAX)
+    assert spec.extra_inputs == {"pixel_mask": ExtraInput.MASK}
+    preprocess = spec.preprocess
+    assert (preprocess.resize, preprocess.shortest_edge, preprocess.longest_edge) == (Resize.BOUNDED, 800, 1333)
+    assert preprocess.size is None
+
+
+@pytest.mark.parametrize(("inputs", "resize"), [((), "stretch"), (("pixel_mask",), "longest-edge")])
+def test_a_static_graph_bounds_nothing(tmp_path: Path, inputs: tuple[str, ...], resize: str) -> None:
+    graph = detector(tmp_path / "model.onnx", *inputs, side=512)
+    resolved = understood(tmp_path, graph, {PREPROCESSOR: {"image_processor_type": "DetrImageProcessor"}})
+    assert values(resolved, "preprocess.resize", "preprocess.size") == [resize, (512, 512)]
+    assert "the graph's size counts" in resolved.warnings[0]
+
+
+def test_detectors_without_a_nothing_class_use_sigmoid(tmp_path: Path) -> None:
+    files = {CONFIG: {"model_type": "conditional_detr", "architectures": ["ConditionalDetrForObjectDetection"]}}
+    assert understood(tmp_path, detector(tmp_path / "model.onnx"), files).spec.activation is Activation.SIGMOID
+
+
+def test_a_static_graph_wins_over_the_json(tmp_path: Path) -> None:
+    graph = export(tmp_path / "model.onnx", {"pixel_values": ("n", 3, 384, 384)}, {"logits": ("n", 10)})
+    files = {PREPROCESSOR: {"image_processor_type": "MobileNetV1ImageProcessor"}}  # 256, crop 224
+    resolved = understood(tmp_path, graph, files)
+    assert values(resolved, "preprocess.size", "preprocess.shortest_edge") == [(384, 384), 439]
+    assert resolved.decided_by["preprocess.size"] == "graph"
+    assert "the graph takes 384 x 384" in resolved.warnings[0]
+
+
+def test_what_is_not_followed_is_told(tmp_path: Path) -> None:
+    graph = classifier(tmp_path / "model.onnx")
+    warned = understood(tmp_path, graph, {PREPROCESSOR: {"image_processor_type": "YolosImageProcessor"}}).warnings
+    assert any("multiples of 16" in warning for warning in warned)
+    files = {PREPROCESSOR: {"image_processor_type": "GlobImageProcessor", "size": 8}}
+    assert any("GlobImageProcessor is read by its keys" in w for w in understood(tmp_path, graph, files).warnings)
+
+
+@pytest.mark.parametrize(
+    ("config", "problem"),
+    [
+        ({"size": "big"}, "size"),
+        ({"size": {"width": 3}}, "size"),
+        ({"size": 0}, "size"),
+        ({"size": 1e99}, "size"),
+        ({"resample": 9}, "resample"),
+        ({"resample": "bicubic"}, "resample"),
+        ({"image_mean": ["x"]}, "image_mean"),
+        ({"image_mean": [0.5, 0.5]}, "mean"),
+        ({"image_std": [0, 1, 1]}, "preprocess.std"),
+        ({"rescale_factor": -1}, "preprocess.rescale_factor"),
+        ({"do_center_crop": True, "crop_size": {"edge": 3}}, "crop_size"),
+        ({"image_processor_type": 3}, "image_processor_type"),
+    ],
+)
+def test_a_bad_value_is_told_with_its_file(tmp_path: Path, config: dict[str, object], problem: str) -> None:
+    graph = classifier(tmp_path / "model.onnx")
+    with pytest.raises(ModelSpecError, match=problem) as error:
+        understood(tmp_path, graph, {PREPROCESSOR: {**VIT_PROCESSOR, **config}})
+    assert str(error.value).startswith(f"{tmp_path.name}/")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, '{"a": NaN', "\x00"])
+def test_json_that_is_none_is_told(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ModelSpecError, match=r"config\.json is not valid JSON"):
+        understood(tmp_path, classifier(tmp_path / "model.onnx"), {CONFIG: text})
+
+
+def test_a_file_without_end_is_not_read(tmp_path: Path) -> None:
+    with pytest.raises(ModelSpecError, match="larger than 8 MiB"):
+        understood(tmp_path, classifier(tmp_path / "model.onnx"), {CONFIG: " " * (8 << 20) + "{}"})
+
+
+@pytest.mark.parametrize("text", ["[]", "3", "null", '"text"', '{"x": 1}', '{"architecture": 3}'])
+def test_other_json_is_somebody_else_s(tmp_path: Path, text: str) -> None:
+    resolved = understood(tmp_path, classifier(tmp_path / "model.onnx"), {CONFIG: text, PREPROCESSOR: text})
+    assert "config" not in " ".join(resolved.decided_by.values())
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=4,
+)
+KEYS = sorted({key for case in CASES for key in (*case.config, *case.config.get("pretrained_cfg", {}))} | {
+    "architectures", "id2label", "label_names", "labels", "data_config", "num_classes", "problem_type", "num_labels",
+    "crop_size", "model_type", "label_descriptions", "test_input_size",
+})  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.dictionaries(st.sampled_from(KEYS), ANYTHING, max_size=8), inner=st.booleans())
+def test_no_json_raises_anything_else(
+    tmp_path_factory: pytest.TempPathFactory, data: dict[str, object], inner: bool
+) -> None:
+    folder = tmp_path_factory.getbasetemp() / "fuzzed"
+    folder.mkdir(exist_ok=True)
+    config = {"architecture": "a", "pretrained_cfg": data, **data} if inner else data
+    graph = classifier(folder / "model.onnx")
+    try:
+        understood(folder, graph, {CONFIG: config, PREPROCESSOR: {**data, "size": data.get("size", 8)}})
+    except ModelSpecError as error:
+        assert "\n" not in str(error)  # noqa: PT017 - most inputs raise nothing

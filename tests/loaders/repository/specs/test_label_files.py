@@ -1,0 +1,73 @@
+"""Every file that class names come in."""
+
+from pathlib import Path
+
+import pytest
+
+from loaders.model_errors import ModelSpecError
+from loaders.repository.specs.model_spec import Activation, Color, Resize
+from tests.loaders.repository.specs.graphs import classifier, export, understood
+
+TAGS = 'tag_id,name,category,count\n9,general,9,1\n0,"1girl, solo",0,2\n4,somebody,4,3\n'
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("labels.txt", "cat\ndog\n"),
+        ("labels.txt", "\ufeffcat\r\ndog"),
+        ("labels.json", ["cat", "dog"]),
+        ("labels.json", {"1": "dog", "0": "cat"}),
+        ("synset.txt", "n02121808 cat\nn02084071 dog\n"),
+        ("imagenet_class_index.json", {"0": ["n02121808", "cat"], "1": ["n02084071", "dog"]}),
+        ("coco.names", "cat\ndog\n"),
+        ("classes.txt", "cat\ndog\n"),
+    ],
+)
+def test_labels_are_read_from(tmp_path: Path, file: str, content: object) -> None:
+    resolved = understood(tmp_path, classifier(tmp_path / "model.onnx", 2), {file: content})
+    assert resolved.spec.labels == ("cat", "dog")
+    assert resolved.decided_by["labels"] == file
+
+
+def test_ids_that_are_left_out_keep_their_number(tmp_path: Path) -> None:
+    resolved = understood(tmp_path, classifier(tmp_path / "model.onnx", 3), {"labels.json": {"0": "cat", "2": "dog"}})
+    assert resolved.spec.labels == ("cat", "class 1", "dog")
+
+
+def test_a_tagger_from_tensorflow(tmp_path: Path) -> None:
+    graph = export(tmp_path / "model.onnx", {"in": ("n", 448, 448, 3)}, {"out": ("n", 3)}, last_op="Sigmoid")
+    spec = understood(tmp_path, graph, {"selected_tags.csv": TAGS}).spec
+    assert spec.labels == ("general", "1girl, solo", "somebody")
+    assert (spec.activation, spec.score_threshold) == (Activation.NONE, 0.35)
+    preprocess = spec.preprocess
+    assert (preprocess.layout, preprocess.color, preprocess.pad_value) == ("NHWC", Color.BGR, 255)
+    assert (preprocess.resize, preprocess.rescale_factor, preprocess.mean) == (Resize.LETTERBOX, 1.0, (0.0,))
+
+
+def test_a_tagger_of_another_layout_only_has_its_tags(tmp_path: Path) -> None:
+    spec = understood(tmp_path, classifier(tmp_path / "model.onnx", 3), {"selected_tags.csv": TAGS}).spec
+    assert (spec.activation, spec.preprocess.color) == (Activation.SIGMOID, Color.RGB)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "problem"),
+    [
+        ("labels.json", {"-1": "cat"}, "no class id"),
+        ("labels.json", {"999999999": "cat"}, "no class id"),
+        ("labels.json", {"one": "cat"}, "no class id"),
+        ("labels.json", "[", "not valid JSON"),
+        ("selected_tags.csv", "a,b\n1,2\n", "no column name"),
+        ("labels.txt", "x\n" * 100_001, "more than 100000 labels"),
+    ],
+)
+def test_a_bad_file_is_told(tmp_path: Path, file: str, content: object, problem: str) -> None:
+    with pytest.raises(ModelSpecError, match=problem) as error:
+        understood(tmp_path, classifier(tmp_path / "model.onnx"), {file: content})
+    assert file in str(error.value)
+
+
+def test_labels_that_are_no_text_are_told(tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_bytes(b"caf\xe9\n")
+    with pytest.raises(ModelSpecError, match=r"/labels\.txt is not a text file"):
+        understood(tmp_path, classifier(tmp_path / "model.onnx"))

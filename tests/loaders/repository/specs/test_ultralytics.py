@@ -1,0 +1,95 @@
+"""Bare .onnx files as Ultralytics writes them: everything is in the metadata."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from loaders.repository.specs import ResolvedSpec
+from loaders.repository.specs.model_spec import Activation, Head, Resize, Rounding, TaskName
+from tests.loaders.repository.specs.graphs import Dims, export, understood, values
+
+NAMES = {i: f"thing {i}" for i in range(80)}
+METADATA = {
+    "description": "Ultralytics YOLO11n model", "author": "Ultralytics", "stride": "32", "task": "detect",
+    "batch": "1", "imgsz": "[640, 640]", "names": str(NAMES), "args": "{'batch': 1, 'nms': False}", "channels": "3",
+}  # fmt: skip
+MASKS: Dims = (1, 32, 160, 160)
+
+
+def exported(folder: Path, metadata: Mapping[str, str], *outputs: Dims, side: int | None = 640) -> ResolvedSpec:
+    picture = (1, 3, side, side) if side else ("batch", 3, "height", "width")
+    named = {f"output{i}": dims for i, dims in enumerate(outputs)}
+    return understood(folder, export(folder / "model.onnx", {"images": picture}, named, metadata=metadata))
+
+
+def test_a_detector_is_served_as_exported(tmp_path: Path) -> None:
+    resolved = exported(tmp_path, METADATA, (1, 84, 8400))
+    spec, preprocess = resolved.spec, resolved.spec.preprocess
+    assert (spec.task, spec.head, spec.activation) == (TaskName.OBJECT_DETECTION, Head.YOLOV8, Activation.NONE)
+    assert (spec.score_threshold, spec.iou_threshold, len(spec.labels)) == (0.25, 0.7, 80)
+    assert (preprocess.resize, preprocess.pad_value) == (Resize.LETTERBOX, 114)
+    assert (preprocess.resize_rounding, preprocess.crop_rounding) == (Rounding.NEAREST, Rounding.DOWN)
+    assert (preprocess.rescale_factor, preprocess.mean, preprocess.std) == (1 / 255, (0.0,), (1.0,))
+    assert resolved.decided_by["head"] == "Ultralytics metadata"
+    assert resolved.warnings == ()
+
+
+OLD = {"stride": "32", "names": str(NAMES)}
+ONE_CLASS = {"names": "{0: 'face'}"}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "outputs", "task", "head"),
+    [
+        (METADATA, [(1, 84, 8400)], "object-detection", "yolov8"),
+        (METADATA, [("batch", 84, "anchors")], "object-detection", "yolov8"),
+        (METADATA, [("batch", None, None)], "object-detection", "yolov8"),
+        (METADATA, [(1, 300, 6)], "object-detection", "end-to-end"),
+        (METADATA | {"end2end": "True"}, [(1, None, None)], "object-detection", "end-to-end"),
+        (METADATA | {"args": "{'nms': True}"}, [(1, None, 6)], "object-detection", "end-to-end"),
+        (METADATA | ONE_CLASS, [(1, 5, 8400)], "object-detection", "yolov8"),
+        (METADATA | ONE_CLASS, [(1, 300, 6)], "object-detection", "end-to-end"),
+        (METADATA | {"task": "segment"}, [(1, 116, 8400), MASKS], "image-segmentation", "yolo-masks"),
+        (METADATA | {"task": "pose"}, [(1, 56, 8400)], "tensor", None),
+        (METADATA | {"task": "obb"}, [(1, 20, 8400)], "tensor", None),
+        (METADATA | {"task": "teleport"}, [(1, 20, 8400)], "tensor", None),
+        (OLD, [(1, 25200, 85)], "object-detection", "yolov5"),
+        (OLD, [(1, None, None)], "object-detection", "yolov5"),
+        (OLD | ONE_CLASS, [(1, 25200, 6)], "object-detection", "yolov5"),
+        (OLD, [(1, 80)], "image-classification", None),
+    ],
+)  # fmt: skip
+def test_the_head_is_told_by_the_outputs(
+    tmp_path: Path, metadata: Mapping[str, str], outputs: list[Dims], task: str, head: str | None
+) -> None:
+    resolved = exported(tmp_path, metadata, *outputs)
+    assert values(resolved, "task", "head") == [task, head]
+    assert any("no head here" in warning for warning in resolved.warnings) == (task == "tensor")
+
+
+def test_yolov5_suppresses_more(tmp_path: Path) -> None:
+    assert exported(tmp_path, OLD, (1, 25200, 85)).spec.iou_threshold == 0.45
+
+
+def test_a_classifier_is_cropped_and_has_its_softmax(tmp_path: Path) -> None:
+    metadata = METADATA | {"task": "classify", "imgsz": "[640, 640]"}
+    resolved = exported(tmp_path, metadata, (1, 80), side=224)
+    preprocess = resolved.spec.preprocess
+    assert (resolved.spec.task, resolved.spec.activation) == (TaskName.IMAGE_CLASSIFICATION, Activation.NONE)
+    assert (preprocess.resize, preprocess.crop_rounding) == (Resize.SHORTEST_EDGE, Rounding.NEAREST)
+    assert preprocess.size == (224, 224)
+    assert preprocess.shortest_edge == 224
+
+
+def test_an_open_graph_takes_the_size_it_was_trained_with(tmp_path: Path) -> None:
+    resolved = exported(tmp_path, METADATA | {"imgsz": "[480, 640]"}, (1, 84, "a"), side=None)
+    assert resolved.spec.preprocess.size == (480, 640)
+    assert exported(tmp_path, METADATA | {"imgsz": "320"}, (1, 84, "a"), side=None).spec.preprocess.size == (320, 320)
+
+
+@pytest.mark.parametrize("text", ["__import__('os').abort()", "{", "[" * 10_000, "-" * 10_000 + "1", "{0: x}", ""])
+def test_nothing_in_the_metadata_is_executed(tmp_path: Path, text: str) -> None:
+    resolved = exported(tmp_path, METADATA | {"names": text, "imgsz": text, "args": text}, (1, 84, 8400))
+    assert resolved.spec.head is Head.YOLOV8
+    assert resolved.spec.labels == ()

@@ -1,0 +1,140 @@
+"""What is in the folder is what there is; a name never leads out of it."""
+
+from pathlib import Path
+
+import pytest
+
+from engine.models.load import resolve_version
+from loaders.model_errors import ModelSpecError, UnknownModelError
+from loaders.repository.model_repository import ModelRepository
+from tests.tiny_models import COLOURS, SPEC, add_model, colour_graph
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> ModelRepository:
+    root = tmp_path / "models"
+    for version in (1, 2, 10):
+        add_model(root, "colours", colour_graph(), version=version)
+    add_model(root, "Another.model_v2-x", colour_graph())
+    add_model(tmp_path, "outside", colour_graph())
+    return ModelRepository(root)
+
+
+def test_models_are_listed_sorted(repository: ModelRepository) -> None:
+    assert list(repository.scan().catalog) == ["Another.model_v2-x", "colours"]
+
+
+def test_what_is_no_model_is_not_listed(repository: ModelRepository) -> None:
+    (repository.root / "empty").mkdir()
+    (repository.root / "no graph" / "1").mkdir(parents=True)
+    (repository.root / "README.md").write_text("models")
+    for folder in ("with space", "latest only"):
+        add_model(repository.root, folder, colour_graph())
+    add_model(repository.root, "words", colour_graph())
+    (repository.root / "words" / "1").rename(repository.root / "words" / "latest")
+    assert list(repository.scan().catalog) == ["Another.model_v2-x", "colours"]
+
+
+@pytest.mark.parametrize("folder", ["missing", "file"])
+def test_a_missing_models_folder_holds_no_models(tmp_path: Path, folder: str) -> None:
+    (tmp_path / "file").write_text("no folder")
+    repository = ModelRepository(tmp_path / folder)
+    with pytest.raises(OSError, match=r"No such|Not a"):
+        repository.scan()
+    with pytest.raises(UnknownModelError, match="There is: none"):
+        repository.find("colours")
+
+
+def test_the_highest_version_is_served_unless_told_otherwise(repository: ModelRepository) -> None:
+    highest, second = repository.find("colours"), repository.find("colours", 2)
+    assert (highest.number, second.number) == (10, 2)
+    assert highest.graph == repository.root / "colours" / "10" / "model.onnx"
+    assert second.folders == (repository.root / "colours" / "2", repository.root / "colours")
+
+
+@pytest.mark.parametrize("name", ["01", "-1", "1.0", "one", "٣", "1" * 10])
+def test_a_version_is_a_whole_number_as_people_write_it(repository: ModelRepository, name: str) -> None:
+    (repository.root / "colours" / "10").rename(repository.root / "colours" / name)
+    assert repository.find("colours").number == 2
+
+
+def test_version_0_is_one(repository: ModelRepository) -> None:
+    add_model(repository.root, "zero", colour_graph(), version=0)
+    assert repository.find("zero").number == 0
+    assert repository.find("zero", 0).number == 0
+
+
+def test_an_unknown_version_is_told_with_those_there_are(repository: ModelRepository) -> None:
+    with pytest.raises(UnknownModelError, match=r"no version 3 of colours.*version 1, version 2, version 10"):
+        repository.find("colours", 3)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "", ".", "..", "../outside", "../models/colours", "colours/", "colours/1", "./colours", "/etc", "colours\0",
+        "\0", "colours\n", "COLOURS", "*", "a\\b", "x" * 5000, "\ud800",
+    ],
+)  # fmt: skip
+def test_a_name_that_is_none_is_unknown_and_leads_nowhere(repository: ModelRepository, name: str) -> None:
+    with pytest.raises(UnknownModelError) as error:
+        repository.find(name)
+    assert error.value.known == ("Another.model_v2-x", "colours")
+
+
+def test_what_is_on_disk_is_the_truth_at_once(repository: ModelRepository) -> None:
+    add_model(repository.root, "colours", colour_graph(), version=11)
+    add_model(repository.root, "new", colour_graph())
+    assert repository.find("colours").number == 11
+    assert "new" in list(repository.scan().catalog)
+
+
+def test_a_spec_takes_its_labels_from_labels_txt(repository: ModelRepository) -> None:
+    assert resolve_version(repository.find("colours")).spec.labels == COLOURS
+
+
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        (b"a\nb\n", ("a", "b")),
+        (b"a\nb", ("a", "b")),
+        (b"a\r\nb\r\n", ("a", "b")),
+        ("Käse\n犬, いぬ\n".encode(), ("Käse", "犬, いぬ")),
+        ("one\u2028line\nnext\x0cpage\n".encode(), ("one\u2028line", "next\x0cpage")),
+        (b"a\n\nb\n", ("a", "", "b")),
+        (b"", ()),
+    ],
+)
+def test_a_label_is_a_line(repository: ModelRepository, text: bytes, labels: tuple[str, ...]) -> None:
+    (repository.root / "colours" / "labels.txt").write_bytes(text)
+    assert resolve_version(repository.find("colours")).spec.labels == labels
+
+
+def test_labels_in_model_toml_come_before_labels_txt(repository: ModelRepository) -> None:
+    (repository.root / "colours" / "model.toml").write_text('labels = ["r", "g", "b"]\n' + SPEC)
+    assert resolve_version(repository.find("colours")).spec.labels == ("r", "g", "b")
+
+
+def test_a_model_may_have_no_labels(repository: ModelRepository) -> None:
+    (repository.root / "colours" / "labels.txt").unlink()
+    assert resolve_version(repository.find("colours")).spec.labels == ()
+
+
+def test_labels_that_are_no_text_are_told(repository: ModelRepository) -> None:
+    (repository.root / "colours" / "labels.txt").write_bytes(b"caf\xe9\n")
+    with pytest.raises(ModelSpecError, match=r"colours/labels\.txt"):
+        resolve_version(repository.find("colours"))
+
+
+def test_without_a_model_toml_the_graph_and_the_labels_tell(repository: ModelRepository) -> None:
+    (repository.root / "colours" / "model.toml").unlink()
+    resolved = resolve_version(repository.find("colours"))
+    assert (resolved.spec.task, resolved.spec.labels) == ("image-classification", COLOURS)
+    assert any("mean" in warning for warning in resolved.warnings)
+
+
+@pytest.mark.parametrize("text", [b"task = ", b"task = 'a'\ntask = 'b'\n", b"# caf\xe9\n", b"\x00"])
+def test_a_model_toml_that_is_no_toml_is_told(repository: ModelRepository, text: bytes) -> None:
+    (repository.root / "colours" / "model.toml").write_bytes(text)
+    with pytest.raises(ModelSpecError, match=r"colours/model\.toml is not valid TOML"):
+        resolve_version(repository.find("colours"))

@@ -1,0 +1,181 @@
+"""The state file is all of the old or all of the new, whatever happens to those who write it."""
+
+import json
+import logging
+import multiprocessing
+import os
+import signal
+import time
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from loaders.model_errors import ModelStateError
+from loaders.repository.model_state import STATE_FILE, ModelChoices, ModelStateFile
+
+
+def test_without_a_file_nothing_is_chosen(tmp_path: Path) -> None:
+    assert ModelStateFile(tmp_path).read() == ModelChoices()
+
+
+def test_what_is_written_is_read_by_another(tmp_path: Path) -> None:
+    ModelStateFile(tmp_path).update(
+        lambda choices: choices.with_default("a").with_active("a", 2).with_label("a", "stable", 1)
+    )
+    choices = ModelStateFile(tmp_path).read()
+    assert (choices.default, choices.active, choices.labels) == ("a", {"a": 2}, {"a": {"stable": 1}})
+
+
+def test_a_deleted_version_takes_its_label_and_its_place_along() -> None:
+    choices = ModelChoices().with_active("a", 2).with_label("a", "x", 2).with_label("a", "y", 1).with_active("b", 2)
+    left = choices.without_version("a", 2)
+    assert (left.active, left.labels) == ({"b": 2}, {"a": {"y": 1}})
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"active": {"a": "two"}}', '{"unknown": 1}', "\x00\x01", "[" * 100_000, '{"default": ']
+)
+def test_a_corrupt_file_is_put_aside_with_a_warning(
+    tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / STATE_FILE).write_text(text)
+    os.utime(tmp_path / STATE_FILE, (1, 1))
+    with caplog.at_level(logging.WARNING):
+        assert ModelStateFile(tmp_path).read() == ModelChoices()
+    kept = list(tmp_path.glob(f"{STATE_FILE}.corrupt-*"))
+    assert [file.read_text() for file in kept] == [text]
+    assert "corrupt" in caplog.text
+    ModelStateFile(tmp_path).update(lambda choices: choices.with_default("a"))
+    assert ModelStateFile(tmp_path).read().default == "a"
+
+
+def test_a_file_that_an_editor_may_be_writing_just_now_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / STATE_FILE).write_text('{"default": ')
+    with pytest.raises(OSError, match="being written"):
+        ModelStateFile(tmp_path).read()
+    assert [file.name for file in tmp_path.iterdir()] == [STATE_FILE]
+
+
+def test_a_deleted_model_takes_all_that_was_chosen_along() -> None:
+    choices = ModelChoices().with_active("a", 2).with_label("a", "x", 2).with_active("b", 1)
+    left = choices.without_model("a")
+    assert (left.active, left.labels) == ({"b": 1}, {})
+
+
+def test_a_folder_that_cannot_be_written_is_told_and_still_read(tmp_path: Path) -> None:
+    missing = tmp_path / "gone"
+    with pytest.raises(ModelStateError, match="cannot be written"):
+        ModelStateFile(missing).update(lambda choices: choices)
+    assert ModelStateFile(missing).read() == ModelChoices()
+
+
+def test_a_change_that_fails_leaves_the_file_and_no_litter(tmp_path: Path) -> None:
+    state = ModelStateFile(tmp_path)
+    state.update(lambda choices: choices.with_default("a"))
+
+    def fail(_: ModelChoices) -> ModelChoices:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        state.update(fail)
+    assert state.read().default == "a"
+    assert {file.name for file in tmp_path.iterdir()} == {STATE_FILE, ".fovea-state.lock"}
+
+
+def _count_up(root: Path, name: str, times: int) -> None:
+    state = ModelStateFile(root)
+    for _ in range(times):
+        state.update(lambda choices: choices.with_active(name, choices.active.get(name, 0) + 1))
+
+
+def test_writers_of_several_processes_lose_nothing_of_each_other(tmp_path: Path) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    names = ["a", "b", "a", "b"]
+    writers = [spawn.Process(target=_count_up, args=(tmp_path, name, 25)) for name in names]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(60)
+    assert ModelStateFile(tmp_path).read().active == {"a": 50, "b": 50}
+
+
+def test_a_writer_killed_at_any_moment_leaves_a_whole_file(tmp_path: Path) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    state = ModelStateFile(tmp_path)
+    for attempt in range(5):
+        writer = spawn.Process(target=_count_up, args=(tmp_path, "a", 1_000_000))
+        before = state.read().active.get("a", 0)
+        writer.start()
+        while state.read().active.get("a", 0) == before and writer.is_alive():
+            time.sleep(0.001)
+        time.sleep(0.003 * attempt)
+        assert writer.pid
+        os.kill(writer.pid, signal.SIGKILL)
+        writer.join(10)
+        data = json.loads((tmp_path / STATE_FILE).read_text())
+        assert data["active"]["a"] > before
+        state.update(lambda choices: choices.with_default("still writable"))
+    assert not list(tmp_path.glob("*.corrupt-*"))
+
+
+@pytest.mark.parametrize("text", ["", "{", "\x00" * 100, '{"default": "o'])
+def test_whoever_knows_what_a_corrupt_file_said_writes_it_anew(
+    tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """So that no model is swapped because of a disk error; another process follows what was written."""
+    state, other = ModelStateFile(tmp_path), ModelStateFile(tmp_path)
+    chosen = state.update(lambda choices: choices.with_default("a").with_active("a", 1))
+    (tmp_path / STATE_FILE).write_text(text)
+    os.utime(tmp_path / STATE_FILE, (1, 1))
+    with caplog.at_level(logging.WARNING):
+        assert [state.read(), state.read(), other.read()] == [chosen] * 3
+    assert [file.read_text() for file in tmp_path.glob("*.corrupt-*")] == [text]
+    assert "written anew" in caplog.text
+
+
+def test_a_change_on_top_of_a_corrupt_file_keeps_what_was_chosen_before(tmp_path: Path) -> None:
+    state = ModelStateFile(tmp_path)
+    state.update(lambda choices: choices.with_active("a", 1))
+    (tmp_path / STATE_FILE).write_text("{")
+    os.utime(tmp_path / STATE_FILE, (1, 1))
+    assert state.update(lambda choices: choices.with_active("b", 2)).active == {"a": 1, "b": 2}
+
+
+def _directory(file: Path) -> None:
+    file.mkdir()
+
+
+def _loop(file: Path) -> None:
+    file.symlink_to(file)
+
+
+def _fifo(file: Path) -> None:
+    os.mkfifo(file)
+
+
+@pytest.mark.parametrize("make", [_directory, _loop, _fifo])
+def test_what_is_no_file_is_told_and_harms_nobody(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / STATE_FILE)
+    with pytest.raises(OSError, match=r"directory|symbolic links|no regular file"):
+        ModelStateFile(tmp_path).read()
+
+
+def test_a_gigantic_file_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / STATE_FILE).touch()
+    os.truncate(tmp_path / STATE_FILE, 10 << 30)
+    os.utime(tmp_path / STATE_FILE, (1, 1))
+    tracemalloc.start()
+    assert ModelStateFile(tmp_path).read() == ModelChoices()
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 8 << 20
+
+
+@pytest.mark.parametrize("moment", [-10, 0, 4102444800])
+def test_a_clock_that_jumped_since_the_file_was_written_changes_nothing(tmp_path: Path, moment: int) -> None:
+    state = ModelStateFile(tmp_path)
+    chosen = state.update(lambda choices: choices.with_default("a"))
+    os.utime(tmp_path / STATE_FILE, (moment, moment))
+    assert ModelStateFile(tmp_path).read() == chosen

@@ -1,0 +1,171 @@
+"""Which execution providers are taken, how they are set up, and what is said of the others."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+import pytest
+
+from loaders.model_errors import ModelFileError, ProviderError
+from loaders.runtimes import onnxruntime_loader, providers
+from loaders.runtimes.base import AUTO, PROVIDER_NAMES, SessionOptions
+from loaders.runtimes.onnxruntime_loader import OnnxRuntimeLoader
+from loaders.runtimes.onnxruntime_session import Loaded, load_session
+from loaders.runtimes.providers import COREML, CPU, CUDA, DIRECTML, OPENVINO, TENSORRT
+from tests.tiny_models import add_model, colour_graph
+
+BEST = SessionOptions(providers=(AUTO,))
+Load = Callable[..., Any]
+
+
+@pytest.fixture
+def graph(tmp_path: Path) -> Path:
+    return add_model(tmp_path, "tiny", colour_graph()) / "1" / "model.onnx"
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    """A runtime with those providers, of which only some come up; gives what it was asked for, as it goes."""
+
+    def install(*names: str, come_up: Sequence[str] = (), refuse: Sequence[str] = ()) -> list[str]:
+        asked: list[str] = []
+
+        def load(path: Path, chosen: Sequence[str], options: SessionOptions) -> Loaded:
+            asked.append(chosen[0])
+            if chosen[0] in refuse:
+                raise ModelFileError("model.onnx cannot be loaded: no kernel")
+            loaded = load_session(path, [CPU], options)
+            running = [name for name in chosen if name in (*come_up, CPU)]
+            monkeypatch.setattr(loaded.session, "get_providers", lambda: running or [CPU])
+            return loaded
+
+        monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [*names, "AzureExecutionProvider", CPU])
+        monkeypatch.setattr(onnxruntime_loader, "load_session", load)
+        return asked
+
+    return install
+
+
+def test_auto_takes_the_cpu_where_there_is_nothing_else(graph: Path) -> None:
+    session = OnnxRuntimeLoader().load(graph, BEST)
+    assert session.providers[-1] == CPU
+    assert session.on_cpu == (session.providers[0] in (CPU, OPENVINO))
+
+
+def test_auto_takes_the_best_that_comes_up_and_says_why_not_the_others(
+    graph: Path, installed: Callable[..., list[str]]
+) -> None:
+    asked = installed(TENSORRT, CUDA, DIRECTML, OPENVINO, come_up=[DIRECTML])
+    session = OnnxRuntimeLoader().load(graph, BEST)
+    assert asked == [CUDA, DIRECTML]
+    assert session.providers[0] == DIRECTML
+    assert not session.on_cpu
+    tensorrt, cuda = session.notes
+    assert tensorrt.startswith(f"{TENSORRT} was not tried: ")
+    assert cuda.startswith(f"{CUDA} did not come up: ")
+
+
+def test_auto_passes_over_what_nobody_installed_on_purpose(graph: Path, installed: Callable[..., list[str]]) -> None:
+    asked = installed(COREML, come_up=[COREML])
+    session = OnnxRuntimeLoader().load(graph, BEST)
+    assert asked == [CPU]
+    assert session.providers == (CPU,)
+    assert session.notes == (f"{COREML} was not tried: it may compute in 16 bits; name coreml to take it",)
+    assert OnnxRuntimeLoader().load(graph, SessionOptions(providers=("coreml",))).providers == (COREML,)
+
+
+def test_what_is_not_there_is_not_tried_again(graph: Path, installed: Callable[..., list[str]]) -> None:
+    asked = installed(CUDA)
+    loader = OnnxRuntimeLoader()
+    notes = [loader.load(graph, BEST).notes for _ in range(2)]
+    assert asked == [CUDA, CPU, CPU]
+    assert notes[0] == notes[1]
+
+
+def test_what_refuses_one_model_is_asked_about_the_next(graph: Path, installed: Callable[..., list[str]]) -> None:
+    asked = installed(CUDA, refuse=[CUDA])
+    loader = OnnxRuntimeLoader()
+    for _ in range(2):
+        assert loader.load(graph, BEST).notes == (f"{CUDA} did not take it: model.onnx cannot be loaded: no kernel",)
+    assert asked == [CUDA, CPU] * 2
+
+
+def test_a_broken_model_is_the_model_s_fault_with_auto_too(graph: Path) -> None:
+    graph.write_bytes(b"no graph")
+    with pytest.raises(ModelFileError, match=r"^model\.onnx cannot be loaded"):
+        OnnxRuntimeLoader().load(graph, BEST)
+
+
+def test_a_provider_that_was_named_and_does_not_come_up_is_an_error(
+    graph: Path, installed: Callable[..., list[str]]
+) -> None:
+    installed(CUDA)
+    with pytest.raises(ProviderError, match=f"{CUDA} did not come up"):
+        OnnxRuntimeLoader().load(graph, SessionOptions(providers=("cuda", "cpu")))
+
+
+def test_a_provider_whose_libraries_are_missing_is_told_and_nothing_is_printed(
+    graph: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object, **options: object) -> None:
+        assert options["enable_fallback"] is False
+        raise RuntimeError("Please install TensorRT libraries")
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", fail)
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [TENSORRT, CPU])
+    with pytest.raises(ProviderError, match=f"{TENSORRT} did not come up; available here: {CPU}"):
+        OnnxRuntimeLoader().load(graph, SessionOptions(providers=("tensorrt",)))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_cpu_comes_last_and_every_provider_has_its_set_up(tmp_path: Path) -> None:
+    chosen = dict(providers.set_up([TENSORRT, CUDA, OPENVINO], 3, tmp_path))
+    assert list(chosen) == [TENSORRT, CUDA, OPENVINO, CPU]
+    assert chosen[TENSORRT]["trt_engine_cache_path"] == str(tmp_path / "tensorrt")
+    assert chosen[CUDA]["cudnn_conv_algo_search"] == "HEURISTIC"
+    assert chosen[OPENVINO] == {"device_type": "CPU", "precision": "FP32", "num_of_threads": "3"}
+    assert providers.set_up([CPU, CUDA], 1, None)[0] == (CPU, {})
+    assert providers.set_up([TENSORRT], 1, None)[0] == (TENSORRT, {})
+
+
+@pytest.mark.parametrize(("running", "on_cores"), [((CPU,), True), ((OPENVINO, CPU), True), ((CUDA, CPU), False)])
+def test_the_first_decides_whether_it_runs_on_the_cores(running: Sequence[str], on_cores: bool) -> None:
+    assert providers.runs_on_cores(running) is on_cores
+
+
+@pytest.mark.parametrize(
+    ("names", "installed", "alone"),
+    [
+        (("cpu",), [CUDA, CPU], True),
+        ((AUTO,), [CPU], True),
+        ((AUTO,), [COREML, OPENVINO, CPU], True),
+        ((AUTO,), [CUDA, CPU], False),
+        (("openvino", "cpu"), [OPENVINO, CPU], True),
+        (("tensorrt", "cpu"), [TENSORRT, CPU], False),
+    ],
+)
+def test_whether_a_device_can_come_into_play(
+    monkeypatch: pytest.MonkeyPatch, names: Sequence[str], installed: list[str], alone: bool
+) -> None:
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: installed)
+    assert OnnxRuntimeLoader().on_cores_alone(names) is alone
+
+
+def test_every_short_name_is_known() -> None:
+    assert tuple(providers.SHORT_NAMES) == PROVIDER_NAMES
+    assert set(providers.BEST_FIRST) < set(providers.SHORT_NAMES.values())
+
+
+@pytest.mark.skipif(CUDA not in onnxruntime.get_available_providers(), reason="for onnxruntime-gpu")
+def test_without_a_driver_cuda_says_so(graph: Path) -> None:
+    session = OnnxRuntimeLoader().load(graph, BEST)
+    assert session.providers[0] == CUDA or "libcuda.so.1" in " ".join(session.notes)
+
+
+@pytest.mark.skipif(OPENVINO not in onnxruntime.get_available_providers(), reason="for onnxruntime-openvino")
+@pytest.mark.parametrize("name", [AUTO, "openvino"])
+def test_openvino_is_taken(graph: Path, name: str) -> None:
+    session = OnnxRuntimeLoader().load(graph, SessionOptions(providers=(name,)))
+    assert session.providers[0] == OPENVINO
+    assert session.on_cpu

@@ -1,0 +1,49 @@
+"""A sound picture for which there is no room is not called damaged, by no decoder."""
+
+import subprocess
+import sys
+
+from tests.paths import ROOT
+
+# Each decoder is warm before the room is limited to 8 MiB more; the picture takes 19.
+DECODE = """
+import io, re, resource
+from pathlib import Path
+from PIL import Image
+from loaders.images.errors import ImageError
+from loaders.image_loader import create_image_loader, image_loader_names
+
+FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF")
+
+def written(side, name):
+    buffer = io.BytesIO()
+    Image.new("RGB", (side, side), "red").save(buffer, name, method=0, compress_level=1)
+    return buffer.getvalue()
+
+small, large = ({name: written(side, name) for name in FORMATS} for side in (50, 2500))
+loaders = {name: create_image_loader(name) for name in image_loader_names()}
+for loader in loaders.values():
+    for name in FORMATS:
+        loader.load(small[name])
+used = int(re.findall(r"VmSize:\\s+(\\d+)", Path("/proc/self/status").read_text())[0]) << 10
+resource.setrlimit(resource.RLIMIT_AS, (used + (8 << 20),) * 2)
+for which, loader in loaders.items():
+    for name in FORMATS:
+        try:
+            loader.load(large[name])
+        except (MemoryError, ImageError) as error:
+            print(which, name, type(error).__name__)
+        else:
+            print(which, name, "read")
+        try:
+            loader.load(small[name][: len(small[name]) // 2])
+        except ImageError:
+            pass
+"""
+
+
+def test_no_decoder_takes_a_lack_of_memory_for_damage_nor_damage_for_it() -> None:
+    told = subprocess.run([sys.executable, "-c", DECODE], cwd=ROOT, capture_output=True, text=True, check=True)
+    answers = [line.split() for line in told.stdout.splitlines()]
+    assert len(answers) == 12
+    assert {kind for _, _, kind in answers} == {"MemoryError"}, answers

@@ -1,0 +1,78 @@
+"""The mixture that a soak sends: photos and colours, one and many at once, for several models, right and wrong."""
+
+import random
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchmarks.http_requests import Picture
+from benchmarks.pictures import PictureSets
+from tests.answers import Answer
+from tests.load.asks import RIGHT, Ask, EchoAsks, form, form_head, request_head
+
+DEFAULT, DETECTOR = "efficientnet-lite0", "picodet-s-416"
+_PHOTOS = 0.6  # of the requests; the rest is about colours
+_DETECTED = "cat"
+
+
+class Mixture:
+    """`echoes` asks models that tell colours. `graph`: the default model's, for what is right of each photo."""
+
+    def __init__(self, chance: random.Random, echoes: EchoAsks, graph: Path, cat: bytes, folder: Path) -> None:
+        sets = PictureSets(graph, folder / "big.jpg")
+        self._chance, self._echoes, self._cat = chance, echoes, cat
+        self._photos = [*sets.of("mixed"), *sets.of("photo")]
+        self._big = sets.of("12-megapixel")
+
+    def next(self, request_id: str) -> Ask:
+        if self._chance.random() >= _PHOTOS:
+            return self._echoes.next(request_id)
+        makes = (self._photo, self._photo_form, self._batch, self._large, self._detect)
+        return self._chance.choices(makes, (6, 6, 1, 0.5, 1))[0](request_id)
+
+    def _photo(self, request_id: str) -> Ask:
+        picture = self._chance.choice(self._photos)
+        return self._raw(request_id, "photo raw", picture)
+
+    def _large(self, request_id: str) -> Ask:
+        return self._raw(request_id, "12 megapixels", self._big[0])
+
+    def _raw(self, request_id: str, kind: str, picture: Picture) -> Ask:
+        head = request_head("/infer", picture.media_type, len(picture.data), request_id)
+        return Ask(kind, DEFAULT, head, picture.data, partial(_top, pictures=[picture]))
+
+    def _photo_form(self, request_id: str) -> Ask:
+        picture = self._chance.choice(self._photos)
+        body = form([picture.data], "image")
+        head = form_head(f"/infer?model={DEFAULT}&top_k=3", len(body), request_id)
+        return Ask("photo form", DEFAULT, head, body, partial(_top, pictures=[picture]))
+
+    def _batch(self, request_id: str) -> Ask:
+        pictures = self._chance.choices(self._photos, k=self._chance.randint(2, 6))
+        body = form([picture.data for picture in pictures], "images")
+        head = form_head("/infer/batch", len(body), request_id)
+        return Ask("photo batch", DEFAULT, head, body, partial(_top, pictures=pictures))
+
+    def _detect(self, request_id: str) -> Ask:
+        head = request_head(f"/infer?model={DETECTOR}&threshold=0.5", "image/jpeg", len(self._cat), request_id)
+        return Ask("detect", DETECTOR, head, self._cat, _is_a_cat)
+
+
+def _top(answer: Answer, *, pictures: Sequence[Picture]) -> str:
+    found = answer.json()
+    results: list[dict[str, Any]] = found.get("results", [found])
+    if len(results) != len(pictures):
+        return f"wrong: {len(results)} results of {len(pictures)} pictures"
+    for result, picture in zip(results, pictures, strict=True):
+        if error := result.get("error"):
+            return f"{error['status']} {error['code']}"
+        top = result["predictions"][0]
+        if top["class_id"] not in picture.classes:
+            return f"wrong: {top} for {picture.file.name}"
+    return RIGHT
+
+
+def _is_a_cat(answer: Answer) -> str:
+    labels = [one["label"] for one in answer.json()["predictions"]]
+    return RIGHT if labels == [_DETECTED] else f"wrong: {labels} on the picture of one cat"

@@ -1,0 +1,110 @@
+"""What would be served, and who decided it: `python -m tools.inspect PATH`, an .onnx file or a model's folder.
+
+Exit status: 0; 1 when the model cannot be understood (one sentence on stderr); 2 for a wrong call.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import orjson
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from loaders.model_errors import ModelError, ModelFileError
+from loaders.onnx.onnx_file import check_external_files, read_onnx
+from loaders.repository.model_repository import UnclearFolderError, find_graph
+from loaders.repository.specs import ModelFiles, ResolvedSpec, resolve
+
+_OK, _FAILED = 0, 1
+_SUFFIX = ".onnx"
+_LONGEST_VALUE = 60  # characters in the table
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns the exit status; a wrong call raises SystemExit(2)."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    path = Path(options.path)
+    if not path.exists():
+        parser.error(f"there is no file or folder {path}")
+    try:
+        files = find_model(path)
+        graph = read_onnx(files.graph)
+        check_external_files(files.graph, graph)
+        resolved = resolve(files, graph)
+    except ModelError as error:
+        Console(stderr=True).print(str(error), markup=False, highlight=False, soft_wrap=True)
+        return _FAILED
+    show = _show_json if options.json else _show_table
+    show(resolved)
+    return _OK
+
+
+def find_model(path: Path) -> ModelFiles:
+    """Raises ModelFileError for a folder without a graph.
+
+    A file's folder is its own, with all that lies in it, if it is the only graph there or is named model*.onnx.
+    """
+    path = path.resolve()
+    if path.is_dir():
+        return ModelFiles.of_folder(_graph_of(path), path.parent if path.name.isdecimal() else path)
+    folder = path.parent
+    alone = len(list(folder.glob(f"*{_SUFFIX}"))) == 1
+    if not alone and not path.name.startswith("model"):
+        return ModelFiles.of_bare_file(path)
+    return ModelFiles.of_folder(path, folder.parent if folder.name == "onnx" or folder.name.isdecimal() else folder)
+
+
+def _graph_of(folder: Path) -> Path:
+    """The highest version's, else the folder's own: what would be served."""
+    versions = [v for v in folder.iterdir() if v.name.isascii() and v.name.isdecimal() and v.is_dir()]
+    versions.sort(key=lambda version: int(version.name), reverse=True)
+    try:
+        graph = next((graph for place in (*versions, folder) if (graph := find_graph(place))), None)
+    except UnclearFolderError as error:
+        raise ModelFileError(f"{folder.name} is not served: {error}") from error
+    if graph is None:
+        raise ModelFileError(f"{folder.name} holds no {_SUFFIX} file")
+    return graph
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tools.inspect", description="Shows how a model is understood.")
+    parser.add_argument("path", metavar="PATH", help="an .onnx file, or a model's folder")
+    parser.add_argument("--json", action="store_true", help="one JSON object, for programs")
+    return parser
+
+
+def _show_json(resolved: ResolvedSpec) -> None:
+    fields = {
+        field: {"value": value, "decided_by": resolved.decided_by[field]} for field, value in resolved.fields().items()
+    }
+    line = orjson.dumps({"fields": fields, "warnings": resolved.warnings}, option=orjson.OPT_INDENT_2)
+    sys.stdout.write(line.decode() + "\n")
+
+
+def _show_table(resolved: ResolvedSpec) -> None:
+    table = Table()
+    for column in ("field", "value", "decided by"):
+        table.add_column(column, overflow="fold")
+    for field, value in resolved.fields().items():
+        table.add_row(field, escape(_short(value)), escape(resolved.decided_by[field]))
+    console = Console(highlight=False, soft_wrap=False)
+    console.print(table)
+    for warning in resolved.warnings:
+        console.print(f"warning: {warning}", markup=False, soft_wrap=True)
+
+
+def _short(value: object) -> str:
+    text = orjson.dumps(value).decode() if isinstance(value, list | dict) else str(value)
+    if len(text) <= _LONGEST_VALUE:
+        return text
+    count = f" ({len(value)})" if isinstance(value, list | dict) else ""
+    return f"{text[:_LONGEST_VALUE]}...{count}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,131 @@
+"""How alike two models answer about one picture, task by task, in numbers of 0 to 1 (1: the same)."""
+
+import base64
+from collections.abc import Callable, Sequence
+from io import BytesIO
+from statistics import fmean
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from engine.tasks.predictions import Box, Classification, Detection, Embedding, OutputTensor, Prediction, Segment
+from loaders.repository.specs.model_spec import TaskName
+
+Predictions = Sequence[Prediction]
+Measures = dict[str, float]
+
+_SAME_OBJECT_IOU = 0.5
+_SUBJECT = 128  # of a matte, from here on it is one
+
+# What a person looks at first.
+MAIN_MEASURE = {
+    TaskName.IMAGE_CLASSIFICATION: "same_top1",
+    TaskName.OBJECT_DETECTION: "objects_found_again",
+    TaskName.IMAGE_SEGMENTATION: "mask_iou",
+    TaskName.IMAGE_FEATURE_EXTRACTION: "cosine",
+    TaskName.TENSOR: "cosine",
+}
+
+
+def compare(task: TaskName, old: Predictions, new: Predictions) -> Measures:
+    """Of one picture. A measure that says nothing about it is left out."""
+    return _COMPARE[task](old, new)
+
+
+def summarise(pictures: Sequence[Measures]) -> Measures:
+    """Of all pictures: the mean of each measure, but the extreme of those that are called so."""
+    names = dict.fromkeys(name for measures in pictures for name in measures)
+    return {name: round(_aggregate(name)([m[name] for m in pictures if name in m]), 6) for name in names}
+
+
+def _aggregate(name: str) -> Callable[[list[float]], float]:
+    if name.startswith("largest_"):
+        return max
+    return min if name.startswith("least_") else fmean
+
+
+def _labels(old: Predictions, new: Predictions) -> Measures:
+    before, after = ({p.class_id: p.score for p in some if isinstance(p, Classification)} for some in (old, new))
+    top = [max(scores, key=scores.__getitem__, default=-1) for scores in (before, after)]
+    changes = [abs(score - after.get(class_id, 0.0)) for class_id, score in before.items()]
+    return {"same_top1": float(top[0] == top[1]), "largest_score_change": max(changes, default=0.0)}
+
+
+def _boxes(old: Predictions, new: Predictions) -> Measures:
+    """Each object is found again by the best box of its class that overlaps it by half and is not taken yet."""
+    before, left = ([p for p in some if isinstance(p, Detection)] for some in (old, new))
+    after, ious, changes = len(left), [], []
+    for known in before:
+        same = [(iou(known.box, found.box), i) for i, found in enumerate(left) if found.class_id == known.class_id]
+        overlap, i = max(same, default=(0.0, -1))
+        if overlap >= _SAME_OBJECT_IOU:
+            ious.append(overlap)
+            changes.append(abs(known.score - left.pop(i).score))
+    measures = {"objects_found_again": len(ious) / len(before)} if before else {}
+    measures |= {"objects_that_are_new": len(left) / after} if after else {}
+    return measures | ({"box_iou": fmean(ious), "largest_score_change": max(changes)} if ious else {})
+
+
+def iou(one: Box, other: Box) -> float:
+    """Intersection over union."""
+    width = min(one.xmax, other.xmax) - max(one.xmin, other.xmin)
+    height = min(one.ymax, other.ymax) - max(one.ymin, other.ymin)
+    shared = max(0.0, width) * max(0.0, height)
+    both = sum((box.xmax - box.xmin) * (box.ymax - box.ymin) for box in (one, other)) - shared
+    return shared / both if both > 0 else 0.0
+
+
+def _masks(old: Predictions, new: Predictions) -> Measures:
+    """By label: where one model sees it and the other does not, the overlap is none."""
+    before, after = _masks_by_label(old), _masks_by_label(new)
+    overlaps, differences = [], []
+    for label in before | after:
+        one, other = before.get(label), after.get(label)
+        if one is None or other is None:
+            overlaps.append(0.0)
+            continue
+        differences.append(float(np.abs(one.astype(np.int16) - other).mean()) / 255)
+        union = ((one >= _SUBJECT) | (other >= _SUBJECT)).sum()
+        overlaps.append(float(((one >= _SUBJECT) & (other >= _SUBJECT)).sum() / union) if union else 1.0)
+    measures = {"mask_iou": fmean(overlaps), "least_mask_iou": min(overlaps)} if overlaps else {}
+    return measures | ({"mean_mask_difference": fmean(differences)} if differences else {})
+
+
+def _masks_by_label(predictions: Predictions) -> dict[str, NDArray[np.uint8]]:
+    masks: dict[str, NDArray[np.uint8]] = {}
+    for segment in predictions:
+        if isinstance(segment, Segment):
+            mask = np.asarray(Image.open(BytesIO(base64.b64decode(segment.mask))))
+            masks[segment.label] = np.maximum(masks.get(segment.label, np.uint8(0)), mask)
+    return masks
+
+
+def _vectors(old: Predictions, new: Predictions) -> Measures:
+    cosines = [_cosine(_values(a), _values(b)) for a, b in zip(old, new, strict=True)]
+    return {"cosine": fmean(cosines), "least_cosine": min(cosines)} if cosines else {}
+
+
+def _values(prediction: Prediction) -> NDArray[np.float64]:
+    match prediction:
+        case Embedding(embedding=data) | OutputTensor(data=data):
+            return np.asarray(data, np.float64)
+        case _:
+            return np.empty(0)
+
+
+def _cosine(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    """Of two that hold nothing but zeros, 1; of two of different lengths, 0."""
+    if one.shape != other.shape:
+        return 0.0
+    lengths = float(np.linalg.norm(one) * np.linalg.norm(other))
+    return float(one @ other) / lengths if lengths else float(np.array_equal(one, other))
+
+
+_COMPARE: dict[TaskName, Callable[[Predictions, Predictions], Measures]] = {
+    TaskName.IMAGE_CLASSIFICATION: _labels,
+    TaskName.OBJECT_DETECTION: _boxes,
+    TaskName.IMAGE_SEGMENTATION: _masks,
+    TaskName.IMAGE_FEATURE_EXTRACTION: _vectors,
+    TaskName.TENSOR: _vectors,
+}

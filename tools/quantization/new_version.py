@@ -1,0 +1,214 @@
+"""A model's 8-bit twin, as a folder of its own or as the next version beside the one it was made from."""
+
+import shutil
+import statistics
+import tempfile
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from time import perf_counter
+
+from engine.models.admin import UPLOAD_PREFIX
+from engine.models.load import load_model
+from engine.models.loaded_model import LoadedModel
+from engine.tasks.task import MAX_TOP_K, InvalidOutputError, PredictOptions
+from loaders.image_loader import create_image_loader
+from loaders.images.base import ImageLoader
+from loaders.model_errors import ModelError
+from loaders.model_loader import create_model_loader
+from loaders.repository.model_repository import Catalog, ModelVersion, find_version
+from loaders.repository.model_state import ModelStateFile
+from loaders.repository.specs.model_spec import TaskName
+from loaders.runtimes.base import SessionOptions
+from tools.quantization.agreement import MAIN_MEASURE, Measures, compare, summarise
+from tools.quantization.calibration import Pictures
+from tools.quantization.errors import QuantizationError
+from tools.quantization.int8_graph import Settings, may_overflow, write_int8
+from tools.quantization.report import Report
+from utils.files import sync_folder
+
+_GRAPH = "model.onnx"
+_SPEC = "model.toml"
+_DESCRIBING = (".toml", ".json", ".txt", ".csv", ".names")
+_TIMED_PICTURES = 24
+# A main measure from which on no more of the graph is kept float; what is tried until then.
+GOOD = 0.95
+_FLOAT_FIRST = (0.0, 0.25, 0.5)
+_FLOAT_LAST = {TaskName.OBJECT_DETECTION: 2, TaskName.IMAGE_SEGMENTATION: 2, TaskName.TENSOR: 2}
+_ALL = PredictOptions(top_k=MAX_TOP_K)
+_OWN_THRESHOLD = PredictOptions()
+
+
+def quantize_into(
+    version: ModelVersion, pictures: Sequence[Path], folder: Path, image_loader: ImageLoader | None = None
+) -> Report:
+    """Writes `folder`, which must not exist yet, as a model of its own: graph, spec, labels and quantization.json.
+
+    Raises QuantizationError, ModelError for a model that does not load, OSError; then there is no folder.
+    """
+    if folder.exists():
+        raise QuantizationError(f"{folder} is there already")
+    folder.mkdir(parents=True)
+    try:
+        _copy(_describing(version), folder)
+        return _make(version, pictures, (folder,), image_loader)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def add_version(
+    models: Path, catalog: Catalog, name: str, pictures: Sequence[Path], image_loader: ImageLoader | None = None
+) -> tuple[int, Report]:
+    """The number of the new version of that model. It does not become active: the one that was stays so, by name.
+
+    Raises UnknownModelError, and as `quantize_into`.
+    """
+    state = ModelStateFile(models)
+    chosen = state.read().active.get(name)
+    version = find_version(catalog, name, chosen if chosen in catalog.get(name, {}) else None)
+    if not version.numbered:
+        raise QuantizationError(
+            f"{name} is no folder with versions in it ({name}/1/{_GRAPH}), so none can be added; say OUT=folder"
+        )
+    staged = models / f"{UPLOAD_PREFIX}{uuid.uuid4().hex}"
+    staged.mkdir()
+    try:
+        _copy(_describing(version, own=True), staged)
+        report = _make(version, pictures, (staged, models / name), image_loader)
+        # the highest version would be served otherwise, from the moment it is there
+        state.update(lambda choices: choices.with_active(name, version.number))
+        return _put_into_place(staged, models / name), report
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+
+
+def _make(
+    version: ModelVersion, paths: Sequence[Path], folders: tuple[Path, ...], image_loader: ImageLoader | None
+) -> Report:
+    """Into the first of `folders`, which all describe what is made."""
+    folder = folders[0]
+    before = _load(version)
+    pictures = Pictures(paths, image_loader or create_image_loader("opencv"), before)
+    with tempfile.TemporaryDirectory(prefix="fovea-") as place:
+        best = _best(before, _attempts(version, before, pictures, Path(place), folders))
+        shutil.copyfile(best.model, folder / _GRAPH)
+    after = _load(ModelVersion(version.name, version.number, folder / _GRAPH, folders))
+    ms_before, ms_after = _time(before, after, pictures)
+    report = Report(
+        model=version.name,
+        made_from_version=version.number,
+        task=before.spec.task,
+        pictures=len(pictures),
+        unreadable=pictures.unreadable,
+        agreement=best.agreement,
+        bytes_before=_weight(version),
+        bytes_after=(folder / _GRAPH).stat().st_size,
+        ms_before=ms_before,
+        ms_after=ms_after,
+        weight_bits=7 if best.settings.reduce_range else 8,
+        float_first=best.settings.float_first,
+        float_last=best.settings.float_last,
+        runtime=create_model_loader("onnxruntime").version,
+    )
+    report.write(folder)
+    return report
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    model: Path
+    settings: Settings
+    agreement: Measures
+
+
+def _attempts(
+    version: ModelVersion, before: LoadedModel, pictures: Pictures, place: Path, folders: tuple[Path, ...]
+) -> Iterator[_Attempt]:
+    last = _FLOAT_LAST.get(before.spec.task, 0)
+    for first in _FLOAT_FIRST:
+        settings, graph = Settings(first, last, may_overflow()), place / f"{first}.onnx"
+        write_int8(version.graph, graph, (inputs for inputs, _ in pictures), settings)
+        try:
+            after = _load(ModelVersion(version.name, version.number, graph, folders))
+        except ModelError as error:
+            raise QuantizationError(f"what was made cannot be served: {error}") from error
+        yield _Attempt(graph, settings, _compare(before, after, pictures))
+
+
+def _best(before: LoadedModel, attempts: Iterator[_Attempt]) -> _Attempt:
+    """The first that will do, else the one that agrees most. Where the pictures show nothing, the first."""
+    main, best = MAIN_MEASURE[before.spec.task], next(attempts)
+    for attempt in attempts if best.agreement.get(main, 1.0) < GOOD else ():
+        if attempt.agreement.get(main, 0.0) > best.agreement.get(main, 0.0):
+            best = attempt
+        if best.agreement.get(main, 0.0) >= GOOD:
+            break
+    return best
+
+
+def _load(version: ModelVersion) -> LoadedModel:
+    return load_model(version, create_model_loader("onnxruntime"), SessionOptions())
+
+
+def _compare(before: LoadedModel, after: LoadedModel, pictures: Pictures) -> Measures:
+    task = before.spec.task
+    options = _ALL if task is TaskName.IMAGE_CLASSIFICATION else _OWN_THRESHOLD
+    measures = []
+    for inputs, frame in pictures:
+        try:
+            old, new = (m.task.postprocess(m.session.run(inputs), frame, options) for m in (before, after))
+        except InvalidOutputError as error:
+            raise QuantizationError(f"what was made gives no answers: {error}") from error
+        measures.append(compare(task, old, new))
+    return summarise(measures)
+
+
+def _time(before: LoadedModel, after: LoadedModel, pictures: Pictures) -> tuple[float, float]:
+    """Medians, ms. They take turns, so that what else the machine does meets both."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for inputs, _ in islice(pictures, _TIMED_PICTURES):
+        for model, taken in zip((before, after), times, strict=True):
+            model.session.run(inputs)
+            started = perf_counter()
+            model.session.run(inputs)
+            taken.append((perf_counter() - started) * 1e3)
+    return round(statistics.median(times[0]), 3), round(statistics.median(times[1]), 3)
+
+
+def _weight(version: ModelVersion) -> int:
+    graph_files = [size for path, size, _ in version.signature if not path.endswith(_DESCRIBING)]
+    return sum(graph_files) or version.graph.stat().st_size
+
+
+def _describing(version: ModelVersion, *, own: bool = False) -> dict[str, Path]:
+    """Files that say what a model is, by the name they get; `own`: without those that all its versions share."""
+    if not version.folders:
+        spec = version.graph.with_suffix(".toml")
+        return {_SPEC: spec} if spec.is_file() else {}
+    folders = version.folders[:-1] if own else version.folders
+    files = (file for folder in reversed(folders) for file in sorted(folder.iterdir()) if file.is_file())
+    return {file.name: file for file in files if file.suffix in _DESCRIBING or file.name.startswith("LICENSE")}
+
+
+def _copy(files: dict[str, Path], folder: Path) -> None:
+    for name, file in files.items():
+        shutil.copyfile(file, folder / name)
+
+
+def _put_into_place(staged: Path, folder: Path) -> int:
+    """The next number that nobody has taken; renamed, so that nobody finds half of it."""
+    number = max((int(entry.name) for entry in folder.iterdir() if entry.name.isdecimal()), default=0) + 1
+    while True:
+        if not (folder / str(number)).exists():
+            try:
+                staged.rename(folder / str(number))
+            except OSError:
+                if not (folder / str(number)).exists():
+                    raise
+            else:
+                sync_folder(folder)
+                return number
+        number += 1
