@@ -1,27 +1,29 @@
 """The service: takes settings and loaders, wires routes, middleware and lifespan, gives `.app`."""
 
 import logging
+import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 from fastapi import Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import RedirectResponse
 
 from api import VERSION
 from api.health import Health, Part, PartStatus
 from api.middleware.cors import cors_options
+from api.middleware.head import HeadAsGet
 from api.middleware.request_context import RequestContext
 from api.middleware.security_headers import SecurityHeaders
 from api.middleware.trusted_proxies import TrustedProxies
 from api.middleware.unread_body import UnreadBody
 from api.openapi import describe
-from api.problems import KINDS, NotReadyError, problem_of
+from api.problems import KINDS, NotReadyError, problem_response
 from api.routes.admin import admin_router
 from api.routes.batch import batch_router
 from api.routes.docs import docs_router
@@ -54,6 +56,7 @@ from utils.descriptors import raise_descriptor_limit
 T = TypeVar("T")
 
 _MIB = 1024 * 1024
+_LOW_DISK_BYTES = 100 * _MIB
 
 _log = logging.getLogger("fovea")
 
@@ -89,12 +92,13 @@ class InferenceAPI:
             lifespan=self._lifespan,
         )
         for error in (*KINDS, HTTPException, RequestValidationError):
-            app.add_exception_handler(error, _problem_response)
+            app.add_exception_handler(error, problem_response)
         return app
 
     def _add_middleware(self) -> None:
         """The last one added is the outermost: the client's address first, then CORS headers, also on errors."""
         app, settings = self.app, self.settings
+        app.add_middleware(HeadAsGet)
         app.add_middleware(UnreadBody)
         app.add_middleware(
             RequestContext,
@@ -152,6 +156,7 @@ class InferenceAPI:
         self._engine.start()
         self.health.watch("model", partial(_default_model_part, self._engine.models))
         self.health.watch("models_folder", partial(_folder_part, self._engine.models))
+        self.health.watch("disk", partial(_disk_part, self.settings.cache_dir))
 
     def _engine_options(self, model_loader: ModelLoader, slot: WorkerSlot) -> EngineOptions:
         settings = self.settings
@@ -230,11 +235,15 @@ def _folder_part(models: ModelManager) -> Part:
     return Part(PartStatus.OK, models.trouble or None, None)
 
 
+def _disk_part(folder: Path) -> Part:
+    """Always ok, since loaded models keep serving; `reason` says that the disk is full."""
+    try:
+        free = shutil.disk_usage(folder if folder.exists() else folder.parent).free
+    except OSError as error:
+        return Part(PartStatus.OK, f"cannot read the free space of the cache folder: {error.strerror}", None)
+    full = free < _LOW_DISK_BYTES
+    return Part(PartStatus.OK, f"the disk of the cache folder has {free // _MIB} MiB left" if full else None, None)
+
+
 async def _redirect_to_docs() -> RedirectResponse:
     return RedirectResponse("docs")
-
-
-async def _problem_response(request: Request, error: Exception) -> Response:
-    problem = problem_of(error)
-    request.state.log.update(code=problem.code, detail=problem.detail)
-    return problem.response(request.state.request_id)

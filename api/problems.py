@@ -26,7 +26,9 @@ import orjson
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import BaseRoute, Match
 
 from engine.inference_engine import DeadlineExceededError
 from engine.models.admin import InvalidModelError, ModelConflictError
@@ -43,6 +45,7 @@ from loaders.images.errors import (
 from loaders.model_errors import ModelRunError, ModelStateError, RunMemoryError, UnknownModelError
 
 MEDIA_TYPE = "application/problem+json"
+_METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
 
 
 class RequestError(Exception):
@@ -236,6 +239,16 @@ def problem_of(error: Exception) -> Problem:
     return Problem(kind.status, kind.code, _detail(error), _headers(error))
 
 
+async def problem_response(request: Request, error: Exception) -> Response:
+    """FastAPI's exception handler for every exception in the table."""
+    problem = problem_of(error)
+    request.state.log.update(code=problem.code, detail=problem.detail)
+    response = problem.response(request.state.request_id)
+    if problem.status == 405:
+        response.headers["Allow"] = ", ".join(_allowed_methods(request))
+    return response
+
+
 def validation_error(location: str, error: ValidationError) -> RequestValidationError:
     """FastAPI's exception for parameters in `location`: query or body."""
     problems = error.errors(include_url=False, include_context=False)
@@ -253,6 +266,8 @@ def _detail(error: Exception) -> str:
 def _headers(error: Exception) -> dict[str, str]:
     if isinstance(error, UnauthenticatedError):
         return {"WWW-Authenticate": error.challenge}
+    if isinstance(error, BodyTooSlowError):
+        return {"Connection": "close"}
     retry_after_s = 1 if isinstance(error, _OUT_OF_MEMORY) else getattr(error, "retry_after_s", None)
     return {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}
 
@@ -265,3 +280,10 @@ def _parameter_detail(problem: Mapping[str, Any]) -> str:
         return f"The body must be a JSON object: {problem['msg']}"
     value = str(problem.get("input", ""))[:100]
     return f"{name}={value}: {problem['msg']}"
+
+
+def _allowed_methods(request: Request) -> list[str]:
+    """All methods of the address (RFC 9110); the framework knows those of the first matching route only."""
+    routes: list[BaseRoute] = request.app.routes
+    allowed = [m for m in _METHODS if any(r.matches({**request.scope, "method": m})[0] is Match.FULL for r in routes)]
+    return sorted([*allowed, "HEAD"] if "GET" in allowed else allowed)

@@ -134,7 +134,8 @@ class ApiSettings(BaseSettings):
         "", description="Requests per client, such as 10/second or 600/minute. Above: 429. Empty: no limit."
     )
     rate_limit_storage: str = Field(
-        "", description="Storage of the rate limit: redis://host:port shares it among workers. Empty: memory per worker."
+        "",
+        description="Storage of the rate limit: redis://host:port shares it among workers. Empty: memory per worker.",
     )
     trusted_proxies: Names = Field(
         (), description="Addresses or networks of proxies whose X-Forwarded-* headers are used, such as 10.0.0.0/8."
@@ -209,7 +210,9 @@ class ApiSettings(BaseSettings):
     def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for origin in value:
             if not _ORIGIN.fullmatch(origin) and value != ("*",):
-                raise ValueError(f"invalid origin {origin}; allowed: * alone, or origins such as https://app.example.com:8443")
+                raise ValueError(
+                    f"invalid origin {origin}; allowed: * alone, or origins such as https://app.example.com:8443"
+                )
         return value
 
     @field_validator("tls_cert", "tls_key", mode="before")

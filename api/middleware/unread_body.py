@@ -1,12 +1,14 @@
 """Lets a client read the response to a request whose body was not read to its end.
 
 A server that closes the connection while the client still sends resets it, and most clients then report the reset in
-place of the response. So the response is sent at once, and the rest of the body is read and dropped within limits. After
-a large body the connection is closed. A client that waits for 100 Continue has nothing to send.
+place of the response. So the response is sent at once, and the rest of the body is read and dropped within limits.
+After a large body the connection is closed. A client that waits for 100 Continue has nothing to send.
 """
 
 import asyncio
+from contextlib import suppress
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_DROPPED_BYTES = 256 * 2**20
@@ -43,23 +45,24 @@ class UnreadBody:
                 await send(message)
                 return
             await send({**message, "more_body": True})
-            await _drop(receive)
+            if not await _drop(receive) and _is_small(scope):
+                raise ClientDisconnect  # the response promised to keep the connection
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
         await self._app(scope, receive_and_note, send_then_drop)
 
 
-async def _drop(receive: Receive) -> None:
+async def _drop(receive: Receive) -> bool:
+    """Whether the body came to its end."""
     dropped = 0
-    try:
+    with suppress(TimeoutError):
         async with asyncio.timeout(MAX_DROPPING_S):
             while dropped <= MAX_DROPPED_BYTES:
                 message = await receive()
                 dropped += len(message.get("body", b""))
                 if not message.get("more_body", False):
-                    return
-    except TimeoutError:
-        return
+                    return True
+    return False
 
 
 def _has_body(scope: Scope) -> bool:

@@ -29,6 +29,7 @@ _SLOTS_PER_THREAD = 2
 def batch_router(settings: ApiSettings, engine: GetEngine, memory: ArrivingMemory) -> APIRouter:
     """`engine` returns the running engine, or raises NotReadyError."""
     router = APIRouter(tags=["inference"])
+    most_bytes = settings.max_batch_images * (settings.max_upload_bytes + ENVELOPE_BYTES)
     slots = cache(lambda: asyncio.Semaphore(_SLOTS_PER_THREAD * engine().scheduler.max_concurrency))
 
     @router.post(
@@ -50,12 +51,25 @@ def batch_router(settings: ApiSettings, engine: GetEngine, memory: ArrivingMemor
         running = engine()
         running.request(parsed.choices)  # before the upload: an unknown model is an error, an unloaded one loads
         predict = partial(_predict, running, parsed, settings.max_upload_bytes, requested_wait(request, patient=True))
-        run = partial(_run, request, settings, memory, slots(), predict)
+        run = partial(_run, request, predict)
         if query.stream:
             return StreamedBatch(request, run)
         results = _Collected()
         await run(results)
         return json_response(request, results.as_json(request.state.request_id))
+
+    async def _run(request: Request, predict: Predict, results: Results) -> None:
+        """Raises RequestError, ClientDisconnect."""
+        boundary = multipart_boundary(request)
+        if boundary is None:
+            raise NoPictureError(f"Send a form (multipart/form-data) with the pictures in the field '{FIELD}'.")
+        body = RequestBody(request, BodyLimits(most_bytes, most_bytes, settings.body_timeout_s), memory)
+        form = BatchForm(settings.max_upload_bytes, settings.max_batch_images)
+        batch = BatchRun(request, predict, slots(), results)
+        try:
+            await batch.run(body, MultipartReader(boundary, form), form)
+        finally:
+            request.state.log.update(images=batch.done, failed=batch.failed)
 
     return router
 
@@ -77,29 +91,6 @@ class _Collected(Results):
         """A request id has no character that JSON escapes."""
         in_order = b",".join(self._results[index] for index in sorted(self._results))
         return b'{"results":[%s],"request_id":"%s"}' % (in_order, request_id.encode())
-
-
-async def _run(
-    request: Request,
-    settings: ApiSettings,
-    memory: ArrivingMemory,
-    slots: asyncio.Semaphore,
-    predict: Predict,
-    results: Results,
-) -> None:
-    """Raises RequestError, ClientDisconnect."""
-    boundary = multipart_boundary(request)
-    if boundary is None:
-        raise NoPictureError(f"Send a form (multipart/form-data) with the pictures in the field '{FIELD}'.")
-    most, largest = settings.max_batch_images, settings.max_upload_bytes
-    in_all = most * (largest + ENVELOPE_BYTES)
-    body = RequestBody(request, BodyLimits(in_all, in_all, settings.body_timeout_s), memory)
-    form = BatchForm(largest, most)
-    batch = BatchRun(request, predict, slots, results)
-    try:
-        await batch.run(body, MultipartReader(boundary, form), form)
-    finally:
-        request.state.log.update(images=batch.done, failed=batch.failed)
 
 
 async def _predict(

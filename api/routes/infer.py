@@ -74,7 +74,9 @@ def infer_router(settings: ApiSettings, engine: GetEngine, guard: Guard, memory:
     async def _infer(request: Request, query: ParsedQuery) -> Response:
         wait = requested_wait(request)
         running = engine()
-        running.request(query.choices)  # before the upload: an unknown model is an error, an unloaded one starts to load
+        running.request(
+            query.choices
+        )  # before the upload: an unknown model is an error, an unloaded one starts to load
         running.check_queue(query.choices)  # before the upload: a full queue rejects the request
         upload = await read_upload(request, limits)
         async with cancel_on_disconnect(request.receive):

@@ -28,4 +28,6 @@ def _log_missing_guards(settings: ApiSettings) -> None:
     if ignored:
         names = ", ".join(PREFIX + name.upper() for name in ignored)
         _log.warning("%s: not used under this server, whose own options decide", names)
-    _log.info("this server limits neither time nor size of request headers: put a proxy in front, see deploy/nginx.conf")
+    _log.info(
+        "this server limits neither time nor size of request headers: put a proxy in front, see deploy/nginx.conf"
+    )

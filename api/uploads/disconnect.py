@@ -12,13 +12,18 @@ from starlette.types import Receive
 async def cancel_on_disconnect(receive: Receive) -> AsyncIterator[None]:
     """Call it after the whole body was received. Raises ClientDisconnect when the client leaves inside the block."""
     loop = asyncio.get_running_loop()
+
+    def expire(_: object) -> None:
+        scope.reschedule(loop.time())
+
     try:
         async with asyncio.timeout(None) as scope:
             listener = loop.create_task(_disconnected(receive))
-            listener.add_done_callback(lambda task: task.cancelled() or scope.reschedule(loop.time()))
+            listener.add_done_callback(expire)
             try:
                 yield
             finally:
+                listener.remove_done_callback(expire)
                 listener.cancel()
     except TimeoutError:
         if not scope.expired():

@@ -43,9 +43,12 @@ async def read_upload(request: Request, limits: UploadLimits) -> Upload:
 
 
 async def _read_raw(body: RequestBody) -> bytes:
+    """A body of one chunk is not copied."""
     first = await body.next()
-    if body.ended:
-        return first
+    return first if body.ended else await _read_rest(body, first)
+
+
+async def _read_rest(body: RequestBody, first: bytes) -> bytes:
     data = BytesIO()
     data.write(first)
     while not body.ended:
