@@ -9,7 +9,7 @@ from typing import Any
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.middleware.security_headers import SecurityHeaders
+from api.middleware.security_headers import security_headers
 from api.problems import problem_of
 from api.refusal_lines import RefusalLines
 from api.telemetry.logs import log_request
@@ -22,15 +22,14 @@ _crash_log = logging.getLogger("fovea")
 
 
 class RequestContext:
-    """Pure ASGI. Adds `headers` and the request's id to every answer.
+    """Pure ASGI. Adds the security headers and the request's id to every answer.
 
     Sets in `request.state`: `request_id`; `log`, where routes may put facts for the log; `failed`, where a batch puts
     the problem codes of its pictures.
     """
 
-    def __init__(self, app: ASGIApp, headers: SecurityHeaders | None = None, metrics: Metrics | None = None) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics | None = None) -> None:
         self._app = app
-        self._headers = headers or SecurityHeaders(https=False)
         self._metrics = metrics
         self._refusals = RefusalLines()
 
@@ -52,7 +51,7 @@ class RequestContext:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 given = message["headers"]
-                added = self._headers.of(scope["method"], given)
+                added = security_headers(scope, given)
                 message["headers"] = [*given, *added, (b"x-request-id", request_id.encode())]
             try:
                 await send(message)
