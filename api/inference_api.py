@@ -20,9 +20,8 @@ from api.front_door import FrontDoor, answer_with_problem
 from api.health import Health, Part, PartStatus
 from api.middleware.cors import cors_options
 from api.middleware.request_context import RequestContext
-from api.middleware.security_headers import SecurityHeaders
 from api.middleware.trusted_proxies import TrustedProxies
-from api.openapi import describe
+from api.openapi import extend_openapi, operation_id
 from api.problems import KINDS, NotReadyError
 from api.routes.admin import admin_router
 from api.routes.batch import batch_router
@@ -114,8 +113,7 @@ class InferenceAPI:
         """With all that the framework is not needed for, outside of it: it costs a tenth of a small answer."""
         settings = self.settings
         door = infer_door(settings, self._running_engine, guard)
-        headers = SecurityHeaders(https=settings.tls_cert is not None)
-        app: ASGIApp = RequestContext(FrontDoor(framework, {"/infer": door}), headers, self.metrics)
+        app: ASGIApp = RequestContext(FrontDoor(framework, {"/infer": door}), self.metrics)
         # Outermost: who the client is comes first, and even a crash is told to other origins' pages.
         if settings.cors_origins:
             app = CORSMiddleware(app, **cors_options(settings.cors_origins))
@@ -132,6 +130,7 @@ class InferenceAPI:
             version=VERSION,
             summary="From an .onnx file to an answer about a picture.",
             lifespan=self._lifespan,
+            generate_unique_id_function=operation_id,
         )
         for error in (*KINDS, HTTPException, RequestValidationError, Exception):
             app.add_exception_handler(error, answer_with_problem)
@@ -145,10 +144,8 @@ class InferenceAPI:
         watchers = [Depends(protected_guard(self.settings, "metrics"))]
         app.include_router(metrics_router(self.metrics, self._gauges), dependencies=watchers)
         app.add_api_route("/", _to_docs, include_in_schema=False)
-        describe(app, self._model_names)
-        app.include_router(
-            docs_router(app.title, app.openapi), dependencies=[Depends(protected_guard(self.settings, "docs"))]
-        )
+        extend_openapi(app)
+        app.include_router(docs_router(app.openapi), dependencies=[Depends(protected_guard(self.settings, "docs"))])
         return app
 
     @asynccontextmanager
@@ -237,9 +234,6 @@ class InferenceAPI:
 
     def _gauges(self) -> Gauges:
         return gauges(self._engine) if self._engine else {}
-
-    def _model_names(self) -> list[str]:
-        return sorted(self._engine.models.catalog) if self._engine else []
 
     def _providers(self) -> tuple[str, ...]:
         """Those of the default model, once it is loaded."""

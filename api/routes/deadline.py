@@ -1,4 +1,4 @@
-"""A request's own deadline, nearer than the operator's."""
+"""X-Request-Timeout-Ms: a request's own deadline."""
 
 from typing import Any
 
@@ -10,16 +10,16 @@ from engine.inference_engine import AT_MOST, Wait
 
 HEADER = "X-Request-Timeout-Ms"
 _NAME = HEADER.lower().encode()
-_MOST_DIGITS = 12
+_MAX_DIGITS = 12
 
-# For `openapi_extra` of the routes that take it.
+# For `openapi_extra` of the routes that read it.
 WITH_DEADLINE: dict[str, Any] = {
     "parameters": [
         {
             "name": HEADER,
             "in": "header",
-            "description": "Time from the whole picture's arrival to its answer, ms; above: 504. "
-            "The service's own limit (API_REQUEST_TIMEOUT_MS) stands.",
+            "description": "Maximum milliseconds from the end of the upload to the response; then 504. "
+            "It can only shorten the service's own limit, API_REQUEST_TIMEOUT_MS.",
             "schema": {"type": "integer", "minimum": 1},
         }
     ]
@@ -27,11 +27,11 @@ WITH_DEADLINE: dict[str, Any] = {
 
 
 def asked_wait(request: Request, *, patient: bool = False) -> Wait:
-    """How long the client says it waits. Raises ParameterError for what is no whole number of at least 1."""
+    """The time that the client waits. Raises ParameterError unless the header is a whole number of at least 1."""
     value = header(request, _NAME)
     if value is None:
         return Wait(patient=True) if patient else AT_MOST
-    if not value.isdigit() or len(value) > _MOST_DIGITS or int(value) < 1:
+    if not value.isdigit() or len(value) > _MAX_DIGITS or int(value) < 1:
         shown = value[:100].decode("latin-1")
-        raise ParameterError(f"{HEADER}={shown}: give a whole number of milliseconds, at least 1")
+        raise ParameterError(f"{HEADER}={shown}: must be a whole number of milliseconds, at least 1")
     return Wait(int(value) / 1e3, patient)

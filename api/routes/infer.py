@@ -87,15 +87,15 @@ def infer_router(settings: ApiSettings, engine: GetEngine) -> APIRouter:
 
     @router.post(
         "/infer",
-        summary="What is on this picture?",
+        summary="Run models on a picture",
         response_model=InferResponse | InferManyResponse,
         responses=error_responses(*INFER_ERRORS),
         openapi_extra=PICTURE_BODY | WITH_KEY | WITH_DEADLINE,
     )
     async def infer(request: Request, query: Annotated[InferQuery, Query()]) -> Response:
-        """Send a picture as the form field `image`, or as the raw body; its format is found from its content.
+        """Returns the predictions for one picture, sent as the form field `image` or as the raw body.
 
-        With `model` given several times, the picture is decoded once and each model answers in `results`.
+        If `model` or `version` is repeated, the picture is decoded once, and `results` has the predictions of each.
         """
         return await answer(request, ask(query))
 

@@ -1,7 +1,7 @@
 """Small JSON bodies, read after the guard has let the request in, and within limits."""
 
 import asyncio
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
@@ -30,8 +30,3 @@ async def read_json(request: Request, shape: type[M], timeout_s: float) -> M:
     except ValidationError as error:
         problems = error.errors(include_url=False, include_context=False)
         raise RequestValidationError([{**problem, "loc": ("body", *problem["loc"])} for problem in problems]) from None
-
-
-def json_body(shape: type[BaseModel]) -> dict[str, Any]:
-    """Its part of the OpenAPI document."""
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": shape.model_json_schema()}}}}
