@@ -19,10 +19,9 @@ from api.health import Health, Part, PartStatus
 from api.middleware.cors import cors_options
 from api.middleware.head import HeadAsGet
 from api.middleware.request_context import RequestContext
-from api.middleware.security_headers import SecurityHeaders
 from api.middleware.trusted_proxies import TrustedProxies
 from api.middleware.unread_body import UnreadBody
-from api.openapi import describe
+from api.openapi import extend_openapi, operation_id
 from api.problems import KINDS, NotReadyError, problem_response
 from api.routes.admin import admin_router
 from api.routes.batch import batch_router
@@ -90,6 +89,7 @@ class InferenceAPI:
             version=VERSION,
             summary="From an .onnx file to an answer about a picture.",
             lifespan=self._lifespan,
+            generate_unique_id_function=operation_id,
         )
         for error in (*KINDS, HTTPException, RequestValidationError):
             app.add_exception_handler(error, problem_response)
@@ -102,7 +102,6 @@ class InferenceAPI:
         app.add_middleware(UnreadBody)
         app.add_middleware(
             RequestContext,
-            headers=SecurityHeaders(),
             metrics=self.metrics,
             draining=lambda: self.health.is_draining,
         )
@@ -126,10 +125,8 @@ class InferenceAPI:
             metrics_router(self.metrics, self._gauges), dependencies=[Depends(protected_guard(settings, "metrics"))]
         )
         app.add_api_route("/", _redirect_to_docs, include_in_schema=False)
-        describe(app, self._model_names)
-        app.include_router(
-            docs_router(app.title, app.openapi), dependencies=[Depends(protected_guard(settings, "docs"))]
-        )
+        extend_openapi(app)
+        app.include_router(docs_router(app.openapi), dependencies=[Depends(protected_guard(settings, "docs"))])
 
     @asynccontextmanager
     async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:
@@ -202,9 +199,6 @@ class InferenceAPI:
 
     def _gauges(self) -> Gauges:
         return gauges(self._engine) if self._engine else {}
-
-    def _model_names(self) -> list[str]:
-        return sorted(self._engine.models.catalog) if self._engine else []
 
     def _providers(self) -> tuple[str, ...]:
         """Execution providers of the default model; empty before it is loaded."""

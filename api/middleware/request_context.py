@@ -11,7 +11,7 @@ from typing import Any
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.middleware.security_headers import SecurityHeaders
+from api.middleware.security_headers import security_headers
 from api.problems import problem_of
 from api.telemetry.logs import log_request
 from api.telemetry.metrics import Metrics
@@ -32,16 +32,14 @@ class RequestContext:
     adds the problem codes of its pictures.
     """
 
-    def __init__(
-        self, app: ASGIApp, headers: SecurityHeaders, metrics: Metrics, draining: Callable[[], bool] = lambda: False
-    ) -> None:
-        self._app, self._headers, self._metrics, self._draining = app, headers, metrics, draining
+    def __init__(self, app: ASGIApp, metrics: Metrics, draining: Callable[[], bool] = lambda: False) -> None:
+        self._app, self._metrics, self._draining = app, metrics, draining
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request = _Request(scope, self._headers, send, closes=self._draining())
+        request = _Request(scope, send, closes=self._draining())
         try:
             await self._app(scope, receive, request.send)
             if request.status is not None and not request.complete:
@@ -67,13 +65,13 @@ class RequestContext:
 
 
 class _Request:
-    def __init__(self, scope: Scope, headers: SecurityHeaders, send: Send, *, closes: bool) -> None:
+    def __init__(self, scope: Scope, send: Send, *, closes: bool) -> None:
         self.started = perf_counter()
         self.id = _request_id(scope)
         self.fields: dict[str, Any] = {}
         self.status: int | None = None
         self.complete = False
-        self._scope, self._headers, self._send, self._closes = scope, headers, send, closes
+        self._scope, self._send, self._closes = scope, send, closes
         scope.setdefault("state", {}).update(request_id=self.id, log=self.fields, failed=[])
 
     async def send(self, message: Message) -> None:
@@ -91,7 +89,7 @@ class _Request:
         self.complete = message["type"] == "http.response.body" and not message.get("more_body", False)
 
     def _extended(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-        added = self._headers.of(self._scope, headers)
+        added = security_headers(self._scope, headers)
         close = (_CLOSE,) if self._closes and _CLOSE not in headers else ()
         return [*headers, *added, *close, (b"x-request-id", self.id.encode())]
 

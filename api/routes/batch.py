@@ -34,18 +34,18 @@ def batch_router(settings: ApiSettings, engine: GetEngine, memory: ArrivingMemor
 
     @router.post(
         "/infer/batch",
-        summary="Infer on many pictures",
+        summary="Run models on several pictures",
         response_model=BatchResponse,
-        responses=error_responses(*INFER_ERRORS) | {200: {"content": {NDJSON: {"schema": _RESULT}}}},
+        responses=error_responses(*INFER_ERRORS)
+        | {200: {"content": {NDJSON: {"schema": _RESULT}}, "description": "The results."}},
         openapi_extra=PICTURES_BODY | WITH_KEY | WITH_DEADLINE,
     )
     async def infer_batch(request: Request, query: Annotated[BatchQuery, Query()]) -> Response:
-        """Send pictures as the form field `images`, one part each. Inference starts while the upload is in progress.
+        """Returns one result for each picture, sent as a form field `images`, in the order of the request.
 
-        A picture that fails has an `error` in place of its result; the other pictures are unaffected. `results` are
-        in the order of the pictures. With `stream=true` each result is a line (NDJSON), sent as soon as it is
-        complete and identified by `index`; an error of the whole request after the first line is a last line with
-        `error` alone.
+        Pictures are processed while the rest uploads. A picture that fails has an `error` instead of predictions; the
+        others are not affected. With `stream=true`, each result is one line of NDJSON, sent when it is ready and
+        identified by `index`. If the request itself fails after the first line, the last line has only `error`.
         """
         parsed = parse_query(query)
         running = engine()

@@ -1,4 +1,4 @@
-"""A request's own deadline, nearer than the operator's."""
+"""X-Request-Timeout-Ms: a request's own deadline."""
 
 from typing import Any
 
@@ -10,14 +10,14 @@ from engine.inference_engine import AT_MOST, Wait
 HEADER = "X-Request-Timeout-Ms"
 _MOST_DIGITS = 12
 
-# For `openapi_extra` of the routes that take it.
+# For `openapi_extra` of the routes that read it.
 WITH_DEADLINE: dict[str, Any] = {
     "parameters": [
         {
             "name": HEADER,
             "in": "header",
-            "description": "Time from the whole picture's arrival to its answer, ms; above: 504. "
-            "The service's own limit (API_REQUEST_TIMEOUT_MS) stands.",
+            "description": "Maximum milliseconds from the end of the upload to the response; then 504. "
+            "It can only shorten the service's own limit, API_REQUEST_TIMEOUT_MS.",
             "schema": {"type": "integer", "minimum": 1},
         }
     ]

@@ -50,15 +50,15 @@ def infer_router(settings: ApiSettings, engine: GetEngine, guard: Guard, memory:
 
     @router.post(
         "/infer",
-        summary="Infer on one picture",
+        summary="Run models on a picture",
         response_model=InferResponse | InferManyResponse,
         responses=error_responses(*INFER_ERRORS),
         openapi_extra=PICTURE_BODY | WITH_KEY | WITH_DEADLINE,
     )
     async def infer(request: Request, query: Annotated[InferQuery, Query()]) -> Response:
-        """Send a picture as the form field `image` or as the raw body. Its format is detected from its content.
+        """Returns the predictions for one picture, sent as the form field `image` or as the raw body.
 
-        If `model` is given several times, the picture is decoded once and each model answers in `results`.
+        If `model` or `version` is repeated, the picture is decoded once, and `results` has the predictions of each.
         """
         await guard(request)
         try:

@@ -10,7 +10,7 @@ from starlette.requests import Request
 
 from api.openapi import MODEL_BODY, WITH_ADMIN_KEY, error_responses
 from api.problems import BodyTooLargeError, DigestError, MalformedMultipartError, UnknownFieldError
-from api.routes.admin import Name
+from api.routes.models import ModelName
 from api.schemas import AddedVersion
 from api.settings import ApiSettings
 from api.uploads.body import BodyLimits, RequestBody
@@ -34,6 +34,7 @@ def upload_router(
 
     @router.post(
         "/{name}/versions",
+        summary="Upload a version",
         status_code=201,
         response_model=AddedVersion,
         responses=error_responses(400, 401, 403, 408, 409, 413, 415, 422, 503),
@@ -41,16 +42,18 @@ def upload_router(
     )
     async def add_version(
         request: Request,
-        name: Name,
+        name: ModelName,
         version: Annotated[
-            int | None, Query(ge=0, le=MAX_NUMBER, description="Its number; the next one if none.")
+            int | None, Query(ge=0, le=MAX_NUMBER, description="Version number; default: the highest plus one.")
         ] = None,
-        sha256: Annotated[str | None, Query(pattern="^[0-9a-f]{64}$", description="Checked when given.")] = None,
+        sha256: Annotated[
+            str | None,
+            Query(pattern="^[0-9a-f]{64}$", description="Expected SHA-256 of the .onnx file, in hexadecimal."),
+        ] = None,
     ) -> AddedVersion:
-        """Uploads a version: the .onnx file as the body, or a form with `model` and optionally `spec` and `labels`.
+        """Adds a version from an .onnx file, sent as the raw body, or as a form with `model`, `spec` and `labels`.
 
-        It is checked in a process of its own before it is put into place; the highest version serves unless another
-        is active.
+        It is checked in a separate process before it is added. The highest version is served unless another is active.
         """
         admin = engine().admin
         staged = await asyncio.to_thread(admin.stage)

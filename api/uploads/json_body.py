@@ -1,6 +1,6 @@
 """Small JSON bodies, limited in size and time."""
 
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
@@ -23,8 +23,3 @@ async def read_json(request: Request, shape: type[M], timeout_s: float) -> M:
         return shape.model_validate_json(bytes(data))
     except ValidationError as error:
         raise validation_error("body", error) from None
-
-
-def json_body(shape: type[BaseModel]) -> dict[str, Any]:
-    """The request body in the OpenAPI document."""
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": shape.model_json_schema()}}}}
