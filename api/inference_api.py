@@ -42,10 +42,10 @@ from api.workmates import Workmates
 from engine.inference_engine import EngineOptions, InferenceEngine
 from engine.models.admin import ModelAdmin
 from engine.models.check import ModelCheck
+from engine.models.load_attempt import ModelState, ModelUnavailableError
 from engine.models.model_manager import ModelManager, ModelManagerOptions
-from engine.models.slot import ModelState, ModelUnavailableError
 from engine.scheduling.run_plan import RunLimits
-from engine.scheduling.scoreboard import Key, Place, no_neighbours
+from engine.scheduling.scoreboard import Place, no_neighbours
 from loaders.image_loader import create_image_loader
 from loaders.images.base import ImageLoader, ImageLoaderOptions
 from loaders.model_errors import UnknownModelError
@@ -90,7 +90,6 @@ class InferenceAPI:
         self._supervised = place is not None
         self._place = place or no_neighbours()
         self._workers = workers
-        self._quarantined: dict[Key, tuple[float, str]] = {}
         self._given_image_loader = image_loader
         self._given_model_loader = model_loader
         self._engine: InferenceEngine | None = None
@@ -103,12 +102,6 @@ class InferenceAPI:
     def admin(self) -> ModelAdmin | None:
         """None before the engine runs, and where it cannot."""
         return self._engine.admin if self._engine else None
-
-    def quarantine(self, key: Key, since: float, reason: str) -> None:
-        """That version is not run any more; may be said before the start."""
-        self._quarantined[key] = (since, reason)
-        if self._engine:
-            self._engine.quarantine(key, since, reason)
 
     def _around(self, framework: ASGIApp, guard: Guard) -> ASGIApp:
         """With all that the framework is not needed for, outside of it: it costs a tenth of a small answer."""
@@ -178,9 +171,6 @@ class InferenceAPI:
         self._engine = InferenceEngine(
             ModelRepository(self.settings.models_dir), image_loader, model_loader, self._engine_options(model_loader)
         )
-        self._engine.admin.followed_by = self.workmates.follow
-        for key, (since, reason) in self._quarantined.items():
-            self._engine.quarantine(key, since, reason)
         self._engine.start()
         self.health.watch("model", partial(_default_model_part, self._engine.models))
         self.health.watch("models_folder", partial(_folder_part, self._engine.models))
@@ -267,7 +257,7 @@ def _default_model_part(models: ModelManager) -> Part:
 
 def _folder_part(models: ModelManager) -> Part:
     """Whatever is wrong with the folder, what is loaded goes on serving: ok, with a reason."""
-    return Part(PartStatus.OK, models.trouble or None, None)
+    return Part(PartStatus.OK, models.folder_error or None, None)
 
 
 async def _to_docs() -> RedirectResponse:

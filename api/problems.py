@@ -33,7 +33,7 @@ from starlette.exceptions import HTTPException
 from api.json_answer import JsonAnswer
 from engine.inference_engine import DeadlineExceededError
 from engine.models.admin import InvalidModelError, ModelConflictError
-from engine.models.slot import ModelUnavailableError
+from engine.models.load_attempt import ModelUnavailableError
 from engine.scheduling.scheduler import QueueFullError
 from engine.tasks.task import InvalidOutputError
 from loaders.images.errors import (

@@ -23,7 +23,6 @@ from api.server.tls import server_context
 from api.settings import ApiSettings, load_settings
 from api.worker_link import Kind, Link
 from api.worker_process import WORKER
-from api.workmates import do_the_same
 from engine.scheduling.scoreboard import Key, Place, open_board
 from utils.memory import settle_in
 
@@ -99,20 +98,12 @@ class Worker(uvicorn.Server):
                 break
             elif kind is Kind.FOLLOWED:
                 self._api.workmates.followed(facts["id"])
-            elif kind is Kind.QUARANTINE:
-                key = facts["name"], facts["number"]
-                await asyncio.to_thread(self._api.quarantine, key, facts["since"], facts["reason"])
             elif kind is Kind.FOLLOW:
                 self._begin(self._follow(link, facts))
         await self._end()
 
     async def _follow(self, link: Link, facts: dict[str, Any]) -> None:
-        admin = self._api.admin
-        told = {"worker": facts["worker"], "id": facts["id"]}
-        if admin is None:
-            link.tell(Kind.FOLLOWED, **told)
-            return
-        await do_the_same(admin, facts["action"], lambda: link.tell(Kind.FOLLOWED, **told))
+        link.tell(Kind.FOLLOWED, worker=facts["worker"], id=facts["id"])
 
     def _drain(self) -> None:
         """Not ready, though it serves; every answer closes its connection, so that the next one goes elsewhere."""
@@ -204,8 +195,6 @@ def _assignment() -> Assignment:
 def main() -> None:
     settings, assignment = load_settings(), _assignment()
     api = InferenceAPI(settings, place=assignment.place, workers=assignment.workers)
-    for key, (since, reason) in assignment.quarantined.items():
-        api.quarantine(key, since, reason)
     settle_in()
     config = _config(api, settings, log_level=logging.WARNING)  # the supervisor tells of start and end, once
     Worker(config, api, assignment).run()

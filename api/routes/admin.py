@@ -70,7 +70,7 @@ def admin_router(settings: ApiSettings, engine: Callable[[], InferenceEngine]) -
     async def load(name: Name, selector: Selector | None = None) -> ModelReport:
         """Loads a version now, without one the active version; answers when it is loaded or has failed."""
         running = engine()
-        await running.admin.load_again(name, selector)
+        await running.admin.load(name, selector)
         return report_model(running.models, name)
 
     @router.post("/{name}/unload", response_model=ModelReport, **common)

@@ -17,9 +17,9 @@ from api.uploads.body import read_chunks, refuse_encoded
 from api.uploads.image_form import ENVELOPE_BYTES, multipart_boundary
 from api.uploads.multipart import MultipartReader, Write
 from engine.inference_engine import InferenceEngine
-from engine.models.admin import StagedUpload
 from loaders.model_errors import ModelStateError
 from loaders.repository.model_repository import MAX_NUMBER
+from loaders.repository.staged_version import StagedVersion
 
 _SIDECAR_BYTES = 8 * 1024 * 1024
 _FILES = {"model": "model.onnx", "spec": "model.toml", "labels": "labels.txt"}
@@ -66,7 +66,7 @@ def upload_router(settings: ApiSettings, engine: Callable[[], InferenceEngine]) 
 class _Receiver:
     """Streams one upload into its staged folder, in threads: the event loop never waits for the disk."""
 
-    def __init__(self, staged: StagedUpload, max_bytes: int, stall_s: float) -> None:
+    def __init__(self, staged: StagedVersion, max_bytes: int, stall_s: float) -> None:
         self._staged = staged
         self._max_bytes = max_bytes
         self._stall_s = stall_s
