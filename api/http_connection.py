@@ -26,7 +26,7 @@ from uvicorn.server import ServerState
 from api.connection import HTTP_TIMEOUTS, HttpTimeouts
 from api.http_cycle import Cycle, Wire
 from api.problems import MEDIA_TYPE, RequestError, problem_of
-from api.telemetry.logs import log_request
+from api.telemetry.request_log import RequestLog
 
 # After the last answer of a connection whose client still sends.
 LINGER_S = 30.0
@@ -217,5 +217,5 @@ class HttpConnection(HttpToolsProtocol):
         head = STATUS_LINE[problem.status] + b"".join(b"%s: %s\r\n" % header for header in headers)
         self.transport.write(head + b"\r\n" + body)
         client = self.client[0] if self.client else None
-        log_request({"status": problem.status, "code": problem.code, "client": client, "request_id": request_id})
+        RequestLog().write({"status": problem.status, "code": problem.code, "client": client, "request_id": request_id})
         self._linger()

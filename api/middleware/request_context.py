@@ -1,6 +1,5 @@
 """Around every request: its id, its line in the log, and an answer even when something of ours breaks."""
 
-import logging
 import os
 import re
 from time import perf_counter
@@ -11,14 +10,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.middleware.security_headers import SecurityHeaders
 from api.problems import problem_of
-from api.refusal_lines import RefusalLines
-from api.telemetry.logs import log_request
 from api.telemetry.metrics import Metrics
+from api.telemetry.request_log import RequestLog
 
 _WELL_FORMED_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _CLIENT_CLOSED_REQUEST = 499  # nginx's word for it; it is logged, never sent
-
-_crash_log = logging.getLogger("fovea")
 
 
 class RequestContext:
@@ -32,7 +28,7 @@ class RequestContext:
         self._app = app
         self._headers = headers or SecurityHeaders(https=False)
         self._metrics = metrics
-        self._refusals = RefusalLines()
+        self._log = RequestLog()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -45,6 +41,7 @@ class RequestContext:
         state.update(request_id=request_id, log=facts, failed=[])
         status: int | None = None
         whole = False
+        failure: Exception | None = None
 
         async def send_with_id(message: Message) -> None:
             nonlocal status, whole
@@ -64,7 +61,7 @@ class RequestContext:
         except ClientDisconnect:
             status = _CLIENT_CLOSED_REQUEST
         except Exception as error:
-            _crash_log.exception("request %s failed", request_id)
+            failure = error
             if status is None:
                 problem = problem_of(error)
                 facts["code"] = problem.code
@@ -76,8 +73,18 @@ class RequestContext:
             if self._metrics:
                 codes = [*state["failed"], facts["code"]] if "code" in facts else state["failed"]
                 self._metrics.request(scope, status or _CLIENT_CLOSED_REQUEST, seconds, codes)
-            if self._refusals.has_own(facts.get("code")):
-                _log_line(scope, request_id, status, seconds, facts)
+            client = scope.get("client")
+            fields = {
+                "status": status or _CLIENT_CLOSED_REQUEST,
+                "path": scope["path"],
+                "method": scope["method"],
+                "ms": round(seconds * 1e3, 3),
+                **facts,
+                "client": client[0] if client else None,
+                "request_id": request_id,
+            }
+            self._log.write(fields, failure)
+            failure = None  # its traceback refers to this frame
 
 
 def _request_id(scope: Scope) -> str:
@@ -85,23 +92,3 @@ def _request_id(scope: Scope) -> str:
         if name == b"x-request-id" and _WELL_FORMED_ID.fullmatch(value):
             return str(value.decode("ascii"))
     return os.urandom(16).hex()
-
-
-def _printable(text: str) -> str:
-    """Terminals obey escape sequences; a log line must not carry any."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
-
-
-def _log_line(scope: Scope, request_id: str, status: int | None, seconds: float, facts: dict[str, Any]) -> None:
-    client = scope.get("client")
-    log_request(
-        {
-            "method": _printable(scope["method"]),
-            "path": _printable(scope["path"]),
-            "status": status,
-            "ms": round(seconds * 1e3, 3),
-            "client": client[0] if client else None,
-            "request_id": request_id,
-            **facts,
-        }
-    )
