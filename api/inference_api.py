@@ -1,7 +1,7 @@
 """The service: takes settings and loaders, wires routes, errors and lifespan, gives `.app`."""
 
-import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -37,7 +37,7 @@ from api.security.guards import Guard, admin_guard, key_check, protected_guard, 
 from api.server.start_notes import tell_start_notes
 from api.settings import ApiSettings
 from api.telemetry.logs import set_up_logs
-from api.telemetry.metrics import Gauges, Metrics, gauges
+from api.telemetry.metrics import Metrics
 from api.workmates import Workmates
 from engine.inference_engine import EngineOptions, InferenceEngine
 from engine.models.admin import ModelAdmin
@@ -85,8 +85,9 @@ class InferenceAPI:
         self.settings = settings
         self.health = Health()
         self.workmates = Workmates()
-        folder = run_dir()
-        self.metrics = Metrics(folder / "metrics" if folder else None, doors=["/infer"])
+        if folder := run_dir():
+            os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", str(folder / "metrics"))
+        self.metrics = Metrics()
         self._supervised = place is not None
         self._place = place or no_neighbours()
         self._workers = workers
@@ -143,7 +144,7 @@ class InferenceAPI:
             app.include_router(router(self.settings, self._running_engine), dependencies=admins)
         app.include_router(health_router(self.health, self._providers, key_check(self.settings)))
         watchers = [Depends(protected_guard(self.settings, "metrics"))]
-        app.include_router(metrics_router(self.metrics, self._gauges), dependencies=watchers)
+        app.include_router(metrics_router(self.metrics), dependencies=watchers)
         app.add_api_route("/", _to_docs, include_in_schema=False)
         describe(app, self._model_names)
         app.include_router(
@@ -157,12 +158,10 @@ class InferenceAPI:
         self._start()
         settings = self.settings
         timeouts = HttpTimeouts(settings.header_timeout_s, settings.send_timeout_s, settings.keep_alive_s)
-        showing = asyncio.create_task(self.metrics.keep_shown(self._gauges)) if run_dir() else None
         try:
-            yield {HTTP_TIMEOUTS: timeouts}
+            async with self.metrics.lifespan(self._engine):
+                yield {HTTP_TIMEOUTS: timeouts}
         finally:
-            if showing:
-                showing.cancel()
             if self._engine:
                 self._engine.close()
 
@@ -234,9 +233,6 @@ class InferenceAPI:
         if self._engine is None:
             raise NotReadyError(self.health.not_ready_reason() or "the service is starting")
         return self._engine
-
-    def _gauges(self) -> Gauges:
-        return gauges(self._engine) if self._engine else {}
 
     def _model_names(self) -> list[str]:
         return sorted(self._engine.models.catalog) if self._engine else []

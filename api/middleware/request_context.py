@@ -72,7 +72,9 @@ class RequestContext:
             seconds = perf_counter() - started
             if self._metrics:
                 codes = [*state["failed"], facts["code"]] if "code" in facts else state["failed"]
-                self._metrics.request(scope, status or _CLIENT_CLOSED_REQUEST, seconds, codes)
+                route = scope.get("route")
+                path = route.path if route is not None else "/infer" if scope["path"] == "/infer" else None
+                self._metrics.request(path, scope["method"], status or _CLIENT_CLOSED_REQUEST, seconds, codes)
             client = scope.get("client")
             fields = {
                 "status": status or _CLIENT_CLOSED_REQUEST,
