@@ -1,5 +1,4 @@
 import gc
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -7,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from api.settings import ApiSettings
+from api.telemetry.logs import flush_logs
 from loaders.image_loader import create_image_loader, image_loader_names
 from loaders.images.base import ImageLoader
 from tests.pictures_by_colour import colour_picture
@@ -33,16 +33,14 @@ def no_collector() -> Iterator[None]:
     gc.enable()
 
 
-@pytest.fixture(autouse=True)
-def no_log_into_what_is_closed() -> Iterator[None]:
-    """A service made while a test captures its output logs there, and nowhere once that is over."""
+@pytest.hookimpl(wrapper=True, trylast=True)
+def _with_flushed_logs() -> Iterator[None]:
+    """A background thread writes the log: this waits for its lines while pytest still captures the output."""
     yield
-    root = logging.getLogger()
-    root.handlers = [handler for handler in root.handlers if not _is_closed(handler)]
+    flush_logs()
 
 
-def _is_closed(handler: logging.Handler) -> bool:
-    return bool(getattr(getattr(handler, "stream", None), "closed", False))
+pytest_runtest_setup = pytest_runtest_call = pytest_runtest_teardown = _with_flushed_logs
 
 
 @pytest.fixture
