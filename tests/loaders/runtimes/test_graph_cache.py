@@ -33,7 +33,7 @@ pytestmark = pytest.mark.skipif(processor() is None, reason="graphs are kept whe
 LOAD = """
 import sys
 from pathlib import Path
-from loaders.model_loader import SessionOptions
+from loaders.runtimes.base import SessionOptions
 from loaders.runtimes.onnxruntime_loader import OnnxRuntimeLoader
 OnnxRuntimeLoader().load(Path(sys.argv[1]), SessionOptions(cache=Path(sys.argv[2])))
 """
