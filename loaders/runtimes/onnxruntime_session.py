@@ -25,9 +25,9 @@ from typing import NamedTuple
 import numpy as np
 import onnxruntime as ort
 
+from loaders.file_digest import file_digest
 from loaders.model_errors import ModelFileError, ProviderError
 from loaders.onnx.onnx_file import OnnxGraph, check_external_files, read_onnx
-from loaders.repository.file_digest import file_digest
 from loaders.runtimes import providers
 from loaders.runtimes.base import SessionOptions
 from loaders.runtimes.graph_cache import GRAPH, WEIGHTS, GraphCache, GraphCacheError

@@ -16,7 +16,7 @@ import orjson
 import pytest
 
 from loaders.model_errors import ModelFileError
-from loaders.repository.file_digest import file_digest
+from loaders.file_digest import file_digest
 from loaders.runtimes import graph_cache, onnxruntime_session
 from loaders.runtimes.base import Session, SessionOptions
 from loaders.runtimes.graph_cache import GRAPH, WEIGHTS, GraphCache, GraphCacheError
