@@ -14,7 +14,6 @@ from engine.models.check import ModelCheck
 from engine.models.loaded_model import LoadedModel
 from engine.models.model_manager import ModelManager
 from engine.models.slot import ModelUnavailableError, loaded
-from engine.scheduling.scoreboard import Key
 from loaders.model_errors import ModelError, ModelStateError, UnknownModelError
 from loaders.onnx.onnx_file import read_onnx
 from loaders.repository.model_repository import MAX_NUMBER, ModelRepository, ModelVersion
@@ -61,13 +60,11 @@ class Act(StrEnum):
 class Deed:
     """What an operator has done, for other processes to do the same. `number`: the version; 0 where it does not matter.
 
-    `forgive`: it is to be tried again, whatever it did before.
     """
 
     act: Act
     name: str
     number: int = 0
-    forgive: bool = False
 
 
 # Returns when the other processes have done the same.
@@ -77,7 +74,7 @@ Followed = Callable[[Deed], Awaitable[None]]
 class ModelAdmin:
     """`check` tries uploads in a process of their own; None where models are not checked.
 
-    `forgive` ends a quarantine; `followed_by` lets other processes do the same.
+    `followed_by` lets other processes do the same.
     """
 
     def __init__(
@@ -85,10 +82,8 @@ class ModelAdmin:
         models: ModelManager,
         repository: ModelRepository,
         check: ModelCheck | None,
-        forgive: Callable[[Key], None],
         followed_by: Followed | None = None,
     ) -> None:
-        self._forgive = forgive
         self.followed_by = followed_by
         self._models = models
         self._root = repository.root
@@ -126,8 +121,6 @@ class ModelAdmin:
         """Does what another process has done. That a version does not load here is nobody's error."""
         await asyncio.to_thread(self._models.reconcile, complete=True)  # it may not have seen the files yet
         if deed.act is Act.LOAD:
-            if deed.forgive:
-                self._forgive((deed.name, deed.number))
             with suppress(ModelUnavailableError, UnknownModelError):
                 await self.load(deed.name, deed.number)
         elif deed.act is Act.UNLOAD:
@@ -137,11 +130,10 @@ class ModelAdmin:
     async def load_again(self, name: str, selector: int | str | None) -> int:
         """Loads it though it may have crashed before; the version's number."""
         number = self._models.version(name, selector).number
-        self._forgive((name, number))
         try:
             await self.load(name, number)
         finally:
-            await self._tell_others(Deed(Act.LOAD, name, number, forgive=True))
+            await self._tell_others(Deed(Act.LOAD, name, number))
         return number
 
     async def load(self, name: str, selector: int | str | None) -> LoadedModel:
