@@ -5,12 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from api.settings import ApiSettings
 from api.telemetry.logs import flush_logs
 from loaders.image_loader import create_image_loader, image_loader_names
 from loaders.images.base import ImageLoader
 from tests.pictures_by_colour import colour_picture
-from tests.server import FIXED_RUN, Server, serving
+from tests.server import Server, service_settings, serving
 from tests.tiny_models import add_model, colour_graph
 
 Serve = Callable[..., Server]
@@ -49,8 +48,9 @@ def serve(tiny_models: Path) -> Iterator[Serve]:
     with ExitStack() as servers:
 
         def start(**settings: object) -> Server:
-            chosen = {"models_dir": tiny_models, "default_model": "colour", **FIXED_RUN, **settings}
-            return servers.enter_context(serving(ApiSettings(_env_file=None, **chosen)))  # type: ignore[arg-type]  # pydantic checks
+            return servers.enter_context(
+                serving(service_settings(**{"models_dir": tiny_models, "default_model": "colour", **settings}))
+            )
 
         yield start
 
@@ -58,7 +58,7 @@ def serve(tiny_models: Path) -> Iterator[Serve]:
 @pytest.fixture(scope="session")
 def server(tiny_models: Path) -> Iterator[Server]:
     """One server for all tests that change nothing about it; its settings are the defaults, but nothing is measured."""
-    settings = ApiSettings(_env_file=None, models_dir=tiny_models, default_model="colour", **FIXED_RUN)
+    settings = service_settings(models_dir=tiny_models, default_model="colour")
     with serving(settings) as running:
         yield running
 

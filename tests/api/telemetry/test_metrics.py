@@ -12,12 +12,10 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as plain
 
-from api.settings import ApiSettings
 from api.telemetry.metrics import Metrics
-from engine.scheduling.run_plan import TuneLevel
 from tests.conftest import Serve
 from tests.paths import ROOT
-from tests.server import serving, until
+from tests.server import service_settings, serving, until
 
 TWO_WORKERS = """
 import asyncio, os, signal
@@ -55,9 +53,7 @@ def value(client: httpx.Client, name: str, **labels: str) -> float:
 @pytest.fixture(scope="module")
 def client(tiny_models: Path) -> Iterator[httpx.Client]:
     """A service that serves only this module."""
-    with serving(
-        ApiSettings(_env_file=None, models_dir=tiny_models, default_model="colour", tune=TuneLevel.OFF)
-    ) as server:
+    with serving(service_settings(models_dir=tiny_models, default_model="colour")) as server:
         yield server.client
 
 
