@@ -17,7 +17,7 @@ from api.problems import ParameterError, validation_error
 from api.routes.deadline import WITH_DEADLINE, requested_wait
 from api.schemas import InferManyResponse, InferQuery, InferResponse
 from api.security.guards import Guard
-from api.security.rejection_delay import Pace as RejectionDelay
+from api.security.rejection_delay import RejectionDelay
 from api.settings import ApiSettings
 from api.uploads.body import ArrivingMemory
 from api.uploads.disconnect import cancel_on_disconnect
