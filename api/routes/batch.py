@@ -13,7 +13,7 @@ from api.openapi import PICTURES_BODY, WITH_KEY, error_responses
 from api.problems import BodyTooLargeError, NoPictureError, RequestError
 from api.routes.batch_run import Batch, Results, Work
 from api.routes.batch_stream import NDJSON, StreamedBatch
-from api.routes.deadline import WITH_DEADLINE, asked_wait
+from api.routes.deadline import WITH_DEADLINE, requested_wait
 from api.routes.infer import INFER_ERRORS, GetEngine, Question, ask, describe_answers
 from api.schemas import BatchQuery, BatchResponse, BatchResult
 from api.settings import ApiSettings
@@ -50,7 +50,7 @@ def batch_router(settings: ApiSettings, engine: GetEngine) -> APIRouter:
         question = ask(query)
         running = engine()
         running.request(question.choices)  # an unknown model is told, one not loaded loads, before the upload
-        answer = partial(_answer, running, question, settings.max_upload_bytes, asked_wait(request, patient=True))
+        answer = partial(_answer, running, question, settings.max_upload_bytes, requested_wait(request, patient=True))
         run = partial(_run, request, settings, places(), answer)
         if query.stream:
             return StreamedBatch(request, run, settings.send_timeout_s)

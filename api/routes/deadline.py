@@ -26,7 +26,7 @@ WITH_DEADLINE: dict[str, Any] = {
 }
 
 
-def asked_wait(request: Request, *, patient: bool = False) -> Wait:
+def requested_wait(request: Request, *, patient: bool = False) -> Wait:
     """The time that the client waits. Raises ParameterError unless the header is a whole number of at least 1."""
     value = header(request, _NAME)
     if value is None:

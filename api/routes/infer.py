@@ -16,7 +16,7 @@ from api.front_door import Door
 from api.json_answer import JsonAnswer
 from api.openapi import PICTURE_BODY, WITH_KEY, error_responses
 from api.problems import ParameterError
-from api.routes.deadline import WITH_DEADLINE, asked_wait
+from api.routes.deadline import WITH_DEADLINE, requested_wait
 from api.schemas import InferManyResponse, InferQuery, InferResponse
 from api.security.guards import Guard
 from api.security.rejection_delay import Pace
@@ -69,7 +69,7 @@ class Infer:
             del refusal  # its traceback holds this frame: the two would wait for the garbage collector
 
     async def _answer(self, request: Request, question: Question) -> Response:
-        wait = asked_wait(request)
+        wait = requested_wait(request)
         running = self._engine()
         running.request(question.choices)  # an unknown model is told, one not loaded loads, before the upload
         running.check_queue(question.choices)  # so is a full queue: what is refused need not be read
