@@ -163,6 +163,11 @@ class ApiSettings(BaseSettings):
     rate_limit: str = Field(
         "", description="Requests a client may send, as 10/second or 600/minute; empty: no limit. Above: 429."
     )
+    rate_limit_storage: str = Field(
+        "",
+        pattern=r"^((rediss?|unix)://.+)?$",
+        description="Where the rate limit is counted, as redis://host:6379/0; empty: in each worker's memory.",
+    )
     keys: Names = Field((), description="Keys that may infer, as text or sha256:<hex of it>; empty: open to all.")
 
     admin_keys: Names = Field((), description="Keys that may change models; empty: nobody may.")

@@ -19,7 +19,7 @@ from api.problems import ParameterError
 from api.routes.deadline import WITH_DEADLINE, asked_wait
 from api.schemas import InferManyResponse, InferQuery, InferResponse
 from api.security.guards import Guard
-from api.security.rejection_delay import Pace
+from api.security.rejection_delay import RejectionDelay
 from api.settings import ApiSettings
 from api.uploads.body import Room
 from api.uploads.image_form import UploadLimits, read_upload
@@ -54,7 +54,7 @@ class Infer:
         room = Room(settings.max_arriving_mb * 2**20 // settings.worker_count)
         self._limits = UploadLimits(settings.max_upload_bytes, settings.body_timeout_s, room)
         self._engine = engine
-        self._pace = Pace()
+        self._rejection_delay = RejectionDelay()
 
     async def __call__(self, request: Request, question: Question) -> Response:
         """Raises RequestError, ClientDisconnect, and what the engine raises."""
@@ -62,7 +62,7 @@ class Infer:
             return await self._answer(request, question)
         except QueueFullError as error:
             refusal = error.with_traceback(None)  # which holds the picture
-        await self._pace.wait(request.scope.get("client"))
+        await self._rejection_delay.wait(request.scope.get("client"))
         try:
             raise refusal
         finally:
