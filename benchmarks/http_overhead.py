@@ -26,7 +26,7 @@ from api.http_protocol import BoundedHttpProtocol
 from api.inference_api import InferenceAPI
 from api.middleware.request_context import RequestContext
 from api.routes import infer as infer_routes
-from api.security.rejection_delay import Pace
+from api.security.rejection_delay import RejectionDelay
 from api.settings import ApiSettings
 from engine.inference_engine import Observer, Wait
 from engine.models.loaded_model import ModelRef
@@ -106,7 +106,7 @@ async def _bare(scope: dict[str, Any], receive: Receive, send: Send) -> None:
 
 
 def _app(kind: str) -> Any:  # noqa: ANN401 - ASGI applications of two kinds
-    infer_routes.Pace = partial(Pace, 0.0)  # type: ignore[assignment,attr-defined]  # who comes back waits for nothing
+    infer_routes.RejectionDelay = partial(RejectionDelay, 0.0)  # type: ignore[assignment,attr-defined]  # no delays
     made = _FullService if kind.startswith("full") else _Service
     service = made(ApiSettings(_env_file=None, log_level="warning" if kind.endswith("unlogged") else "info"))
     return {"bare": _bare, "context": RequestContext(_bare)}.get(kind, service.app)  # type: ignore[arg-type]  # starlette types ASGI twice

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from limits.aio.strategies import RateLimiter
 
 # The library's memory store walks through all its clients at every request: this many stores share them.
-_MEMORY_SHARDS = 64
+_MEMORY_SHARDS = 256
 _REDIS_TIMEOUT_S = 0.5
 _REDIS_CONNECTIONS = 32
 # After an error, requests are served without Redis for so long: a host that does not answer delays few of them.
