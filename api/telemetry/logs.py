@@ -127,7 +127,7 @@ def _renderers(log_format: str) -> list[structlog.typing.Processor]:
             structlog.processors.ExceptionRenderer(transformer),
             structlog.processors.JSONRenderer(separators=(",", ":")),
         ]
-    columns = _columns(colours=os.isatty(_STDERR))
+    columns = _columns(colours=os.isatty(_STDERR) and os.name != "nt")  # structlog needs colorama on Windows
     return [
         _name_other_loggers,
         ConsoleRenderer(columns=columns, sort_keys=False, exception_formatter=_write_traceback),

@@ -15,6 +15,8 @@ _SAMPLED_CODES = frozenset(("queue_full", "rate_limited", "uploads_full"))
 _MAX_SAMPLES = 20
 _SAMPLING_S = 1.0
 
+_MAX_CHARACTERS = 500
+
 _FIRST = ("status", "code", "path", "method", "model", "version", "detail", "ms")
 _LAST = ("client", "request_id")
 
@@ -36,6 +38,7 @@ class RequestLog:
         level = _level(fields["status"], fields.get("path"), error)
         if not _logger.isEnabledFor(level) or self._is_left_out(fields.get("code")):
             return
+        fields = {name: _shortened(value) for name, value in fields.items()}
         first = {name: fields[name] for name in _FIRST if name in fields}
         rest = {name: value for name, value in fields.items() if name not in _FIRST and name not in _LAST}
         last = {name: fields[name] for name in _LAST if name in fields}
@@ -63,3 +66,8 @@ def _level(status: int, path: str | None, error: BaseException | None) -> int:
     if status >= 500:
         return logging.WARNING
     return logging.DEBUG if status < 400 and path in _PROBES else logging.INFO
+
+
+def _shortened(value: object) -> object:
+    """Clients choose the length of some values, such as the path."""
+    return f"{value[:_MAX_CHARACTERS]}..." if isinstance(value, str) and len(value) > _MAX_CHARACTERS else value

@@ -58,7 +58,7 @@ def test_no_key_is_ever_written_to_the_log(tiny_models: Path, red_png: bytes) ->
                 httpx.post(f"{service.base_url}/infer?key={key}&api_key={key}", content=red_png, headers=sent)
                 httpx.get(f"{service.base_url}/models?token={key}", headers=sent)
                 httpx.put(f"{service.base_url}/models/default", content=f'{{"name": "{key}"}}', headers=sent)
-        until(lambda: sum("fovea.request" in line for line in service.log) >= 30)
+        until(lambda: sum(" request  status=" in line for line in service.log) >= 30)
     written = "".join(service.log)
     assert "k3y" not in written
     assert basic not in written

@@ -152,7 +152,7 @@ def test_a_log_that_nobody_takes_costs_its_lines_and_nothing_else(tmp_path: Path
             eventually(lambda: client.get("/health/ready").status_code == 200)
             headers = {"X-Request-ID": "x" * 128}  # about 400 bytes a line: more than a megabyte in all
             for _ in range(4000 if log == "stalled" else 20):
-                assert client.get("/health/live", headers=headers).status_code == 200
+                assert client.get("/models", headers=headers).status_code == 200
             assert client.post("/infer", content=RED).status_code == 200
     finally:
         process.terminate()

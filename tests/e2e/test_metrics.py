@@ -1,4 +1,4 @@
-"""Whichever worker is asked, /metrics tells what all of them have counted, also those that were killed."""
+"""GET /metrics of any worker adds up the counts of all workers, also of killed ones."""
 
 import os
 import re
@@ -17,7 +17,7 @@ ASKED = 12
 
 
 def value(url: str, pattern: str) -> float:
-    """Over a connection of its own: each goes to the worker that has the fewest."""
+    """Scrapes over a new connection, which goes to the worker with the fewest."""
     found = re.findall(rf"^{pattern} (\S+)$", httpx.get(f"{url}/metrics").text, re.MULTILINE)
     return sum(float(number) for number in found)
 

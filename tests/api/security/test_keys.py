@@ -17,7 +17,7 @@ HASHED = "sha256:" + hashlib.sha256(b"other").hexdigest()
         {"X-API-Key": "other"},
     ],
 )
-def test_a_right_key_opens_in_either_header_and_stored_either_way(
+def test_valid_key_is_accepted_in_both_headers_as_text_and_hash(
     serve: Serve, red_png: bytes, headers: dict[str, str]
 ) -> None:
     client = serve(keys=("secret", HASHED)).client
@@ -35,7 +35,7 @@ def test_a_right_key_opens_in_either_header_and_stored_either_way(
         ({"Authorization": "Bearer sécret"}, 403, "wrong_key"),
     ],
 )
-def test_anything_else_stays_outside(
+def test_missing_or_wrong_key_is_rejected(
     serve: Serve, red_png: bytes, headers: dict[str, str], status: int, code: str
 ) -> None:
     client = serve(keys=("secret", HASHED)).client

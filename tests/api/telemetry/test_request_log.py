@@ -54,6 +54,12 @@ def test_status_code_and_path_come_first(caplog: pytest.LogCaptureFixture) -> No
     assert [name for name in line if name in order] == order
 
 
+def test_long_values_are_shortened(caplog: pytest.LogCaptureFixture) -> None:
+    RequestLog().write({"status": 404, "path": "/" + "x" * 100_000})
+    [(_, line)] = lines(caplog)
+    assert len(line["path"]) < 1000
+
+
 def test_rejections_under_overload_are_sampled(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
