@@ -28,7 +28,7 @@ OTHER_ERRORS = {
 UNITS = {"bytes": "bytes", "mb": "MiB", "s": "s", "seconds": "s", "ms": "ms", "pixels": "pixels", "images": "pictures"}
 UNITS_BY_NAME = {"max_batch": "pictures"}
 # Names of settings that bound something.
-LIMIT = re.compile(r"^max_|_limit$|_timeout_|_unload_|^keep_alive|^drain_")
+LIMIT = re.compile(r"^max_|_limit$|_timeout_|_unload_|^drain_")
 
 
 def test_settings_page_has_every_setting() -> None:
