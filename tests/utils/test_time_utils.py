@@ -10,13 +10,13 @@ PAUSE_S = 0.02
 SLEEP_MAY_END_EARLY_MS = 1.0
 
 
-def test_a_new_timer_knows_every_stage_in_order_with_total_last() -> None:
+def test_new_timer_has_every_stage_in_order() -> None:
     timings = StageTimer().as_ms()
     assert list(timings) == [DECODE, PREPROCESS, QUEUE, INFERENCE, POSTPROCESS, TOTAL]
     assert [timings[stage] for stage in list(timings)[:-1]] == [0.0] * 5
 
 
-def test_a_stage_holds_the_time_spent_inside_it() -> None:
+def test_stage_measures_the_block() -> None:
     timer = StageTimer()
     with timer.stage(DECODE):
         time.sleep(PAUSE_S)
@@ -26,7 +26,7 @@ def test_a_stage_holds_the_time_spent_inside_it() -> None:
     assert timings[INFERENCE] == 0
 
 
-def test_a_stage_that_raises_is_counted_and_its_exception_passes() -> None:
+def test_stage_is_measured_when_its_block_raises() -> None:
     timer = StageTimer()
 
     def fail() -> None:
@@ -52,12 +52,12 @@ def test_milliseconds_have_three_decimals() -> None:
     assert timer.as_ms()[QUEUE] == 1.235
 
 
-def test_a_stage_nobody_knows_is_refused() -> None:
+def test_unknown_stage_raises_key_error() -> None:
     with pytest.raises(KeyError, match="lunch"):
         StageTimer().add("lunch", 1.0)
 
 
-def test_total_runs_until_it_is_stopped_and_stays_then() -> None:
+def test_total_is_fixed_by_stop() -> None:
     timer = StageTimer()
     first = timer.as_ms()[TOTAL]
     time.sleep(PAUSE_S)
@@ -76,9 +76,9 @@ def test_total_runs_until_it_is_stopped_and_stays_then() -> None:
         ({}, ""),
     ],
 )
-def test_the_header_is_a_server_timing_header(timings: dict[str, float], header: str) -> None:
+def test_server_timing_header(timings: dict[str, float], header: str) -> None:
     assert server_timing(timings) == header
 
 
-def test_a_long_request_is_told_to_the_microsecond_too() -> None:
+def test_server_timing_keeps_microseconds_of_long_requests() -> None:
     assert server_timing({TOTAL: 30_123.456}) == "total;dur=30123.456"

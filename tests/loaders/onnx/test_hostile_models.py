@@ -91,12 +91,12 @@ def with_weights_beside() -> onnx.ModelProto:
     return model
 
 
-def test_what_is_no_file_is_no_graph_and_blocks_nobody(told: dict[str, str]) -> None:
+def test_special_files_are_not_graphs(told: dict[str, str]) -> None:
     assert {name.partition("-")[0] for name in told} == {"described", "external"}
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_no_file_describes_no_model_and_is_no_weight(told: dict[str, str], kind: str) -> None:
+def test_special_files_are_neither_descriptions_nor_weights(told: dict[str, str], kind: str) -> None:
     name = kind.replace(" ", "-")
     assert told[f"described-{name}"] == "fine"
     assert "weights.bin" in told[f"external-{name}"]
@@ -112,21 +112,21 @@ WIDE = "".join(chr(ord(letter) + 0xFEE0) for letter in "colour")  # full-width l
         "CON", "NUL.onnx", "colour:stream", "~root", "$HOME", "`id`", "-rf", "..%2f", "\ufeffcolour", "colour\r\nX: y",
     ],
 )  # fmt: skip
-def test_a_name_that_looks_alike_is_another(tmp_path: Path, name: str) -> None:
+def test_lookalike_name_is_unknown(tmp_path: Path, name: str) -> None:
     add_model(tmp_path, "colour", colour_graph())
     with pytest.raises(UnknownModelError):
         ModelRepository(tmp_path).find(name)
 
 
 @pytest.mark.parametrize("folder", [WIDE, "c\u043elour", "co lour", "colour\n", "x" * 129, "\u202ecolour"])
-def test_a_folder_with_an_unusual_name_is_not_served_and_told(tmp_path: Path, folder: str) -> None:
+def test_folder_with_invalid_name_is_reported(tmp_path: Path, folder: str) -> None:
     add_model(tmp_path, folder, colour_graph())
     scan = ModelRepository(tmp_path).scan()
     assert not scan.catalog
     assert "rename" in scan.unclear[folder]
 
 
-def test_a_graph_that_grows_endlessly_is_read_as_far_as_it_was(tmp_path: Path) -> None:
+def test_endless_graph_is_rejected(tmp_path: Path) -> None:
     """Its size is taken once; /proc files say 0 and never end."""
     add_model(tmp_path, "colour", colour_graph())
     graph = tmp_path / "colour" / "1" / "model.onnx"

@@ -46,7 +46,7 @@ def external(location: str) -> onnx.TensorProto:
     return tensor
 
 
-def test_it_reads_what_the_file_says(tmp_path: Path) -> None:
+def test_inputs_outputs_and_metadata_are_read(tmp_path: Path) -> None:
     weight = numpy_helper.from_array(np.zeros((5, 7), np.float16), "w")
     model = model_of([helper.make_node("MatMul", ["x", "w"], ["y"])], ["y"], weight)
     model.graph.input.append(Value("w", TensorProto.FLOAT16, [5, 7]))
@@ -61,7 +61,7 @@ def test_it_reads_what_the_file_says(tmp_path: Path) -> None:
     )
 
 
-def test_it_reads_a_real_model_as_the_onnx_package_does() -> None:
+def test_real_model_is_read_like_the_onnx_package() -> None:
     graph, model = read_onnx(DEFAULT_MODEL), onnx.load(DEFAULT_MODEL)
     assert [i.name for i in graph.inputs] == [i.name for i in model.graph.input]
     assert graph.outputs == (TensorInfo("logits", "float32", (None, 1000)),)
@@ -106,13 +106,13 @@ NORMALIZED = [
         ([], None),
     ],
 )
-def test_the_last_operator_is_the_one_that_decides_the_values(
+def test_last_op_is_behind_reshaping_and_converting(
     tmp_path: Path, nodes: list[onnx.NodeProto], op: str | None
 ) -> None:
     assert read_onnx(write(tmp_path, model_of(nodes, ["y"]))).last_ops.get("y") == op
 
 
-def test_outputs_that_are_no_tensors_are_named_as_such(tmp_path: Path) -> None:
+def test_sequence_output_has_dtype_sequence(tmp_path: Path) -> None:
     model = model_of([], ["y"])
     model.graph.output.append(helper.make_value_info("loss", helper.make_sequence_type_proto(
         helper.make_map_type_proto(TensorProto.INT64, helper.make_tensor_type_proto(TensorProto.FLOAT, None))
@@ -142,7 +142,7 @@ def test_external_files_are_found_anywhere(
     "location",
     ["/etc/passwd", "../secret", "a/../../secret", "..\\secret", "C:\\secret", "", "link", "folder/secret", "a\0b"],
 )
-def test_external_files_outside_the_folder_are_refused(tmp_path: Path, location: str) -> None:
+def test_external_files_outside_the_folder_are_rejected(tmp_path: Path, location: str) -> None:
     (tmp_path / "secret").write_bytes(b"weights")
     folder = tmp_path / "model"
     folder.mkdir()
@@ -155,7 +155,7 @@ def test_external_files_outside_the_folder_are_refused(tmp_path: Path, location:
 
 
 @pytest.mark.parametrize("location", [".", "x" * 5000, "loop"])
-def test_external_files_that_are_no_files_are_refused(tmp_path: Path, location: str) -> None:
+def test_external_paths_that_are_not_files_are_rejected(tmp_path: Path, location: str) -> None:
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     path = write(tmp_path, model_of([], ["y"], external(location)))
     with pytest.raises(ModelFileError):
@@ -197,7 +197,7 @@ def _message(number: int, content: bytes) -> bytes:
         (b"\x08\x08\x3a" + b"\xff" * 9 + b"\x7f", "truncated"),
     ],
 )
-def test_what_is_no_model_is_told(tmp_path: Path, data: bytes, message: str) -> None:
+def test_file_that_is_not_a_model_is_named_for_what_it_is(tmp_path: Path, data: bytes, message: str) -> None:
     with pytest.raises(ModelFileError, match=message) as error:
         read_onnx(write(tmp_path, data))
     assert str(error.value).startswith("model.onnx ")
@@ -205,18 +205,18 @@ def test_what_is_no_model_is_told(tmp_path: Path, data: bytes, message: str) -> 
 
 
 @pytest.mark.parametrize("kept", [0.01, 0.3, 0.9, 0.999])
-def test_a_truncated_model_is_told(tmp_path: Path, kept: float) -> None:
+def test_truncated_model_is_rejected(tmp_path: Path, kept: float) -> None:
     data = DEFAULT_MODEL.read_bytes()
     with pytest.raises(ModelFileError, match="truncated"):
         read_onnx(write(tmp_path, data[: int(len(data) * kept)]))
 
 
-def test_a_missing_file_is_told(tmp_path: Path) -> None:
+def test_missing_file_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match=r"model\.onnx cannot be read: No such file"):
         read_onnx(tmp_path / "model.onnx")
 
 
-def test_a_huge_declared_tensor_costs_nothing(tmp_path: Path) -> None:
+def test_huge_declared_tensor_is_not_allocated(tmp_path: Path) -> None:
     tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[1 << 40, 1 << 40])
     path = write(tmp_path, model_of([], ["y"], tensor))
     assert path.stat().st_size < 300
@@ -237,7 +237,7 @@ def read_or_refuse(folder: Path, data: bytes) -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(data=st.binary(max_size=200))
-def test_no_bytes_raise_anything_else(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+def test_any_bytes_raise_model_file_error_alone(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     read_or_refuse(tmp_path_factory.getbasetemp(), data)
 
 
@@ -247,7 +247,7 @@ def test_no_bytes_raise_anything_else(tmp_path_factory: pytest.TempPathFactory, 
     edits=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=6),
     stop=st.floats(0, 1),
 )
-def test_no_damage_raises_anything_else(
+def test_damaged_model_raises_model_file_error_alone(
     tmp_path_factory: pytest.TempPathFactory, seed: bytes, edits: list[tuple[float, int]], stop: float
 ) -> None:
     data = bytearray(seed)
@@ -258,6 +258,6 @@ def test_no_damage_raises_anything_else(
     )
 
 
-def test_a_file_of_nothing_but_fields_ends_soon(tmp_path: Path) -> None:
+def test_number_of_fields_is_bounded(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match="too many fields"):
         read_onnx(write(tmp_path, b"\x08\x08" + struct.pack("BB", 0x18, 0) * 2_000_001))

@@ -42,7 +42,7 @@ for which, loader in loaders.items():
 """
 
 
-def test_no_decoder_takes_a_lack_of_memory_for_damage_nor_damage_for_it() -> None:
+def test_lack_of_memory_raises_memory_error() -> None:
     told = subprocess.run([sys.executable, "-c", DECODE], cwd=ROOT, capture_output=True, text=True, check=True)
     answers = [line.split() for line in told.stdout.splitlines()]
     assert len(answers) == 12

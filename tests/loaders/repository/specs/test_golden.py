@@ -60,7 +60,7 @@ def with_size(spec: PreprocessSpec, picture: Size) -> PreprocessSpec:
 
 @pytest.mark.parametrize("photo", PHOTOS)
 @pytest.mark.parametrize("case", cases())
-def test_tensors_equal_the_exporter_s_own(tmp_path: Path, case: Case, photo: str) -> None:
+def test_tensors_equal_those_of_the_exporter(tmp_path: Path, case: Case, photo: str) -> None:
     picture = create_image_loader("pillow").load((PHOTO_FOLDER / photo).read_bytes())
     spec = with_size(resolved(tmp_path, case), picture.info.size)
     tensor = Preprocessor(spec, exact_decode=True)(picture)[0]
