@@ -1,4 +1,4 @@
-"""The picture loaders, each test with both of them: the same pixels, the same limits, the same errors."""
+"""Image loaders: both give the same pixels and the same errors."""
 
 import subprocess
 import sys

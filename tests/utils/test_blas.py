@@ -1,4 +1,4 @@
-"""Matrix products must not start threads of their own."""
+"""Matrix products start no threads."""
 
 import subprocess
 import sys

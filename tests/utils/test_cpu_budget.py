@@ -1,4 +1,4 @@
-"""Affinity for real, in a process of its own; cgroups as files of the same form."""
+"""The CPU budget: real affinity in a subprocess, and cgroups as files of the same format."""
 
 import os
 import subprocess

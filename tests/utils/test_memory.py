@@ -18,7 +18,7 @@ from utils.memory import keep_freed_memory
 if sys.argv[1] == "kept":
     keep_freed_memory()
 def work():
-    # As a picture does: some arrays at a time, in a thread, of some 100 KB and more.
+    # Like a picture: some arrays of 100 KB and more, in a thread.
     arrays = [np.ones(size, np.uint8) for size in (400_000, 1_600_000, 1_500_000, 1_600_000)]
     arrays += [np.ones(size, np.uint8) for size in (150_000, 600_000)]
 def run():

@@ -1,4 +1,4 @@
-"""A real pseudo-terminal for the person, real pipes for the rest."""
+"""Paths from a pseudo-terminal, and pictures from pipes."""
 
 import os
 import subprocess
@@ -21,7 +21,7 @@ COPY = "import sys; from utils.stdin_loader import read_stdin; sys.stdout.buffer
 
 
 class Terminal:
-    """`typed` is what the person types, `stdin` what the program reads."""
+    """`type` simulates the keyboard, and `stdin` is what the program reads."""
 
     def __init__(self) -> None:
         self.keyboard, self.program = pty.openpty()

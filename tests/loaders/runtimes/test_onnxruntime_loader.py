@@ -1,9 +1,8 @@
-"""Real sessions on tiny real graphs: shapes, threads, providers, and errors that say what and not where."""
+"""ONNX Runtime sessions of tiny graphs: shapes, threads, providers, stopping, errors without paths."""
 
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -122,7 +121,7 @@ def test_concurrent_runs_return_their_own_outputs(graph: Path) -> None:
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="counts threads in /proc")
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_session_has_the_given_number_of_threads(graph: Path, threads: int) -> None:
-    """The calling thread is one of them, whatever the number of cores."""
+    """The calling thread is one of them."""
     command = [sys.executable, "-c", COUNT_THREADS, str(graph), str(threads)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
     assert int(done.stdout) == threads - 1
@@ -183,7 +182,7 @@ def test_provider_has_a_short_and_a_full_name(graph: Path, provider: str) -> Non
 
 
 def test_provider_that_does_not_come_up_raises(graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The runtime itself would go on with what came up, silently."""
+    """The runtime itself would silently use the providers that came up."""
     monkeypatch.setattr(onnxruntime.InferenceSession, "get_providers", lambda _: ["OtherExecutionProvider"])
     with pytest.raises(ProviderError, match=r"CPUExecutionProvider did not come up.*OtherExecutionProvider"):
         OnnxRuntimeLoader().load(graph, SessionOptions(providers=("cpu",)))
@@ -191,7 +190,7 @@ def test_provider_that_does_not_come_up_raises(graph: Path, monkeypatch: pytest.
 
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="reads memory in /proc")
 def test_memory_is_flat_over_many_input_sizes(tmp_path: Path) -> None:
-    """The largest size decides; a plan of the memory for each would add to it."""
+    """Memory follows the largest size; memory patterns of each size would add to it."""
     command = [sys.executable, "-c", RUN_MANY_SIZES, str(write(tmp_path, sizes_graph()))]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
     early, late = (float(word) for word in done.stdout.split())
@@ -209,16 +208,14 @@ def test_run_without_stop_returns_outputs(graph: Path) -> None:
 
 
 def test_stopped_run_ends_and_session_keeps_working(tmp_path: Path) -> None:
-    session = OnnxRuntimeLoader().load(write(tmp_path, slow_graph(rounds=3_000)), SessionOptions())
+    session = OnnxRuntimeLoader().load(write(tmp_path, slow_graph(rounds=1_000_000)), SessionOptions())
     inputs = {"image": np.ones((1, 3, SIDE, SIDE), np.float32)}
     stop, other = RunStop(), RunStop()
     threading.Timer(0.1, stop.stop).start()
-    started = time.perf_counter()
     with pytest.raises(RunStoppedError):
         session.run(inputs, stop)
-    assert time.perf_counter() - started < 1.5
     threading.Timer(0.1, other.stop).start()
-    with pytest.raises(RunStoppedError, match="nobody waits"):
+    with pytest.raises(RunStoppedError, match="stopped"):
         session.run(inputs, other)
 
 
@@ -230,11 +227,10 @@ def test_failed_run_is_not_reported_as_stopped(graph: Path) -> None:
 
 
 def test_stop_ends_all_its_runs(tmp_path: Path) -> None:
-    session = OnnxRuntimeLoader().load(write(tmp_path, slow_graph(rounds=3_000)), SessionOptions())
+    session = OnnxRuntimeLoader().load(write(tmp_path, slow_graph(rounds=1_000_000)), SessionOptions())
     inputs = {"image": np.ones((1, 3, SIDE, SIDE), np.float32)}
     stop = RunStop()
     with ThreadPoolExecutor(2) as pool:
         runs = [pool.submit(session.run, inputs, stop) for _ in range(2)]
-        time.sleep(0.1)
-        stop.stop()
+        threading.Timer(0.1, stop.stop).start()
         assert [type(run.exception()) for run in runs] == [RunStoppedError] * 2

@@ -1,4 +1,4 @@
-"""Which execution providers are taken, how they are set up, and what is said of the others."""
+"""Execution providers: which of them are used, with which options, and the notes about the others."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,14 +26,14 @@ def graph(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
-    """A runtime with those providers, of which only some come up; gives what it was asked for, as it goes."""
+    """Simulates installed providers of which some come up; returns the list of providers that are tried."""
 
-    def install(*names: str, come_up: Sequence[str] = (), refuse: Sequence[str] = ()) -> list[str]:
-        asked: list[str] = []
+    def install(*names: str, come_up: Sequence[str] = (), reject: Sequence[str] = ()) -> list[str]:
+        tried: list[str] = []
 
         def load(path: Path, chosen: Sequence[str], options: SessionOptions) -> Loaded:
-            asked.append(chosen[0])
-            if chosen[0] in refuse:
+            tried.append(chosen[0])
+            if chosen[0] in reject:
                 raise ModelFileError("model.onnx cannot be loaded: no kernel")
             loaded = load_session(path, [CPU], options)
             running = [name for name in chosen if name in (*come_up, CPU)]
@@ -42,7 +42,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
 
         monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [*names, "AzureExecutionProvider", CPU])
         monkeypatch.setattr(onnxruntime_loader, "load_session", load)
-        return asked
+        return tried
 
     return install
 
@@ -54,9 +54,9 @@ def test_auto_falls_back_to_cpu(graph: Path) -> None:
 
 
 def test_auto_takes_the_best_provider_and_notes_the_others(graph: Path, installed: Callable[..., list[str]]) -> None:
-    asked = installed(TENSORRT, CUDA, DIRECTML, OPENVINO, come_up=[DIRECTML])
+    tried = installed(TENSORRT, CUDA, DIRECTML, OPENVINO, come_up=[DIRECTML])
     session = OnnxRuntimeLoader().load(graph, BEST)
-    assert asked == [CUDA, DIRECTML]
+    assert tried == [CUDA, DIRECTML]
     assert session.providers[0] == DIRECTML
     assert not session.on_cpu
     tensorrt, cuda = session.notes
@@ -65,28 +65,28 @@ def test_auto_takes_the_best_provider_and_notes_the_others(graph: Path, installe
 
 
 def test_auto_skips_coreml(graph: Path, installed: Callable[..., list[str]]) -> None:
-    asked = installed(COREML, come_up=[COREML])
+    tried = installed(COREML, come_up=[COREML])
     session = OnnxRuntimeLoader().load(graph, BEST)
-    assert asked == [CPU]
+    assert tried == [CPU]
     assert session.providers == (CPU,)
-    assert session.notes == (f"{COREML} was not tried: it may compute in 16 bits; name coreml to take it",)
+    assert session.notes == (f"{COREML} was not tried: it may compute in 16 bits; name coreml to use it",)
     assert OnnxRuntimeLoader().load(graph, SessionOptions(providers=("coreml",))).providers == (COREML,)
 
 
 def test_missing_provider_is_tried_once(graph: Path, installed: Callable[..., list[str]]) -> None:
-    asked = installed(CUDA)
+    tried = installed(CUDA)
     loader = OnnxRuntimeLoader()
     notes = [loader.load(graph, BEST).notes for _ in range(2)]
-    assert asked == [CUDA, CPU, CPU]
+    assert tried == [CUDA, CPU, CPU]
     assert notes[0] == notes[1]
 
 
 def test_provider_that_rejects_a_model_is_tried_again(graph: Path, installed: Callable[..., list[str]]) -> None:
-    asked = installed(CUDA, refuse=[CUDA])
+    tried = installed(CUDA, reject=[CUDA])
     loader = OnnxRuntimeLoader()
     for _ in range(2):
-        assert loader.load(graph, BEST).notes == (f"{CUDA} did not take it: model.onnx cannot be loaded: no kernel",)
-    assert asked == [CUDA, CPU] * 2
+        assert loader.load(graph, BEST).notes == (f"{CUDA} rejected the model: model.onnx cannot be loaded: no kernel",)
+    assert tried == [CUDA, CPU] * 2
 
 
 def test_broken_model_raises_model_file_error_with_auto(graph: Path) -> None:
