@@ -99,7 +99,7 @@ def test_unrecorded_preprocessing_is_assumed_with_a_warning(tmp_path: Path) -> N
     assert values(resolved, "preprocess.mean", "preprocess.resize") == [IMAGENET, "shortest-edge"]
     assert resolved.spec.preprocess.shortest_edge == 73
     assert resolved.decided_by["preprocess.mean"] == "assumed (ImageNet)"
-    assert "mean/std are not recorded in this export: assumed ImageNet; say so in model.toml" in resolved.warnings
+    assert "mean/std are not recorded in this export: assumed ImageNet; set it in model.toml" in resolved.warnings
 
 
 def test_uint8_input_is_not_normalised(tmp_path: Path) -> None:

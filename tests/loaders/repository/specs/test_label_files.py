@@ -53,11 +53,11 @@ def test_tagger_of_another_layout_gets_labels_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "content", "problem"),
     [
-        ("labels.json", {"-1": "cat"}, "no class id"),
-        ("labels.json", {"999999999": "cat"}, "no class id"),
-        ("labels.json", {"one": "cat"}, "no class id"),
+        ("labels.json", {"-1": "cat"}, "expected class ids"),
+        ("labels.json", {"999999999": "cat"}, "expected class ids"),
+        ("labels.json", {"one": "cat"}, "expected class ids"),
         ("labels.json", "[", "not valid JSON"),
-        ("selected_tags.csv", "a,b\n1,2\n", "no column name"),
+        ("selected_tags.csv", "a,b\n1,2\n", "no column 'name'"),
         ("labels.txt", "x\n" * 100_001, "more than 100000 labels"),
     ],
 )

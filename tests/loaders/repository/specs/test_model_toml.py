@@ -59,7 +59,7 @@ def test_given_layout_decides_which_dimensions_are_sides(tmp_path: Path) -> None
         ("[preprocess]\nstdd = [1]", "preprocess.stdd"),
         ("[preprocess]\nstd = [0]", "preprocess.std: "),
         ("preprocess = 3", "preprocess"),
-        ('task = "cooking"', "task"),
+        ('task = "cooking"', "task: .*, got 'cooking'"),
         ("task = ", "is not valid TOML"),
         ("[preprocess]\nmean = [1, 2]", "mean has 2 values"),
     ],
@@ -69,6 +69,16 @@ def test_error_names_file_and_field(tmp_path: Path, text: str, problem: str) -> 
         understood(tmp_path, classifier(tmp_path / "model.onnx"), {TOML: text})
     assert str(error.value).startswith(f"{tmp_path.name}/model.toml")
     assert "\n" not in str(error.value)
+
+
+def test_error_has_the_path_below_the_models_folder(tmp_path: Path) -> None:
+    graph = classifier(tmp_path / "cls" / "2" / "model.onnx")
+    (tmp_path / "cls" / "2" / TOML).write_text("task = 3")
+    (tmp_path / "bare.toml").write_text("task = 3")
+    with pytest.raises(ModelSpecError, match=r"^cls/2/model\.toml: task: "):
+        resolve(ModelFiles.of_folder(tmp_path / "cls" / "2" / "model.onnx", tmp_path / "cls"), graph)
+    with pytest.raises(ModelSpecError, match=r"^bare\.toml: task: "):
+        resolve(ModelFiles.of_bare_file(tmp_path / "bare.onnx"), graph)
 
 
 def test_toml_that_is_not_utf_8_is_rejected(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_head_follows_from_outputs(
 ) -> None:
     resolved = exported(tmp_path, metadata, *outputs)
     assert values(resolved, "task", "head") == [task, head]
-    assert any("no head here" in warning for warning in resolved.warnings) == (task == "tensor")
+    assert any("raw outputs are returned" in warning for warning in resolved.warnings) == (task == "tensor")
 
 
 def test_yolov5_has_a_lower_iou_threshold(tmp_path: Path) -> None:
