@@ -58,7 +58,7 @@ def test_loaders_decode_odd_pictures_to_equal_pixels(name: str, expected: tuple[
     assert pillow.shape == (expected[2], expected[1], 3)
 
 
-@pytest.mark.parametrize(("odd", "expected"), odd_pictures.REFUSED.items())
+@pytest.mark.parametrize(("odd", "expected"), odd_pictures.REJECTED.items())
 def test_odd_picture_raises_the_listed_error(loader: ImageLoader, odd: str, expected: type[ImageError]) -> None:
     with pytest.raises(ImageError) as caught:
         loader.load(odd_pictures.read(odd))

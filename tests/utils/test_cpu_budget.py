@@ -26,7 +26,7 @@ def sixteen_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def budget(tmp_path: Path, files: dict[str, str], proc_cgroup: str) -> int:
-    """The budget under a cgroup file system that holds `files`."""
+    """Returns the budget with a cgroup file system of `files`."""
     root = tmp_path / "cgroup"
     root.mkdir()
     for name, text in files.items():

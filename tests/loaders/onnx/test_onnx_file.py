@@ -1,4 +1,4 @@
-"""Our own reader tells what the `onnx` package tells, and refuses everything else with one sentence."""
+"""The reader of .onnx files agrees with the `onnx` package, and rejects other files with one sentence."""
 
 import struct
 from collections.abc import Callable

@@ -215,7 +215,7 @@ def test_stopped_run_ends_and_session_keeps_working(tmp_path: Path) -> None:
     with pytest.raises(RunStoppedError):
         session.run(inputs, stop)
     threading.Timer(0.1, other.stop).start()
-    with pytest.raises(RunStoppedError, match="stopped"):
+    with pytest.raises(RunStoppedError, match="nobody waits"):
         session.run(inputs, other)
 
 

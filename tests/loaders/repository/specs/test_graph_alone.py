@@ -1,4 +1,4 @@
-"""What is made of a graph that nothing describes: facts where it has some, assumptions with warnings elsewhere."""
+"""Specs of a graph without other files: facts of the graph, and assumptions with warnings."""
 
 from pathlib import Path
 

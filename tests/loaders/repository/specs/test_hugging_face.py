@@ -1,4 +1,4 @@
-"""Folders as Optimum writes them: config.json and preprocessor_config.json. Their tensors are in test_golden.py."""
+"""Specs of folders written by Optimum: config.json, preprocessor_config.json. Their tensors are in test_golden.py."""
 
 import json
 from pathlib import Path

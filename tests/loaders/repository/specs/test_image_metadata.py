@@ -1,4 +1,4 @@
-"""Azure Custom Vision and Windows ML: `Image.*` metadata."""
+"""Specs from `Image.*` metadata: Azure Custom Vision and Windows ML."""
 
 from pathlib import Path
 

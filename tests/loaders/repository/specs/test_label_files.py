@@ -1,4 +1,4 @@
-"""Every file that class names come in."""
+"""Labels from every kind of label file."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Every field of model.toml: what it may be, and the sentence that names it when it is not."""
+"""The fields of model.toml: valid values, and errors for invalid ones."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What the operator writes wins, and may be as little as one line."""
+"""Specs with model.toml, which wins over other sources."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Repositories as timm's `save_for_hf` writes them. Their tensors are in test_golden.py."""
+"""Specs of repositories written by timm's `save_for_hf`. Their tensors are in test_golden.py."""
 
 from pathlib import Path
 

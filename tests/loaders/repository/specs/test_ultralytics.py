@@ -1,4 +1,4 @@
-"""Bare .onnx files as Ultralytics writes them: everything is in the metadata."""
+"""Specs from the metadata of .onnx files written by Ultralytics."""
 
 from collections.abc import Mapping
 from pathlib import Path
