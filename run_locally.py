@@ -31,6 +31,7 @@ from engine.tasks.task import MAX_TOP_K, InvalidOutputError, PredictOptions
 from loaders.image_loader import create_image_loader
 from loaders.images.base import ImageLoader, ImageLoaderOptions
 from loaders.images.errors import ImageError
+from loaders.images.formats import picture_files
 from loaders.model_errors import ModelError, ModelRunError
 from loaders.model_loader import create_model_loader
 from loaders.repository.model_repository import ModelRepository
@@ -43,9 +44,6 @@ from utils.stdin_loader import ask_for_path, read_stdin
 from utils.time_utils import StageTimer
 
 STDIN = "-"
-_PICTURE_SUFFIXES = {
-    ".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp",
-}  # fmt: skip
 _OK, _SOME_FAILED, _USAGE = 0, 1, 2
 
 _errors = Console(stderr=True)
@@ -92,10 +90,7 @@ def _find_pictures(paths: Sequence[str]) -> Iterator[str]:
         if path == STDIN or Path(path).is_file():
             yield path
         elif Path(path).is_dir():
-            found = [str(p) for p in sorted(Path(path).rglob("*")) if p.suffix.lower() in _PICTURE_SUFFIXES]
-            if not found:
-                raise FileNotFoundError(f"no picture in the folder {path}")
-            yield from found
+            yield from map(str, picture_files(Path(path)))
         else:
             raise FileNotFoundError(f"there is no file or folder {path}")
 

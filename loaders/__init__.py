@@ -1,6 +1,6 @@
-"""Bytes to picture, file to runnable model, folder to models."""
+"""Image loaders, model loaders and the model repository."""
 
 import os
 
-# ONNX Runtime reports to its maker from 1.29 on, unless this is set before it is loaded. Nothing leaves this machine.
+# ONNX Runtime 1.29 and later sends telemetry unless this is set before its import.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

@@ -1,4 +1,4 @@
-"""The factory of image loaders. A new decoder is one class in `loaders/images/` and one line in `_LOADERS`."""
+"""Creates image loaders by name. A new one is a class in `loaders/images/` and a line in `_LOADERS`."""
 
 from collections.abc import Callable
 
@@ -25,7 +25,7 @@ def image_loader_names() -> tuple[str, ...]:
 
 
 def create_image_loader(name: str, options: ImageLoaderOptions | None = None) -> ImageLoader:
-    """The loader of that name. Raises ValueError for a name that is not in `image_loader_names()`."""
+    """Raises ValueError for a name that is not in `image_loader_names()`."""
     if name not in _LOADERS:
-        raise ValueError(f"no image loader {name!r}; there are: {', '.join(_LOADERS)}")
+        raise ValueError(f"unknown image loader {name!r}; available: {', '.join(_LOADERS)}")
     return _LOADERS[name](options or ImageLoaderOptions())

@@ -1,4 +1,4 @@
-"""The factory of model loaders. A new runtime is one class in `loaders/runtimes/` and one line in `_LOADERS`."""
+"""Creates model loaders by name. A new one is a class in `loaders/runtimes/` and a line in `_LOADERS`."""
 
 from collections.abc import Callable
 
@@ -22,7 +22,7 @@ def model_loader_names() -> tuple[str, ...]:
 
 
 def create_model_loader(name: str) -> ModelLoader:
-    """The loader of that name. Raises ValueError for a name that is not in `model_loader_names()`."""
+    """Raises ValueError for a name that is not in `model_loader_names()`."""
     if name not in _LOADERS:
-        raise ValueError(f"no model loader {name!r}; there are: {', '.join(_LOADERS)}")
+        raise ValueError(f"unknown model loader {name!r}; available: {', '.join(_LOADERS)}")
     return _LOADERS[name]()

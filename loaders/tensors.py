@@ -1,4 +1,4 @@
-"""Tensors and what a graph declares about its inputs and outputs."""
+"""Tensors, and the declared inputs and outputs of graphs."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,7 @@ Tensor = NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
-    """A graph's input or output: `dtype` in NumPy's words, `shape` with None for each dimension left open."""
+    """An input or output: `dtype` is NumPy's name, `shape` has None for open dimensions."""
 
     name: str
     dtype: str

@@ -1,4 +1,4 @@
-"""What the loaders' tests do with pictures: decode them, compare them."""
+"""Decodes and compares pictures in tests of loaders."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from tests.pictures import Pixels
 
 
 def decode(loader: ImageLoader, data: bytes) -> Pixels:
-    """With all that the contract says of the result."""
+    """Decodes, and checks the contract of `Picture`."""
     picture = loader.load(data)
     pixels = picture.pixels
     assert pixels.dtype == np.uint8

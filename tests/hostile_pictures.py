@@ -1,4 +1,4 @@
-"""Pictures that are made to harm: to take memory or time, or to be something else as well. Each is a few MB at most."""
+"""Hostile pictures: they take memory or time, or are valid in another format as well. Each has a few MB at most."""
 
 import struct
 import zlib
@@ -8,8 +8,10 @@ import numpy as np
 from PIL import Image
 
 from tests import pictures
+from tests.paths import DATA
 
 HUGE = 65_500
+UNPACKED = 100_000_000  # bytes of a compressed part: twice the memory that a test allows
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 
 _SCENE = pictures.scene()
@@ -42,7 +44,7 @@ def _avif_with_size(width: int, height: int) -> bytes:
 
 
 def _tiff(**tags: int) -> bytes:
-    """64 x 64 grey pixels, or what the tags make of them."""
+    """64 x 64 grey pixels, with other values for some tags."""
     entries = sorted((_TIFF_OF_ONE | {int(tag[1:]): value for tag, value in tags.items()}).items())
     directory = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries)
     head = struct.pack("<2sHI", b"II", 42, 8 + 4096)
@@ -50,21 +52,21 @@ def _tiff(**tags: int) -> bytes:
 
 
 def _tiff_of_a_tile_bomb() -> bytes:
-    """256 MB of zeros in one tile, of which 64 x 64 are the picture."""
-    side = 16_384
+    """64 MiB of zeros in one tile, of which 64 x 64 are the picture."""
+    side = 8192
     packed = zlib.compress(bytes(side * side), 1)
     data = _tiff(t259=8, t322=side, t323=side, t324=0, t325=len(packed))
     return data.replace(struct.pack("<HHII", 324, 4, 1, 0), struct.pack("<HHII", 324, 4, 1, len(data))) + packed
 
 
-def _avif_that_lies() -> bytes:
-    """A flat picture of 64 megapixels in 1 KB, which says that it has 64 x 64."""
-    data = pictures.encode(Image.new("L", (8000, 8000)), "AVIF", speed=10, quality=10)
+def _avif_with_wrong_size() -> bytes:
+    """A flat grey picture of 8000 x 8000 in 1 KB (Pillow's encoder at speed 10), whose header says 64 x 64."""
+    data = (DATA / "64_megapixels.avif").read_bytes()
     return data.replace(pictures.ispe(8000, 8000), pictures.ispe(64, 64))
 
 
 def _exif_in_circles() -> bytes:
-    """Every pointer of the directory leads to itself."""
+    """Every pointer of the directory points to the directory itself."""
     tags = (0x8769, 0x8825, 0xA005, 0x014A)
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, 8) for tag in tags)
     exif = b"Exif\0\0" + struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + entries + struct.pack("<I", 8)
@@ -86,13 +88,18 @@ def _png_of_empty_idats(count: int) -> bytes:
 
 
 def _png_with_profile() -> bytes:
-    profile = pictures.png_chunk(b"iCCP", b"x\0\0" + zlib.compress(bytes(300_000_000), 1))
+    profile = pictures.png_chunk(b"iCCP", b"x\0\0" + zlib.compress(bytes(UNPACKED), 1))
     data = _encoded("PNG")
     return data[:33] + profile + data[33:]
 
 
+def _png_with_text() -> bytes:
+    text = b"Comment\x00\x00" + zlib.compress(bytes(UNPACKED), 1)
+    return pictures.with_png_chunk(_encoded("PNG"), b"zTXt", text)
+
+
 def _png_of_too_many_pixels_inside() -> bytes:
-    packed = zlib.compress(bytes(300_000_000), 1)
+    packed = zlib.compress(bytes(UNPACKED), 1)
     return pictures.png_header(64, 64, 8, 2) + pictures.png_chunk(b"IDAT", packed) + pictures.png_chunk(b"IEND", b"")
 
 
@@ -143,7 +150,7 @@ def _strip(width: int, height: int, image_format: str) -> bytes:
 _ZIP = b"PK\x05\x06" + bytes(18)
 _HTML = b"<html><script>alert(1)</script></html>"
 
-# What each must end as: the error's name, or "read". None: either, as long as it costs nothing.
+# The expected outcome: the name of the error, or "read"; None means any.
 HOSTILE: dict[str, tuple[Callable[[], bytes], str | None]] = {
     "jpeg huge": (lambda: pictures.with_jpeg_size(_encoded("JPEG"), HUGE, HUGE), "ImageTooLargeError"),
     "png huge": (lambda: _png_with_size(HUGE, HUGE), "ImageTooLargeError"),
@@ -163,7 +170,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str | None]] = {
     "jpeg 1 x 65500": (lambda: _strip(1, HUGE, "JPEG"), "read"),
     "png 65535 x 1": (lambda: _strip(65_535, 1, "PNG"), "read"),
     "webp 1 x 16383": (lambda: _strip(1, 16_383, "WEBP"), "read"),
-    "avif that lies": (_avif_that_lies, "CorruptImageError"),
+    "avif with a wrong size": (_avif_with_wrong_size, "CorruptImageError"),
     "png with more inside": (_png_of_too_many_pixels_inside, None),
     "tiff of huge tiles": (lambda: _tiff(t322=HUGE, t323=HUGE, t324=8, t325=4096), "CorruptImageError"),
     "tiff of a tile bomb": (_tiff_of_a_tile_bomb, "CorruptImageError"),
@@ -176,6 +183,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str | None]] = {
     "png of 90,000 chunks": (lambda: _png_of_chunks(90_000), "read"),
     "png of 50,000 empty IDATs": (lambda: _png_of_empty_idats(50_000), None),
     "png with a profile bomb": (_png_with_profile, "read"),
+    "png with a text bomb": (_png_with_text, "read"),
     "gif of a million frames": (lambda: _gif_of_frames(1_000_000), "read"),
     "webp of 10,000 frames": (lambda: _webp_of_frames(10_000), None),
     "apng of 2**31 frames": (_apng_of_frames, "read"),
@@ -194,6 +202,6 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str | None]] = {
 
 
 def cut(image_format: str) -> Iterator[bytes]:
-    """At every twentieth."""
+    """Truncated at every twentieth of its length."""
     data = _encoded(image_format)
     return (data[: len(data) * part // 20] for part in range(20))

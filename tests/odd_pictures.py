@@ -1,4 +1,4 @@
-"""What each file in tests/data/odd_pictures must give: (format, upright width, upright height) or an error."""
+"""Expected results of the files in tests/data/odd_pictures: (format, upright width, upright height) or an error."""
 
 from pathlib import Path
 
@@ -82,7 +82,7 @@ ODD_PICTURES: dict[str, tuple[str, int, int] | type[ImageError]] = {
     "progressive/tower_progressive.jpg": ("JPEG", 512, 512),
 }
 READABLE = {name: expected for name, expected in ODD_PICTURES.items() if isinstance(expected, tuple)}
-REFUSED = {name: expected for name, expected in ODD_PICTURES.items() if not isinstance(expected, tuple)}
+REJECTED = {name: expected for name, expected in ODD_PICTURES.items() if not isinstance(expected, tuple)}
 
 
 def read(name: str) -> bytes:

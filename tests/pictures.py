@@ -1,4 +1,4 @@
-"""Makes small pictures in memory: every format, twin files, and files that lie about themselves."""
+"""Makes small pictures in memory: every format, rotated twins, and files with wrong headers."""
 
 import struct
 import zlib
@@ -23,7 +23,7 @@ _STORED_BY_ORIENTATION = {
 
 
 def scene(width: int = 96, height: int = 64) -> Pixels:
-    """Smooth, different in every corner and every channel."""
+    """A smooth picture with a different colour in each corner."""
     y, x = np.mgrid[0:height, 0:width]
     wave = 20 * np.sin(x / 9) + 20 * np.cos(y / 7)
     channels = (235 * x / width, 235 * y / height, 60 + 90 * (x + y) / (width + height) + wave)
@@ -39,7 +39,7 @@ def encode(image: Image.Image | Pixels, image_format: str, **options: object) ->
 
 
 def rotated_twin(upright: Pixels, image_format: str, orientation: int, **options: object) -> bytes:
-    """Stored turned, with the EXIF orientation that makes it upright."""
+    """Encodes the picture rotated, with the EXIF orientation that turns it upright."""
     image = Image.fromarray(upright)
     if orientation > 1:
         image = image.transpose(_STORED_BY_ORIENTATION[orientation])
@@ -58,7 +58,7 @@ def png_header(width: int, height: int, bit_depth: int, colour_type: int) -> byt
 
 
 def png(samples: NDArray[np.uint8] | NDArray[np.uint16], colour_type: int, *chunks: bytes) -> bytes:
-    """8 or 16 bits by the type of `samples` (H, W, channels); `chunks` come before the pixels."""
+    """Encodes `samples` (H, W, channels) of 8 or 16 bits; `chunks` come before the pixels."""
     bit_depth = samples.dtype.itemsize * 8
     rows = samples.astype(f">u{samples.dtype.itemsize}").reshape(len(samples), -1)
     packed = b"".join(b"\x00" + row.tobytes() for row in rows)
@@ -67,7 +67,7 @@ def png(samples: NDArray[np.uint8] | NDArray[np.uint16], colour_type: int, *chun
 
 
 def png_bomb(width: int, height: int) -> bytes:
-    """A valid 1-bit PNG of nothing: a few hundred KB for 50,000 x 50,000."""
+    """A valid black 1-bit PNG: 50 KB for 20,000 x 20,000."""
     rows = (bytes(1 + (width + 7) // 8) for _ in range(height))
     deflate = zlib.compressobj(9)
     pixels = b"".join([*(deflate.compress(row) for row in rows), deflate.flush()])
@@ -75,12 +75,12 @@ def png_bomb(width: int, height: int) -> bytes:
 
 
 def with_png_chunk(data: bytes, kind: bytes, payload: bytes) -> bytes:
-    """The chunk goes last, just before IEND."""
+    """Inserts the chunk before IEND."""
     return data[:-12] + png_chunk(kind, payload) + data[-12:]
 
 
 def set_tiff_entry(data: bytearray, tag: int, count: int) -> None:
-    """Overwrites how many values a tag of a little-endian TIFF says it has."""
+    """Overwrites the number of values of a tag in a little-endian TIFF."""
     directory = int.from_bytes(data[4:8], "little")
     for position in range(directory + 2, len(data), 12):
         if data[position : position + 2] == tag.to_bytes(2, "little"):
@@ -90,13 +90,13 @@ def set_tiff_entry(data: bytearray, tag: int, count: int) -> None:
 
 
 def with_jpeg_size(data: bytes, width: int, height: int) -> bytes:
-    """The same baseline JPEG, whose frame header claims another size."""
+    """Overwrites the size in the frame header of a baseline JPEG."""
     start = data.index(b"\xff\xc0") + 5
     return data[:start] + struct.pack(">HH", height, width) + data[start + 4 :]
 
 
 def with_scans(data: bytes, count: int) -> bytes:
-    """A progressive JPEG with its last scan repeated, in front of the end marker."""
+    """Repeats the last scan of a progressive JPEG."""
     return data[:-2] + data[data.rindex(b"\xff\xda") : -2] * count + data[-2:]
 
 
@@ -112,7 +112,7 @@ def box(kind: bytes, *payload: bytes) -> bytes:
 
 
 def heif_header(brand: bytes, *properties: bytes) -> bytes:
-    """The boxes of an AVIF or HEIC whose item 1 has these properties; there are no pixels."""
+    """The boxes of an AVIF or HEIC without pixels, whose item 1 has these properties."""
     numbers = bytes(range(1, len(properties) + 1))
     associations = struct.pack(">IIHB", 0, 1, 1, len(properties)) + numbers
     meta = (

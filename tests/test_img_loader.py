@@ -1,4 +1,4 @@
-"""The picture loaders, each test with both of them: the same pixels, the same limits, the same errors."""
+"""Image loaders: both give the same pixels and the same errors."""
 
 import subprocess
 import sys
@@ -42,7 +42,7 @@ WRITABLE_MODES = {
 
 
 @pytest.mark.parametrize("photo", PHOTOS, ids=lambda path: path.name)
-def test_both_loaders_give_a_photo_the_same_pixels(photo: Path) -> None:
+def test_loaders_decode_photos_to_equal_pixels(photo: Path) -> None:
     opencv, pillow = decode_both(photo.read_bytes())
     assert np.array_equal(opencv, pillow)
     with Image.open(photo) as reference:
@@ -50,7 +50,7 @@ def test_both_loaders_give_a_photo_the_same_pixels(photo: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "expected"), odd_pictures.READABLE.items())
-def test_both_loaders_give_an_odd_picture_the_same_pixels(name: str, expected: tuple[str, int, int]) -> None:
+def test_loaders_decode_odd_pictures_to_equal_pixels(name: str, expected: tuple[str, int, int]) -> None:
     data = odd_pictures.read(name)
     opencv, pillow = decode_both(data)
     assert np.array_equal(opencv, pillow)
@@ -58,22 +58,20 @@ def test_both_loaders_give_an_odd_picture_the_same_pixels(name: str, expected: t
     assert pillow.shape == (expected[2], expected[1], 3)
 
 
-@pytest.mark.parametrize(("odd", "expected"), odd_pictures.REFUSED.items())
-def test_an_odd_picture_is_refused_for_the_right_reason(
-    loader: ImageLoader, odd: str, expected: type[ImageError]
-) -> None:
+@pytest.mark.parametrize(("odd", "expected"), odd_pictures.REJECTED.items())
+def test_odd_picture_raises_the_listed_error(loader: ImageLoader, odd: str, expected: type[ImageError]) -> None:
     with pytest.raises(ImageError) as caught:
         loader.load(odd_pictures.read(odd))
     assert type(caught.value) is expected
     assert not any(word in str(caught.value) for word in ("/", "PIL", "cv2", "0x", "Error", "Traceback"))
 
 
-def test_the_table_of_odd_pictures_is_complete() -> None:
+def test_table_of_odd_pictures_is_complete() -> None:
     files = {str(f.relative_to(odd_pictures.FOLDER)) for f in odd_pictures.FOLDER.rglob("*") if f.is_file()}
     assert files - {"README.md"} == set(odd_pictures.ODD_PICTURES)
 
 
-def test_every_format_is_listed_where_its_decoder_is(loader: ImageLoader) -> None:
+def test_all_formats_are_supported(loader: ImageLoader) -> None:
     assert loader.formats == ("JPEG", "PNG", "WebP", "GIF", "BMP", "TIFF", "AVIF", "HEIC")
 
 
@@ -81,14 +79,14 @@ def test_every_format_is_listed_where_its_decoder_is(loader: ImageLoader) -> Non
     ("image_format", "mode"),
     [(image_format, mode) for image_format, modes in WRITABLE_MODES.items() for mode in modes.split()],
 )
-def test_every_colour_mode_reads_as_pillow_shows_it(loader: ImageLoader, image_format: str, mode: str) -> None:
+def test_colour_modes_equal_pillows_conversion(loader: ImageLoader, image_format: str, mode: str) -> None:
     data = pictures.encode(Image.fromarray(pictures.scene()).convert(mode), image_format)
     with Image.open(BytesIO(data)) as reference:
         assert np.array_equal(decode(loader, data), np.array(reference.convert("RGB")))
 
 
 @pytest.mark.parametrize("marked", [True, False])
-def test_cmyk_jpeg_is_taken_for_inverted_as_adobe_writes_it(loader: ImageLoader, marked: bool) -> None:
+def test_cmyk_jpeg_is_read_as_inverted(loader: ImageLoader, marked: bool) -> None:
     cmyk = Image.fromarray(pictures.scene()).convert("CMYK")
     data = pictures.encode(cmyk, "JPEG", quality=100)
     if not marked:
@@ -140,7 +138,7 @@ def test_avif_transformations_are_undone(loader: ImageLoader) -> None:
 
 
 @pytest.mark.parametrize("image_format", ["PNG", "WEBP", "TIFF", "AVIF"])
-def test_transparency_lies_over_white(loader: ImageLoader, image_format: str) -> None:
+def test_transparency_is_composited_over_white(loader: ImageLoader, image_format: str) -> None:
     colour = np.full((16, 32, 4), (200, 0, 40, 0), np.uint8)
     colour[:, 8:16, 3], colour[:, 16:, 3] = 102, 255
     options: dict[str, dict[str, object]] = {
@@ -205,7 +203,7 @@ def test_16_bit_png_keeps_its_levels(loader: ImageLoader, channels: int, colour_
 
 
 @pytest.mark.parametrize("mode", ["I", "F"])
-def test_tiff_of_32_bits_is_refused_by_name(loader: ImageLoader, mode: str) -> None:
+def test_32_bit_tiff_is_unsupported(loader: ImageLoader, mode: str) -> None:
     data = pictures.encode(Image.new(mode, (4, 4)), "TIFF")
     with pytest.raises(UnsupportedFormatError, match=r"^TIFF .* samples"):
         loader.load(data)
@@ -226,11 +224,11 @@ def test_the_first_frame_is_the_picture(loader: ImageLoader, image_format: str) 
 # --- HEIC
 
 
-def test_heic_is_read_where_pillow_heif_is(loader: ImageLoader) -> None:
+def test_heic_is_read_with_pillow_heif(loader: ImageLoader) -> None:
     assert decode(loader, odd_pictures.read("heif/RGB_10__29x100.heif")).shape == (100, 29, 3)
 
 
-def test_a_turned_heic_is_upright(loader: ImageLoader) -> None:
+def test_rotated_heic_is_upright(loader: ImageLoader) -> None:
     from pillow_heif import from_pillow
 
     scene = pictures.scene()
@@ -244,7 +242,7 @@ def test_a_turned_heic_is_upright(loader: ImageLoader) -> None:
     assert mean_difference(picture.pixels, scene) < WEBP_MEAN_LEVELS
 
 
-def test_heic_without_pillow_heif_says_what_to_do(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_heic_without_pillow_heif_names_the_package(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pillow_loader, "find_spec", lambda _: None)
     bare = create_image_loader(name)
     assert "HEIC" not in bare.formats
@@ -253,7 +251,7 @@ def test_heic_without_pillow_heif_says_what_to_do(name: str, monkeypatch: pytest
             call(odd_pictures.read("heif/L_8__29x100.heif"))
 
 
-def test_pillow_heif_is_not_imported_before_a_heic_comes() -> None:
+def test_pillow_heif_is_imported_with_the_first_heic() -> None:
     code = (
         "import sys; from loaders.image_loader import create_image_loader as c; from tests import pictures as p;"
         "c('opencv').load(p.encode(p.scene(), 'PNG')); sys.exit('pillow_heif' in sys.modules)"
@@ -264,7 +262,7 @@ def test_pillow_heif_is_not_imported_before_a_heic_comes() -> None:
 # --- many at once, and no noise
 
 
-def test_one_loader_serves_many_threads(loader: ImageLoader) -> None:
+def test_loader_is_thread_safe(loader: ImageLoader) -> None:
     files = [photo.read_bytes() for photo in PHOTOS[:3]] + [odd_pictures.read(n) for n in odd_pictures.READABLE]
     alone = [loader.load(data).pixels for data in files]
     with ThreadPoolExecutor(8) as pool:
@@ -272,7 +270,7 @@ def test_one_loader_serves_many_threads(loader: ImageLoader) -> None:
     assert all(np.array_equal(one, other) for one, other in zip(alone * 3, together, strict=True))
 
 
-def test_sound_files_write_nothing_to_stderr(loader: ImageLoader, capfd: pytest.CaptureFixture[str]) -> None:
+def test_valid_files_write_nothing_to_stderr(loader: ImageLoader, capfd: pytest.CaptureFixture[str]) -> None:
     grey_with_colour_profile = pictures.with_png_chunk(
         pictures.encode(pictures.scene()[:, :, 0].copy(), "PNG"), b"iCCP", b"icc\x00\x00junk"
     )

@@ -85,7 +85,7 @@ def _packages(file: Path) -> set[str]:
 
 
 @cache
-def _graph() -> dict[str, set[str]]:
+def _graph() -> dict[str, frozenset[str]]:
     """Modules of the product -> those of them that they import."""
     modules = {_module(file): file for file in _files(*LAYERS)}
     return {module: (_imports(file) & modules.keys()) - {module} for module, file in modules.items()}

@@ -1,8 +1,7 @@
 """Real ONNX graphs of a few hundred bytes, so that nothing needs a mock.
 
-`colour` answers which of red, green and blue a picture has most of; `slow` does the same after seconds of real work;
-`stuck_on_red` does it at once or after hours;
-`not_a_number` answers NaN for bright pictures.
+`colour` classifies a picture as red, green or blue; `slow` does so after seconds of work, and `stuck_on_red` after hours
+for some pictures; `not_a_number` returns NaN for bright pictures.
 """
 
 from collections.abc import Sequence
@@ -88,7 +87,7 @@ def slow_graph(rounds: int) -> onnx.ModelProto:
 
 
 def slow_when_bright_graph(rounds: int) -> onnx.ModelProto:
-    """As `slow_graph` for a white picture; quick for a black one and for noise, with which models are tried."""
+    """As `slow_graph` for a white picture; fast for a black one and for noise, which warm-up and checks use."""
     model = slow_graph(rounds)
     graph = model.graph
     [most] = [tensor for tensor in graph.initializer if tensor.name == "rounds"]
@@ -111,7 +110,7 @@ def slow_when_bright_graph(rounds: int) -> onnx.ModelProto:
 
 
 def stuck_on_red_graph() -> onnx.ModelProto:
-    """As `slow_graph`, with hours of rounds for a picture that is a third as bright as white, and none for others."""
+    """As `slow_graph`, running for hours on a picture a third as bright as white, and without a round on others."""
     model = slow_graph(rounds=0)
     graph = model.graph
     [rounds] = [constant for constant in graph.initializer if constant.name == "rounds"]
@@ -134,7 +133,7 @@ def stuck_on_red_graph() -> onnx.ModelProto:
 
 
 def not_a_number_graph() -> onnx.ModelProto:
-    """Finite logits for a dark picture, the warm-up's too; NaN (the logarithm of less than 0) for a bright one."""
+    """Finite logits for a dark picture (as in warm-up), and NaN for a bright one."""
     nodes = [
         helper.make_node("ReduceMean", ["image"], ["means"], axes=[2, 3], keepdims=0),
         helper.make_node("Sub", ["one", "means"], ["rest"]),
@@ -146,14 +145,14 @@ def not_a_number_graph() -> onnx.ModelProto:
 
 
 def with_second_input(graph: onnx.ModelProto, name: str = "mask") -> onnx.ModelProto:
-    """The same graph, which also wants an input that it does not use."""
+    """Adds an unused input to the graph."""
     graph.graph.input.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1]))
     onnx.checker.check_model(graph)
     return graph
 
 
 def vector_graph(length: int = 3) -> onnx.ModelProto:
-    """Takes no picture but (1, `length`), and gives it back."""
+    """Takes a (1, `length`) tensor, not a picture, and returns it."""
     nodes = [helper.make_node("Identity", ["image"], ["logits"])]
     return _model(nodes, [], helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, length]), [1, length])
 
@@ -168,14 +167,14 @@ def two_output_graph() -> onnx.ModelProto:
 
 
 def solid_png(colour: str, width: int = 16, height: int = 12) -> bytes:
-    """A picture of one colour, by a name that Pillow knows."""
+    """A picture of one colour, by Pillow's name for it."""
     buffer = BytesIO()
     Image.new("RGB", (width, height), colour).save(buffer, "PNG")
     return buffer.getvalue()
 
 
 def with_weights_beside(location: str) -> onnx.ModelProto:
-    """`colour_graph`, whose only weight lies in another file, which is not there."""
+    """`colour_graph` with its only weight in an external file, which is missing."""
     graph = colour_graph()
     gain = graph.graph.initializer[0]
     gain.ClearField("raw_data")
@@ -194,7 +193,7 @@ def add_model(
     spec: str = SPEC,
     labels: Sequence[str] | None = COLOURS,
 ) -> Path:
-    """Writes the graph, `model.toml` and `labels.txt` as the model repository wants them; gives the model's folder."""
+    """Writes the graph, `model.toml` and `labels.txt` as a model of the repository; returns its folder."""
     folder = models / name
     (folder / str(version)).mkdir(parents=True, exist_ok=True)
     (folder / str(version) / "model.onnx").write_bytes(graph.SerializeToString())

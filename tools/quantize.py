@@ -20,6 +20,7 @@ from rich.table import Table
 from api.settings import SettingsError, load_settings
 from loaders.image_loader import create_image_loader
 from loaders.images.base import ImageLoaderOptions
+from loaders.images.formats import picture_files
 from loaders.model_errors import ModelError, UnknownModelError
 from loaders.repository.model_repository import ModelRepository, find_version
 from loaders.repository.model_state import ModelStateFile
@@ -27,9 +28,6 @@ from tools.quantization import GOOD, QuantizationError, Report, add_version, qua
 
 _OK, _FAILED = 0, 1
 
-_PICTURE_SUFFIXES = {
-    ".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp",
-}  # fmt: skip
 
 _HOW_TO_SWITCH = """
 Version {new} of {name} is there and not active; version {old} goes on answering. To try it, ask for it by number:
@@ -46,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         settings = load_settings()
-        pictures = _pictures(Path(options.pictures))
+        pictures = picture_files(Path(options.pictures))
         catalog = ModelRepository(settings.models_dir).scan().catalog
         find_version(catalog, options.model)
     except (SettingsError, UnknownModelError, OSError) as error:
@@ -77,16 +75,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("pictures", metavar="FOLDER", help="with pictures like those that the model will see")
     parser.add_argument("--out", type=Path, metavar="OUT", help="a folder to write it to, which is not there yet")
     return parser
-
-
-def _pictures(folder: Path) -> list[Path]:
-    """In the folder and below it, by their suffix, in order of name. Raises OSError."""
-    if not folder.is_dir():
-        raise FileNotFoundError(f"there is no folder {folder}")
-    found = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in _PICTURE_SUFFIXES]
-    if not found:
-        raise FileNotFoundError(f"no picture in the folder {folder}")
-    return found
 
 
 def _show(report: Report, new: int | None) -> None:

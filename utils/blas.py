@@ -1,8 +1,8 @@
-"""NumPy's matrix products in the thread that asks for them: threads of their own would fight the lanes for cores."""
+"""Limits BLAS to the calling thread: threads of its own would compete with worker threads for cores."""
 
 from threadpoolctl import threadpool_limits
 
 
 def one_blas_thread() -> None:
-    """For the whole process, for good."""
+    """Applies to the whole process, permanently."""
     threadpool_limits(limits=1, user_api="blas")

@@ -1,4 +1,4 @@
-"""How many cores this process may really use: the least of CPU affinity and cgroup quota, never the host's count."""
+"""The cores this process may use: the minimum of CPU affinity and cgroup quota."""
 
 import math
 import os
@@ -10,7 +10,7 @@ _PROC_CGROUP = Path("/proc/self/cgroup")
 
 
 def cpu_budget(cgroup_root: Path = _CGROUP_ROOT, proc_cgroup: Path = _PROC_CGROUP) -> int:
-    """Whole cores, at least 1. A quota of 1.5 cores counts as 2, so that no part of it lies idle."""
+    """Returns whole cores, at least 1. A quota of 1.5 cores counts as 2, so that all of it is used."""
     quota = _cgroup_quota(cgroup_root, proc_cgroup)
     cores = _affinity()
     return cores if quota is None else max(1, min(cores, math.ceil(quota)))
@@ -23,7 +23,7 @@ def _affinity() -> int:
 
 
 def _cgroup_quota(root: Path, proc_cgroup: Path) -> float | None:
-    """Cores by the tightest quota of this process's cgroup and its parents; None where nothing limits it."""
+    """Returns the smallest quota of this process's cgroup and its parents, in cores; None without a quota."""
     try:
         lines = proc_cgroup.read_text().splitlines()
     except OSError:
@@ -53,7 +53,7 @@ def _quota_v2(folder: Path) -> float | None:
 
 
 def _quota_v1(folder: Path) -> float | None:
-    """A quota of -1 is no limit."""
+    """A quota of -1 means unlimited."""
     quota, period = (_read_words(folder / f"cpu.cfs_{name}_us") for name in ("quota", "period"))
     if not quota or not period or int(quota[0]) <= 0:
         return None

@@ -1,4 +1,4 @@
-"""Memory that has been freed: what the C library's allocator (glibc's; elsewhere nothing) and Python's collector do."""
+"""Settings of the memory allocator (glibc only) and of Python's garbage collector."""
 
 import ctypes
 import ctypes.util
@@ -6,43 +6,43 @@ import gc
 from functools import cache
 
 _MIB = 1024 * 1024
-# Of mallopt(3).
+# Parameters of mallopt(3).
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-# The most that glibc allows: what is larger is always asked of the system, and given back at once.
-_KEPT_BYTES = 32 * _MIB
-_FREE_AT_THE_END_BYTES = 64 * _MIB
-# Between two looks of the garbage collector; Python's own is 700.
-_NEW_OBJECTS = 5000
+# The maximum of glibc: larger blocks are mapped, and returned to the system when freed.
+_MMAP_THRESHOLD_BYTES = 32 * _MIB
+_TRIM_THRESHOLD_BYTES = 64 * _MIB
+# New objects between two collections; Python's default is 700.
+_GC_THRESHOLD = 5000
 
 
 def keep_freed_memory() -> None:
-    """For the whole process, for good: what a picture needed serves the next one.
+    """Reuses the memory of one picture for the next, in the whole process.
 
-    By itself glibc gives arrays of some 100 KB back to the system until it has learned better, which it may never do:
-    470 page faults a picture, a third of the time of decode and preprocess.
+    By default glibc returns arrays of some 100 KB to the system: 470 page faults a picture, a third of the time of
+    decode and preprocess.
     """
     library = _library()
     if library and hasattr(library, "mallopt"):
-        library.mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
-        library.mallopt(_M_TRIM_THRESHOLD, _FREE_AT_THE_END_BYTES)
+        library.mallopt(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD_BYTES)
+        library.mallopt(_M_TRIM_THRESHOLD, _TRIM_THRESHOLD_BYTES)
 
 
 def release_free_memory() -> None:
-    """After something large is gone: asks for all that is kept."""
+    """Returns free memory to the system, after something large was freed."""
     library = _library()
     if library and hasattr(library, "malloc_trim"):
         library.malloc_trim(0)
 
 
 def settle_in() -> None:
-    """For a process that has started: the garbage collector no longer looks at what is there now, and looks less often.
+    """Freezes the objects created at start-up (`gc.freeze`), and makes collections less frequent.
 
-    Hundreds of thousands of objects are there for good. To go through them cost half of what a refused request takes,
-    with a thousand of them under way.
+    Collections visited hundreds of thousands of permanent objects: half of the cost of a rejected request, with a
+    thousand in flight.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(_NEW_OBJECTS)
+    gc.set_threshold(_GC_THRESHOLD)
 
 
 @cache

@@ -1,12 +1,12 @@
-"""Which processor this is, as far as the machine code matters that a runtime chooses for it."""
+"""The kind of processor, as far as a runtime optimises for it."""
 
 import platform
 from functools import cache
 from pathlib import Path
 
 _CPUINFO = Path("/proc/cpuinfo")
-# The rest differs from core to core, or from moment to moment.
-_LASTING = {
+# Other fields differ between cores, or change over time.
+_STABLE_FIELDS = {
     "vendor_id", "cpu family", "model", "model name", "stepping", "flags",
     "CPU implementer", "CPU architecture", "CPU variant", "CPU part", "CPU revision", "Features",
 }  # fmt: skip
@@ -14,10 +14,10 @@ _LASTING = {
 
 @cache
 def processor(cpuinfo: Path = _CPUINFO) -> str | None:
-    """Kind and instruction sets of all cores; None where the system does not tell (it does on Linux)."""
+    """Returns model and instruction sets of all cores; None where /proc/cpuinfo does not exist."""
     try:
         text = cpuinfo.read_text()
     except OSError:
         return None
-    lines = {" ".join(line.split()) for line in text.splitlines() if line.partition(":")[0].strip() in _LASTING}
+    lines = {" ".join(line.split()) for line in text.splitlines() if line.partition(":")[0].strip() in _STABLE_FIELDS}
     return "\n".join([platform.machine(), *sorted(lines)]) if lines else None

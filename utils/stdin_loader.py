@@ -1,4 +1,4 @@
-"""What a person at a terminal, or a pipe, gives to the command line."""
+"""Reads a path from a terminal, or a picture from a pipe."""
 
 import sys
 from typing import BinaryIO, TextIO
@@ -7,9 +7,9 @@ _PROMPT = "Path of a picture: "
 
 
 def ask_for_path(stdin: TextIO | None = None, stdout: TextIO | None = None) -> str | None:
-    """Asks a person for a path until they give one; None at end of input, or when nobody sits there to ask.
+    """Prompts for a path until one is entered. Returns None at end of input, or if stdin is not a terminal.
 
-    Quotes and a trailing space, as terminals add them to a dropped file, are taken off.
+    Removes quotes and spaces, which terminals add to the path of a dropped file.
     """
     stdin, stdout = stdin or sys.stdin, stdout or sys.stderr
     if not stdin.isatty():
@@ -26,5 +26,5 @@ def ask_for_path(stdin: TextIO | None = None, stdout: TextIO | None = None) -> s
 
 
 def read_stdin(stdin: BinaryIO | None = None) -> bytes:
-    """All bytes of standard input: one picture."""
+    """Returns all bytes of standard input: one picture."""
     return (stdin or sys.stdin.buffer).read()

@@ -1,1 +1,1 @@
-"""Bytes -> picture: value types, the base class, the decoders."""
+"""Bytes to pictures: value types, the base class, headers, decoders."""

@@ -22,9 +22,9 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """What a picture's header says, before anything is decoded.
+    """Format and size of a picture, from its header.
 
-    `width` and `height` are those of the upright picture, in pixels: EXIF orientations 5 to 8 swap what is stored.
+    `width` and `height` are those of the upright picture, in pixels: EXIF orientations 5 to 8 swap the stored sides.
     `orientation` is the EXIF value, 1 to 8, that turns the stored pixels upright.
     """
 
@@ -38,7 +38,7 @@ class ImageInfo:
         return Size(self.width, self.height)
 
 
-# The least size that a picture may be decoded to: known beforehand, or told from its header; None for its own size.
+# The smallest size to decode to: fixed, or computed from the header; None means full size.
 LeastSize = Size | Callable[[ImageInfo], Size | None] | None
 
 
@@ -46,7 +46,7 @@ LeastSize = Size | Callable[[ImageInfo], Size | None] | None
 class Picture:
     """A decoded picture: `pixels` is (H, W, 3) uint8 RGB, upright, C-contiguous.
 
-    `pixels` may be smaller than `info` says when the decoder was allowed to scale; `info` keeps the original size.
+    `pixels` may be smaller than `info` says if the decoder scaled them; `info` has the original size.
     """
 
     pixels: NDArray[np.uint8]
@@ -55,14 +55,14 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class ImageLoaderOptions:
-    """Limits every loader keeps: `max_pixels` is checked before decoding."""
+    """Limits of every loader: `max_pixels` is checked before decoding."""
 
     max_pixels: int = 100_000_000
     accept_truncated: bool = False
 
 
 class ImageLoader(ABC):
-    """Decodes pictures. One instance serves many threads at once."""
+    """Decodes pictures. Instances are thread-safe."""
 
     def __init__(self, options: ImageLoaderOptions) -> None:
         self.options = options
@@ -70,20 +70,19 @@ class ImageLoader(ABC):
     @property
     @abstractmethod
     def formats(self) -> tuple[str, ...]:
-        """The formats it reads, by their usual names: "JPEG", "PNG", ..."""
+        """The supported formats: "JPEG", "PNG", ..."""
 
     @abstractmethod
     def probe(self, data: bytes) -> ImageInfo:
-        """Reads the header alone.
+        """Reads only the header.
 
         Raises EmptyImageError, UnsupportedFormatError or CorruptImageError.
         """
 
     @abstractmethod
     def load(self, data: bytes, at_least: LeastSize = None) -> Picture:
-        """Decodes the (first) picture in `data`.
+        """Decodes the first picture in `data`.
 
-        With `at_least`, the decoder may scale by 1/2, 1/4 or 1/8 as long as neither side falls below it. A function
-        is asked once at most, with what the header says, and saves a `probe`.
-        Raises what `probe` raises, and ImageTooLargeError before any pixel is decoded.
+        With `at_least`, the decoder may scale by 1/2, 1/4 or 1/8 if both sides stay at least that long. A function is
+        called once at most. Raises the errors of `probe`, and ImageTooLargeError before decoding any pixel.
         """

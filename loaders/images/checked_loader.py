@@ -1,4 +1,4 @@
-"""What comes before and after any decoder: limits, truncation, errors, orientation."""
+"""The base class of decoders: limits, truncation, errors and orientation around `decode`."""
 
 from abc import abstractmethod
 
@@ -18,19 +18,19 @@ from loaders.images.pixels import Pixels, missing_rows, turn_upright
 MAX_MISSING_ROWS = 0.1  # of a truncated JPEG that may be accepted
 JPEG_SCALES = (8, 4, 2)
 JPEG_END = b"\xff\xd9"
-_DECODER_PLANES = 6  # of a byte a pixel: about what decoders take, the result included
+_DECODER_BYTES_PER_PIXEL = 6  # about the memory of a decoder, including its result
 
 
 class CheckedImageLoader(ImageLoader):
-    """Reads the header with our own parser, keeps the limits, and lets `decode` do one thing.
+    """Reads the header, enforces the limits and calls `decode`.
 
-    All that a decoder may raise on hostile bytes ends here as an ImageError; a MemoryError says that the picture may be
-    sound and there is no room for it.
+    Whatever a decoder raises on hostile bytes becomes an ImageError. A MemoryError means that the picture may be valid,
+    but memory is short.
     """
 
     @abstractmethod
     def decode(self, data: bytes, header: Header, scale: int) -> Pixels:
-        """The pixels as stored, RGB; `scale` (1, 2, 4 or 8) divides a JPEG's sides. May raise anything."""
+        """Returns the stored pixels as RGB; `scale` (1, 2, 4 or 8) divides the sides of a JPEG. May raise anything."""
 
     def probe(self, data: bytes) -> ImageInfo:
         return read_header(data, self.formats).info
@@ -42,16 +42,16 @@ class CheckedImageLoader(ImageLoader):
             raise ImageTooLargeError(info.width, info.height, self.options.max_pixels)
         complete = is_complete(data, header)
         if not complete:
-            data = self._mended(data, header)
+            data = self._completed(data, header)
         scale = _scale(info, at_least) if header.format == "JPEG" else 1
         pixels = self._decode_safely(data, header, scale)
         if not complete and missing_rows(pixels) > MAX_MISSING_ROWS:
             raise _truncated(header)
-        # libheif has turned HEIC already
+        # libheif applies the orientation of HEIC
         return Picture(turn_upright(pixels, 1 if header.format == "HEIC" else header.orientation), info)
 
-    def _mended(self, data: bytes, header: Header) -> bytes:
-        """CMYK is not mended: the rows filled in could not be told from the picture's own."""
+    def _completed(self, data: bytes, header: Header) -> bytes:
+        """Adds an end marker to a JPEG. In CMYK, rows that the decoder fills in cannot be recognised."""
         if self.options.accept_truncated and header.format == "JPEG" and header.channels != 4:
             return data + JPEG_END
         raise _truncated(header)
@@ -61,9 +61,9 @@ class CheckedImageLoader(ImageLoader):
             pixels = self.decode(data, header, scale)
         except UnsupportedFormatError:
             raise
-        except Exception as error:  # decoders raise whatever they like on damaged data
+        except Exception as error:  # decoders raise all kinds of errors on damaged data
             if not _has_room(header, scale):
-                raise MemoryError("There is not enough memory to decode it.") from error
+                raise MemoryError("There is not enough memory to decode this picture.") from error
             if isinstance(error, ImageError):
                 raise
             if "truncated" in str(error) or isinstance(error, EOFError):
@@ -74,31 +74,31 @@ class CheckedImageLoader(ImageLoader):
 
 
 def _has_room(header: Header, scale: int) -> bool:
-    """Decoders take a lack of memory for damage, or give nothing at all."""
+    """Decoders report a lack of memory as damage, or return nothing."""
     try:
-        np.empty((_DECODER_PLANES, header.height // scale, header.width // scale), np.uint8)
+        np.empty((_DECODER_BYTES_PER_PIXEL, header.height // scale, header.width // scale), np.uint8)
     except MemoryError:
         return False
     return True
 
 
 def is_complete(data: bytes, header: Header) -> bool:
-    """Raises CorruptImageError for a JPEG with absurdly many scans."""
+    """Raises CorruptImageError for a JPEG with too many scans."""
     if header.format == "JPEG":
         return jpeg.scan_count(data, header) is not None
     return header.complete
 
 
 def check_size(height: int, width: int, header: Header, scale: int) -> None:
-    """Whether a decoder found what the header promised."""
-    # libheif turns HEIC by itself
+    """Raises CorruptImageError if the decoded size is not that of the header."""
+    # libheif applies the orientation of HEIC
     stored = header.info if header.format == "HEIC" else header
     if (width, height) != (-(-stored.width // scale), -(-stored.height // scale)):
-        raise CorruptImageError(f"This {header.format} holds a picture of another size than its header says.")
+        raise CorruptImageError(f"This {header.format} contains a picture of another size than its header says.")
 
 
 def _scale(info: ImageInfo, at_least: LeastSize) -> int:
-    """The largest 1/scale at which neither side falls below `at_least`."""
+    """Returns the largest scale at which both sides are still `at_least` as long."""
     least = at_least(info) if callable(at_least) else at_least
     if least is None:
         return 1

@@ -1,18 +1,18 @@
-"""What can be wrong with a picture.
+"""Errors of pictures.
 
 ImageError
-├── EmptyImageError          no bytes at all
-├── CorruptImageError        not a picture, or one that cannot be decoded
+├── EmptyImageError          no bytes
+├── CorruptImageError        not a picture, or a damaged one
 │   └── TruncatedImageError  the data ends before the picture does
-├── UnsupportedFormatError   a format we recognise and do not read
-└── ImageTooLargeError       more pixels than allowed, known before decoding
+├── UnsupportedFormatError   a known format that is not supported
+└── ImageTooLargeError       more pixels than allowed; raised before decoding
 """
 
 from collections.abc import Sequence
 
 
 class ImageError(Exception):
-    """The picture is at fault; the message is fit for the person who sent it."""
+    """Base class; the message is meant for the client that sent the picture."""
 
 
 class EmptyImageError(ImageError):
@@ -21,7 +21,7 @@ class EmptyImageError(ImageError):
 
 
 class CorruptImageError(ImageError):
-    """The bytes are no picture, or a damaged one."""
+    """The bytes are not a picture, or a damaged one."""
 
 
 class TruncatedImageError(CorruptImageError):
@@ -29,7 +29,7 @@ class TruncatedImageError(CorruptImageError):
 
 
 class UnsupportedFormatError(ImageError):
-    """A recognised format that is not read here: `format` and what is `supported`."""
+    """A known `format` that is not among the `supported` ones."""
 
     def __init__(self, image_format: str, supported: Sequence[str], remedy: str = "") -> None:
         self.format = image_format
@@ -39,10 +39,10 @@ class UnsupportedFormatError(ImageError):
 
 
 class ImageTooLargeError(ImageError):
-    """`width` x `height` pixels is more than `max_pixels`."""
+    """The picture has `width` x `height` pixels, more than `max_pixels`."""
 
     def __init__(self, width: int, height: int, max_pixels: int) -> None:
         self.width, self.height, self.max_pixels = width, height, max_pixels
         super().__init__(
-            f"The picture has {width} x {height} = {width * height:,} pixels; at most {max_pixels:,} are allowed."
+            f"The picture has {width} x {height} = {width * height:,} pixels; the maximum is {max_pixels:,}."
         )

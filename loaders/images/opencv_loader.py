@@ -1,10 +1,10 @@
-"""Decoding with OpenCV where it is the faster one, with Pillow for the rest.
+"""Decodes with OpenCV where that is faster, and with Pillow otherwise.
 
-OpenCV decodes JPEG (libjpeg-turbo, also at 1/2, 1/4, 1/8), PNG and WebP: the same pixels in 5 to 35 % less
-time than Pillow. Pillow decodes CMYK JPEG (OpenCV rounds it differently), GIF and AVIF (OpenCV takes 3 times as
-long), and BMP, TIFF and HEIC (rare, or not read by OpenCV).
+OpenCV decodes JPEG (libjpeg-turbo, also at 1/2, 1/4, 1/8), PNG and WebP to the same pixels as Pillow, in 5 to 35 % less
+time. Pillow decodes CMYK JPEG (OpenCV rounds differently), GIF and AVIF (OpenCV takes 3 times as long), and BMP, TIFF
+and HEIC (rare, or not supported by OpenCV).
 
-On a JPEG or PNG whose compressed data are damaged, libjpeg and libpng inside OpenCV write a line to stderr.
+libjpeg and libpng inside OpenCV write a line to stderr for damaged data.
 """
 
 import cv2
@@ -21,14 +21,14 @@ _OWN_FORMATS = frozenset({"JPEG", "PNG", "WebP"})
 _RGB = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 _REDUCED_RGB = {
     1: _RGB,
-    2: _RGB | cv2.IMREAD_REDUCED_GRAYSCALE_2,  # the bit for 1/2; colour comes from _RGB
+    2: _RGB | cv2.IMREAD_REDUCED_GRAYSCALE_2,  # sets the bit for 1/2; colour comes from _RGB
     4: _RGB | cv2.IMREAD_REDUCED_GRAYSCALE_4,
     8: _RGB | cv2.IMREAD_REDUCED_GRAYSCALE_8,
 }
 
 
 class OpenCVImageLoader(CheckedImageLoader):
-    """The default. It reads what the Pillow loader reads."""
+    """The default loader; it supports the formats of the Pillow loader."""
 
     def __init__(self, options: ImageLoaderOptions) -> None:
         super().__init__(options)
@@ -52,11 +52,11 @@ def _imdecode(data: bytes, header: Header, flags: int) -> Samples:
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     if pixels is None:
         raise CorruptImageError(f"This {header.format} is damaged and cannot be decoded.")
-    return pixels  # type: ignore[return-value]  # the stubs know no dtype
+    return pixels  # type: ignore[return-value]  # the stubs have no dtype
 
 
 def _flatten(pixels: Samples, header: Header) -> Pixels:
-    """Grey, BGR or BGRA of 8 or 16 bits, as RGB of 8 bits over white."""
+    """Converts grey, BGR or BGRA of 8 or 16 bits to 8-bit RGB over white."""
     if pixels.ndim == 2:
         return grey_over_white(pixels, header.bit_depth, header.transparent_grey)
     pixels = to_8_bit(pixels)

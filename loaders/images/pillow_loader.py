@@ -1,10 +1,10 @@
-"""Decoding with Pillow: every format that is read here.
+"""Decodes every supported format with Pillow.
 
-Each format's own Pillow class is called, not `Image.open`: no registry, no guessing, no second opinion. It
-gets the picture without metadata (`Header.essential`, `tiff.without_metadata`): those are what Pillow warns about.
+Each format's Pillow class is called, and not `Image.open`, which would guess the format again. It gets the picture
+without metadata (`Header.essential`, `tiff.without_metadata`), about which Pillow would warn.
 
-Importing this module takes away Pillow's own pixel limit for the process (`Image.MAX_IMAGE_PIXELS = None`):
-`max_pixels`, checked from the header before Pillow is called, does its work, without a warning in between.
+Importing this module removes Pillow's own pixel limit for the process (`Image.MAX_IMAGE_PIXELS = None`), which warns
+below the limit `max_pixels`.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,8 @@ from PIL.WebPImagePlugin import WebPImageFile
 from loaders.images.base import ImageLoaderOptions
 from loaders.images.checked_loader import CheckedImageLoader, check_size
 from loaders.images.errors import UnsupportedFormatError
-from loaders.images.headers import READABLE, Header, png, tiff
+from loaders.images.formats import FORMATS
+from loaders.images.headers import Header, png, tiff
 from loaders.images.pixels import Pixels, grey_over_white
 
 Image.MAX_IMAGE_PIXELS = None
@@ -44,11 +45,11 @@ _TO_RGB = frozenset({"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RG
 
 
 class PillowImageLoader(CheckedImageLoader):
-    """Pillow's codecs, and pillow-heif for HEIC where that is installed (imported with the first HEIC)."""
+    """Pillow's codecs, and pillow-heif for HEIC if installed (imported with the first HEIC)."""
 
     def __init__(self, options: ImageLoaderOptions) -> None:
         super().__init__(options)
-        self._formats = tuple(name for name in READABLE if _is_available(name))
+        self._formats = tuple(name for name in FORMATS if _is_available(name))
 
     @property
     def formats(self) -> tuple[str, ...]:
@@ -107,7 +108,7 @@ def _over_white(image: Image.Image, header: Header) -> Image.Image:
 
 
 def _fit_transparent_colour(image: Image.Image, header: Header) -> None:
-    """Pillow keeps the high byte of 16-bit RGB, but a transparent colour of 16 bits."""
+    """Reduces the transparent colour to 8 bits, as Pillow does with 16-bit RGB pixels only."""
     colour = image.info.get("transparency")
     if header.bit_depth == 16 and isinstance(colour, tuple):
         image.info["transparency"] = tuple(sample >> 8 for sample in colour)

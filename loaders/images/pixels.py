@@ -1,18 +1,18 @@
-"""Steps on decoded pixels that every image loader shares, so that all of them give one answer."""
+"""Operations on decoded pixels that all image loaders share, so that their results are equal."""
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-_BAND_ROWS = 64  # computed at once: what is wider than the picture itself stays small
-UNDECODED_GREY = 128  # what libjpeg fills in where a JPEG's data are missing
+_BAND_ROWS = 64  # converted at once, so that 32-bit intermediates stay small
+UNDECODED_GREY = 128  # libjpeg fills in this value where data are missing
 
 Pixels = NDArray[np.uint8]
 Samples = NDArray[np.uint8] | NDArray[np.uint16]
 
 
 def turn_upright(pixels: Pixels, orientation: int) -> Pixels:
-    """Undoes the EXIF orientation (1 to 8) of stored pixels."""
+    """Applies the EXIF orientation (1 to 8) to stored pixels."""
     if orientation == 1:
         return pixels
     stored = cv2.transpose(pixels) if orientation >= 5 else pixels
@@ -21,7 +21,7 @@ def turn_upright(pixels: Pixels, orientation: int) -> Pixels:
 
 
 def over_white(rgb: Pixels, alpha: Pixels) -> Pixels:
-    """Composites over white, rounded to the nearest level; `alpha` is (H, W), 255 is opaque."""
+    """Composites over white, rounding to the nearest level; `alpha` is (H, W), 255 is opaque."""
     if not (alpha < 255).any():
         return rgb
     weights = cv2.merge([alpha, alpha, alpha])
@@ -29,23 +29,23 @@ def over_white(rgb: Pixels, alpha: Pixels) -> Pixels:
 
 
 def to_8_bit(samples: Samples) -> Pixels:
-    """Of 16 bits, 65535 becomes 255: v / 257, rounded to the nearest. (257 is odd: there are no ties.)"""
+    """Converts 16 bits to 8: v / 257, rounded to the nearest. (There are no ties, as 257 is odd.)"""
     if samples.dtype.itemsize == 1:
         return as_pixels(samples)
-    narrow = np.empty(samples.shape, np.uint8)
+    result = np.empty(samples.shape, np.uint8)
     for first in range(0, len(samples), _BAND_ROWS):
-        wide = samples[first : first + _BAND_ROWS].astype(np.uint32)
-        wide *= 255
-        wide += 32_895
-        wide >>= 16
-        narrow[first : first + _BAND_ROWS] = wide
-    return narrow
+        band = samples[first : first + _BAND_ROWS].astype(np.uint32)
+        band *= 255
+        band += 32_895
+        band >>= 16
+        result[first : first + _BAND_ROWS] = band
+    return result
 
 
 def grey_over_white(samples: Samples, bit_depth: int, key: int | None) -> Pixels:
-    """Grey (H, W) as RGB. Samples equal to `key` (in units of the file's bit depth) are transparent: white.
+    """Converts grey (H, W) to RGB. Samples equal to `key` (in the file's bit depth) are transparent and become white.
 
-    Samples of fewer than 8 bits are those a decoder has already stretched to 0..255.
+    Decoders have already scaled samples of fewer than 8 bits to 0..255.
     """
     grey = to_8_bit(samples)
     if key is not None:
@@ -55,11 +55,11 @@ def grey_over_white(samples: Samples, bit_depth: int, key: int | None) -> Pixels
 
 
 def missing_rows(pixels: Pixels) -> float:
-    """The share of rows at the bottom, 0 to 1, that a decoder filled in because a JPEG's data ended."""
+    """Returns the share of rows at the bottom, 0 to 1, that the decoder filled in for a truncated JPEG."""
     present = np.flatnonzero((pixels != UNDECODED_GREY).any(axis=(1, 2)))
     return 1.0 if present.size == 0 else 1 - (int(present[-1]) + 1) / len(pixels)
 
 
 def as_pixels(array: object) -> Pixels:
-    """The same array where it is uint8 and C-contiguous already."""
+    """Returns the array as C-contiguous uint8, without a copy if it is that already."""
     return np.ascontiguousarray(array, dtype=np.uint8)

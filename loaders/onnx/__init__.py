@@ -1,1 +1,1 @@
-"""What an .onnx file says of itself, read without a runtime."""
+"""Reads .onnx files without a runtime."""

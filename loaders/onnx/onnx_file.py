@@ -1,4 +1,4 @@
-"""What an .onnx file says of itself, read without a runtime and without its weights.
+"""Reads inputs, outputs and metadata of an .onnx file, without a runtime and without its weights.
 
 Field numbers are those of https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
 """
@@ -15,8 +15,8 @@ from loaders.onnx.onnx_ops import Node, op_behind
 from loaders.onnx.protobuf import EndOfDataError, Field, WireError, WireReader, signed
 from loaders.tensors import TensorInfo
 
-_DEEPEST_SUBGRAPH = 32
-_MOST_DIMENSIONS = 64
+_MAX_SUBGRAPH_DEPTH = 32
+_MAX_DIMENSIONS = 64
 
 _DTYPES = {
     1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 8: "string", 9: "bool",
@@ -26,11 +26,10 @@ _DTYPES = {
 
 @dataclass(frozen=True, slots=True)
 class OnnxGraph:
-    """`inputs` leaves out those that have a weight as default; sequences and maps have the dtype of that name.
+    """`inputs` leaves out those with a weight as default; sequences and maps have "sequence" and "map" as dtype.
 
-    `last_ops`: by output, the operator that decides its values ("Softmax"); reshaping, casting and (de)quantising are
-    looked through, a concatenation of one operator's results is that operator, and x / norm(x) is LpNormalization.
-    `external_files`: as the file names them, not checked.
+    `last_ops`: by output, the operator that computes its values ("Softmax"), see `op_behind`.
+    `external_files`: unchecked, as the file names them.
     """
 
     inputs: tuple[TensorInfo, ...]
@@ -41,7 +40,7 @@ class OnnxGraph:
 
 
 def read_onnx(path: Path) -> OnnxGraph:
-    """Raises ModelFileError, for a file of any content whatever."""
+    """Raises ModelFileError, whatever the file contains."""
     try:
         size = path.stat().st_size
         if size == 0:
@@ -53,33 +52,34 @@ def read_onnx(path: Path) -> OnnxGraph:
 
 
 def check_external_files(path: Path, graph: OnnxGraph) -> None:
-    """Raises ModelFileError for weights beside the graph that are missing, or that lie outside its folder."""
+    """Raises ModelFileError for external weights that are missing or outside the graph's folder."""
     folder = path.parent.resolve()
     for name in graph.external_files:
         location = PurePosixPath(name.replace("\\", "/"))
         outside = not name or "\0" in name or ":" in name or location.is_absolute() or ".." in location.parts
         if outside or not _resolved(folder / location).is_relative_to(folder):
-            raise ModelFileError(f"{path.name} keeps weights in {name!r}, which is outside its folder")
+            raise ModelFileError(f"{path.name}: the external weights {name!r} are outside its folder")
         if not os.path.isfile(folder / location):  # noqa: PTH113 -- Path.is_file raises for names that are too long
-            raise ModelFileError(f"{path.name} keeps weights in {name!r}, and there is no such file beside it")
+            raise ModelFileError(f"{path.name}: the external weights {name!r} are missing; put that file beside it")
 
 
 def _resolved(path: Path) -> Path:
     try:
         return path.resolve()
-    except (OSError, RuntimeError, ValueError):  # a loop of links, a name that is too long
+    except (OSError, RuntimeError, ValueError):  # a symlink loop, a name that is too long
         return Path("/")
 
 
-_NO_MODELS = {
-    b"version https://git-lfs": "a Git LFS pointer, not the model itself; fetch it with `git lfs pull`",
-    b"<!doctype": "a web page, not a model; the download went wrong",
-    b"<html": "a web page, not a model; the download went wrong",
+_WEB_PAGE = "a web page, not a model; download the model again"
+_NOT_MODELS = {
+    b"version https://git-lfs": "a Git LFS pointer, not the model; fetch the model with `git lfs pull`",
+    b"<!doctype": _WEB_PAGE,
+    b"<html": _WEB_PAGE,
 }
 
 
 class _Model:
-    """Gathers what a ModelProto's fields say. A field that comes twice is merged, as protocol buffers do."""
+    """Collects the fields of a ModelProto. Repeated messages are merged, as protocol buffers do."""
 
     def __init__(self, reader: WireReader, name: str) -> None:
         self._reader, self._name = reader, name
@@ -91,25 +91,23 @@ class _Model:
         self._external: dict[str, None] = {}
         self._ir_version = 0
 
-    def _what_it_is(self) -> str | None:
-        """What is often found in the place of a model."""
-        head = self._reader.head().lstrip().lower()
-        return next((what for start, what in _NO_MODELS.items() if head.startswith(start)), None)
-
     def read(self) -> OnnxGraph:
         try:
             for field in self._reader.fields(0, self._reader.size):
                 self._model_field(field)
         except EndOfDataError as error:
-            problem = "truncated" if 0 < self._ir_version < 1000 else "not an ONNX model"
-            what = self._what_it_is() or f"{problem}: it ends in the middle of a field"
-            raise ModelFileError(f"{self._name} is {what}") from error
+            kind = "truncated" if 0 < self._ir_version < 1000 else "not an ONNX model"
+            raise self._error(f"{kind}: it ends in the middle of a field") from error
         except (WireError, RecursionError) as error:
-            what = self._what_it_is() or f"not an ONNX model, or a damaged one: it has {error}"
-            raise ModelFileError(f"{self._name} is {what}") from error
+            raise self._error(f"not an ONNX model, or a damaged one: it has {error}") from error
         if not self._ir_version or not self._outputs:
             raise ModelFileError(f"{self._name} is not an ONNX model: it has no graph with an output")
         return self._graph()
+
+    def _error(self, problem: str) -> ModelFileError:
+        head = self._reader.head().lstrip().lower()
+        known = next((kind for start, kind in _NOT_MODELS.items() if head.startswith(start)), None)
+        return ModelFileError(f"{self._name} is {known or problem}")
 
     def _graph(self) -> OnnxGraph:
         return OnnxGraph(
@@ -135,12 +133,12 @@ class _Model:
                         self._read_node(part, 1)
 
     def _entry(self, field: Field) -> tuple[str, str]:
-        """Key and value of a StringStringEntryProto."""
+        """Returns key and value of a StringStringEntryProto."""
         parts = {part.number: self._reader.text(part) for part in self._reader.messages(field)}
         return parts.get(1, ""), parts.get(2, "")
 
     def _read_graph(self, field: Field, depth: int) -> None:
-        if depth > _DEEPEST_SUBGRAPH:
+        if depth > _MAX_SUBGRAPH_DEPTH:
             raise WireError("graphs nested too deeply")
         for part in self._reader.messages(field):
             match part.number:
@@ -178,12 +176,12 @@ class _Model:
                 self._read_sparse(part)
 
     def _read_sparse(self, field: Field) -> str:
-        """A SparseTensorProto's name is that of its values."""
+        """Returns the name of a SparseTensorProto, which is that of its values."""
         names = [self._read_tensor(part) for part in self._reader.messages(field) if part.number in (1, 2)]
         return names[0] if names else ""
 
     def _read_tensor(self, field: Field) -> str:
-        """Its name; what it holds is not looked at."""
+        """Returns the name; the values are skipped."""
         name = ""
         for part in self._reader.messages(field):
             if part.number == 8:
@@ -214,10 +212,10 @@ class _Model:
             if part.number == 1:
                 dtype = _DTYPES.get(part.value, "")
             elif part.number == 2:
-                dims += [self._dimension(dim) for dim in islice(self._reader.messages(part), _MOST_DIMENSIONS)]
+                dims += [self._dimension(dim) for dim in islice(self._reader.messages(part), _MAX_DIMENSIONS)]
         return dtype, tuple(dims)
 
     def _dimension(self, field: Field) -> int | None:
-        """Open ones have a name, nothing at all, or (Paddle) -1."""
+        """Returns None for an open dimension: one with a name, without any value, or -1 (Paddle)."""
         values = [signed(part.value) for part in self._reader.messages(field) if part.number == 1]
         return values[-1] if values and values[-1] > 0 else None

@@ -1,4 +1,4 @@
-"""Protocol buffers' wire format, as far as a reader needs it that skips what it does not look at.
+"""Reads the wire format of protocol buffers, skipping fields by their length.
 
 https://protobuf.dev/programming-guides/encoding/
 """
@@ -8,22 +8,22 @@ from typing import BinaryIO, NamedTuple
 
 _BLOCK = 1 << 16  # bytes
 _HEAD = 64  # bytes
-_LONGEST_VARINT = 10  # bytes
-_LONGEST_STRING = 1 << 24  # bytes; the longest that ONNX files hold are lists of class names
-_MOST_FIELDS = 2_000_000  # in one file: about two seconds
+_MAX_VARINT = 10  # bytes
+_MAX_STRING = 1 << 24  # bytes; the longest in ONNX files are lists of class names
+_MAX_FIELDS = 2_000_000  # in one file: about two seconds
 _VARINT, _FIXED64, _MESSAGE, _FIXED32 = 0, 1, 2, 5
 
 
 class WireError(ValueError):
-    """The bytes are no protocol buffer message."""
+    """The bytes are not a valid message."""
 
 
 class EndOfDataError(WireError):
-    """A field goes on behind the end of the file."""
+    """A field extends beyond the end of the file."""
 
 
 class Field(NamedTuple):
-    """A varint's `value`, or where (`start` to `stop`) a string or a message lies."""
+    """The `value` of a varint, or the range `start` to `stop` of a string or message."""
 
     number: int
     value: int = 0
@@ -32,22 +32,22 @@ class Field(NamedTuple):
 
 
 class WireReader:
-    """Reads fields of a file at any position, block by block.
+    """Reads fields at any position of a file, block by block.
 
-    Not a memory map: a file that another process cuts off meanwhile would kill this one (SIGBUS).
+    A memory map would kill the process (SIGBUS) if another one truncated the file.
     """
 
     def __init__(self, file: BinaryIO, size: int) -> None:
         self._file, self.size = file, size
         self._block, self._block_start = b"", 0
-        self._fields_left = _MOST_FIELDS
+        self._fields_left = _MAX_FIELDS
 
     def head(self) -> bytes:
-        """The first bytes, for telling what else a file may be."""
+        """Returns the first bytes, to recognise files that are not models."""
         return self._read(0, min(self.size, _HEAD))
 
     def fields(self, start: int, stop: int) -> Iterator[Field]:
-        """Every field of the message at `start` to `stop`, in the order of the file."""
+        """Yields the fields of the message at `start` to `stop`, in file order."""
         position = start
         while position < stop:
             field, position = self._field(position, stop)
@@ -57,9 +57,9 @@ class WireReader:
         return self.fields(field.start, field.stop)
 
     def text(self, field: Field) -> str:
-        """UTF-8; bytes that are none become question marks."""
-        if field.stop - field.start > _LONGEST_STRING:
-            raise WireError("a text of more than 16 MiB")
+        """Decodes UTF-8; invalid bytes become U+FFFD."""
+        if field.stop - field.start > _MAX_STRING:
+            raise WireError(f"a string of more than {_MAX_STRING >> 20} MiB")
         return self._read(field.start, field.stop).decode("utf-8", errors="replace")
 
     def _field(self, position: int, stop: int) -> tuple[Field, int]:
@@ -91,21 +91,21 @@ class WireReader:
         if position < stop and offset < len(data) and data[offset] < 0x80:  # most are one byte
             return data[offset], position + 1
         value = 0
-        for i in range(min(_LONGEST_VARINT, stop - position)):
+        for i in range(min(_MAX_VARINT, stop - position)):
             if offset + i >= len(data):
                 break
             byte = data[offset + i]
             value |= (byte & 0x7F) << (7 * i)
             if byte < 0x80:
                 return value & 0xFFFF_FFFF_FFFF_FFFF, position + i + 1
-        if stop - position >= _LONGEST_VARINT or stop < self.size:
+        if stop - position >= _MAX_VARINT or stop < self.size:
             raise WireError("an endless number")
         raise EndOfDataError
 
     def _around(self, position: int) -> tuple[bytes, int]:
-        """A block, and where in it `position` lies, with at least a varint's bytes behind it unless the file ends."""
+        """Returns a block and the offset of `position` in it; a whole varint fits behind it unless the file ends."""
         offset = position - self._block_start
-        if offset < 0 or offset + _LONGEST_VARINT > len(self._block):
+        if offset < 0 or offset + _MAX_VARINT > len(self._block):
             self._file.seek(position)
             self._block, self._block_start, offset = self._file.read(_BLOCK), position, 0
         return self._block, offset
@@ -122,5 +122,5 @@ class WireReader:
 
 
 def signed(value: int) -> int:
-    """A varint as the int64 that it stands for."""
+    """Converts a varint to int64."""
     return value - (1 << 64) if value >> 63 else value

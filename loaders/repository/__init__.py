@@ -1,1 +1,1 @@
-"""Folders -> models and versions; the state file."""
+"""The model repository: models and versions on disk, their specs, the state file."""

@@ -1,1 +1,1 @@
-"""File -> session: value types, the base class, the runtimes."""
+"""Model files to sessions: value types, the base class, runtimes."""

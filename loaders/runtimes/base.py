@@ -9,19 +9,18 @@ from pathlib import Path
 from loaders.model_errors import RunStoppedError
 from loaders.tensors import Tensor, TensorInfo
 
-# The best execution provider that comes up.
+# Stands for the best execution provider that comes up.
 AUTO = "auto"
 
-# Execution providers by short name; a runtime's own name will do as well.
+# Short names of execution providers; a runtime's own names are valid, too.
 PROVIDER_NAMES = ("cpu", "cuda", "tensorrt", "openvino", "coreml", "directml")
 
 
 @dataclass(frozen=True, slots=True)
 class SessionOptions:
-    """`providers`: execution providers in order of preference, by short name ("cpu", "cuda") or the runtime's own.
+    """`providers`: execution providers in order of preference, or ("auto",) for the best that comes up.
 
-    Or ("auto",): the best that comes up. `threads`: cores that one run may use (intra-op threads).
-    `cache`: where what was optimised or compiled is kept for the next load; None for nowhere.
+    `threads`: intra-op threads of one run. `cache`: folder for optimised and compiled graphs; None disables it.
     """
 
     providers: tuple[str, ...] = ("cpu",)
@@ -30,9 +29,9 @@ class SessionOptions:
 
 
 class RunStop:
-    """Ends runs from another thread, when nobody waits for their answer any more.
+    """Stops runs from another thread, such as those of cancelled requests.
 
-    A run that has begun ends after the operator it is at; one that begins later does not begin.
+    A run stops after its current operator; later runs do not start.
     """
 
     __slots__ = ("_ends", "stopped")
@@ -48,9 +47,9 @@ class RunStop:
 
     @contextmanager
     def calls(self, end: Callable[[], None]) -> Iterator[None]:
-        """For a runtime: inside the `with` block, `stop` calls `end`. Raises RunStoppedError if it was called before.
+        """For runtimes: `stop` calls `end` during the `with` block. Raises RunStoppedError if already stopped.
 
-        No lock: `stop` sets the flag before it looks for ends, and this looks at the flag after it has added one.
+        Lock-free: `stop` sets the flag before it reads the list, and this reads the flag after adding to the list.
         """
         self._ends.append(end)
         try:
@@ -60,17 +59,16 @@ class RunStop:
             self._ends.remove(end)
 
     def check(self) -> None:
-        """Raises RunStoppedError once it was stopped."""
+        """Raises RunStoppedError if stopped."""
         if self.stopped:
             raise RunStoppedError
 
 
 class Session(ABC):
-    """A loaded model. `run` may be called from many threads at once.
+    """A loaded model. `run` is thread-safe.
 
-    `providers`: what runs it, in order of preference. `notes`: a sentence for each provider that "auto" did not take.
-
-    `shares_weights`: another session of the same file takes next to no memory of its own for them.
+    `providers`: those in use, in order of preference. `notes`: a sentence for each provider that "auto" did not take.
+    `shares_weights`: further sessions of the file share its weights in memory.
     """
 
     inputs: tuple[TensorInfo, ...]
@@ -82,25 +80,25 @@ class Session(ABC):
     @property
     @abstractmethod
     def on_cpu(self) -> bool:
-        """Whether the cores run it, and not a device of its own."""
+        """Whether it runs on the processor's cores and not on an accelerator."""
 
     @abstractmethod
     def run(self, inputs: Mapping[str, Tensor], stop: RunStop | None = None) -> dict[str, Tensor]:
-        """All outputs by name. Raises ModelRunError; RunStoppedError when `stop` was told to."""
+        """Returns all outputs by name. Raises ModelRunError, and RunStoppedError after `stop.stop()`."""
 
 
 class ModelLoader(ABC):
-    """Makes sessions. One instance serves the whole process."""
+    """Loads models. One instance serves the whole process."""
 
     @property
     @abstractmethod
     def version(self) -> str:
-        """The runtime and its version: "onnxruntime 1.31.1"."""
+        """Name and version of the runtime: "onnxruntime 1.31.1"."""
 
     def on_cores_alone(self, names: Sequence[str]) -> bool:
-        """Whether these providers, as SessionOptions has them, can only come to run on the processor's own cores."""
+        """Whether these providers (as in SessionOptions) can only run on the processor's cores."""
         return set(names) == {"cpu"}
 
     @abstractmethod
     def load(self, path: Path, options: SessionOptions) -> Session:
-        """Raises ModelFileError for a file the runtime refuses, ProviderError when a provider does not come up."""
+        """Raises ModelFileError if the runtime rejects the file, ProviderError if a provider does not come up."""

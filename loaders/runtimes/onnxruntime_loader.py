@@ -1,4 +1,4 @@
-"""ONNX Runtime behind the `ModelLoader` interface."""
+"""The model loader of ONNX Runtime."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -46,12 +46,12 @@ class OnnxRuntimeLoader(ModelLoader):
         return OnnxRuntimeSession(load_session(path, [providers.CPU], options), tuple(notes))
 
     def _try(self, name: str, path: Path, options: SessionOptions, notes: list[str]) -> Loaded | None:
-        """Adds to `notes` why it gives None. What is not there is not tried again; what refuses one model is."""
+        """Adds the reason to `notes` if it returns None. A missing provider is not tried again for other models."""
         if name not in self._did_not_come_up:
             try:
                 loaded = load_session(path, [name], options)
             except ModelFileError as error:
-                notes.append(f"{name} did not take it: {error}")
+                notes.append(f"{name} rejected the model: {error}")
                 return None
             if loaded.session.get_providers()[0] == name:
                 return loaded
@@ -91,7 +91,7 @@ class OnnxRuntimeSession(Session):
             outputs = self._session.run(self._output_names, dict(inputs), options)
         except Exception as error:
             kind = RunMemoryError if is_out_of_memory(error) else ModelRunError
-            raise kind(f"the runtime failed while it ran: {first_line(error)}") from error
+            raise kind(f"the run failed: {first_line(error)}") from error
         return dict(zip(self._output_names, outputs, strict=True))
 
 
@@ -103,7 +103,7 @@ def _check_available(providers: list[str]) -> None:
 
 
 def _check_came_up(asked: list[str], running: list[str]) -> None:
-    """The runtime falls back to the CPU with a log line only; here that is an error."""
+    """Raises ProviderError where the runtime itself would silently fall back to the CPU."""
     for provider in asked:
         if provider not in running:
             raise ProviderError(provider, running)

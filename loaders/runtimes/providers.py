@@ -1,11 +1,9 @@
-"""Execution providers: their names, how each is set up, and which of them `auto` tries.
+"""Execution providers: their names and options, and which of them `auto` tries.
 
-`auto` takes the first of `BEST_FIRST` that the installed runtime has and that comes up; the CPU always does. These are
-the ones that start at once and that somebody has installed on purpose: requirements-gpu.txt, requirements-openvino.txt,
-or a runtime for DirectML. The others serve whoever names them:
+`auto` takes the first of `BEST_FIRST` that is installed and comes up, else the CPU. Two providers have to be named:
 
-- tensorrt builds its engine for minutes when a model is loaded for the first time;
-- coreml is part of every runtime on macOS, asked for or not, and computes in 16 bits on some of its units.
+- tensorrt builds its engine for minutes when it loads a model for the first time;
+- coreml is part of every runtime on macOS and may compute in 16 bits.
 """
 
 import ctypes
@@ -29,11 +27,11 @@ SHORT_NAMES = {
 }  # fmt: skip
 BEST_FIRST = (CUDA, DIRECTML, OPENVINO)
 
-# They compute on the processor's own cores; OpenVINO as it is set up here.
+# Providers that run on the processor's cores; OpenVINO with the options below.
 _ON_CORES = {CPU, OPENVINO, "XnnpackExecutionProvider", "DnnlExecutionProvider", "ACLExecutionProvider"}
 _NOT_TRIED = {
-    TENSORRT: "it builds its engine for minutes; name tensorrt to take it",
-    COREML: "it may compute in 16 bits; name coreml to take it",
+    TENSORRT: "it builds its engine for minutes; name tensorrt to use it",
+    COREML: "it may compute in 16 bits; name coreml to use it",
 }
 _NVIDIA_DRIVER = "libcuda.so.1"
 
@@ -41,41 +39,40 @@ Provider = tuple[str, dict[str, str]]
 
 
 def full_name(name: str) -> str:
-    """The runtime's own name, for a short one or for itself."""
+    """Returns the runtime's name of a provider, given that name or the short one."""
     return SHORT_NAMES.get(name, name)
 
 
 def runs_on_cores(running: Sequence[str]) -> bool:
-    """Of providers in order of preference, the first decides."""
+    """Whether the first of the providers in use runs on the processor's cores."""
     return running[0] in _ON_CORES
 
 
 def on_cores_alone(names: Sequence[str], available: Sequence[str]) -> bool:
-    """Whether no device can come into play, of those that are `available`."""
+    """Whether these providers can only run on the processor's cores, given the `available` ones."""
     tried = [name for name in BEST_FIRST if name in available] if AUTO in names else map(full_name, names)
     return _ON_CORES.issuperset(tried)
 
 
 def not_tried(available: Sequence[str]) -> list[str]:
-    """A sentence for each provider that is here and that `auto` passes over."""
+    """Returns a sentence for each available provider that `auto` skips."""
     return [f"{name} was not tried: {reason}" for name, reason in _NOT_TRIED.items() if name in available]
 
 
 def set_up(names: Sequence[str], threads: int, cache: Path | None) -> list[Provider]:
-    """With the CPU last, for the operators that an accelerator does not know."""
+    """Returns providers with their options; the CPU comes last, for operators that an accelerator lacks."""
     return [(name, _options(name, threads, cache)) for name in (names if CPU in names else [*names, CPU])]
 
 
 def _options(name: str, threads: int, cache: Path | None) -> dict[str, str]:
     match name:
         case "CUDAExecutionProvider":
-            # By default it tries all algorithms at each new size of input, for seconds, and doubles its memory when it
-            # needs a little more.
+            # The defaults try all algorithms for seconds at each new input size, and grow memory by doubling it.
             return {"cudnn_conv_algo_search": "HEURISTIC", "arena_extend_strategy": "kSameAsRequested"}
         case "TensorrtExecutionProvider":
             return _engine_cache(cache) if cache else {}
         case "OpenVINOExecutionProvider":
-            # Else it takes all cores for each run, and 16-bit arithmetic where the processor has it.
+            # The defaults use all cores for each run, and 16-bit arithmetic if available.
             return {"device_type": "CPU", "precision": "FP32", "num_of_threads": str(threads)}
         case _:
             return {}
@@ -92,7 +89,7 @@ def _engine_cache(cache: Path) -> dict[str, str]:
 
 
 def why_not(name: str) -> str:
-    """Why a provider that is here did not come up, as far as it can be told; the runtime says more on stderr."""
+    """Returns the likely reason why an installed provider did not come up; the runtime prints more to stderr."""
     if name in (CUDA, TENSORRT) and sys.platform == "linux" and not _loads(_NVIDIA_DRIVER):
         return f"{name} did not come up: there is no NVIDIA driver ({_NVIDIA_DRIVER})"
     return f"{name} did not come up: its device, driver or libraries are missing"
@@ -108,7 +105,7 @@ def _loads(library: str) -> bool:
 
 @cache
 def find_libraries(name: str) -> None:
-    """CUDA's libraries may come as Python packages, where the runtime finds them only when told to look."""
+    """Loads CUDA libraries that are installed as Python packages."""
     if name in (CUDA, TENSORRT) and find_spec("nvidia"):
         import onnxruntime
 

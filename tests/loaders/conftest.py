@@ -8,13 +8,13 @@ from tests import pictures
 
 @pytest.fixture(scope="session")
 def limits() -> ImageLoaderOptions:
-    """Small enough that no damaged file costs a test much."""
+    """Limits that keep tests of damaged files cheap."""
     return ImageLoaderOptions(max_pixels=2_000_000)
 
 
 @pytest.fixture(scope="session")
 def samples() -> dict[str, bytes]:
-    """One small, sound file for every format that the encoders here can write."""
+    """One small valid file for every format that the installed encoders write."""
     scene = pictures.scene(40, 24)
     options: dict[str, dict[str, object]] = {"TIFF": {"compression": "tiff_lzw"}, "AVIF": {"speed": 10}}
     names = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")

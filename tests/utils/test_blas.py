@@ -1,4 +1,4 @@
-"""Matrix products must not start threads of their own."""
+"""Matrix products start no threads."""
 
 import subprocess
 import sys
@@ -12,6 +12,6 @@ print({library["num_threads"] for library in threadpool_info() if library["user_
 """
 
 
-def test_every_blas_library_is_left_one_thread() -> None:
+def test_blas_libraries_have_one_thread() -> None:
     run = subprocess.run([sys.executable, "-c", CODE], check=True, capture_output=True, text=True)
     assert run.stdout.strip() == "{1}"

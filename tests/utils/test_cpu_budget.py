@@ -1,4 +1,4 @@
-"""Affinity for real, in a process of its own; cgroups as files of the same form."""
+"""The CPU budget: real affinity in a subprocess, and cgroups as files of the same format."""
 
 import os
 import subprocess
@@ -26,7 +26,7 @@ def sixteen_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def budget(tmp_path: Path, files: dict[str, str], proc_cgroup: str) -> int:
-    """The budget under a cgroup file system that holds `files`."""
+    """Returns the budget with a cgroup file system of `files`."""
     root = tmp_path / "cgroup"
     root.mkdir()
     for name, text in files.items():
@@ -47,7 +47,7 @@ def v1(folder: str, quota: int) -> dict[str, str]:
 
 @has_affinity
 @pytest.mark.parametrize("count", [1, 2])
-def test_a_process_bound_to_some_cores_has_those(count: int) -> None:
+def test_budget_follows_affinity(count: int) -> None:
     allowed = sorted(os.sched_getaffinity(0))
     if len(allowed) < count:
         pytest.skip(f"this machine gives fewer than {count} cores")
@@ -57,7 +57,7 @@ def test_a_process_bound_to_some_cores_has_those(count: int) -> None:
     assert int(done.stdout) == count
 
 
-def test_this_machine_gives_a_core_and_no_more_than_it_has() -> None:
+def test_budget_of_this_machine_is_within_its_cores() -> None:
     assert 1 <= cpu_budget() <= (os.cpu_count() or 1)
 
 
@@ -76,7 +76,7 @@ def test_this_machine_gives_a_core_and_no_more_than_it_has() -> None:
         ({}, CORES),
     ],
 )
-def test_cgroup_v2_limits_whole_cores_rounded_up(tmp_path: Path, files: dict[str, str], cores: int) -> None:
+def test_cgroup_v2_quota_is_rounded_up(tmp_path: Path, files: dict[str, str], cores: int) -> None:
     assert budget(tmp_path, files, "0::/\n") == cores
 
 
@@ -92,7 +92,7 @@ def test_cgroup_v2_limits_whole_cores_rounded_up(tmp_path: Path, files: dict[str
         ({"neighbour/cpu.max": v2(1), "pod/box/neighbour/cpu.max": v2(1)}, CORES),
     ],
 )
-def test_the_tightest_cgroup_on_the_way_up_counts(tmp_path: Path, files: dict[str, str], cores: int) -> None:
+def test_tightest_parent_cgroup_counts(tmp_path: Path, files: dict[str, str], cores: int) -> None:
     assert budget(tmp_path, files, "0::/pod/box\n") == cores
 
 
@@ -116,18 +116,18 @@ def test_cgroup_v1_limits_by_quota_and_period(
 
 
 @pytest.mark.usefixtures("sixteen_cores")
-def test_on_a_hybrid_system_the_tighter_hierarchy_counts(tmp_path: Path) -> None:
+def test_tighter_hierarchy_of_a_hybrid_system_counts(tmp_path: Path) -> None:
     files = v1("cpu/box", 300_000) | {"box/cpu.max": v2(5)}
     assert budget(tmp_path, files, "4:cpu,cpuacct:/box\n0::/box\n") == 3
 
 
 @pytest.mark.usefixtures("sixteen_cores")
-def test_a_cgroup_whose_name_holds_a_colon_is_found(tmp_path: Path) -> None:
+def test_cgroup_name_with_a_colon_is_read(tmp_path: Path) -> None:
     assert budget(tmp_path, {"a:b/cpu.max": v2(2)}, "0::/a:b\n") == 2
 
 
 @pytest.mark.usefixtures("sixteen_cores")
-def test_the_cpuset_controller_is_not_the_cpu_controller(tmp_path: Path) -> None:
+def test_cpuset_controller_is_not_read_as_cpu(tmp_path: Path) -> None:
     assert budget(tmp_path, v1("cpu/box", 100_000), "3:cpuset:/box\n2:cpuacct:/box\n") == CORES
 
 
@@ -136,7 +136,7 @@ def test_without_cgroups_affinity_alone_counts(tmp_path: Path) -> None:
     assert cpu_budget(tmp_path, tmp_path / "missing") == CORES
 
 
-def test_without_affinity_the_machines_count_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_affinity_cpu_count_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 3)
     assert cpu_budget(tmp_path, tmp_path / "missing") == 3

@@ -18,7 +18,7 @@ from utils.memory import keep_freed_memory
 if sys.argv[1] == "kept":
     keep_freed_memory()
 def work():
-    # As a picture does: some arrays at a time, in a thread, of some 100 KB and more.
+    # Like a picture: some arrays of 100 KB and more, in a thread.
     arrays = [np.ones(size, np.uint8) for size in (400_000, 1_600_000, 1_500_000, 1_600_000)]
     arrays += [np.ones(size, np.uint8) for size in (150_000, 600_000)]
 def run():
@@ -34,14 +34,14 @@ thread.join()
 """
 
 
-def test_it_asks_the_c_library(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_release_free_memory_calls_malloc_trim(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
     monkeypatch.setattr(memory, "_library", lambda: SimpleNamespace(malloc_trim=asked.append))
     release_free_memory()
     assert asked == [0]
 
 
-def test_without_such_a_library_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_c_library_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     memory._library.cache_clear()
     monkeypatch.setattr(ctypes.util, "find_library", lambda _: None)
     release_free_memory()
@@ -49,18 +49,18 @@ def test_without_such_a_library_nothing_happens(monkeypatch: pytest.MonkeyPatch)
     memory._library.cache_clear()
 
 
-def test_what_is_in_use_stays() -> None:
+def test_release_keeps_memory_in_use() -> None:
     kept = [np.full(10_000, value) for value in range(100)]
     release_free_memory()
     assert [int(array[0]) for array in kept] == list(range(100))
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc")
-def test_freed_arrays_serve_the_next_ones() -> None:
+def test_freed_arrays_are_reused_without_page_faults() -> None:
     run = subprocess.run([sys.executable, "-c", FAULTS, "kept"], check=True, capture_output=True, text=True)
     assert int(run.stdout) < 100, f"page faults; a page has {resource.getpagesize()} bytes"
 
 
-def test_what_a_process_starts_with_is_out_of_the_collector_s_sight() -> None:
+def test_objects_of_the_start_are_frozen() -> None:
     script = "import gc; from utils.memory import settle_in; settle_in(); print(gc.get_freeze_count() > 5000)"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "True\n"

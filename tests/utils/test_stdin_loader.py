@@ -1,4 +1,4 @@
-"""A real pseudo-terminal for the person, real pipes for the rest."""
+"""Paths from a pseudo-terminal, and pictures from pipes."""
 
 import os
 import subprocess
@@ -21,7 +21,7 @@ COPY = "import sys; from utils.stdin_loader import read_stdin; sys.stdout.buffer
 
 
 class Terminal:
-    """`typed` is what the person types, `stdin` what the program reads."""
+    """`type` simulates the keyboard, and `stdin` is what the program reads."""
 
     def __init__(self) -> None:
         self.keyboard, self.program = pty.openpty()
@@ -55,7 +55,7 @@ def terminal() -> Iterator[Terminal]:
         (b"cat.jpg\ndog.jpg\n", "cat.jpg"),
     ],
 )
-def test_a_person_is_asked_for_one_path(terminal: Terminal, typed: bytes, path: str) -> None:
+def test_terminal_is_prompted_for_one_path(terminal: Terminal, typed: bytes, path: str) -> None:
     terminal.type(typed)
     prompts = StringIO()
     with terminal.stdin() as stdin:
@@ -63,7 +63,7 @@ def test_a_person_is_asked_for_one_path(terminal: Terminal, typed: bytes, path: 
     assert prompts.getvalue() == PROMPT
 
 
-def test_a_person_who_gives_nothing_is_asked_again(terminal: Terminal) -> None:
+def test_empty_input_prompts_again(terminal: Terminal) -> None:
     terminal.type(b"\n   \n''\ncat.jpg\n")
     prompts = StringIO()
     with terminal.stdin() as stdin:
@@ -71,19 +71,19 @@ def test_a_person_who_gives_nothing_is_asked_again(terminal: Terminal) -> None:
     assert prompts.getvalue() == PROMPT * 4
 
 
-def test_end_of_input_ends_the_asking(terminal: Terminal) -> None:
+def test_end_of_input_returns_none(terminal: Terminal) -> None:
     terminal.type(END_OF_INPUT)
     with terminal.stdin() as stdin:
         assert ask_for_path(stdin, StringIO()) is None
 
 
-def test_a_pipe_is_never_asked() -> None:
+def test_pipe_is_never_prompted() -> None:
     prompts = StringIO()
     assert ask_for_path(StringIO("cat.jpg\n"), prompts) is None
     assert prompts.getvalue() == ""
 
 
-def test_by_default_the_terminal_is_read_and_the_prompt_keeps_stdout_clean(terminal: Terminal) -> None:
+def test_prompt_goes_to_stderr(terminal: Terminal) -> None:
     terminal.type(b"cat.jpg\n")
     command = [sys.executable, "-c", ASK]
     done = subprocess.run(

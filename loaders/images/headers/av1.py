@@ -1,4 +1,4 @@
-"""AV1: how large the frames in a stream of OBUs are, by their sequence headers (AV1 Bitstream Specification, 5.5)."""
+"""The frame size in an AV1 stream: OBUs and their sequence headers (AV1 Bitstream Specification, 5.5)."""
 
 from loaders.images.errors import CorruptImageError
 
@@ -8,18 +8,18 @@ _SEQUENCE_HEADER = 1
 
 
 def largest_frame(data: bytes) -> tuple[int, int]:
-    """Width and height of the largest that any sequence header allows; (0, 0) without one."""
+    """Returns the largest width and height that any sequence header allows; (0, 0) without one."""
     sizes = [_size(data[start:end]) for kind, start, end in _obus(data) if kind == _SEQUENCE_HEADER]
     return max(sizes, key=lambda size: size[0] * size[1], default=(0, 0))
 
 
 def _obus(data: bytes) -> list[tuple[int, int, int]]:
-    """Kind, start and end of each unit's payload; to where the data make no sense."""
+    """Returns type, start and end of the payload of each unit."""
     found: list[tuple[int, int, int]] = []
     position = 0
     while position < len(data):
         if len(found) == MAX_OBUS:
-            raise CorruptImageError("This AVIF has too many parts.")
+            raise CorruptImageError(f"This AVIF has more than {MAX_OBUS} units in one stream.")
         head = data[position]
         position += 2 if head & 4 else 1
         size, position = _leb128(data, position) if head & 2 else (len(data) - position, position)
@@ -38,7 +38,7 @@ def _leb128(data: bytes, position: int) -> tuple[int, int]:
 
 
 class _Bits:
-    """Reads past the end are zeros."""
+    """Reads bits in order; bits past the end are zeros."""
 
     def __init__(self, data: bytes) -> None:
         self._value, self._left = int.from_bytes(data[:256].ljust(256, b"\0")), 256 * 8
@@ -51,7 +51,7 @@ class _Bits:
 def _size(header: bytes) -> tuple[int, int]:
     bits = _Bits(header)
     bits.take(4)  # profile, still picture
-    if bits.take(1):  # a reduced header, as a still picture should have
+    if bits.take(1):  # a reduced header, usual for still pictures
         bits.take(5)
     else:
         _skip_operating_points(bits)

@@ -1,10 +1,10 @@
-"""Windows bitmaps, from OS/2 1.x on."""
+"""BMP headers, from OS/2 1.x on."""
 
 import struct
 
 from loaders.images.headers.header import Header
 
-HEADER_SIZES = frozenset({12, 16, 40, 52, 56, 64, 108, 124})  # bytes; each is one version of the format
+HEADER_SIZES = frozenset({12, 16, 40, 52, 56, 64, 108, 124})  # bytes; each belongs to one version of the format
 _CORE = 12
 
 

@@ -1,4 +1,4 @@
-"""The boxes that ISO base media files (ISO/IEC 14496-12) are made of."""
+"""Boxes of ISO base media files (ISO/IEC 14496-12)."""
 
 import struct
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ MAX_BOXES = 10_000  # in one container
 
 
 def boxes(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, start and end of each box's contents."""
+    """Yields type, start and end of the contents of each box."""
     end = min(end, len(data))
     for _ in range(MAX_BOXES):
         if start + 8 > end:
@@ -21,14 +21,14 @@ def boxes(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]]
             contents += 8
         stop = end if size == 0 else start + size
         if stop < contents:
-            raise CorruptImageError("This picture's container has a box of an impossible size.")
+            raise CorruptImageError("This picture's container has a box with an invalid size.")
         yield kind, contents, min(stop, end)
         start = stop
-    raise CorruptImageError("This picture's container has too many boxes.")
+    raise CorruptImageError(f"This picture's container has more than {MAX_BOXES:,} boxes.")
 
 
 def find(data: bytes, start: int, end: int, *path: bytes) -> tuple[int, int] | None:
-    """The contents of the first box at that path."""
+    """Returns start and end of the contents of the first box at that path."""
     for name in path:
         for kind, box_start, box_end in boxes(data, start, end):
             if kind == name:

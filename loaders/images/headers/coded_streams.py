@@ -1,4 +1,4 @@
-"""Where an ISO base media file keeps what the decoder of its codec gets: items, and the first samples of tracks."""
+"""The coded data in an ISO base media file: items, and the first sample of each track."""
 
 import struct
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ MAX_TRACKS = 8
 
 
 def coded_items(data: bytes) -> Iterator[bytes]:
-    """The bytes of every item, of whatever kind. Raises CorruptImageError, struct.error."""
+    """Yields the bytes of every item. Raises CorruptImageError, struct.error."""
     meta = find(data, 0, len(data), b"meta")
     locations = find(data, meta[0] + 4, meta[1], b"iloc") if meta else None
     if meta is None or locations is None:
@@ -24,13 +24,13 @@ def coded_items(data: bytes) -> Iterator[bytes]:
         start = own[0] if in_meta else 0
         left -= sum(size or len(data) - at for at, size in extents)
         if left < 0:
-            raise CorruptImageError("This picture's container uses the same bytes several times.")
+            raise CorruptImageError("This picture's container has items that overlap.")
         pieces = [data[start + at : start + at + size] if size else data[start + at :] for at, size in extents]
         yield pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def first_samples(data: bytes) -> Iterator[bytes]:
-    """The first picture of every track."""
+    """Yields the first picture of each track."""
     movie = find(data, 0, len(data), b"moov")
     tracks = (box for box in boxes(data, *movie) if box[0] == b"trak") if movie else iter(())
     for _, start, end in islice(tracks, MAX_TRACKS):
@@ -48,7 +48,7 @@ def first_samples(data: bytes) -> Iterator[bytes]:
 
 
 def _locations(data: bytes, position: int) -> Iterator[tuple[bool, list[tuple[int, int]]]]:
-    """Of every item: whether its bytes lie in the meta box's own data, and (offset, bytes) of each piece."""
+    """Yields for each item whether its data lie in the meta box (`idat`), and (offset, length) of its extents."""
     reader = _Reader(data, position)
     version = reader.number(1)
     reader.number(3)
@@ -65,7 +65,7 @@ def _locations(data: bytes, position: int) -> Iterator[tuple[bool, list[tuple[in
         extents = []
         count = reader.number(2)
         if count > MAX_EXTENTS:
-            raise CorruptImageError("This picture's container has an item in too many pieces.")
+            raise CorruptImageError(f"This picture's container has an item of more than {MAX_EXTENTS:,} extents.")
         for _ in range(count):
             reader.number(index_size if version else 0)
             extents.append((base + reader.number(offset_size), reader.number(length_size)))
@@ -74,7 +74,7 @@ def _locations(data: bytes, position: int) -> Iterator[tuple[bool, list[tuple[in
 
 
 class _Reader:
-    """Big-endian numbers, one after the other. Raises struct.error at the end of the data."""
+    """Reads big-endian numbers in order. Raises struct.error at the end of the data."""
 
     def __init__(self, data: bytes, position: int) -> None:
         self._data, self._position = data, position

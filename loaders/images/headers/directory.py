@@ -1,34 +1,17 @@
-"""A TIFF directory: the tags of a TIFF's first picture, and of every EXIF block."""
+"""TIFF directories: the tags of a TIFF's first picture, or of an EXIF block."""
 
 import struct
 from dataclasses import dataclass
 
 MAX_ENTRIES = 4096  # real directories have tens of tags
 
-BYTES_OF_KIND = {
-    1: 1,
-    2: 1,
-    3: 2,
-    4: 4,
-    5: 8,
-    6: 1,
-    7: 1,
-    8: 2,
-    9: 4,
-    10: 8,
-    11: 4,
-    12: 8,
-    13: 4,
-    16: 8,
-    17: 8,
-    18: 8,
-}
+BYTES_OF_TYPE = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _INTEGERS = {1: "B", 3: "H", 4: "I", 16: "Q"}
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One tag. `at` is where its data start in the file, be that inside the entry or elsewhere."""
+    """One tag; its data start at `at` in the file, inside the entry or elsewhere."""
 
     tag: int
     kind: int
@@ -38,7 +21,7 @@ class Entry:
 
     @property
     def bytes(self) -> int:
-        return self.count * BYTES_OF_KIND.get(self.kind, 1)
+        return self.count * BYTES_OF_TYPE.get(self.kind, 1)
 
     @property
     def end(self) -> int:
@@ -47,17 +30,17 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """The first directory only: the chain to later ones is never followed, so it cannot loop."""
+    """The first directory of a file. Links to later directories are ignored, so they cannot form a loop."""
 
     data: bytes
     order: str
     big: bool
-    offset: int  # where the number of entries is, which come right after
+    offset: int  # of the number of entries, which follow it
     entries: dict[int, Entry]
 
     @classmethod
     def first(cls, data: bytes) -> "Directory":
-        """Raises ValueError for what is no TIFF, struct.error or OverflowError where the data end early."""
+        """Raises ValueError for data that are not a TIFF, struct.error or OverflowError where they end early."""
         order = {b"II": "<", b"MM": ">"}.get(data[:2])
         if order is None:
             raise ValueError("no byte order mark")
@@ -73,7 +56,7 @@ class Directory:
         return cls(data, order, big, offset, _entries(data, order, big, start, count))
 
     def integer(self, tag: int) -> int | None:
-        """The value of a tag that holds one whole number, else None."""
+        """Returns the value of a tag that holds exactly one whole number, else None."""
         entry = self.entries.get(tag)
         if entry is None or entry.count != 1:
             return None
@@ -88,12 +71,12 @@ class Directory:
 
 
 def _entries(data: bytes, order: str, big: bool, start: int, count: int) -> dict[int, Entry]:
-    """By tag; of a tag that comes twice the first counts."""
+    """Returns entries by tag; the first of equal tags counts."""
     layout, inline = (struct.Struct(order + "HHQQ"), 8) if big else (struct.Struct(order + "HHII"), 4)
     entries: dict[int, Entry] = {}
     for position in range(start, start + count * layout.size, layout.size):
         tag, kind, values, offset = layout.unpack_from(data, position)
-        fits = values * BYTES_OF_KIND.get(kind, 1) <= inline
+        fits = values * BYTES_OF_TYPE.get(kind, 1) <= inline
         at = position + layout.size - inline if fits else offset
         entries.setdefault(tag, Entry(tag, kind, values, at, data[position : position + layout.size]))
     return entries

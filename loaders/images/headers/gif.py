@@ -1,4 +1,4 @@
-"""GIF 87a and 89a."""
+"""GIF 87a and 89a headers."""
 
 import struct
 
@@ -11,7 +11,7 @@ _EXTENSION, _IMAGE, _GRAPHIC_CONTROL = 0x21, 0x2C, 0xF9
 
 
 def read(data: bytes) -> Header:
-    """The screen, made larger where the first frame reaches beyond it (as Pillow does)."""
+    """The size is that of the screen, extended to hold the first frame (as in Pillow)."""
     width, height, flags = struct.unpack_from("<HHB", data, 6)
     start = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
     control, image = _find_first_image(data, start)
@@ -28,19 +28,19 @@ def read(data: bytes) -> Header:
 
 
 def _find_first_image(data: bytes, position: int) -> tuple[list[tuple[int, int]], int]:
-    """Where the last graphic control before the first image is, if any, and where that image is."""
+    """Returns the range of the graphic control before the first image, if any, and that image's position."""
     control: list[tuple[int, int]] = []
     for _ in range(MAX_BLOCKS):
         kind = data[position]
         if kind == _IMAGE:
             return control, position
         if kind != _EXTENSION:
-            raise CorruptImageError("This GIF has no picture in it.")
+            raise CorruptImageError("This GIF contains no picture.")
         end = _skip_sub_blocks(data, position + 2)
         if data[position + 1] == _GRAPHIC_CONTROL:
             control = [(position, end)]
         position = end
-    raise CorruptImageError("This GIF has too many blocks.")
+    raise CorruptImageError(f"This GIF has more than {MAX_BLOCKS:,} blocks.")
 
 
 def _skip_sub_blocks(data: bytes, position: int) -> int:
@@ -49,4 +49,4 @@ def _skip_sub_blocks(data: bytes, position: int) -> int:
         position += 1 + size
         if size == 0:
             return position
-    raise CorruptImageError("This GIF has too many blocks.")
+    raise CorruptImageError(f"This GIF has more than {MAX_BLOCKS:,} blocks.")

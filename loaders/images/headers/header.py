@@ -1,4 +1,4 @@
-"""What a picture's first bytes say: one type for every format."""
+"""The header of a picture, one type for every format."""
 
 from dataclasses import dataclass
 
@@ -9,11 +9,11 @@ SWAPPING_ORIENTATIONS = frozenset({5, 6, 7, 8})
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """`width` and `height` are of the pixels as stored; `orientation` (EXIF, 1 to 8) turns them upright.
+    """`width` and `height` are those of the stored pixels; `orientation` (EXIF, 1 to 8) turns them upright.
 
-    `parts` are the (start, end) byte ranges of the first picture without metadata; empty: all of the data.
-    `complete` is False when the data provably end before the picture does (JPEG: see `jpeg.scan_count`).
-    `transparent_grey` is a grey PNG's transparent sample, in the file's own bit depth.
+    `parts` are the (start, end) byte ranges of the first picture without metadata; empty means all of the data.
+    `complete` is False if the data are known to end before the picture does (JPEG: see `jpeg.scan_count`).
+    `transparent_grey` is the transparent sample of a grey PNG, in the file's bit depth.
     """
 
     format: str
@@ -23,7 +23,6 @@ class Header:
     bit_depth: int = 8
     channels: int = 3
     has_alpha: bool = False
-    animated: bool = False
     complete: bool = True
     multi_scan: bool = False
     scan_start: int = 0
@@ -38,14 +37,14 @@ class Header:
         return ImageInfo(self.format, width, height, self.orientation)
 
     def essential(self, data: bytes) -> bytes:
-        """What a decoder needs: no text, profiles or later frames, which it could only trip over."""
+        """Returns the data without text, profiles and later frames, which may only make a decoder fail."""
         if not self.parts:
             return data
         return b"".join([data[start:end] for start, end in self.parts])
 
 
 def merge_parts(parts: list[tuple[int, int]], size: int) -> tuple[tuple[int, int], ...]:
-    """Joins neighbours; empty when that is everything from 0 to `size`."""
+    """Joins adjacent ranges; returns an empty tuple if they cover everything from 0 to `size`."""
     merged: list[tuple[int, int]] = []
     for start, end in parts:
         if merged and merged[-1][1] == start:

@@ -1,6 +1,6 @@
 """AVIF and HEIC: pictures in ISO base media files (ISO/IEC 14496-12, 23008-12, AV1 Image File Format).
 
-Orientation comes from the item's `irot` and `imir`; the specification has readers ignore EXIF's.
+Orientation comes from the item's `irot` and `imir`; the specification tells readers to ignore that of EXIF.
 """
 
 import struct
@@ -13,8 +13,8 @@ from loaders.images.headers.coded_streams import coded_items, first_samples
 from loaders.images.headers.header import Header
 
 MAX_ITEMS = 65_536
-# Frames may be larger than what is shown, by their blocks and as tiles; a lie is larger by far.
-MAX_FRAME = 2
+# Frames may be larger than the picture: they are whole blocks, or tiles.
+MAX_FRAME = 2  # times the pixels of the picture
 SPARE_PIXELS = 1 << 20
 
 # (quarter turns anticlockwise, mirror axis or None) -> EXIF orientation, as libavif and Pillow map them
@@ -39,19 +39,19 @@ def read(data: bytes, name: str) -> Header:
     if name == "AVIF":
         _check_frames(data, found.width * found.height)
     orientation = _ORIENTATIONS[found.turns, found.mirror]
-    return Header(name, found.width, found.height, orientation, animated=data[8:12] in (b"avis", b"msf1"))
+    return Header(name, found.width, found.height, orientation)
 
 
 def _check_frames(data: bytes, pixels: int) -> None:
-    """A decoder makes room for what the frames say, before it compares that with the container's word."""
+    """Decoders allocate the size that frames declare before they compare it with that of the container."""
     for stream in (*coded_items(data), *first_samples(data)):
         width, height = largest_frame(stream)
         if width * height > MAX_FRAME * pixels + SPARE_PIXELS:
-            raise CorruptImageError("This AVIF holds a picture of another size than its header says.")
+            raise CorruptImageError("This AVIF contains a picture of another size than its header says.")
 
 
 def _item_properties(data: bytes, start: int, end: int, *, crop: bool) -> _Properties:
-    """Those of the primary item. `crop`: libheif crops (`clap`) while decoding, libavif does not."""
+    """Returns those of the primary item. `crop`: libheif applies `clap` while decoding, libavif does not."""
     primary = find(data, start, end, b"pitm")
     container = find(data, start, end, b"iprp", b"ipco")
     associations = find(data, start, end, b"iprp", b"ipma")
@@ -67,18 +67,18 @@ def _item_properties(data: bytes, start: int, end: int, *, crop: bool) -> _Prope
 
 
 def _associated(data: bytes, start: int, item: int) -> list[int]:
-    """The numbers (from 1) of the properties of `item`."""
+    """Returns the indices (from 1) of the properties of `item`."""
     version, flags, count = struct.unpack_from(">B3sI", data, start)
     entry = struct.Struct(">IB" if version else ">HB")
-    wide = flags[2] & 1
+    two_bytes = flags[2] & 1
     position = start + 8
     for _ in range(min(count, MAX_ITEMS)):
         found, length = entry.unpack_from(data, position)
         position += entry.size
         if found == item:
-            layout, mask = (f">{length}H", 0x7FFF) if wide else (f">{length}B", 0x7F)
+            layout, mask = (f">{length}H", 0x7FFF) if two_bytes else (f">{length}B", 0x7F)
             return [value & mask for value in struct.unpack_from(layout, data, position)]
-        position += length * (2 if wide else 1)
+        position += length * (2 if two_bytes else 1)
     return []
 
 
@@ -99,9 +99,9 @@ def _apply(data: bytes, found: _Properties, box: tuple[bytes, int, int], *, crop
 
 
 def _track_size(data: bytes) -> _Properties:
-    """Of an image sequence without a still picture: its first track's, in 16.16 fixed point."""
+    """Returns the size of the first track, in 16.16 fixed point, for a sequence without a still picture."""
     header = find(data, 0, len(data), b"moov", b"trak", b"tkhd")
     if header is None or header[1] - header[0] < 84:
-        raise CorruptImageError("This picture's container has no picture in it.")
+        raise CorruptImageError("This picture's container has no picture.")
     width, height = struct.unpack_from(">II", data, header[1] - 8)
     return _Properties(width >> 16, height >> 16)

@@ -1,4 +1,4 @@
-"""JPEG: ITU-T T.81, with EXIF and XMP in APP1."""
+"""JPEG headers (ITU-T T.81), with EXIF and XMP in APP1."""
 
 import re
 import struct
@@ -9,7 +9,7 @@ from loaders.images.headers.orientation import find_orientation
 
 MAX_SEGMENTS = 10_000
 MAX_SCANS = 100  # real progressive files have about 10
-MAX_SCANNED_PIXELS = 3_000_000_000  # scans x pixels: a scan of no bytes still costs a pass over the picture
+MAX_SCANNED_PIXELS = 3_000_000_000  # scans x pixels: an empty scan, too, costs a pass over the picture
 
 _MARKER = re.compile(rb"\xff[\x01-\xfe]")
 _MARKER_AFTER_SCAN = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # not a stuffed byte, not a restart marker
@@ -24,7 +24,7 @@ _XMP = b"http://ns.adobe.com/xap/1.0/\x00"
 
 
 class _Segments:
-    """Everything of interest before the first scan."""
+    """The segments before the first scan."""
 
     def __init__(self) -> None:
         self.frame: tuple[int, int, int, int, int] | None = None  # marker, precision, height, width, components
@@ -50,7 +50,7 @@ class _Segments:
 
 
 def read(data: bytes, supported: tuple[str, ...]) -> Header:
-    """`complete` is left to `scan_count`: knowing it means reading all of the data."""
+    """Reads up to the first scan. `complete` is left to `scan_count`, which reads all of the data."""
     segments = _Segments()
     position = 2
     for _ in range(MAX_SEGMENTS):
@@ -59,24 +59,24 @@ def read(data: bytes, supported: tuple[str, ...]) -> Header:
             return _header(data, segments, start, end, supported)
         segments.add(data, marker, start, end)
         position = end
-    raise CorruptImageError("This JPEG has too many segments.")
+    raise CorruptImageError(f"This JPEG has more than {MAX_SEGMENTS:,} segments.")
 
 
 def _next_segment(data: bytes, position: int) -> tuple[int, int, int]:
-    """The marker, and where its segment starts and ends."""
+    """Returns a marker, and start and end of its segment."""
     match = _MARKER.search(data, position)
     if match is None:
-        raise TruncatedImageError("This JPEG ends within its header.")
+        raise TruncatedImageError("This JPEG is incomplete: its data end within the header.")
     marker, start = data[match.start() + 1], match.start()
     if marker in _ALONE:
         return marker, start, start + 2
     if marker in (_SOI, _EOI):
-        raise CorruptImageError("This JPEG has no picture in it.")
+        raise CorruptImageError("This JPEG contains no picture.")
     (length,) = struct.unpack_from(">H", data, start + 2)
     if length < 2:
-        raise CorruptImageError("This JPEG has a segment without a length.")
+        raise CorruptImageError("This JPEG has a segment with an invalid length.")
     if start + 2 + length > len(data):
-        raise TruncatedImageError("This JPEG ends within its header.")
+        raise TruncatedImageError("This JPEG is incomplete: its data end within the header.")
     return marker, start, start + 2 + length
 
 
@@ -101,7 +101,7 @@ def _header(data: bytes, segments: _Segments, start: int, end: int, supported: t
 
 
 def scan_count(data: bytes, header: Header) -> int | None:
-    """How many scans there are before the end marker; None when there is no end marker: the data are cut.
+    """Returns the number of scans before the end marker; None if the data have no end marker.
 
     Raises CorruptImageError for more scans than any real file has.
     """

@@ -1,4 +1,4 @@
-"""The orientation that EXIF, or else XMP, gives: the rules of Pillow's `getexif`."""
+"""The orientation in EXIF, or else in XMP, by the rules of Pillow's `getexif`."""
 
 import re
 import struct
@@ -11,7 +11,7 @@ _XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([0-9])')
 
 
 def find_orientation(exif: bytes | None, xmp: bytes | None = None) -> int:
-    """1 to 8. XMP counts only where EXIF has no orientation; a value that makes no sense is 1."""
+    """Returns 1 to 8, and 1 for invalid values. XMP counts only where EXIF has no orientation."""
     value = _from_exif(exif) if exif else None
     if value is None and xmp and (match := _XMP_ORIENTATION.search(xmp)):
         value = int(match[1])

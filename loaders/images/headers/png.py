@@ -1,4 +1,4 @@
-"""PNG and APNG: the W3C PNG specification, third edition."""
+"""PNG and APNG headers (W3C PNG specification, third edition)."""
 
 import struct
 import zlib
@@ -18,14 +18,14 @@ _XMP_KEYWORD = b"XML:com.adobe.xmp\x00"
 
 
 def read(data: bytes) -> Header:
-    """Walks all chunks (EXIF may come after the pixels), without looking into pixels."""
+    """Reads all chunks but those of pixels; EXIF may come after them."""
     width, height, bit_depth, colour_type = _image_header(data)
     found: dict[bytes, bytes] = {}
     parts = [(0, 8)]
     for kind, start, end in _chunks(data):
         if kind in _DECODED:
             parts.append((start, end))
-        if kind in {b"tRNS", b"eXIf", b"acTL", b"IEND"}:
+        if kind in {b"tRNS", b"eXIf", b"IEND"}:
             found.setdefault(kind, data[start + 8 : end - 4])
         elif kind == b"iTXt" and data.startswith(_XMP_KEYWORD, start + 8):
             found[kind] = data[start + 8 + len(_XMP_KEYWORD) : end - 4]
@@ -38,7 +38,6 @@ def read(data: bytes) -> Header:
         bit_depth=bit_depth,
         channels=3 if colour_type == _PALETTE else _CHANNELS[colour_type],
         has_alpha=colour_type in (4, 6) or key is not None,
-        animated=b"acTL" in found,
         complete=b"IEND" in found,
         transparent_grey=int.from_bytes(key[:2], "big") if key and colour_type == _GREY else None,
         parts=merge_parts(parts, len(data)),
@@ -53,7 +52,7 @@ def _image_header(data: bytes) -> tuple[int, int, int, int]:
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, start and end of each whole chunk, to IEND or to where the data end."""
+    """Yields type, start and end of each whole chunk, to IEND or the end of the data."""
     position, size, header = 8, len(data), struct.Struct(">I4s")
     for _ in range(MAX_CHUNKS):
         if position + 12 > size:
@@ -70,7 +69,7 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _xmp(text: bytes) -> bytes:
-    """The text of an iTXt chunk; after the keyword come flag, method, language, translated keyword."""
+    """Returns the text of an iTXt chunk, which follows flag, method, language and translated keyword."""
     pieces = text[2:].split(b"\x00", 2)
     if len(pieces) < 3 or text[:1] != b"\x01":
         return pieces[-1][:MAX_XMP_BYTES]
@@ -81,7 +80,7 @@ def _xmp(text: bytes) -> bytes:
 
 
 def check_sums(data: bytes) -> None:
-    """Raises CorruptImageError for a wrong checksum: libpng checks those of pixels, Pillow does not."""
+    """Raises CorruptImageError for a wrong checksum. (libpng checks those of pixels, Pillow does not.)"""
     view = memoryview(data)
     for _, start, end in _chunks(data):
         if zlib.crc32(view[start + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):

@@ -1,21 +1,21 @@
-"""TIFF 6.0 and BigTIFF: the first directory."""
+"""TIFF 6.0 and BigTIFF headers: the first directory."""
 
 import struct
 
 from loaders.images.errors import CorruptImageError, TruncatedImageError
-from loaders.images.headers.directory import BYTES_OF_KIND, Directory, Entry
+from loaders.images.headers.directory import BYTES_OF_TYPE, Directory, Entry
 from loaders.images.headers.header import Header
 from loaders.images.headers.orientation import ORIENTATION_TAG, valid_orientation
 
 MAX_VALUES = 200_000  # in one tag: strips or tiles of a picture
-# A decoder unpacks whole tiles; those at the edges reach beyond the picture.
-MAX_TILE = 2
+# Decoders unpack whole tiles; those at the edges reach beyond the picture.
+MAX_TILE = 2  # times the pixels of the picture
 SPARE_PIXELS = 1 << 20
 
 _WIDTH, _HEIGHT, _BITS, _SAMPLES = 256, 257, 258, 277
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
 _ONE_VALUE = frozenset({_WIDTH, _HEIGHT, 259, 262, 266, _SAMPLES, 278, 284, 292, 293, 317, _TILE_WIDTH, _TILE_LENGTH})
-# What decides pixels: layout, compression, colour, strips, tiles, extra samples, JPEG tables, YCbCr
+# Tags that decide pixels: layout, compression, colour, strips, tiles, extra samples, JPEG tables, YCbCr
 _DECODED = _ONE_VALUE | {_BITS, 273, 279, 301, 320, 324, 325, 332, 338, 339, 340, 341, 347, 512, 513, 514}
 _DECODED |= {515, 517, 518, 519, 520, 521, 529, 530, 531, 532}
 
@@ -25,7 +25,7 @@ def read(data: bytes) -> Header:
     width, height = directory.integer(_WIDTH) or 0, directory.integer(_HEIGHT) or 0
     tile = (directory.integer(_TILE_WIDTH) or 0) * (directory.integer(_TILE_LENGTH) or 0)
     if tile > MAX_TILE * width * height + SPARE_PIXELS:
-        raise CorruptImageError("This TIFF has tiles that are far larger than its picture.")
+        raise CorruptImageError("This TIFF has tiles that are much larger than its picture.")
     return Header(
         "TIFF",
         width,
@@ -40,14 +40,14 @@ def _directory(data: bytes) -> Directory:
     try:
         return Directory.first(data)
     except ValueError as error:
-        raise CorruptImageError("This TIFF's directory makes no sense.") from error
+        raise CorruptImageError("This TIFF has an invalid directory.") from error
 
 
 def without_metadata(data: bytes) -> bytes:
-    """The same TIFF, its directory replaced by one of pixel tags only, each checked to lie within the data.
+    """Returns the TIFF with a directory of pixel tags only, each checked to lie within the data.
 
-    Pillow warns about damaged metadata, and turns the picture by itself where it finds an orientation.
-    The new directory lies where the old one was: nothing is added that a cut picture could be filled up with.
+    Pillow warns about damaged metadata, and applies the orientation if it finds one. The new directory lies where the
+    old one was, so that a truncated picture stays as long as it was.
     """
     directory = _directory(data)
     entries = [entry for tag, entry in sorted(directory.entries.items()) if tag in _DECODED]
@@ -61,7 +61,7 @@ def without_metadata(data: bytes) -> bytes:
 def _check(entries: list[Entry], size: int) -> None:
     for entry in entries:
         single = entry.tag in _ONE_VALUE and entry.count != 1
-        if single or not 0 < entry.count <= MAX_VALUES or entry.kind not in BYTES_OF_KIND:
+        if single or not 0 < entry.count <= MAX_VALUES or entry.kind not in BYTES_OF_TYPE:
             raise CorruptImageError("This TIFF has a tag with a wrong number or kind of values.")
     if any(entry.end > size for entry in entries) or sum(entry.bytes for entry in entries) > size:
-        raise TruncatedImageError("This TIFF ends before its data do.")
+        raise TruncatedImageError("This TIFF is incomplete: its data end before the picture does.")

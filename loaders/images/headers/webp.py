@@ -1,4 +1,4 @@
-"""WebP: RFC 9649."""
+"""WebP headers (RFC 9649)."""
 
 import struct
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from loaders.images.headers.orientation import find_orientation
 
 MAX_CHUNKS = 100_000
 
-_ANIMATION, _XMP, _EXIF, _ALPHA = 0x02, 0x04, 0x08, 0x10
+_XMP, _EXIF, _ALPHA = 0x04, 0x08, 0x10
 
 
 def read(data: bytes) -> Header:
@@ -33,7 +33,7 @@ def _lossy(data: bytes, complete: bool) -> Header:
 def _lossless(data: bytes, complete: bool) -> Header:
     signature, bits = struct.unpack_from("<BI", data, 20)
     if signature != 0x2F:
-        raise CorruptImageError("This WebP has no lossless signature.")
+        raise CorruptImageError("This WebP has no valid lossless signature.")
     width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
     return Header("WebP", width, height, has_alpha=bool(bits >> 28 & 1), complete=complete)
 
@@ -51,13 +51,12 @@ def _extended(data: bytes, complete: bool) -> Header:
         int.from_bytes(size[3:], "little") + 1,
         find_orientation(metadata.get(b"EXIF"), metadata.get(b"XMP ")),
         has_alpha=bool(flags & _ALPHA),
-        animated=bool(flags & _ANIMATION),
         complete=complete,
     )
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, start and end of each chunk's payload."""
+    """Yields type, start and end of the payload of each chunk."""
     position, header = 12, struct.Struct("<4sI")
     for _ in range(MAX_CHUNKS):
         if position + 8 > len(data):

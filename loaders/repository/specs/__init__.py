@@ -1,6 +1,6 @@
-"""Who knows what about a model: the resolvers in order, and the spec they give together.
+"""Spec resolvers in order, and the model spec that they give together.
 
-The first to decide a field wins. A new layout is one file with a function `resolve`, and one line in `RESOLVERS`.
+The first resolver to decide a field wins. A new one is a file with a function `resolve`, and a line in `RESOLVERS`.
 """
 
 from collections.abc import Mapping
@@ -49,21 +49,21 @@ RESOLVERS: tuple[Resolver, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class ResolvedSpec:
-    """`decided_by`: by every field's path ("preprocess.mean"). `warnings`: one sentence each, for the operator."""
+    """`decided_by`: source of each field, by its path ("preprocess.mean"). `warnings`: sentences for the operator."""
 
     spec: ModelSpec
     decided_by: Mapping[str, str]
     warnings: tuple[str, ...]
 
     def fields(self) -> dict[str, object]:
-        """Every field's value as JSON has it, by the same paths."""
+        """Returns JSON values of all fields, by the paths of `decided_by`."""
         values = self.spec.model_dump(mode="json")
         flat = values | {f"{_TABLE}.{name}": value for name, value in values[_TABLE].items()}
         return {field: flat[field] for field in self.decided_by}
 
 
 def resolve(files: ModelFiles, graph: OnnxGraph) -> ResolvedSpec:
-    """Raises ModelSpecError, naming the file, the field and what it may be."""
+    """Raises ModelSpecError, which names the file, the field and the allowed values."""
     decisions: dict[str, Decision] = {}
     for resolver in RESOLVERS:
         for field, decision in resolver(files, graph, decisions).items():
@@ -82,11 +82,11 @@ def _spec(files: ModelFiles, decisions: Mapping[str, Decision]) -> ModelSpec:
     try:
         return ModelSpec.model_validate(fields | {_TABLE: table})
     except ValidationError as error:
-        raise ModelSpecError(f"{files.name}/{_blame(error, decisions)}{model_toml.first_problem(error)}") from error
+        raise ModelSpecError(f"{files.name}/{_source_of(error, decisions)}{model_toml.first_problem(error)}") from error
 
 
-def _blame(error: ValidationError, decisions: Mapping[str, Decision]) -> str:
-    """The source of the field that is wrong; nothing where several do not fit together."""
+def _source_of(error: ValidationError, decisions: Mapping[str, Decision]) -> str:
+    """Returns the source of the invalid field; "" if fields do not fit together."""
     path = [str(part) for part in error.errors(include_url=False)[0]["loc"]]
     field = ".".join(path[: 2 if path[:1] == [_TABLE] else 1])
     return f"{decisions[field].source}: " if field in decisions else ""

@@ -1,4 +1,4 @@
-"""Which head a graph's outputs look like: by names and shapes alone."""
+"""Recognises detection heads by the names and shapes of a graph's outputs."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from loaders.onnx.onnx_file import OnnxGraph
 from loaders.repository.specs.model_spec import Head
 from loaders.tensors import TensorInfo
 
-_MOST_FINAL_BOXES = 1000  # heads that have suppressed already keep 100 to 300
+_MAX_FINAL_BOXES = 1000  # heads with NMS inside keep 100 to 300
 _MASK_COEFFICIENTS = 32
 _YUNET = tuple(f"{kind}_{stride}" for kind in ("cls", "obj", "bbox", "kps") for stride in (8, 16, 32))
 _PADDLE_BOX = 6  # class, score, four corners
@@ -22,7 +22,7 @@ def yunet_outputs() -> tuple[str, ...]:
 
 
 def is_paddle_nms(graph: OnnxGraph) -> bool:
-    """Rows of six, in a graph that is told the picture's scale."""
+    """Whether the output has rows of six, and an input takes the picture's scale."""
     if not graph.outputs or not any(i.name == "scale_factor" for i in graph.inputs):
         return False
     shape = graph.outputs[0].shape
@@ -30,13 +30,13 @@ def is_paddle_nms(graph: OnnxGraph) -> bool:
 
 
 def detr_outputs(graph: OnnxGraph) -> tuple[str, str] | None:
-    """Logits first, then boxes."""
+    """Returns the names of logits and boxes."""
     names = {output.name for output in graph.outputs}
     return ("logits", "pred_boxes") if {"logits", "pred_boxes"} <= names else None
 
 
 def boxes_and_scores(graph: OnnxGraph) -> tuple[str, str] | None:
-    """Outputs (N, B, 4) and (N, B, C) or (N, C, B)."""
+    """Returns the names of the outputs (N, B, 4) and (N, B, C) or (N, C, B)."""
     ranked = [output for output in graph.outputs if len(output.shape) == 3]
     if len(graph.outputs) != 2 or len(ranked) != 2:
         return None
@@ -54,12 +54,12 @@ def _are_scores(boxes: TensorInfo, scores: TensorInfo) -> bool:
 
 
 def yolo_head(graph: OnnxGraph, classes: int | None, *, suppressed: bool = False, old: bool = False) -> Head | None:
-    """`classes`: as the metadata tell them; `suppressed`: NMS is inside; `old`: YOLOv5's exporter, with objectness."""
+    """`classes`: number in the metadata; `suppressed`: NMS is inside; `old`: YOLOv5's exporter, with objectness."""
     if not graph.outputs or len(graph.outputs[0].shape) != 3:
         return None
     _, second, third = graph.outputs[0].shape
     extra = _MASK_COEFFICIENTS if has_prototypes(graph) else 0
-    if suppressed or (third == 6 + extra and (second or 0) <= _MOST_FINAL_BOXES and not (old and classes == 1)):
+    if suppressed or (third == 6 + extra and (second or 0) <= _MAX_FINAL_BOXES and not (old and classes == 1)):
         return Head.END_TO_END
     if extra:
         return None if old else Head.YOLO_MASKS
@@ -71,7 +71,7 @@ def yolo_head(graph: OnnxGraph, classes: int | None, *, suppressed: bool = False
 
 
 def has_prototypes(graph: OnnxGraph) -> bool:
-    """(N, 32, h, w) beside the boxes: instance masks."""
+    """Whether the second output is (N, 32, h, w), the prototypes of instance masks."""
     shapes: Sequence[tuple[int | None, ...]] = [output.shape for output in graph.outputs]
     return len(shapes) == 2 and len(shapes[1]) == 4 and shapes[1][1] in (None, _MASK_COEFFICIENTS)
 

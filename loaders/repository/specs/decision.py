@@ -1,4 +1,4 @@
-"""One field's value and who decided it: what resolvers give."""
+"""The decisions of spec resolvers: values of fields, with their sources."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from loaders.repository.specs.model_files import ModelFiles
 class Decision:
     """`source`: "model.toml", "graph", "preprocessor_config.json (ViTImageProcessor)", ...
 
-    `warning` is shown only where this decision is the one that counts.
+    `warning` is shown if this decision wins.
     """
 
     value: object
@@ -19,15 +19,15 @@ class Decision:
     warning: str = ""
 
 
-# By the field's path: "task", "preprocess.mean".
+# By field path: "task", "preprocess.mean".
 Decisions = Mapping[str, Decision]
 
-# The last argument is what those before have decided: a resolver may fit its own to it, and cannot change it.
+# The last argument has the decisions of earlier resolvers, which win.
 Resolver = Callable[[ModelFiles, OnnxGraph, Decisions], Decisions]
 
 
 def decide(source: str, values: Mapping[str, object], warnings: Mapping[str, str] | None = None) -> dict[str, Decision]:
-    """One source for several fields. A value of None decides nothing."""
+    """Makes decisions of one source. Values of None are left out."""
     texts = warnings or {}
     return {
         field: Decision(value, source, texts.get(field, "")) for field, value in values.items() if value is not None
@@ -35,5 +35,5 @@ def decide(source: str, values: Mapping[str, object], warnings: Mapping[str, str
 
 
 def decided(decisions: Decisions, field: str) -> object:
-    """None where nobody decided it yet."""
+    """Returns None for a field that is undecided."""
     return decisions[field].value if field in decisions else None

@@ -1,4 +1,4 @@
-"""What the graph itself fixes: input, layout, number format, static sizes, and an activation that is inside already."""
+"""Resolves what the graph fixes: input, layout, dtype, static sizes, and an activation inside the graph."""
 
 from typing import get_args
 
@@ -31,7 +31,7 @@ def resolve(_: ModelFiles, graph: OnnxGraph, decisions: Decisions) -> Decisions:
 
 
 def picture_input(graph: OnnxGraph, decisions: Decisions) -> TensorInfo | None:
-    """The input with 4 dimensions; of several, the one with the most usual name."""
+    """Returns the input with 4 dimensions; of several, the one with the most common name."""
     name = decided(decisions, "input")
     if name is not None:
         return next((i for i in graph.inputs if i.name == name), None)
@@ -41,7 +41,7 @@ def picture_input(graph: OnnxGraph, decisions: Decisions) -> TensorInfo | None:
 
 
 def layout_of(picture: TensorInfo) -> Layout | None:
-    """None when nothing tells which dimension is the channels'."""
+    """Returns None if no dimension looks like channels."""
     first, last = picture.shape[1], picture.shape[3]
     if first in CHANNELS:
         return "NCHW"
@@ -49,13 +49,13 @@ def layout_of(picture: TensorInfo) -> Layout | None:
 
 
 def sides_of(picture: TensorInfo, layout: object) -> tuple[int | None, int | None]:
-    """Height and width as the graph says them."""
+    """Returns height and width of the graph's input."""
     height, width = picture.shape[1:3] if layout == "NHWC" else picture.shape[2:4]
     return height, width
 
 
 def score_output(graph: OnnxGraph, decisions: Decisions) -> TensorInfo | None:
-    """The output that an activation is for."""
+    """Returns the output to which the activation applies."""
     names = decided(decisions, "outputs")
     if isinstance(names, list | tuple) and names:
         return next((o for o in graph.outputs if o.name == names[0]), None)
@@ -89,13 +89,13 @@ def _extra_inputs(graph: OnnxGraph, picture: TensorInfo | None, decisions: Decis
     others = [i.name for i in graph.inputs if i != picture]
     said = decided(decisions, "extra_inputs")
     unknown = [name for name in others if name not in _EXTRA_INPUTS and not (isinstance(said, dict) and name in said)]
-    warning = f"the graph also wants {', '.join(unknown)}: say what that is under extra_inputs" if unknown else ""
+    warning = f"the graph has unknown inputs: {', '.join(unknown)}; set extra_inputs in model.toml" if unknown else ""
     known = {name: _EXTRA_INPUTS[name] for name in others if name in _EXTRA_INPUTS}
     return {"extra_inputs": Decision(known, SOURCE, warning)}
 
 
 def _activation(graph: OnnxGraph, decisions: Decisions) -> Decisions:
-    """An activation that is in the graph is not applied again, whatever any file says."""
+    """An activation inside the graph is not applied again."""
     output = score_output(graph, decisions)
     if output is None or not is_activated(graph, output):
         return {}

@@ -1,4 +1,4 @@
-"""Hugging Face's `config.json`: task, head, labels and activation of a model of transformers."""
+"""Resolves task, head, labels and activation from the `config.json` of Hugging Face transformers."""
 
 from collections.abc import Mapping
 from re import fullmatch, match
@@ -16,17 +16,10 @@ _LOGITS, _BOXES = "logits", "pred_boxes"
 _EMBEDDINGS = ("image_embeds", "pooler_output", "last_hidden_state")  # the first that the graph has
 _PLACEHOLDER = r"LABEL_\d+"
 
-# Detectors in DETR's layout that score each class by itself, with no class for "nothing".
+# Detectors in DETR's layout with independent class scores, and no class for "no object".
 _SIGMOID_DETECTORS = (
-    "conditional_detr",
-    "deformable_detr",
-    "dab-detr",
-    "rt_detr",
-    "rt_detr_v2",
-    "rf_detr",
-    "d_fine",
-    "deta",
-)
+    "conditional_detr", "deformable_detr", "dab-detr", "rt_detr", "rt_detr_v2", "rf_detr", "d_fine", "deta",
+)  # fmt: skip
 
 _ACTIVATIONS = {
     "regression": Activation.NONE,
@@ -39,13 +32,13 @@ def resolve(files: ModelFiles, graph: OnnxGraph, _: Decisions) -> Decisions:
     data = files.read_object(FILE)
     if data is None or not ({"model_type", "architectures", "id2label"} & data.keys()):
         return {}
-    config = JsonObject(f"{files.name}/{FILE}", data)
+    config = JsonObject(files.where(FILE), data)
     labels = _labels(config)
     return decide(FILE, {**_task(config, graph, labels), "labels": labels})
 
 
 def _task(config: JsonObject, graph: OnnxGraph, labels: tuple[str, ...] | None) -> dict[str, object]:
-    """By the class of the model, as long as the graph has the outputs that such a class has."""
+    """Decides by the model class, if the graph has the outputs of that class."""
     outputs = {output.name for output in graph.outputs}
     if {_LOGITS, _BOXES} <= outputs:
         sigmoid = config.text("model_type") in _SIGMOID_DETECTORS
@@ -73,7 +66,7 @@ def _is(kind: str, config: JsonObject) -> bool:
 
 
 def _activation(config: JsonObject, labels: tuple[str, ...] | None) -> Activation:
-    """The rule of transformers' image-classification pipeline."""
+    """Follows transformers' image-classification pipeline."""
     said = _ACTIVATIONS.get(config.text("problem_type"))
     count = config.integer("num_labels") or (len(labels) if labels else None) or _placeholders(config)
     return said or (Activation.SIGMOID if count == 1 else Activation.SOFTMAX)
@@ -85,6 +78,6 @@ def _placeholders(config: JsonObject) -> int:
 
 
 def _labels(config: JsonObject) -> tuple[str, ...] | None:
-    """LABEL_0 and its like are what training writes where nobody gave names: no labels."""
+    """Ignores LABEL_0, LABEL_1 ..., which training writes if it has no names."""
     labels = labels_of(f"{config.where}: id2label", config.data.get("id2label"))
     return None if labels and all(fullmatch(_PLACEHOLDER, label) for label in labels) else labels

@@ -1,7 +1,7 @@
-"""Hugging Face's `preprocessor_config.json`: what an image processor of transformers does to a picture.
+"""Resolves preprocessing from the `preprocessor_config.json` of Hugging Face transformers.
 
-A file that names the class but leaves keys out means that class's defaults, so the class decides what `crop_pct` or a
-bare `size` is. https://huggingface.co/docs/transformers/main_classes/image_processor
+Missing keys have the defaults of the image processor's class, which also decides the meaning of a bare `size`.
+https://huggingface.co/docs/transformers/main_classes/image_processor
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from loaders.repository.specs.model_spec import Color, Interpolation, Resize
 FILE = "preprocessor_config.json"
 
 _BYTE = 255
-_STRETCH_FROM = 384  # pixels: from here on, ConvNeXT's processor stretches and does not crop
+_STRETCH_FROM = 384  # pixels: from this size on, ConvNeXT's processor stretches and does not crop
 _CROP_PCT = 224 / 256
 _PILLOW_RESAMPLING = {
     0: Interpolation.NEAREST, 1: Interpolation.LANCZOS, 2: Interpolation.BILINEAR, 3: Interpolation.BICUBIC,
@@ -28,7 +28,7 @@ Sides = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class _Resizing:
-    """`size`: of the tensor. `edge`: the shortest before the crop. None leaves it to the picture, or to the graph."""
+    """`size` of the tensor; `edge`: the shortest before the crop. None leaves it to the picture or the graph."""
 
     resize: Resize
     size: Sides | None = None
@@ -41,7 +41,7 @@ def resolve(files: ModelFiles, graph: OnnxGraph, decisions: Decisions) -> Decisi
     data = files.read_object(FILE)
     if data is None or not ({"size", "image_mean", "do_resize", *_CLASS_KEYS} & data.keys()):
         return {}
-    config = JsonObject(f"{files.name}/{FILE}", data)
+    config = JsonObject(files.where(FILE), data)
     class_name = next((name for key in _CLASS_KEYS if (name := config.text(key))), "")
     if family(class_name) == "TimmWrapper":
         return {}
@@ -49,7 +49,9 @@ def resolve(files: ModelFiles, graph: OnnxGraph, decisions: Decisions) -> Decisi
     resizing = _fit_graph(_resizing(config, processor), graph, decisions)
     warnings = {"preprocess.resize": _resize_warning(config, processor, resizing)}
     if family(class_name) not in PROCESSORS:
-        warnings["preprocess.mean"] = f"the image processor {class_name or 'of this export'} is read by its keys alone"
+        warnings["preprocess.mean"] = (
+            f"the image processor {class_name or 'of this export'} is unknown; its defaults are assumed to be ViT's"
+        )
     source = f"{FILE} ({class_name})" if class_name else FILE
     return decide(source, _fields(config, processor, resizing), warnings)
 
@@ -72,12 +74,12 @@ def _fields(config: JsonObject, processor: Processor, resizing: _Resizing) -> di
 
 
 def _resizing(config: JsonObject, processor: Processor) -> _Resizing:
-    """What the class would do to a picture of any size."""
+    """Returns the resizing of the class, for pictures of any size."""
     size = _size(config, processor)
     crop = _crop(config, processor)
     edge, longest = size.get("shortest_edge"), size.get("longest_edge")
     if not config.flag("do_resize", True):
-        return _Resizing(Resize.STRETCH, crop, warning="do_resize is off: pictures of another size are stretched")
+        return _Resizing(Resize.STRETCH, crop, warning="do_resize is false: pictures of another size are stretched")
     if processor.crop_by_pct and edge:
         return _by_crop_pct(config, edge)
     if edge and longest:
@@ -88,7 +90,7 @@ def _resizing(config: JsonObject, processor: Processor) -> _Resizing:
         return _Resizing(Resize.LONGEST_EDGE, (longest, longest))
     sides = size.get("height", 0), size.get("width", 0)
     if 0 in sides:
-        config.refuse("size", "height and width, or shortest_edge")
+        config.reject("size", "height and width, or shortest_edge")
     return _Resizing(Resize.STRETCH, crop, min(sides)) if crop else _Resizing(Resize.STRETCH, sides)
 
 
@@ -97,18 +99,18 @@ def _by_crop_pct(config: JsonObject, edge: int) -> _Resizing:
         return _Resizing(Resize.STRETCH, (edge, edge))
     crop_pct = config.number("crop_pct", _CROP_PCT)
     if not 0.1 <= crop_pct <= 1:
-        config.refuse("crop_pct", "a number from 0.1 to 1")
+        config.reject("crop_pct", "a number from 0.1 to 1")
     return _Resizing(Resize.SHORTEST_EDGE, (edge, edge), int(edge / crop_pct))
 
 
 def _fit_graph(resizing: _Resizing, graph: OnnxGraph, decisions: Decisions) -> _Resizing:
-    """The graph's static size stands; the way to it is kept as far as it can be."""
+    """Adapts the resizing to the static size of the graph."""
     size = decided(decisions, "preprocess.size")
     if not isinstance(size, list | tuple) or len(size) != 2 or tuple(size) == resizing.size:
         return resizing
     sides: Sides = (size[0], size[1])
-    said = "the picture's own ratio" if resizing.size is None else f"{resizing.size[0]} x {resizing.size[1]}"
-    warning = f"the graph takes {sides[0]} x {sides[1]}, {FILE} says {said}: the graph's size counts"
+    recorded = "the picture's ratio" if resizing.size is None else f"{resizing.size[0]} x {resizing.size[1]}"
+    warning = f"the graph's input is {sides[0]} x {sides[1]}, {FILE} has {recorded}; the graph's size is used"
     if resizing.resize is Resize.BOUNDED:
         masked = any(i.name == "pixel_mask" for i in graph.inputs)
         return _Resizing(Resize.LONGEST_EDGE if masked else Resize.STRETCH, sides, warning=warning)
@@ -120,14 +122,14 @@ def _fit_graph(resizing: _Resizing, graph: OnnxGraph, decisions: Decisions) -> _
 
 def _resize_warning(config: JsonObject, processor: Processor, resizing: _Resizing) -> str:
     if resizing.resize is Resize.BOUNDED and processor.sides_in_multiples > 1:
-        return f"this processor cuts both sides down to multiples of {processor.sides_in_multiples}, which is not done"
+        return f"this processor rounds sides to multiples of {processor.sides_in_multiples}, which is not supported"
     if config.flag("do_pad") and config.nested("pad_size") is not None:
-        return "pad_size is not followed: say preprocess.resize and preprocess.size in model.toml"
+        return "pad_size is not supported: set preprocess.resize and preprocess.size in model.toml"
     return resizing.warning
 
 
 def _size(config: JsonObject, processor: Processor) -> dict[str, int]:
-    """In the words of today's files. Old ones have a bare number, or (height, width), and `max_size` beside it."""
+    """Returns `size` with today's keys. Old files have a number or (height, width), and `max_size`."""
     value = config.data.get("size")
     if value is None:
         return dict(processor.size)
@@ -154,7 +156,7 @@ def _crop(config: JsonObject, processor: Processor) -> Sides | None:
         return (processor.crop, processor.crop) if processor.crop else None
     if isinstance(value, dict):
         if value.get("height") is None or value.get("width") is None:
-            config.refuse("crop_size", "height and width")
+            config.reject("crop_size", "height and width")
         return _pixels(config, value["height"]), _pixels(config, value["width"])
     if isinstance(value, list) and len(value) == 2:
         return _pixels(config, value[0]), _pixels(config, value[1])
@@ -164,14 +166,14 @@ def _crop(config: JsonObject, processor: Processor) -> Sides | None:
 
 def _pixels(config: JsonObject, value: object) -> int:
     pixels = config.as_integer("size", value)
-    return pixels if 0 < pixels <= 16_384 else config.refuse("size", "1 to 16384 pixels")
+    return pixels if 0 < pixels <= 16_384 else config.reject("size", "1 to 16384 pixels")
 
 
 def _interpolation(config: JsonObject, processor: Processor) -> Interpolation:
     value = config.integer("resample")
     if value is None:
         return processor.interpolation
-    return _PILLOW_RESAMPLING.get(value) or config.refuse("resample", "0, 1, 2 or 3, as Pillow numbers them")
+    return _PILLOW_RESAMPLING.get(value) or config.reject("resample", "0, 1, 2 or 3, as Pillow numbers them")
 
 
 def _rescale(config: JsonObject) -> float:
@@ -179,7 +181,7 @@ def _rescale(config: JsonObject) -> float:
 
 
 def _normalisation(config: JsonObject, processor: Processor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """As one step: EfficientNet's `rescale_offset` subtracts 1 first, `include_top` divides by std once more."""
+    """Merges EfficientNet's steps: `rescale_offset` subtracts 1 first, `include_top` divides by std again."""
     normalizes = config.flag("do_normalize", processor.normalizes)
     image_mean = config.numbers("image_mean", processor.mean)
     image_std = config.numbers("image_std", processor.std)
@@ -194,6 +196,6 @@ def _normalisation(config: JsonObject, processor: Processor) -> tuple[tuple[floa
 
 
 def _pad_value(config: JsonObject, mean: tuple[float, ...]) -> int:
-    """The byte that comes nearest to 0 after normalisation, where the processor pads."""
+    """Returns the byte nearest to 0 after normalisation, where the processor pads with 0."""
     grey = sum(mean) / len(mean) / max(_rescale(config), 1e-6) if mean else 0
     return round(min(max(grey, 0), _BYTE))

@@ -1,6 +1,6 @@
-"""The defaults of Hugging Face's image processors: what a key means that `preprocessor_config.json` leaves out.
+"""Defaults of Hugging Face image processors, for keys that `preprocessor_config.json` leaves out.
 
-From the classes of transformers 5.23. (EfficientNet's was nearest in 4.x; exports have the key.)
+From transformers 5.23. (EfficientNet resized with nearest in 4.x; exports have the key.)
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from loaders.repository.specs.constants import (
     IMAGENET_STD,
     STANDARD_MEAN,
     STANDARD_STD,
-)
+)  # fmt: skip
 from loaders.repository.specs.model_spec import Interpolation
 
 _BICUBIC, _BILINEAR = Interpolation.BICUBIC, Interpolation.BILINEAR
@@ -22,9 +22,9 @@ _BICUBIC, _BILINEAR = Interpolation.BICUBIC, Interpolation.BILINEAR
 
 @dataclass(frozen=True, slots=True)
 class Processor:
-    """`size` and `crop` as the class has them; a bare number in a file means `square` or the shortest edge.
+    """`square`: a bare number as `size` means both sides, and not the shortest edge.
 
-    `sides_in_multiples`: YOLOS cuts the resized sides down to multiples of this.
+    `sides_in_multiples`: YOLOS rounds the resized sides down to multiples of this.
     """
 
     size: Mapping[str, int]
@@ -81,5 +81,5 @@ UNKNOWN = _VIT
 
 
 def family(class_name: str) -> str:
-    """`ViTImageProcessorFast` and `ViTFeatureExtractor` (the old name) are both "ViT"."""
+    """Returns "ViT" for `ViTImageProcessorFast` and `ViTFeatureExtractor` (the old name)."""
     return sub(r"(ImageProcessor|FeatureExtractor)(Fast|Pil)?$", "", class_name)

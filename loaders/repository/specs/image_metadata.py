@@ -1,7 +1,7 @@
-"""`Image.*` in the graph's metadata: Windows ML, Azure Custom Vision and converted Core ML models.
+"""Resolves `Image.*` metadata: Windows ML, Azure Custom Vision and converted Core ML models.
 
-https://github.com/onnx/onnx/blob/main/docs/MetadataProps.md; the picture is stretched, as Custom Vision's own
-sample does (customvision-export-samples: classification/predict.py).
+https://github.com/onnx/onnx/blob/main/docs/MetadataProps.md; pictures are stretched as in Custom Vision's sample
+(customvision-export-samples: classification/predict.py).
 """
 
 from loaders.onnx.onnx_file import OnnxGraph
@@ -15,14 +15,14 @@ SOURCE = "Image.* metadata"
 _FORMAT, _GAMMA, _RANGE = "image.bitmappixelformat", "image.colorspacegamma", "image.nominalpixelrange"
 _COLORS = {"gray8": Color.GRAY, "bgr8": Color.BGR, "bgra8": Color.BGR}
 
-# What a pixel of 0 to 255 becomes: rescale_factor, and the mean that is then subtracted.
+# rescale_factor and mean, for pixels of 0 to 255.
 _RANGES = {
     "nominalrange_0_255": (1.0, 0.0),
     "normalized_0_1": (1 / 255, 0.0),
     "normalized_1_1": (2 / 255, 1.0),
     "nominalrange_16_235": (219 / 255, -16.0),
 }
-_DEFAULT_RANGE = "normalized_0_1"  # of Custom Vision's sample, when the metadata do not say
+_DEFAULT_RANGE = "normalized_0_1"  # that of Custom Vision's sample
 _SCORES = ("loss", "probabilities", "probability", "model_output")
 
 
@@ -50,7 +50,7 @@ def resolve(_: ModelFiles, graph: OnnxGraph, __: Decisions) -> Decisions:
 
 
 def _score_output(graph: OnnxGraph) -> TensorInfo | None:
-    """Classic exports have the best class in `classLabel` and all scores beside it."""
+    """Classic exports have the best class in `classLabel`, and all scores in another output."""
     outputs = {output.name.lower(): output for output in graph.outputs}
     return next((outputs[name] for name in _SCORES if name in outputs), None)
 
@@ -58,10 +58,10 @@ def _score_output(graph: OnnxGraph) -> TensorInfo | None:
 def _output_warning(scores: TensorInfo | None) -> str:
     if scores is None or scores.dtype not in ("sequence", "map"):
         return ""
-    return f"the output {scores.name} is a {scores.dtype} (ZipMap), which cannot be read: export without ZipMap"
+    return f"the output {scores.name} is a {scores.dtype} (ZipMap), which is not supported; export without ZipMap"
 
 
 def _warning(metadata: dict[str, str]) -> str:
     if metadata.get(_GAMMA) == "linear":
-        return "the model wants linear light (Image.ColorSpaceGamma), which is not done"
+        return "the model expects linear light (Image.ColorSpaceGamma), which is not supported"
     return "" if metadata.get(_RANGE) in _RANGES else "Image.NominalPixelRange is not recorded: assumed 0 to 1"

@@ -1,4 +1,4 @@
-"""Values out of a JSON file that anybody may have written: of the right type, or an error that names the key."""
+"""Typed access to untrusted JSON; errors name the file and the key."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,12 +6,13 @@ from typing import NoReturn
 
 from loaders.model_errors import ModelSpecError
 
-_LARGEST = 1e9  # of any number that an exporter writes
+_MAX_SHOWN = 40  # characters of a value in an error
+_MAX_NUMBER = 1e9  # exporters write smaller ones
 
 
 @dataclass(frozen=True, slots=True)
 class JsonObject:
-    """`where` names the file, for messages. A key that is missing, or null, gives the default."""
+    """`where` names the file in errors. Missing keys and null give the default."""
 
     where: str
     data: Mapping[str, object]
@@ -24,7 +25,7 @@ class JsonObject:
         value = self.data.get(key)
         if value is None:
             return default
-        return value if isinstance(value, str) else self.refuse(key, "text")
+        return value if isinstance(value, str) else self.reject(key, "text")
 
     def number(self, key: str, default: float) -> float:
         value = self.data.get(key)
@@ -36,29 +37,34 @@ class JsonObject:
 
     def as_integer(self, key: str, value: object) -> int:
         number = self._number(key, value)
-        return int(number) if number == int(number) else self.refuse(key, "a whole number")
+        return int(number) if number == int(number) else self.reject(key, "a whole number")
 
     def numbers(self, key: str, default: tuple[float, ...]) -> tuple[float, ...]:
-        """A list's, or a single number's."""
+        """Accepts a list or a single number."""
         value = self.data.get(key)
         if value is None:
             return default
         values = value if isinstance(value, list) else [value]
         if len(values) > 16:
-            self.refuse(key, "a few numbers")
+            self.reject(key, "a few numbers")
         return tuple(self._number(key, v) for v in values)
 
     def nested(self, key: str) -> "JsonObject | None":
-        """None where the key is missing or holds something else."""
+        """Returns None if the key is missing or has another type."""
         value = self.data.get(key)
         return JsonObject(f"{self.where}: {key}", value) if isinstance(value, dict) else None
 
-    def refuse(self, key: str, expected: str) -> NoReturn:
-        raise ModelSpecError(f"{self.where}: {key}: should be {expected}")
+    def reject(self, key: str, expected: str) -> NoReturn:
+        raise ModelSpecError(f"{self.where}: {key}: expected {expected}, got {_short(self.data.get(key))}")
 
     def _number(self, key: str, value: object) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
-            return self.refuse(key, "a number")
-        if -_LARGEST <= value <= _LARGEST:  # NaN is not
+            return self.reject(key, "a number")
+        if -_MAX_NUMBER <= value <= _MAX_NUMBER:  # NaN is not
             return float(value)
-        return self.refuse(key, f"a number up to {_LARGEST:.0e}")
+        return self.reject(key, f"a number up to {_MAX_NUMBER:.0e}")
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."

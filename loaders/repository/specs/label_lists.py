@@ -1,22 +1,22 @@
-"""Class names as exporters write them: lists, or dictionaries by class id."""
+"""Class names as exporters write them: lists, or mappings by class id."""
 
 from collections.abc import Mapping, Sequence
 
 from loaders.model_errors import ModelSpecError
 
-MOST_LABELS = 100_000
+MAX_LABELS = 100_000
 
 
 def labels_of(where: str, value: object) -> tuple[str, ...] | None:
-    """Of a list of names or of {"0": name}; ids that are left out keep their number. None for anything else.
+    """Reads a list of names or {"0": name}; missing ids become "class 3". Returns None for anything else.
 
-    Raises ModelSpecError for ids that are no class ids.
+    Raises ModelSpecError for invalid ids.
     """
     if isinstance(value, Mapping):
         return _by_id(where, value)
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        if len(value) > MOST_LABELS:
-            raise ModelSpecError(f"{where}: more than {MOST_LABELS} labels")
+        if len(value) > MAX_LABELS:
+            raise ModelSpecError(f"{where}: more than {MAX_LABELS} labels")
         return tuple(str(name) for name in value) or None
     return None
 
@@ -28,6 +28,6 @@ def _by_id(where: str, names: Mapping[object, object]) -> tuple[str, ...] | None
 
 def _class_id(where: str, key: object) -> int:
     text = str(key)
-    if not text.isascii() or not text.isdecimal() or len(text) > 6 or int(text) >= MOST_LABELS:
-        raise ModelSpecError(f"{where}: {text[:40]!r} is no class id from 0 to {MOST_LABELS - 1}")
+    if not text.isascii() or not text.isdecimal() or len(text) > 6 or int(text) >= MAX_LABELS:
+        raise ModelSpecError(f"{where}: expected class ids from 0 to {MAX_LABELS - 1}, got {text[:40]!r}")
     return int(text)

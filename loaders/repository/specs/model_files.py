@@ -1,4 +1,4 @@
-"""The files around a graph: what an exporter or an operator wrote beside it."""
+"""Reads the files around a graph, written by an exporter or the operator."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,9 +15,9 @@ _ONNX_FOLDER = "onnx"  # where exporters for the browser put the graph, with the
 
 @dataclass(frozen=True, slots=True)
 class ModelFiles:
-    """`name`: the model's, for messages. `folders`: where to look for a file, the nearest to the graph first.
+    """`name` of the model. `folders` are searched in order, from the graph's folder to the model's.
 
-    `spec_file`: what is read as `model.toml`; a graph that shares its folder with others has one of its own name.
+    `spec_file` is "model.toml", or "<name>.toml" for a bare file.
     """
 
     name: str
@@ -27,7 +27,7 @@ class ModelFiles:
 
     @classmethod
     def of_folder(cls, graph: Path, model_folder: Path) -> Self:
-        """A graph in its model's folder, or in that of a version, or in `onnx/` below either."""
+        """For a graph in its model's folder, in that of a version, or in `onnx/` below either."""
         folders = [graph.parent]
         if graph.parent.name == _ONNX_FOLDER:
             folders.append(graph.parent.parent)
@@ -37,20 +37,20 @@ class ModelFiles:
 
     @classmethod
     def of_bare_file(cls, graph: Path) -> Self:
-        """`yolo11n.onnx` among other models: nothing beside it is its own, but for `yolo11n.toml`."""
+        """For `yolo11n.onnx` among other models; only `yolo11n.toml` belongs to it."""
         return cls(graph.stem, graph, (), f"{graph.stem}.toml")
 
     def read_spec_file(self) -> str | None:
-        """Raises ModelSpecError, as the others do."""
+        """Raises ModelSpecError, like the other methods."""
         folders = self.folders or (self.graph.parent,)
         return self._read(self.spec_file, folders, "valid TOML")
 
     def read_text(self, file: str) -> str | None:
-        """The nearest file of that name, None where there is none."""
+        """Returns the nearest file of that name, or None."""
         return self._read(file, self.folders)
 
     def read_json(self, file: str) -> object:
-        """None where there is none."""
+        """Returns None if there is no such file."""
         text = self._read(file, self.folders, "valid JSON")
         if text is None:
             return None
@@ -58,30 +58,43 @@ class ModelFiles:
             return json.loads(text)
         except (ValueError, RecursionError) as error:
             reason = str(error) or "it is nested too deeply"
-            raise ModelSpecError(f"{self.name}/{file} is not valid JSON: {reason}") from error
+            raise ModelSpecError(f"{self.where(file)} is not valid JSON: {reason}") from error
 
     def read_object(self, file: str) -> Mapping[str, object] | None:
-        """A JSON object; None where there is no such file, or where it holds something else."""
+        """Returns None if there is no such file, or if it is not a JSON object."""
         data = self.read_json(file)
         return data if isinstance(data, dict) else None
 
     def with_suffix(self, suffix: str) -> str | None:
-        """The name of the nearest such file, of several in one folder the first by name."""
+        """Returns the name of the nearest such file; of several in one folder, the first by name."""
         found = (path.name for folder in self.folders for path in sorted(folder.glob(f"*{suffix}")))
         return next(found, None)
 
+    def where(self, file: str) -> str:
+        """Returns the path of the nearest such file below the models folder, for errors."""
+        folders = self.folders or (self.graph.parent,)
+        path = _nearest(file, folders)
+        if path is None:
+            return f"{self.name}/{file}"
+        models = folders[-1].parent if self.folders else folders[-1]
+        return path.relative_to(models).as_posix()
+
     def _read(self, file: str, folders: Sequence[Path], expected: str = "a text file") -> str | None:
-        path = next((folder / file for folder in folders if (folder / file).is_file()), None)
+        path = _nearest(file, folders)
         if path is None:
             return None
         try:
             with path.open("rb") as stream:
                 data = stream.read(MAX_SIDECAR_BYTES + 1)
         except OSError as error:
-            raise ModelSpecError(f"{self.name}/{file} cannot be read: {error.strerror}") from error
+            raise ModelSpecError(f"{self.where(file)} cannot be read: {error.strerror}") from error
         if len(data) > MAX_SIDECAR_BYTES:
-            raise ModelSpecError(f"{self.name}/{file} is larger than {MAX_SIDECAR_BYTES >> 20} MiB")
+            raise ModelSpecError(f"{self.where(file)} is larger than {MAX_SIDECAR_BYTES >> 20} MiB")
         try:
             return data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            raise ModelSpecError(f"{self.name}/{file} is not {expected}: no UTF-8, {error.reason}") from error
+            raise ModelSpecError(f"{self.where(file)} is not {expected}: it is not UTF-8, {error.reason}") from error
+
+
+def _nearest(file: str, folders: Sequence[Path]) -> Path | None:
+    return next((folder / file for folder in folders if (folder / file).is_file()), None)

@@ -1,7 +1,6 @@
-"""What a model is and how its pictures are prepared: the fields of `model.toml`, all of them.
+"""The model spec: all fields of `model.toml`.
 
-The words are the field's own: Hugging Face's tasks and processor fields (`rescale_factor`, `do_center_crop`'s crop),
-torchvision's and Pillow's interpolations.
+Names are those of Hugging Face's tasks and processors (`rescale_factor`), and of torchvision's interpolations.
 """
 
 from enum import StrEnum
@@ -16,7 +15,7 @@ Layout = Literal["NCHW", "NHWC"]
 
 
 class TaskName(StrEnum):
-    """Hugging Face's names; `tensor` gives a graph's outputs as they are."""
+    """Hugging Face's names; `tensor` returns the raw outputs."""
 
     IMAGE_CLASSIFICATION = "image-classification"
     OBJECT_DETECTION = "object-detection"
@@ -41,7 +40,7 @@ class Interpolation(StrEnum):
 
 
 class Rounding(StrEnum):
-    """Where half a pixel goes: Hugging Face and torchvision cut the long edge `down`; others take the `nearest`."""
+    """How fractions of a pixel are rounded: Hugging Face and torchvision round the long edge `down`."""
 
     DOWN = "down"
     NEAREST = "nearest"
@@ -60,23 +59,23 @@ class Activation(StrEnum):
 
 
 class Head(StrEnum):
-    """How a graph lays out its boxes or masks; B boxes, C classes, coordinates in the input's pixels unless said.
+    """The layout of boxes or masks, for B boxes and C classes; coordinates are in pixels of the input by default.
 
     Detection:
     YOLOV5        one output (N, B, 5 + C): centre x, centre y, width, height, objectness, class scores
     YOLOV8        one output (N, 4 + C, B): centre x, centre y, width, height, class scores (v8, v9, 11)
-    END_TO_END    one output (N, B, 6): xmin, ymin, xmax, ymax, score, class; nothing is left to suppress
+    END_TO_END    one output (N, B, 6): xmin, ymin, xmax, ymax, score, class, after NMS
     BOXES_SCORES  two outputs: boxes (N, B, 4) as corners, scores (N, C, B) or (N, B, C)
-    PADDLE_NMS    rows (K, 6): class, score, xmin, ymin, xmax, ymax in the ORIGINAL picture's pixels (the graph is
-                  told the scale), and the number of rows
-    DETR          logits (N, B, C + 1), the last class meaning "nothing", and boxes (N, B, 4) as centre and size in
+    PADDLE_NMS    rows (K, 6): class, score, xmin, ymin, xmax, ymax in pixels of the ORIGINAL picture (an input
+                  has the scale), and the number of rows
+    DETR          logits (N, B, C + 1), the last class meaning "no object", and boxes (N, B, 4) as centre and size in
                   fractions of the input
     YUNET         twelve outputs: cls, obj, bbox, kps at strides 8, 16, 32
 
     Segmentation:
     SEMANTIC      one output (N, C, h, w) of logits
     YOLO_MASKS    YOLOV8's output with 32 mask coefficients a box, and prototypes (N, 32, h, w)
-    MATTE         the first output (N, 1, h, w): how much each pixel belongs to the subject
+    MATTE         the first output (N, 1, h, w): the opacity of the subject in each pixel
     """
 
     YOLOV5 = "yolov5"
@@ -92,7 +91,7 @@ class Head(StrEnum):
 
 
 class ExtraInput(StrEnum):
-    """What a graph may want to know beside the picture, as (1, 2) or (N, H, W) tensors of its own dtype."""
+    """Further inputs of a graph, as (1, 2) or (N, H, W) tensors of the input's dtype."""
 
     SCALE = "scale"  # (input height / original height, input width / original width): Paddle's scale_factor
     INPUT_SIZE = "input-size"  # (height, width) of the input: Paddle's im_shape
@@ -105,38 +104,38 @@ class _Frozen(BaseModel):
 
 
 class PreprocessSpec(_Frozen):
-    """Picture -> tensor. A tensor's value is `(pixel * rescale_factor - mean) / std`, with pixels of 0 to 255."""
+    """Picture to tensor. Values are `(pixel * rescale_factor - mean) / std`, with pixels of 0 to 255."""
 
     size: tuple[Positive, Positive] | None = Field(
         None, description="(height, width) of the tensor; taken from the graph where the graph fixes it"
     )
     resize: Resize = Field(
         Resize.SHORTEST_EDGE,
-        description="shortest-edge: the centre is cropped; stretch: the ratio is lost, cropped if shortest_edge says; "
-        "letterbox: fitted, padded all around; longest-edge: fitted, padded right and below; "
-        "bounded: scaled to shortest_edge and no further than longest_edge, the tensor takes that size",
+        description="shortest-edge: scaled, centre cropped; stretch: ratio ignored, cropped if shortest_edge is set; "
+        "letterbox: fitted, padded on all sides; longest-edge: fitted, padded at right and bottom; "
+        "bounded: scaled to shortest_edge but at most longest_edge, which is the size of the tensor",
     )
     shortest_edge: Positive | None = Field(
-        None, description="the shortest edge before the crop, pixels; default: the tensor's own shorter edge"
+        None, description="shortest edge before the crop, pixels; default: the tensor's shorter edge"
     )
-    longest_edge: Positive | None = Field(None, description="with bounded: the most pixels of the longer edge")
+    longest_edge: Positive | None = Field(None, description="with bounded: maximum of the longer edge, pixels")
     interpolation: Interpolation = Field(
         Interpolation.BILINEAR, description="nearest, bilinear, bicubic or lanczos; antialiased, as Pillow's"
     )
-    resize_rounding: Rounding = Field(Rounding.DOWN, description="of the longer edge's length")
-    crop_rounding: Rounding = Field(Rounding.DOWN, description="of the crop's or the picture's offset")
-    pad_value: ByteValue = Field(0, description="what pads, before rescaling, 0 to 255")
-    color: Color = Field(Color.RGB, description="the order of the channels: RGB, BGR or GRAY")
-    layout: Layout | None = Field(None, description="NCHW or NHWC; default: what the graph tells")
-    dtype: Dtype | None = Field(None, description="float32, float16 or uint8; default: what the graph tells")
-    rescale_factor: float = Field(1 / 255, gt=0, description="a pixel of 0 to 255 is multiplied by this first")
-    rescale_by_max: bool = Field(False, description="a pixel is divided by the picture's brightest value instead")
+    resize_rounding: Rounding = Field(Rounding.DOWN, description="of the longer edge: down or nearest")
+    crop_rounding: Rounding = Field(Rounding.DOWN, description="of the offset of crop or padding: down or nearest")
+    pad_value: ByteValue = Field(0, description="value of padding before rescaling, 0 to 255")
+    color: Color = Field(Color.RGB, description="channels and their order: RGB, BGR or GRAY")
+    layout: Layout | None = Field(None, description="NCHW or NHWC; default: that of the graph")
+    dtype: Dtype | None = Field(None, description="float32, float16 or uint8; default: that of the graph")
+    rescale_factor: float = Field(1 / 255, gt=0, description="factor for pixels of 0 to 255")
+    rescale_by_max: bool = Field(False, description="divide by the picture's maximum instead")
     mean: tuple[float, ...] = Field(
         (0.0,),
-        description="then this is subtracted: one value, or one a channel; "
-        "ImageNet's, with a warning, where nothing says rescale_factor, mean or std",
+        description="subtracted after rescaling: one value, or one per channel; "
+        "default: ImageNet's, with a warning, if rescale_factor, mean and std are unknown",
     )
-    std: tuple[float, ...] = Field((1.0,), description="then it is divided by this: one value, or one a channel")
+    std: tuple[float, ...] = Field((1.0,), description="divisor after subtracting mean: one value, or one per channel")
 
     @field_validator("mean", "std", mode="before")
     @classmethod
@@ -164,28 +163,26 @@ class PreprocessSpec(_Frozen):
 
 
 class ModelSpec(_Frozen):
-    """All that serving a model takes beside its graph."""
+    """What a model needs to be served, in addition to its graph."""
 
     task: TaskName = Field(
         description="image-classification, object-detection, image-segmentation, image-feature-extraction or tensor"
     )
-    input: str | None = Field(None, description="the graph's input for the picture; default: its only one")
+    input: str | None = Field(None, description="name of the input for the picture; default: the only one")
     extra_inputs: dict[str, ExtraInput] = Field(
         default={}, description="other inputs by name: scale, input-size, original-size or mask"
     )
-    outputs: tuple[str, ...] = Field(
-        (), description="the graph's outputs to read, in the order the task wants them; default: its own"
-    )
+    outputs: tuple[str, ...] = Field((), description="names of the outputs, in the order of the task; default: all")
     head: Head | None = Field(
         None,
         description="layout of boxes or masks: yolov5, yolov8, end-to-end, boxes-scores, paddle-nms, detr, yunet, "
         "semantic, yolo-masks or matte",
     )
     activation: Activation = Field(
-        Activation.SOFTMAX, description="what turns the output into scores: softmax, sigmoid or none"
+        Activation.SOFTMAX, description="converts outputs to scores: softmax, sigmoid or none"
     )
-    score_threshold: float = Field(0.25, ge=0, le=1, description="boxes: least score, when a request does not say")
-    iou_threshold: float = Field(0.7, ge=0, le=1, description="boxes: of two that overlap more, the better one stays")
-    normalize: bool = Field(False, description="embeddings: L2-normalise, when a request does not say")
+    score_threshold: float = Field(0.25, ge=0, le=1, description="boxes: default minimum score of a request")
+    iou_threshold: float = Field(0.7, ge=0, le=1, description="boxes: maximum overlap of two boxes of a class (NMS)")
+    normalize: bool = Field(False, description="embeddings: L2-normalise by default")
     labels: tuple[str, ...] = Field((), description="by class id; default: labels.txt, one a line")
     preprocess: PreprocessSpec = PreprocessSpec()

@@ -1,4 +1,4 @@
-"""`model.toml`, written by the operator: it wins over everything else, and may say as little as it likes."""
+"""Resolves `model.toml`, which the operator writes; it wins over all other resolvers."""
 
 import tomllib
 from typing import Any
@@ -12,7 +12,8 @@ from loaders.repository.specs.model_files import ModelFiles
 from loaders.repository.specs.model_spec import ModelSpec, TaskName
 
 _TABLE = "preprocess"
-_WORDS = {"extra_forbidden": "there is no such field", "tuple_type": "must be a list", "dict_type": "must be a table"}
+_MAX_SHOWN = 40  # characters of a value in an error
+_WORDS = {"extra_forbidden": "unknown field", "tuple_type": "expected a list", "dict_type": "expected a table"}
 
 
 def resolve(files: ModelFiles, _: OnnxGraph, __: Decisions) -> Decisions:
@@ -27,23 +28,25 @@ def resolve(files: ModelFiles, _: OnnxGraph, __: Decisions) -> Decisions:
 
 
 def first_problem(error: ValidationError) -> str:
-    """The field's path and what is wrong with it, in one sentence."""
+    """Returns the field's path, what is wrong with it, and its value."""
     problem = error.errors(include_url=False)[0]
     field = ".".join(str(part) for part in problem["loc"])
     words = _WORDS.get(problem["type"]) or problem["msg"].removeprefix("Value error, ")
-    return f"{field}: {words}" if field else words
+    value = repr(problem["input"])
+    got = f", got {value}" if field and len(value) <= _MAX_SHOWN and problem["type"] != "extra_forbidden" else ""
+    return f"{field}: {words}{got}" if field else words
 
 
 def _parse(files: ModelFiles, text: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ModelSpecError(f"{files.name}/{files.spec_file} is not valid TOML: {error}") from error
+        raise ModelSpecError(f"{files.where(files.spec_file)} is not valid TOML: {error}") from error
 
 
 def _check(files: ModelFiles, fields: dict[str, Any]) -> None:
-    """Whether it could be a whole spec, so that an error is told of this file and not of what it is merged with."""
+    """Validates the file alone, so that its errors are not attributed to other sources."""
     try:
         ModelSpec.model_validate({"task": TaskName.TENSOR} | fields)
     except ValidationError as error:
-        raise ModelSpecError(f"{files.name}/{files.spec_file}: {first_problem(error)}") from error
+        raise ModelSpecError(f"{files.where(files.spec_file)}: {first_problem(error)}") from error

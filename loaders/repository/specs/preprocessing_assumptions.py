@@ -1,6 +1,6 @@
-"""The preprocessing that most models of a task want, where nothing records it. Each guess comes with its warning.
+"""Assumes the usual preprocessing of a task where it is not recorded, with a warning for each assumption.
 
-What belongs together is guessed together: with any of rescale_factor, mean and std known, the others are not.
+If any of rescale_factor, mean and std is known, the others are not assumed.
 """
 
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ _CROP_PCT = 0.875
 _YOLO_PAD = 114
 _YOLO_HEADS = (Head.YOLOV5, Head.YOLOV8, Head.END_TO_END, Head.YOLO_MASKS)
 _NORMALISATION = ("preprocess.rescale_factor", "preprocess.rescale_by_max", "preprocess.mean", "preprocess.std")
-_REMEDY = "say so in model.toml"
+_REMEDY = "set it in model.toml"
 
 Sides = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class _Values:
-    """What a pixel becomes, and the order of the channels."""
+    """Normalisation, and the order of channels."""
 
     source: str
     mean: tuple[float, ...]
@@ -45,7 +45,7 @@ def resolve(_: ModelFiles, graph: OnnxGraph, decisions: Decisions) -> Decisions:
 
 
 def _size(graph: OnnxGraph, decisions: Decisions) -> tuple[Sides, Decision | None]:
-    """The tensor's size, and the decision if it is a guess: what the graph leaves open is as long as its other side."""
+    """Returns the tensor's size, and a decision if it is assumed. An open side is as long as the other one."""
     known = decided(decisions, "preprocess.size")
     if isinstance(known, list | tuple) and len(known) == 2:
         return (known[0], known[1]), None
@@ -108,7 +108,7 @@ def _values(decisions: Decisions) -> _Values:
     if head in _YOLO_HEADS:
         return _Values("assumed (YOLO)", (0.0,), (1.0,), warning=_not_recorded("0 to 1, no mean and std"))
     tensorflow = decided(decisions, "preprocess.layout") == "NHWC"
-    hint = " (channels come last: exports of Keras often want 0 to 255 or -1 to 1 instead)" if tensorflow else ""
+    hint = " (channels are last: Keras exports often expect 0 to 255 or -1 to 1)" if tensorflow else ""
     mean, std = IMAGENET_MEAN, IMAGENET_STD
     if decided(decisions, "preprocess.color") == Color.GRAY:
         grey = sum(mean) / len(mean), sum(std) / len(std)

@@ -1,4 +1,4 @@
-"""Task, head and activation by the graph's outputs, where nothing records them."""
+"""Assumes task, head and activation from the graph's outputs where they are not recorded."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ from loaders.repository.specs.model_files import ModelFiles
 from loaders.repository.specs.model_spec import Activation, Head, TaskName
 from loaders.tensors import TensorInfo
 
-ASSUMED_SOFTMAX = 'assumed softmax; a model that gives several labels needs activation = "sigmoid"'
+ASSUMED_SOFTMAX = 'assumed softmax; if a picture may have several labels, set activation = "sigmoid" in model.toml'
 
 _EMBEDDING_NAMES = ("embed", "feature", "pooler", "hidden_state")
-_FEWEST_ANCHORS, _MOST_CLASSES = 1000, 1000  # between them, (N, a, b) is a YOLO's boxes and not a row of vectors
+_MIN_ANCHORS, _MAX_CLASSES = 1000, 1000  # within these bounds, (N, a, b) are boxes of YOLO and not embeddings
 _MASK_STRIDES = (1, 2, 4, 8)
 _YUNET_SCORE, _YUNET_IOU = 0.9, 0.3  # of OpenCV's FaceDetectorYN
 
@@ -31,7 +31,7 @@ class _Guess:
 
 def resolve(files: ModelFiles, graph: OnnxGraph, decisions: Decisions) -> Decisions:
     task = decided(decisions, "task")
-    guesses = (*_guesses(graph, decisions), _Guess(TaskName.TENSOR, "nothing tells the task"))
+    guesses = (*_guesses(graph, decisions), _Guess(TaskName.TENSOR, "unknown task"))
     guess = next((guess for guess in guesses if task in (None, guess.task)), None)
     if guess is None:
         return {}
@@ -49,9 +49,7 @@ def resolve(files: ModelFiles, graph: OnnxGraph, decisions: Decisions) -> Decisi
 
 def _warnings(files: ModelFiles, guess: _Guess, decisions: Decisions) -> dict[str, str]:
     if guess.task is TaskName.TENSOR:
-        return {
-            "task": "nothing tells the task of this graph: its outputs are given as they are; say task in model.toml"
-        }
+        return {"task": "the task of this graph is unknown: its raw outputs are returned; set task in model.toml"}
     said = any(decision.source == files.spec_file for decision in decisions.values())
     if guess.activation is Activation.SOFTMAX and guess.task is TaskName.IMAGE_CLASSIFICATION and not said:
         return {"activation": ASSUMED_SOFTMAX}
@@ -59,7 +57,7 @@ def _warnings(files: ModelFiles, guess: _Guess, decisions: Decisions) -> dict[st
 
 
 def _guesses(graph: OnnxGraph, decisions: Decisions) -> Iterator[_Guess]:
-    """The surest first."""
+    """Yields the most certain guesses first."""
     yield from _detectors(graph)
     output = score_output(graph, decisions)
     if output is None:
@@ -102,7 +100,7 @@ def _is_yolo(graph: OnnxGraph) -> bool:
     if second is None or third is None:
         return False
     few, many = sorted((second, third))
-    return third == 6 or (few in range(5, _MOST_CLASSES) and many >= _FEWEST_ANCHORS)
+    return third == 6 or (few in range(5, _MAX_CLASSES) and many >= _MIN_ANCHORS)
 
 
 def _is_embedding(graph: OnnxGraph, output: TensorInfo) -> bool:
@@ -111,7 +109,7 @@ def _is_embedding(graph: OnnxGraph, output: TensorInfo) -> bool:
 
 
 def _masks(graph: OnnxGraph, decisions: Decisions) -> Iterator[_Guess]:
-    """A map a class, or one map of how much each pixel belongs to the subject."""
+    """Yields guesses for one map per class, or one map of opacity."""
     output = next((o for o in graph.outputs if len(o.shape) == 4), None)
     picture = picture_input(graph, decisions)
     if output is None or picture is None or len(picture.shape) != 4:
@@ -128,7 +126,7 @@ def _masks(graph: OnnxGraph, decisions: Decisions) -> Iterator[_Guess]:
 
 
 def _stride(output: TensorInfo, sides: tuple[int | None, int | None]) -> int | None:
-    """How many of the picture's pixels one of the output's stands for; 0 when that is no whole number."""
+    """Returns the ratio of input to output pixels per side; 0 if that is not a whole number, None if unknown."""
     height, width = sides
     down, across = output.shape[2:]
     if not (height and width and down and across):

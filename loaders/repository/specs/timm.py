@@ -1,7 +1,7 @@
-"""timm's `config.json` (`pretrained_cfg`), and transformers' TimmWrapper which keeps the same in its own files.
+"""Resolves timm's `config.json` (`pretrained_cfg`), also as written by transformers' TimmWrapper.
 
-The rules are those of timm/data/transforms_factory.py: transforms_imagenet_eval, and of torchvision's Resize (the long
-edge is cut down to a whole pixel) and CenterCrop (its offset goes to the nearest).
+The rules are those of timm/data/transforms_factory.py (transforms_imagenet_eval), and of torchvision's Resize (the long
+edge is rounded down) and CenterCrop (its offset is rounded to the nearest).
 """
 
 from collections.abc import Mapping
@@ -38,11 +38,11 @@ def resolve(files: ModelFiles, _: OnnxGraph, decisions: Decisions) -> Decisions:
 
 
 def _read(files: ModelFiles, file: str) -> JsonObject:
-    return JsonObject(f"{files.name}/{file}", files.read_object(file) or {})
+    return JsonObject(files.where(file), files.read_object(file) or {})
 
 
 def _pretrained(files: ModelFiles, config: JsonObject) -> JsonObject | None:
-    """Inside `pretrained_cfg`; all at the top in old files; under `data_config` in a processor's file."""
+    """Returns `pretrained_cfg`; in old files the whole file, in a processor's file `data_config`."""
     if (data_config := _read(files, _PREPROCESSOR).nested("data_config")) is not None:
         return data_config
     if (pretrained := config.nested("pretrained_cfg")) is not None:
@@ -51,14 +51,14 @@ def _pretrained(files: ModelFiles, config: JsonObject) -> JsonObject | None:
 
 
 def _preprocessing(pretrained: JsonObject, decisions: Decisions) -> tuple[dict[str, object], str]:
-    """Fields, and a warning where they come near but not all the way."""
+    """Returns fields, and a warning if they differ from timm."""
     size, crop_pct = _size_and_crop_pct(pretrained, decisions)
     mean = pretrained.numbers("mean", IMAGENET_MEAN)
     interpolation = _INTERPOLATIONS.get(pretrained.text("interpolation") or "bicubic")
     fields: dict[str, object] = {
         "preprocess.size": size,
         "preprocess.shortest_edge": floor(min(size) / crop_pct),
-        "preprocess.interpolation": interpolation or pretrained.refuse("interpolation", ", ".join(_INTERPOLATIONS)),
+        "preprocess.interpolation": interpolation or pretrained.reject("interpolation", ", ".join(_INTERPOLATIONS)),
         "preprocess.crop_rounding": Rounding.NEAREST,
         "preprocess.rescale_factor": 1 / 255,
         "preprocess.mean": mean,
@@ -68,16 +68,18 @@ def _preprocessing(pretrained: JsonObject, decisions: Decisions) -> tuple[dict[s
     if crop_mode == "squash":
         return fields | {"preprocess.resize": Resize.STRETCH}, ""
     if crop_mode == "border":
-        return fields | _border(mean), "the border is grey, timm's is the mean colour" if len(set(mean)) > 1 else ""
+        return fields | _border(mean), "the border is grey, and not the mean colour as in timm" if len(
+            set(mean)
+        ) > 1 else ""
     if crop_mode != "center":
-        pretrained.refuse("crop_mode", "center, squash or border")
+        pretrained.reject("crop_mode", "center, squash or border")
     square = size[0] == size[1]
-    warning = "" if square else "timm lets the picture cover a tensor that is not square; here its shorter edge counts"
+    warning = "" if square else "timm scales pictures to cover a tensor that is not square, which is not supported"
     return fields | {"preprocess.resize": Resize.SHORTEST_EDGE}, warning
 
 
 def _border(mean: tuple[float, ...]) -> dict[str, object]:
-    """Fitted, and padded with the mean."""
+    """Fits the picture, and pads with the mean."""
     grey = round(255 * sum(mean) / len(mean)) if mean else 0
     return {
         "preprocess.resize": Resize.LETTERBOX,
@@ -88,7 +90,7 @@ def _border(mean: tuple[float, ...]) -> dict[str, object]:
 
 
 def _size_and_crop_pct(pretrained: JsonObject, decisions: Decisions) -> tuple[Sides, float]:
-    """The crop of the test size goes with a graph that was exported at the test size."""
+    """Uses `test_crop_pct` for a graph that was exported at the test size."""
     fixed = decided(decisions, "preprocess.size")
     size = _size(pretrained, "input_size") or _DEFAULT_SIZE
     test_size = _size(pretrained, "test_input_size")
@@ -97,19 +99,19 @@ def _size_and_crop_pct(pretrained: JsonObject, decisions: Decisions) -> tuple[Si
         crop_pct = pretrained.number("test_crop_pct", 0) or crop_pct if tuple(fixed) == test_size else crop_pct
         size = (int(fixed[0]), int(fixed[1]))
     if not 0.1 <= crop_pct <= 1:
-        pretrained.refuse("crop_pct", "a number from 0.1 to 1")
+        pretrained.reject("crop_pct", "a number from 0.1 to 1")
     return size, crop_pct
 
 
 def _size(pretrained: JsonObject, key: str) -> Sides | None:
-    """Height and width of [channels, height, width]."""
+    """Returns height and width of [channels, height, width]."""
     value = pretrained.data.get(key)
     if value is None:
         return None
     if not isinstance(value, list) or len(value) != 3:
-        pretrained.refuse(key, "channels, height and width")
+        pretrained.reject(key, "channels, height and width")
     height, width = (pretrained.as_integer(key, side) for side in value[1:])
-    return (height, width) if 0 < min(height, width) <= 16_384 else pretrained.refuse(key, "1 to 16384 pixels")
+    return (height, width) if 0 < min(height, width) <= 16_384 else pretrained.reject(key, "1 to 16384 pixels")
 
 
 def num_classes(config: JsonObject, pretrained: JsonObject | None = None) -> int | None:
@@ -128,7 +130,7 @@ def _task(config: JsonObject, pretrained: JsonObject) -> TaskName | None:
 
 
 def _labels(config: JsonObject, pretrained: JsonObject) -> tuple[str, ...] | None:
-    """`label_names` may be synsets, which `label_descriptions` put in words. Old files call them `labels`."""
+    """`label_names` may be synsets, described in `label_descriptions`. Old files have `labels`."""
     for source in (config, pretrained):
         for key in ("label_names", "labels"):
             names = labels_of(f"{source.where}: {key}", source.data.get(key))

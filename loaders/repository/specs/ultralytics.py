@@ -1,4 +1,4 @@
-"""What Ultralytics' exporter writes into the graph's metadata: YOLOv5 and later.
+"""Resolves the metadata of Ultralytics' exporter: YOLOv5 and later.
 
 https://github.com/ultralytics/ultralytics/blob/main/ultralytics/engine/exporter.py. YOLOv5's own exporter writes only
 `stride` and `names`, and its heads have objectness.
@@ -21,7 +21,7 @@ SOURCE = "Ultralytics metadata"
 _PAD = 114
 _SCORE_THRESHOLD = 0.25
 _IOU, _OLD_IOU = 0.7, 0.45
-_LONGEST_LITERAL = 4 << 20  # characters
+_MAX_LITERAL = 4 << 20  # characters
 _CLASSIFY, _DETECT, _SEGMENT = "classify", "detect", "segment"
 
 
@@ -39,16 +39,16 @@ def resolve(files: ModelFiles, graph: OnnxGraph, decisions: Decisions) -> Decisi
     head = None if kind not in (_DETECT, _SEGMENT) else _head(graph, labels, old=old)
     fields |= _letterbox() | _thresholds(old=old)
     if head is None:
-        warning = f"the {kind} outputs of this export have no head here: they are given as they are"
+        warning = f"the {kind} outputs of this export are not supported: raw outputs are returned"
         return decide(SOURCE, fields | {"task": TaskName.TENSOR}, {"task": warning})
     task = TaskName.IMAGE_SEGMENTATION if head is Head.YOLO_MASKS else TaskName.OBJECT_DETECTION
-    warning = "the masks of this end-to-end head are left out" if kind == _SEGMENT and head is Head.END_TO_END else ""
+    warning = "the masks of this end-to-end head are ignored" if kind == _SEGMENT and head is Head.END_TO_END else ""
     fields |= {"task": task, "head": head, "activation": Activation.NONE}
     return decide(SOURCE, fields, {"task": warning})
 
 
 def _values(metadata: Mapping[str, str]) -> dict[str, object]:
-    """RGB (or grey) of 0 to 1."""
+    """RGB or grey, of 0 to 1."""
     return {
         "preprocess.color": Color.GRAY if metadata.get("channels") == "1" else Color.RGB,
         "preprocess.interpolation": Interpolation.BILINEAR,
@@ -59,7 +59,7 @@ def _values(metadata: Mapping[str, str]) -> dict[str, object]:
 
 
 def _letterbox() -> dict[str, object]:
-    """LetterBox: the sides go to the nearest pixel, half a pixel of padding to the right and below."""
+    """LetterBox rounds sides to the nearest pixel, and odd padding towards right and bottom."""
     return {
         "preprocess.resize": Resize.LETTERBOX,
         "preprocess.resize_rounding": Rounding.NEAREST,
@@ -73,7 +73,7 @@ def _thresholds(*, old: bool) -> dict[str, object]:
 
 
 def _classification(size: object, graph: OnnxGraph) -> dict[str, object]:
-    """torchvision's Resize and CenterCrop of one size. The head has its softmax inside; YOLOv5's has none."""
+    """torchvision's Resize and CenterCrop to one size. The graph contains softmax, except for YOLOv5."""
     old = "task" not in graph.metadata
     edge = min(size) if isinstance(size, list | tuple) and size else None
     return {
@@ -108,12 +108,12 @@ def _size(metadata: Mapping[str, str]) -> tuple[int, int] | None:
 
 
 def _literal(metadata: Mapping[str, str], key: str) -> object:
-    """The values are Python literals, written by `str()`; None where there is none. Nothing in them is executed."""
+    """Parses a Python literal, without executing anything. Returns None for anything else."""
     text = metadata.get(key)
     if text is None:
         return None
-    if len(text) > _LONGEST_LITERAL:
-        raise ModelSpecError(f"{SOURCE}: {key} is too long")
+    if len(text) > _MAX_LITERAL:
+        raise ModelSpecError(f"{SOURCE}: {key} has more than {_MAX_LITERAL:,} characters")
     try:
         with catch_warnings(action="ignore"):
             return literal_eval(text)

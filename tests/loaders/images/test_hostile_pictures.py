@@ -1,4 +1,4 @@
-"""Hostile pictures in a process of their own: each ends as an answer or a typed error, and costs next to nothing."""
+"""Hostile pictures, in a subprocess: each is read or raises an ImageError, and takes little memory and time."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ from tests.hostile_pictures import FORMATS, HOSTILE
 from tests.paths import ROOT
 
 MOST_MB = 48
-MOST_S = 2.0  # on a loaded machine; none takes a tenth
+MOST_S = 2.0  # of CPU time; each takes less than a tenth of it
 
 CHILD = """
 import json, sys, time
@@ -26,7 +26,7 @@ def peak_kb():
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 
 def tried(loader, data):
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     before, started = peak_kb(), time.process_time()
     try:
         loader.load(data)
@@ -35,22 +35,22 @@ def tried(loader, data):
         end = type(error).__name__
     return {"end": end, "mb": (peak_kb() - before) / 1024, "s": time.process_time() - started}
 
-def tell(name, pictures):
+def report(name, pictures):
     for loader in loaders:
         print(loader, name, file=sys.stderr, flush=True)
         tries = [tried(loaders[loader], data) for data in pictures]
         print(json.dumps({"of": f"{loader} {name}", "tries": tries}), flush=True)
 
 for name, (make, _) in HOSTILE.items():
-    tell(name, [make()])
+    report(name, [make()])
 for name in FORMATS:
-    tell("cut " + name, list(cut(name)))
+    report("cut " + name, list(cut(name)))
 """
 
 
 @cache
 def outcomes() -> tuple[dict[str, list[dict[str, Any]]], list[str]]:
-    """By loader and name what became of each, and the lines that were written to stderr."""
+    """Returns the outcomes by loader and name, and the lines written to stderr."""
     done = subprocess.run(
         [sys.executable, "-c", CHILD], cwd=ROOT, capture_output=True, text=True, timeout=100, check=False
     )
@@ -60,7 +60,7 @@ def outcomes() -> tuple[dict[str, list[dict[str, Any]]], list[str]]:
 
 
 @pytest.mark.parametrize("picture", HOSTILE)
-def test_a_hostile_picture_costs_neither_memory_nor_time(name: str, picture: str) -> None:
+def test_hostile_picture_costs_little_memory_and_time(name: str, picture: str) -> None:
     [outcome] = outcomes()[0][f"{name} {picture}"]
     assert HOSTILE[picture][1] in (None, outcome["end"])
     assert outcome["mb"] < MOST_MB, outcome
@@ -68,14 +68,14 @@ def test_a_hostile_picture_costs_neither_memory_nor_time(name: str, picture: str
 
 
 @pytest.mark.parametrize("image_format", FORMATS)
-def test_a_picture_cut_anywhere_is_an_error_of_ours(name: str, image_format: str) -> None:
+def test_truncated_picture_raises_image_error(name: str, image_format: str) -> None:
     for outcome in outcomes()[0][f"{name} cut {image_format}"]:
         assert outcome["end"] in {"CorruptImageError", "TruncatedImageError", "EmptyImageError"}
         assert outcome["mb"] < MOST_MB
 
 
-def test_decoders_write_a_line_at_most() -> None:
-    """libpng, libjpeg and libtiff write to stderr by themselves."""
+def test_decoders_write_at_most_one_line_to_stderr() -> None:
+    """libpng, libjpeg and libtiff write to stderr."""
     tries, written = outcomes()
     starts = [written.index(of) for of in tries]
     for (of, each), start, end in zip(tries.items(), starts, [*starts[1:], len(written)], strict=True):

@@ -22,7 +22,7 @@ from tests import pictures
     ],
 )
 @pytest.mark.parametrize("orientation", [1, 6])
-def test_a_jpeg_is_scaled_no_further_than_asked(
+def test_jpeg_is_scaled_to_the_smallest_sufficient_size(
     loader: ImageLoader, at_least: Size | None, size: tuple[int, int], orientation: int
 ) -> None:
     data = pictures.rotated_twin(pictures.scene(800, 600), "JPEG", orientation)
@@ -31,7 +31,7 @@ def test_a_jpeg_is_scaled_no_further_than_asked(
     assert (picture.info.width, picture.info.height) == (800, 600)
 
 
-def test_the_size_may_be_told_from_the_header(loader: ImageLoader) -> None:
+def test_at_least_may_be_computed_from_the_header(loader: ImageLoader) -> None:
     data = pictures.encode(pictures.scene(800, 600), "JPEG")
     asked: list[ImageInfo] = []
 
@@ -46,7 +46,7 @@ def test_the_size_may_be_told_from_the_header(loader: ImageLoader) -> None:
 
 @pytest.mark.parametrize("sides", [(801, 603), (15, 9), (1, 1), (17, 400)])
 @pytest.mark.parametrize("options", [{}, {"subsampling": 0}, {"progressive": True}])
-def test_both_loaders_scale_to_the_same_pixels(sides: tuple[int, int], options: dict[str, int]) -> None:
+def test_loaders_scale_to_equal_pixels(sides: tuple[int, int], options: dict[str, int]) -> None:
     data = pictures.encode(pictures.scene(*sides), "JPEG", **options)
     for side in (1, 2, 5, 70, 130):
         opencv, pillow = (create_image_loader(n).load(data, Size(side, side)).pixels for n in ("opencv", "pillow"))

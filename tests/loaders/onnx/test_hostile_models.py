@@ -1,4 +1,4 @@
-"""Folders that are made to harm: what is no file is never opened, what leads out of the folder is never read."""
+"""Hostile model folders: special files are never opened, and paths outside the folder are never read."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ from tests.tiny_models import add_model, colour_graph
 
 SIDECARS = ("model.toml", "labels.txt", "config.json", "preprocessor_config.json", "classes.names", "labels.csv")
 
-# In a process of its own: what hangs is killed.
+# In a subprocess, so that a hang is killed.
 LOOK = """
 import sys
 from pathlib import Path
@@ -61,8 +61,8 @@ KINDS = ("pipe", "link to a pipe", "endless", "terminal", "loop", "socket", "fol
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """By model what is said of it, or "fine"; folders that are not models are left out."""
+def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Returns the error of each model in the folder, or "fine"."""
     models = tmp_path_factory.mktemp("models")
     for kind in KINDS:
         name = kind.replace(" ", "-")
@@ -91,43 +91,43 @@ def with_weights_beside() -> onnx.ModelProto:
     return model
 
 
-def test_what_is_no_file_is_no_graph_and_blocks_nobody(told: dict[str, str]) -> None:
-    assert {name.partition("-")[0] for name in told} == {"described", "external"}
+def test_special_files_are_not_graphs(reports: dict[str, str]) -> None:
+    assert {name.partition("-")[0] for name in reports} == {"described", "external"}
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_no_file_describes_no_model_and_is_no_weight(told: dict[str, str], kind: str) -> None:
+def test_special_files_are_neither_descriptions_nor_weights(reports: dict[str, str], kind: str) -> None:
     name = kind.replace(" ", "-")
-    assert told[f"described-{name}"] == "fine"
-    assert "weights.bin" in told[f"external-{name}"]
+    assert reports[f"described-{name}"] == "fine"
+    assert "weights.bin" in reports[f"external-{name}"]
 
 
-WIDE = "".join(chr(ord(letter) + 0xFEE0) for letter in "colour")  # full-width letters
+FULLWIDTH = "".join(chr(ord(letter) + 0xFEE0) for letter in "colour")
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        "colour\0", "c\u043elour", "colo\u200bur", WIDE, "COLOUR", "colour ", "colour.", "colour/", "co\u0301lour",
+        "colour\0", "c\u043elour", "colo\u200bur", FULLWIDTH, "COLOUR", "colour ", "colour.", "colour/", "co\u0301lour",
         "CON", "NUL.onnx", "colour:stream", "~root", "$HOME", "`id`", "-rf", "..%2f", "\ufeffcolour", "colour\r\nX: y",
     ],
 )  # fmt: skip
-def test_a_name_that_looks_alike_is_another(tmp_path: Path, name: str) -> None:
+def test_lookalike_name_is_unknown(tmp_path: Path, name: str) -> None:
     add_model(tmp_path, "colour", colour_graph())
     with pytest.raises(UnknownModelError):
         ModelRepository(tmp_path).find(name)
 
 
-@pytest.mark.parametrize("folder", [WIDE, "c\u043elour", "co lour", "colour\n", "x" * 129, "\u202ecolour"])
-def test_a_folder_with_an_unusual_name_is_not_served_and_told(tmp_path: Path, folder: str) -> None:
+@pytest.mark.parametrize("folder", [FULLWIDTH, "c\u043elour", "co lour", "colour\n", "x" * 129, "\u202ecolour"])
+def test_folder_with_invalid_name_is_reported(tmp_path: Path, folder: str) -> None:
     add_model(tmp_path, folder, colour_graph())
     scan = ModelRepository(tmp_path).scan()
     assert not scan.catalog
     assert "rename" in scan.invalid[folder]
 
 
-def test_a_graph_that_grows_endlessly_is_read_as_far_as_it_was(tmp_path: Path) -> None:
-    """Its size is taken once; /proc files say 0 and never end."""
+def test_endless_graph_is_rejected(tmp_path: Path) -> None:
+    """Files in /proc have size 0 and never end."""
     add_model(tmp_path, "colour", colour_graph())
     graph = tmp_path / "colour" / "1" / "model.onnx"
     graph.unlink()

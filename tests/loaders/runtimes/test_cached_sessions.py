@@ -157,7 +157,7 @@ def cut(file: Path) -> None:
 
 
 def overwrite(file: Path) -> None:
-    """The same length and time, another content."""
+    """Changes the content, keeping length and time."""
     stat = file.stat()
     file.write_bytes(file.read_bytes()[::-1])
     os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))

@@ -1,9 +1,8 @@
-"""Real sessions on tiny real graphs: shapes, threads, providers, and errors that say what and not where."""
+"""ONNX Runtime sessions of tiny graphs: shapes, threads, providers, stopping, errors without paths."""
 
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -75,11 +74,11 @@ def graph(tmp_path: Path) -> Path:
     return write(tmp_path, colour_graph())
 
 
-def test_the_loader_tells_its_version() -> None:
+def test_loader_has_the_runtime_version() -> None:
     assert create_model_loader("onnxruntime").version == f"onnxruntime {onnxruntime.__version__}"
 
 
-def test_an_unknown_loader_is_told_with_those_there_are() -> None:
+def test_unknown_loader_error_lists_the_available() -> None:
     assert model_loader_names() == ("onnxruntime",)
     with pytest.raises(ValueError, match=r"'torch'.*onnxruntime"):
         create_model_loader("torch")
@@ -94,14 +93,14 @@ def test_an_unknown_loader_is_told_with_those_there_are() -> None:
         (colour_graph(dtype=TensorProto.DOUBLE), TensorInfo("image", "float64", (None, 3, SIDE, SIDE))),
     ],
 )
-def test_inputs_are_described_in_numpys_words(tmp_path: Path, model: onnx.ModelProto, image: TensorInfo) -> None:
+def test_inputs_have_numpy_dtypes(tmp_path: Path, model: onnx.ModelProto, image: TensorInfo) -> None:
     session = OnnxRuntimeLoader().load(write(tmp_path, model), SessionOptions())
     assert session.inputs == (image,)
     assert session.outputs[0].name == "logits"
     assert session.providers == ("CPUExecutionProvider",)
 
 
-def test_a_run_gives_every_output_by_name(tmp_path: Path) -> None:
+def test_run_returns_outputs_by_name(tmp_path: Path) -> None:
     session = OnnxRuntimeLoader().load(write(tmp_path, two_output_graph()), SessionOptions())
     outputs = session.run({"image": np.ones((1, 3, SIDE, SIDE), np.float32)})
     assert {name: value.tolist() for name, value in outputs.items()} == {
@@ -110,7 +109,7 @@ def test_a_run_gives_every_output_by_name(tmp_path: Path) -> None:
     }
 
 
-def test_concurrent_runs_each_get_their_own_answer(graph: Path) -> None:
+def test_concurrent_runs_return_their_own_outputs(graph: Path) -> None:
     session = OnnxRuntimeLoader().load(graph, SessionOptions(threads=2))
     tensors = [np.random.default_rng(i).random((1, 3, SIDE, SIDE), np.float32) for i in range(RUNS)]
     alone = [session.run({"image": tensor})["logits"] for tensor in tensors]
@@ -121,15 +120,15 @@ def test_concurrent_runs_each_get_their_own_answer(graph: Path) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="counts threads in /proc")
 @pytest.mark.parametrize("threads", [1, 2, 5])
-def test_a_session_has_as_many_threads_as_told(graph: Path, threads: int) -> None:
-    """The calling thread is one of them, whatever the number of cores."""
+def test_session_has_the_given_number_of_threads(graph: Path, threads: int) -> None:
+    """The calling thread is one of them."""
     command = [sys.executable, "-c", COUNT_THREADS, str(graph), str(threads)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
     assert int(done.stdout) == threads - 1
 
 
 @pytest.mark.parametrize("content", [b"", b"no graph", b"\x08\x07" + bytes(200)], ids=["empty", "text", "zeros"])
-def test_a_broken_file_is_named_without_its_folder(graph: Path, content: bytes) -> None:
+def test_error_of_broken_file_hides_its_folder(graph: Path, content: bytes) -> None:
     graph.write_bytes(content)
     with pytest.raises(ModelFileError, match=r"^model\.onnx cannot be loaded: .") as error:
         OnnxRuntimeLoader().load(graph, SessionOptions())
@@ -137,20 +136,20 @@ def test_a_broken_file_is_named_without_its_folder(graph: Path, content: bytes) 
     assert "\n" not in str(error.value)
 
 
-def test_half_a_file_is_refused(graph: Path) -> None:
+def test_truncated_file_is_rejected(graph: Path) -> None:
     graph.write_bytes(graph.read_bytes()[:-60])
     with pytest.raises(ModelFileError):
         OnnxRuntimeLoader().load(graph, SessionOptions())
 
 
-def test_a_missing_file_is_named_without_its_folder(tmp_path: Path) -> None:
+def test_error_of_missing_file_hides_its_folder(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match=r"^model\.onnx cannot be loaded") as error:
         OnnxRuntimeLoader().load(tmp_path / "model.onnx", SessionOptions())
     assert str(tmp_path) not in str(error.value)
 
 
 @pytest.mark.parametrize("linked", [False, True], ids=["real folder", "linked folder"])
-def test_missing_weights_beside_the_graph_are_told_without_the_folder(tmp_path: Path, linked: bool) -> None:
+def test_error_of_missing_weights_hides_the_folder(tmp_path: Path, linked: bool) -> None:
     path = write(tmp_path / "real", colour_graph())
     model = onnx.load(path)
     weights = model.graph.initializer[0]
@@ -167,7 +166,7 @@ def test_missing_weights_beside_the_graph_are_told_without_the_folder(tmp_path: 
 
 
 @pytest.mark.parametrize("provider", ["warp-drive", "tensorrt", "TensorrtExecutionProvider"])
-def test_a_provider_that_is_not_here_is_an_error_with_those_that_are(graph: Path, provider: str) -> None:
+def test_unavailable_provider_error_lists_the_available(graph: Path, provider: str) -> None:
     if "TensorrtExecutionProvider" in onnxruntime.get_available_providers():
         pytest.skip("TensorRT is here")
     with pytest.raises(ProviderError, match="CPUExecutionProvider") as error:
@@ -177,28 +176,28 @@ def test_a_provider_that_is_not_here_is_an_error_with_those_that_are(graph: Path
 
 
 @pytest.mark.parametrize("provider", ["cpu", "CPUExecutionProvider"])
-def test_a_provider_is_known_by_its_short_name_or_the_runtimes(graph: Path, provider: str) -> None:
+def test_provider_has_a_short_and_a_full_name(graph: Path, provider: str) -> None:
     session = OnnxRuntimeLoader().load(graph, SessionOptions(providers=(provider,)))
     assert session.providers == ("CPUExecutionProvider",)
 
 
-def test_a_provider_that_is_here_but_does_not_come_up_is_an_error(graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The runtime itself would go on with what came up, silently."""
+def test_provider_that_does_not_come_up_raises(graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The runtime itself would silently use the providers that came up."""
     monkeypatch.setattr(onnxruntime.InferenceSession, "get_providers", lambda _: ["OtherExecutionProvider"])
     with pytest.raises(ProviderError, match=r"CPUExecutionProvider did not come up.*OtherExecutionProvider"):
         OnnxRuntimeLoader().load(graph, SessionOptions(providers=("cpu",)))
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="reads memory in /proc")
-def test_memory_stays_flat_over_many_sizes(tmp_path: Path) -> None:
-    """The largest size decides; a plan of the memory for each would add to it."""
+def test_memory_is_flat_over_many_input_sizes(tmp_path: Path) -> None:
+    """Memory follows the largest size; memory patterns of each size would add to it."""
     command = [sys.executable, "-c", RUN_MANY_SIZES, str(write(tmp_path, sizes_graph()))]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
     early, late = (float(word) for word in done.stdout.split())
     assert late < early + 8
 
 
-def test_a_run_that_is_not_stopped_answers(graph: Path) -> None:
+def test_run_without_stop_returns_outputs(graph: Path) -> None:
     stop = RunStop()
     session = OnnxRuntimeLoader().load(graph, SessionOptions())
     inputs = {"image": np.ones((1, 3, SIDE, SIDE), np.float32)}
@@ -208,33 +207,30 @@ def test_a_run_that_is_not_stopped_answers(graph: Path) -> None:
         session.run(inputs, stop)
 
 
-def test_a_stopped_run_ends_early_and_the_session_lives_on(tmp_path: Path) -> None:
-    session = OnnxRuntimeLoader().load(write(tmp_path, slow_graph(rounds=3_000)), SessionOptions())
+def test_stopped_run_ends_and_session_keeps_working(tmp_path: Path) -> None:
+    session = OnnxRuntimeLoader().load(write(tmp_path, slow_graph(rounds=1_000_000)), SessionOptions())
     inputs = {"image": np.ones((1, 3, SIDE, SIDE), np.float32)}
     stop, other = RunStop(), RunStop()
     threading.Timer(0.1, stop.stop).start()
-    started = time.perf_counter()
     with pytest.raises(RunStoppedError):
         session.run(inputs, stop)
-    assert time.perf_counter() - started < 1.5
     threading.Timer(0.1, other.stop).start()
     with pytest.raises(RunStoppedError, match="its client left"):
         session.run(inputs, other)
 
 
-def test_a_run_at_fault_is_not_taken_for_a_stopped_one(graph: Path) -> None:
+def test_failed_run_is_not_reported_as_stopped(graph: Path) -> None:
     session = OnnxRuntimeLoader().load(graph, SessionOptions())
     with pytest.raises(ModelRunError) as error:
         session.run({"image": np.ones((1, 3, SIDE), np.float32)}, RunStop())
     assert not isinstance(error.value, RunStoppedError)
 
 
-def test_one_stop_ends_several_runs(tmp_path: Path) -> None:
-    session = OnnxRuntimeLoader().load(write(tmp_path, slow_graph(rounds=3_000)), SessionOptions())
+def test_stop_ends_all_its_runs(tmp_path: Path) -> None:
+    session = OnnxRuntimeLoader().load(write(tmp_path, slow_graph(rounds=1_000_000)), SessionOptions())
     inputs = {"image": np.ones((1, 3, SIDE, SIDE), np.float32)}
     stop = RunStop()
     with ThreadPoolExecutor(2) as pool:
         runs = [pool.submit(session.run, inputs, stop) for _ in range(2)]
-        time.sleep(0.1)
-        stop.stop()
+        threading.Timer(0.1, stop.stop).start()
         assert [type(run.exception()) for run in runs] == [RunStoppedError] * 2

@@ -1,4 +1,4 @@
-"""Which execution providers are taken, how they are set up, and what is said of the others."""
+"""Execution providers: which of them are used, with which options, and the notes about the others."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,14 +26,14 @@ def graph(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
-    """A runtime with those providers, of which only some come up; gives what it was asked for, as it goes."""
+    """Simulates installed providers of which some come up; returns the list of providers that are tried."""
 
-    def install(*names: str, come_up: Sequence[str] = (), refuse: Sequence[str] = ()) -> list[str]:
-        asked: list[str] = []
+    def install(*names: str, come_up: Sequence[str] = (), reject: Sequence[str] = ()) -> list[str]:
+        tried: list[str] = []
 
         def load(path: Path, chosen: Sequence[str], options: SessionOptions) -> Loaded:
-            asked.append(chosen[0])
-            if chosen[0] in refuse:
+            tried.append(chosen[0])
+            if chosen[0] in reject:
                 raise ModelFileError("model.onnx cannot be loaded: no kernel")
             loaded = load_session(path, [CPU], options)
             running = [name for name in chosen if name in (*come_up, CPU)]
@@ -42,23 +42,21 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
 
         monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [*names, "AzureExecutionProvider", CPU])
         monkeypatch.setattr(onnxruntime_loader, "load_session", load)
-        return asked
+        return tried
 
     return install
 
 
-def test_auto_takes_the_cpu_where_there_is_nothing_else(graph: Path) -> None:
+def test_auto_falls_back_to_cpu(graph: Path) -> None:
     session = OnnxRuntimeLoader().load(graph, BEST)
     assert session.providers[-1] == CPU
     assert session.on_cpu == (session.providers[0] in (CPU, OPENVINO))
 
 
-def test_auto_takes_the_best_that_comes_up_and_says_why_not_the_others(
-    graph: Path, installed: Callable[..., list[str]]
-) -> None:
-    asked = installed(TENSORRT, CUDA, DIRECTML, OPENVINO, come_up=[DIRECTML])
+def test_auto_takes_the_best_provider_and_notes_the_others(graph: Path, installed: Callable[..., list[str]]) -> None:
+    tried = installed(TENSORRT, CUDA, DIRECTML, OPENVINO, come_up=[DIRECTML])
     session = OnnxRuntimeLoader().load(graph, BEST)
-    assert asked == [CUDA, DIRECTML]
+    assert tried == [CUDA, DIRECTML]
     assert session.providers[0] == DIRECTML
     assert not session.on_cpu
     tensorrt, cuda = session.notes
@@ -66,46 +64,44 @@ def test_auto_takes_the_best_that_comes_up_and_says_why_not_the_others(
     assert cuda.startswith(f"{CUDA} did not come up: ")
 
 
-def test_auto_passes_over_what_nobody_installed_on_purpose(graph: Path, installed: Callable[..., list[str]]) -> None:
-    asked = installed(COREML, come_up=[COREML])
+def test_auto_skips_coreml(graph: Path, installed: Callable[..., list[str]]) -> None:
+    tried = installed(COREML, come_up=[COREML])
     session = OnnxRuntimeLoader().load(graph, BEST)
-    assert asked == [CPU]
+    assert tried == [CPU]
     assert session.providers == (CPU,)
-    assert session.notes == (f"{COREML} was not tried: it may compute in 16 bits; name coreml to take it",)
+    assert session.notes == (f"{COREML} was not tried: it may compute in 16 bits; name coreml to use it",)
     assert OnnxRuntimeLoader().load(graph, SessionOptions(providers=("coreml",))).providers == (COREML,)
 
 
-def test_what_is_not_there_is_not_tried_again(graph: Path, installed: Callable[..., list[str]]) -> None:
-    asked = installed(CUDA)
+def test_missing_provider_is_tried_once(graph: Path, installed: Callable[..., list[str]]) -> None:
+    tried = installed(CUDA)
     loader = OnnxRuntimeLoader()
     notes = [loader.load(graph, BEST).notes for _ in range(2)]
-    assert asked == [CUDA, CPU, CPU]
+    assert tried == [CUDA, CPU, CPU]
     assert notes[0] == notes[1]
 
 
-def test_what_refuses_one_model_is_asked_about_the_next(graph: Path, installed: Callable[..., list[str]]) -> None:
-    asked = installed(CUDA, refuse=[CUDA])
+def test_provider_that_rejects_a_model_is_tried_again(graph: Path, installed: Callable[..., list[str]]) -> None:
+    tried = installed(CUDA, reject=[CUDA])
     loader = OnnxRuntimeLoader()
     for _ in range(2):
-        assert loader.load(graph, BEST).notes == (f"{CUDA} did not take it: model.onnx cannot be loaded: no kernel",)
-    assert asked == [CUDA, CPU] * 2
+        assert loader.load(graph, BEST).notes == (f"{CUDA} rejected the model: model.onnx cannot be loaded: no kernel",)
+    assert tried == [CUDA, CPU] * 2
 
 
-def test_a_broken_model_is_the_model_s_fault_with_auto_too(graph: Path) -> None:
+def test_broken_model_raises_model_file_error_with_auto(graph: Path) -> None:
     graph.write_bytes(b"no graph")
     with pytest.raises(ModelFileError, match=r"^model\.onnx cannot be loaded"):
         OnnxRuntimeLoader().load(graph, BEST)
 
 
-def test_a_provider_that_was_named_and_does_not_come_up_is_an_error(
-    graph: Path, installed: Callable[..., list[str]]
-) -> None:
+def test_named_provider_that_does_not_come_up_raises(graph: Path, installed: Callable[..., list[str]]) -> None:
     installed(CUDA)
     with pytest.raises(ProviderError, match=f"{CUDA} did not come up"):
         OnnxRuntimeLoader().load(graph, SessionOptions(providers=("cuda", "cpu")))
 
 
-def test_a_provider_whose_libraries_are_missing_is_told_and_nothing_is_printed(
+def test_provider_without_libraries_raises_and_prints_nothing(
     graph: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def fail(*_: object, **options: object) -> None:
@@ -119,7 +115,7 @@ def test_a_provider_whose_libraries_are_missing_is_told_and_nothing_is_printed(
     assert capfd.readouterr() == ("", "")
 
 
-def test_the_cpu_comes_last_and_every_provider_has_its_set_up(tmp_path: Path) -> None:
+def test_cpu_comes_last_and_providers_have_options(tmp_path: Path) -> None:
     chosen = dict(providers.set_up([TENSORRT, CUDA, OPENVINO], 3, tmp_path))
     assert list(chosen) == [TENSORRT, CUDA, OPENVINO, CPU]
     assert chosen[TENSORRT]["trt_engine_cache_path"] == str(tmp_path / "tensorrt")
@@ -130,7 +126,7 @@ def test_the_cpu_comes_last_and_every_provider_has_its_set_up(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(("running", "on_cores"), [((CPU,), True), ((OPENVINO, CPU), True), ((CUDA, CPU), False)])
-def test_the_first_decides_whether_it_runs_on_the_cores(running: Sequence[str], on_cores: bool) -> None:
+def test_first_provider_decides_on_cpu(running: Sequence[str], on_cores: bool) -> None:
     assert providers.runs_on_cores(running) is on_cores
 
 
@@ -145,27 +141,27 @@ def test_the_first_decides_whether_it_runs_on_the_cores(running: Sequence[str], 
         (("tensorrt", "cpu"), [TENSORRT, CPU], False),
     ],
 )
-def test_whether_a_device_can_come_into_play(
+def test_on_cores_alone(
     monkeypatch: pytest.MonkeyPatch, names: Sequence[str], installed: list[str], alone: bool
 ) -> None:
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: installed)
     assert OnnxRuntimeLoader().on_cores_alone(names) is alone
 
 
-def test_every_short_name_is_known() -> None:
+def test_short_names_are_complete() -> None:
     assert tuple(providers.SHORT_NAMES) == PROVIDER_NAMES
     assert set(providers.BEST_FIRST) < set(providers.SHORT_NAMES.values())
 
 
 @pytest.mark.skipif(CUDA not in onnxruntime.get_available_providers(), reason="for onnxruntime-gpu")
-def test_without_a_driver_cuda_says_so(graph: Path) -> None:
+def test_cuda_without_driver_is_noted(graph: Path) -> None:
     session = OnnxRuntimeLoader().load(graph, BEST)
     assert session.providers[0] == CUDA or "libcuda.so.1" in " ".join(session.notes)
 
 
 @pytest.mark.skipif(OPENVINO not in onnxruntime.get_available_providers(), reason="for onnxruntime-openvino")
 @pytest.mark.parametrize("name", [AUTO, "openvino"])
-def test_openvino_is_taken(graph: Path, name: str) -> None:
+def test_openvino_comes_up(graph: Path, name: str) -> None:
     session = OnnxRuntimeLoader().load(graph, SessionOptions(providers=(name,)))
     assert session.providers[0] == OPENVINO
     assert session.on_cpu

@@ -1,4 +1,4 @@
-"""Nothing is reported to anybody: ONNX Runtime's telemetry is off before it is loaded."""
+"""ONNX Runtime's telemetry is switched off before it is imported."""
 
 import os
 import subprocess
@@ -16,8 +16,8 @@ create_model_loader("onnxruntime").load(Path(sys.argv[1]), SessionOptions(("cpu"
 """
 
 
-def test_the_runtime_keeps_no_identifier_and_nothing_to_send(tiny_models: Path, tmp_path: Path) -> None:
-    """Both would be files in the user's cache folder."""
+def test_runtime_writes_no_telemetry_files(tiny_models: Path, tmp_path: Path) -> None:
+    """Its identifier and its queue would be files in the user's cache folder."""
     own = {name: value for name, value in os.environ.items() if name not in {"ORT_DISABLE_TELEMETRY", "CI"}}
     environment = {**own, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
     model = tiny_models / "colour" / "1" / "model.onnx"

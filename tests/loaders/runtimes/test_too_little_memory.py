@@ -1,11 +1,11 @@
-"""A sound picture for which there is no room is not called damaged, by no decoder."""
+"""A valid picture that does not fit into memory raises MemoryError and not CorruptImageError, in every decoder."""
 
 import subprocess
 import sys
 
 from tests.paths import ROOT
 
-# Each decoder is warm before the room is limited to 8 MiB more; the picture takes 19.
+# Each decoder has run before memory is limited to 8 MiB more; the picture takes 19.
 DECODE = """
 import io, re, resource
 from pathlib import Path
@@ -15,12 +15,12 @@ from loaders.image_loader import create_image_loader, image_loader_names
 
 FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF")
 
-def written(side, name):
+def encoded(side, name):
     buffer = io.BytesIO()
     Image.new("RGB", (side, side), "red").save(buffer, name, method=0, compress_level=1)
     return buffer.getvalue()
 
-small, large = ({name: written(side, name) for name in FORMATS} for side in (50, 2500))
+small, large = ({name: encoded(side, name) for name in FORMATS} for side in (50, 2500))
 loaders = {name: create_image_loader(name) for name in image_loader_names()}
 for loader in loaders.values():
     for name in FORMATS:
@@ -42,8 +42,8 @@ for which, loader in loaders.items():
 """
 
 
-def test_no_decoder_takes_a_lack_of_memory_for_damage_nor_damage_for_it() -> None:
-    told = subprocess.run([sys.executable, "-c", DECODE], cwd=ROOT, capture_output=True, text=True, check=True)
-    answers = [line.split() for line in told.stdout.splitlines()]
+def test_lack_of_memory_raises_memory_error() -> None:
+    done = subprocess.run([sys.executable, "-c", DECODE], cwd=ROOT, capture_output=True, text=True, check=True)
+    answers = [line.split() for line in done.stdout.splitlines()]
     assert len(answers) == 12
     assert {kind for _, _, kind in answers} == {"MemoryError"}, answers

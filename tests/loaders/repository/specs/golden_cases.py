@@ -1,4 +1,4 @@
-"""Exports as Hugging Face and timm write them, whose preprocessing is compared with the exporter's own.
+"""Exports of Hugging Face and timm, whose preprocessing is compared with the exporter's.
 
 Read by `make_golden.py` in an environment with torch, and by `test_golden.py` in one without: nothing is imported here.
 """
@@ -16,7 +16,7 @@ HALF = [0.5, 0.5, 0.5]
 
 @dataclass(frozen=True)
 class Case:
-    """`config` is preprocessor_config.json's content, or timm's config.json's."""
+    """`config` is the content of preprocessor_config.json, or of timm's config.json."""
 
     name: str
     config: dict[str, Any] = field(default_factory=dict)

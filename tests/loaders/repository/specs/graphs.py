@@ -1,4 +1,4 @@
-"""Tiny graphs with the inputs and outputs of an export; they are for reading, not for running."""
+"""Tiny graphs with the inputs and outputs of an export. They can be read but not run."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -40,12 +40,12 @@ OPEN_PICTURE: Dims = ("batch_size", "num_channels", "height", "width")
 
 
 def classifier(path: Path, classes: int = 10, **options: object) -> OnnxGraph:
-    """As Optimum exports one: everything about the picture is left open."""
-    return export(path, {"pixel_values": OPEN_PICTURE}, {"logits": ("batch_size", classes)}, **options)  # type: ignore[arg-type]  # its own
+    """A graph as Optimum exports it: all dimensions of the picture are open."""
+    return export(path, {"pixel_values": OPEN_PICTURE}, {"logits": ("batch_size", classes)}, **options)  # type: ignore[arg-type]  # passed on
 
 
 def understood(folder: Path, graph: OnnxGraph, files: Mapping[str, object] | None = None) -> ResolvedSpec:
-    """What is made of a graph in `folder` with these files: text as it is, anything else as JSON."""
+    """Writes the files into `folder` (JSON unless they are text), and resolves the spec of the graph there."""
     for name, content in (files or {}).items():
         text = content if isinstance(content, str) else json.dumps(content)
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -54,6 +54,6 @@ def understood(folder: Path, graph: OnnxGraph, files: Mapping[str, object] | Non
 
 
 def values(resolved: ResolvedSpec, *fields: str) -> list[object]:
-    """By the paths of `decided_by`."""
+    """Returns fields of the spec, by the paths of `decided_by`."""
     spec = resolved.spec
     return [getattr(spec.preprocess, f[11:]) if f.startswith("preprocess.") else getattr(spec, f) for f in fields]

@@ -1,4 +1,4 @@
-"""Writes `golden/*.npz`: what transformers and timm make of the photos, for `test_golden.py` to compare with.
+"""Writes `golden/*.npz`: tensors that transformers and timm make of the photos, for comparison in `test_golden.py`.
 
 Needs an environment of its own, with requirements-golden.txt:
 
@@ -69,7 +69,7 @@ _KEPT: list[object] = []  # a torch Library that is collected takes its operator
 
 
 def _hugging_face(case: Case) -> Transform:
-    """The class's version on Pillow and NumPy: the one of torchvision resizes tensors, not pictures."""
+    """Returns the Pillow version of the class: that of torchvision resizes tensors, not pictures."""
     name = case.config.get("image_processor_type") or case.config["feature_extractor_type"]
     family = name.removesuffix("Fast").removesuffix("ImageProcessor").removesuffix("FeatureExtractor")
     module = _MODULES.get(family, family.lower())

@@ -1,4 +1,4 @@
-"""The tensors made from an export's own JSON equal those that transformers and timm make. See `make_golden.py`."""
+"""Tensors made from an export's JSON equal those of transformers and timm. See `make_golden.py`."""
 
 import json
 from pathlib import Path
@@ -35,7 +35,7 @@ def cases() -> list[ParameterSet]:
 
 
 def bounds(spec: PreprocessSpec, picture: Size) -> tuple[float, float]:
-    """Tall pictures that are stretched are those that Pillow resizes down first."""
+    """Whether Pillow resizes the height first, as for tall pictures that are stretched."""
     if spec.resize is not Resize.STRETCH or picture.width > picture.height:
         return SAME_ORDER
     return OTHER_ORDER_LANCZOS if spec.interpolation is Interpolation.LANCZOS else OTHER_ORDER
@@ -49,7 +49,7 @@ def resolved(folder: Path, case: Case) -> PreprocessSpec:
 
 
 def with_size(spec: PreprocessSpec, picture: Size) -> PreprocessSpec:
-    """A bounded picture's tensor has the picture's own size."""
+    """With "bounded", the tensor has the size of the picture."""
     if spec.resize is not Resize.BOUNDED:
         return spec
     placed = place(picture, spec, Size(1, 1)).resized
@@ -60,7 +60,7 @@ def with_size(spec: PreprocessSpec, picture: Size) -> PreprocessSpec:
 
 @pytest.mark.parametrize("photo", PHOTOS)
 @pytest.mark.parametrize("case", cases())
-def test_tensors_equal_the_exporter_s_own(tmp_path: Path, case: Case, photo: str) -> None:
+def test_tensors_equal_those_of_the_exporter(tmp_path: Path, case: Case, photo: str) -> None:
     picture = create_image_loader("pillow").load((PHOTO_FOLDER / photo).read_bytes())
     spec = with_size(resolved(tmp_path, case), picture.info.size)
     tensor = Preprocessor(spec, exact_decode=True)(picture)[0]

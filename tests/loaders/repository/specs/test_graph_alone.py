@@ -1,4 +1,4 @@
-"""What is made of a graph that nothing describes: facts where it has some, assumptions with warnings elsewhere."""
+"""Specs of a graph without other files: facts of the graph, and assumptions with warnings."""
 
 from pathlib import Path
 
@@ -47,19 +47,19 @@ YUNET = {
         ({"a": (3, 5, 2), "b": (3, 5, 2), "c": ("n", 2)}, "Gemm", ("tensor", None, "none")),
     ],
 )
-def test_the_outputs_tell_the_task(
+def test_task_follows_from_outputs(
     tmp_path: Path, outputs: dict[str, Dims], last_op: str, expected: tuple[str, str | None, str]
 ) -> None:
     resolved = understood(tmp_path, export(tmp_path / "model.onnx", {"x": PICTURE}, outputs, last_op=last_op))
     assert values(resolved, "task", "head", "activation") == list(expected)
 
 
-def test_boxes_come_before_scores(tmp_path: Path) -> None:
+def test_boxes_and_scores_are_ordered(tmp_path: Path) -> None:
     graph = export(tmp_path / "model.onnx", {"x": PICTURE}, {"s": ("n", 80, 99), "b": ("n", 99, 4)})
     assert understood(tmp_path, graph).spec.outputs == ("b", "s")
 
 
-def test_paddle_s_detector_wants_the_scale(tmp_path: Path) -> None:
+def test_paddle_detector_gets_scale_factor(tmp_path: Path) -> None:
     inputs = {"im_shape": (1, 2), "image": (1, 3, 416, 416), "scale_factor": (1, 2)}
     graph = export(tmp_path / "model.onnx", inputs, {"rows": (None, 6), "count": (1,)})
     spec = understood(tmp_path, graph).spec
@@ -67,7 +67,7 @@ def test_paddle_s_detector_wants_the_scale(tmp_path: Path) -> None:
     assert spec.extra_inputs == {"im_shape": ExtraInput.INPUT_SIZE, "scale_factor": ExtraInput.SCALE}
 
 
-def test_an_input_that_nobody_knows_is_told(tmp_path: Path) -> None:
+def test_unknown_input_gives_a_warning(tmp_path: Path) -> None:
     graph = export(tmp_path / "model.onnx", {"x": PICTURE, "mood": (1, 1)}, {"y": ("n", 7)})
     assert any("mood" in warning for warning in understood(tmp_path, graph).warnings)
     said = understood(tmp_path, graph, {"model.toml": 'extra_inputs = { mood = "mask" }'})
@@ -87,22 +87,22 @@ def test_an_input_that_nobody_knows_is_told(tmp_path: Path) -> None:
         (("n", "c", "h", "w"), ("NCHW", (224, 224), Color.RGB)),
     ],
 )
-def test_the_input_tells_layout_and_size(tmp_path: Path, dims: Dims, expected: tuple[object, ...]) -> None:
+def test_layout_and_size_follow_from_input(tmp_path: Path, dims: Dims, expected: tuple[object, ...]) -> None:
     resolved = understood(tmp_path, export(tmp_path / "model.onnx", {"x": dims}, {"y": ("n", 7)}))
     assert values(resolved, "preprocess.layout", "preprocess.size", "preprocess.color") == list(expected)
     open_size = "h" in dims or "w" in dims
     assert any("the size is not recorded" in warning for warning in resolved.warnings) == open_size
 
 
-def test_unrecorded_preprocessing_is_assumed_and_told(tmp_path: Path) -> None:
+def test_unrecorded_preprocessing_is_assumed_with_a_warning(tmp_path: Path) -> None:
     resolved = understood(tmp_path, export(tmp_path / "model.onnx", {"x": PICTURE}, {"y": ("n", 7)}))
     assert values(resolved, "preprocess.mean", "preprocess.resize") == [IMAGENET, "shortest-edge"]
     assert resolved.spec.preprocess.shortest_edge == 73
     assert resolved.decided_by["preprocess.mean"] == "assumed (ImageNet)"
-    assert "mean/std are not recorded in this export: assumed ImageNet; say so in model.toml" in resolved.warnings
+    assert "mean/std are not recorded in this export: assumed ImageNet; set it in model.toml" in resolved.warnings
 
 
-def test_bytes_are_not_normalised(tmp_path: Path) -> None:
+def test_uint8_input_is_not_normalised(tmp_path: Path) -> None:
     graph = export(tmp_path / "model.onnx", {"x": PICTURE}, {"y": ("n", 7)}, dtype=TensorProto.UINT8)
     resolved = understood(tmp_path, graph)
     fields = ("dtype", "rescale_factor", "mean", "std")
@@ -110,7 +110,7 @@ def test_bytes_are_not_normalised(tmp_path: Path) -> None:
     assert not any("mean/std" in warning for warning in resolved.warnings)
 
 
-def test_every_field_says_who_decided_it(tmp_path: Path) -> None:
+def test_decided_by_names_every_field(tmp_path: Path) -> None:
     resolved = understood(tmp_path, export(tmp_path / "model.onnx", {"x": PICTURE}, {"y": ("n", 7)}))
     spec = resolved.spec.model_dump()
     fields = {*spec, *(f"preprocess.{field}" for field in spec["preprocess"])} - {"preprocess"}
@@ -119,6 +119,6 @@ def test_every_field_says_who_decided_it(tmp_path: Path) -> None:
     assert resolved.spec.activation is Activation.SOFTMAX
 
 
-def test_a_graph_without_a_picture_is_no_crash(tmp_path: Path) -> None:
+def test_graph_without_picture_input_resolves(tmp_path: Path) -> None:
     resolved = understood(tmp_path, export(tmp_path / "model.onnx", {"x": ("n", 5)}, {"y": (5,)}))
     assert resolved.spec.input is None

@@ -1,4 +1,4 @@
-"""Azure Custom Vision and Windows ML: `Image.*` metadata."""
+"""Specs from `Image.*` metadata: Azure Custom Vision and Windows ML."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ FIELDS = ("preprocess.color", "preprocess.rescale_factor", "preprocess.mean", "p
         ({"Image.NominalPixelRange": "NominalRange_16_235"}, (Color.BGR, 219 / 255, (-16.0,))),
     ],
 )
-def test_colour_and_range_are_followed(
+def test_colour_and_range_are_applied(
     tmp_path: Path, changes: dict[str, str], expected: tuple[Color, float, tuple[float, ...]]
 ) -> None:
     metadata = {key.upper(): value for key, value in (METADATA | changes).items()}
@@ -43,14 +43,14 @@ def test_colour_and_range_are_followed(
     assert resolved.warnings == ()
 
 
-def test_the_scores_of_a_classic_export_are_read(tmp_path: Path) -> None:
+def test_scores_of_a_custom_vision_export_are_found(tmp_path: Path) -> None:
     outputs = {"classLabel": (None, 1), "loss": (None, 2)}
     graph = export(tmp_path / "model.onnx", {"data": (None, 3, 224, 224)}, outputs, metadata=METADATA)
     spec = understood(tmp_path, graph).spec
     assert (spec.outputs, spec.activation) == (("loss",), Activation.NONE)
 
 
-def test_a_zip_map_is_told(tmp_path: Path) -> None:
+def test_zipmap_output_gives_a_warning(tmp_path: Path) -> None:
     outputs = {"classLabel": (None, 1), "loss": (None, 2)}
     export(tmp_path / "model.onnx", {"data": (None, 3, 224, 224)}, outputs, metadata=METADATA)
     import onnx
@@ -69,6 +69,6 @@ def test_a_zip_map_is_told(tmp_path: Path) -> None:
         (METADATA | {"Image.ColorSpaceGamma": "Linear"}, "linear light"),
     ],
 )
-def test_what_is_not_recorded_or_not_done_is_told(tmp_path: Path, metadata: dict[str, str], warning: str) -> None:
+def test_unrecorded_range_or_linear_gamma_warns(tmp_path: Path, metadata: dict[str, str], warning: str) -> None:
     graph = export(tmp_path / "model.onnx", {"data": (None, 3, 8, 8)}, {"model_output": (None, 2)}, metadata=metadata)
     assert any(warning in text for text in understood(tmp_path, graph).warnings)

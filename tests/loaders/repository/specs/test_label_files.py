@@ -1,4 +1,4 @@
-"""Every file that class names come in."""
+"""Labels from every kind of label file."""
 
 from pathlib import Path
 
@@ -30,12 +30,12 @@ def test_labels_are_read_from(tmp_path: Path, file: str, content: object) -> Non
     assert resolved.decided_by["labels"] == file
 
 
-def test_ids_that_are_left_out_keep_their_number(tmp_path: Path) -> None:
+def test_missing_class_ids_are_numbered(tmp_path: Path) -> None:
     resolved = understood(tmp_path, classifier(tmp_path / "model.onnx", 3), {"labels.json": {"0": "cat", "2": "dog"}})
     assert resolved.spec.labels == ("cat", "class 1", "dog")
 
 
-def test_a_tagger_from_tensorflow(tmp_path: Path) -> None:
+def test_tensorflow_tagger_preprocessing(tmp_path: Path) -> None:
     graph = export(tmp_path / "model.onnx", {"in": ("n", 448, 448, 3)}, {"out": ("n", 3)}, last_op="Sigmoid")
     spec = understood(tmp_path, graph, {"selected_tags.csv": TAGS}).spec
     assert spec.labels == ("general", "1girl, solo", "somebody")
@@ -45,7 +45,7 @@ def test_a_tagger_from_tensorflow(tmp_path: Path) -> None:
     assert (preprocess.resize, preprocess.rescale_factor, preprocess.mean) == (Resize.LETTERBOX, 1.0, (0.0,))
 
 
-def test_a_tagger_of_another_layout_only_has_its_tags(tmp_path: Path) -> None:
+def test_tagger_of_another_layout_gets_labels_alone(tmp_path: Path) -> None:
     spec = understood(tmp_path, classifier(tmp_path / "model.onnx", 3), {"selected_tags.csv": TAGS}).spec
     assert (spec.activation, spec.preprocess.color) == (Activation.SIGMOID, Color.RGB)
 
@@ -53,15 +53,15 @@ def test_a_tagger_of_another_layout_only_has_its_tags(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "content", "problem"),
     [
-        ("labels.json", {"-1": "cat"}, "no class id"),
-        ("labels.json", {"999999999": "cat"}, "no class id"),
-        ("labels.json", {"one": "cat"}, "no class id"),
+        ("labels.json", {"-1": "cat"}, "expected class ids"),
+        ("labels.json", {"999999999": "cat"}, "expected class ids"),
+        ("labels.json", {"one": "cat"}, "expected class ids"),
         ("labels.json", "[", "not valid JSON"),
-        ("selected_tags.csv", "a,b\n1,2\n", "no column name"),
+        ("selected_tags.csv", "a,b\n1,2\n", "no column 'name'"),
         ("labels.txt", "x\n" * 100_001, "more than 100000 labels"),
     ],
 )
-def test_a_bad_file_is_told(tmp_path: Path, file: str, content: object, problem: str) -> None:
+def test_invalid_label_file_is_rejected(tmp_path: Path, file: str, content: object, problem: str) -> None:
     with pytest.raises(ModelSpecError, match=problem) as error:
         understood(tmp_path, classifier(tmp_path / "model.onnx"), {file: content})
     assert file in str(error.value)

@@ -1,4 +1,4 @@
-"""Every field of model.toml: what it may be, and the sentence that names it when it is not."""
+"""The fields of model.toml: valid values, and errors for invalid ones."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def read(tmp_path: Path, text: str) -> ModelSpec:
     return resolve_version(ModelRepository(tmp_path).find("colours")).spec
 
 
-def test_the_task_is_enough() -> None:
+def test_spec_with_task_alone_is_valid() -> None:
     spec = ModelSpec.model_validate({"task": "image-classification"})
     preprocess = spec.preprocess
     assert (spec.input, spec.outputs, spec.activation) == (None, (), Activation.SOFTMAX)
@@ -30,7 +30,7 @@ def test_the_task_is_enough() -> None:
     assert (preprocess.color, preprocess.channels, preprocess.pad_value) == (Color.RGB, 3, 0)
 
 
-def test_what_is_said_is_read(tmp_path: Path) -> None:
+def test_spec_fields_are_read(tmp_path: Path) -> None:
     text = """
         task = "image-classification"
         input = "pixels"
@@ -110,7 +110,7 @@ def test_what_is_said_is_read(tmp_path: Path) -> None:
         (PREPROCESS + "std = [inf]", "preprocess.std"),
     ],
 )
-def test_a_bad_field_is_named_in_one_sentence(tmp_path: Path, text: str, field: str) -> None:
+def test_invalid_field_is_named_in_one_sentence(tmp_path: Path, text: str, field: str) -> None:
     with pytest.raises(ModelSpecError) as error:
         read(tmp_path, text)
     message = str(error.value)
@@ -121,12 +121,12 @@ def test_a_bad_field_is_named_in_one_sentence(tmp_path: Path, text: str, field: 
     assert str(tmp_path) not in message
 
 
-def test_a_spec_cannot_be_changed(tmp_path: Path) -> None:
+def test_spec_is_frozen(tmp_path: Path) -> None:
     spec = read(tmp_path, TASK)
     with pytest.raises(ValueError, match="frozen"):
         spec.preprocess.pad_value = 3  # type: ignore[misc]  # that is what is tested
 
 
-def test_one_value_for_all_channels_needs_no_list(tmp_path: Path) -> None:
+def test_mean_and_std_may_be_single_numbers(tmp_path: Path) -> None:
     preprocess = read(tmp_path, PREPROCESS + "mean = 127\nstd = 127.5\n").preprocess
     assert (preprocess.mean, preprocess.std) == ((127.0,), (127.5,))

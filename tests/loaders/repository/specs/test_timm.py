@@ -1,4 +1,4 @@
-"""Repositories as timm's `save_for_hf` writes them. Their tensors are in test_golden.py."""
+"""Specs of repositories written by timm's `save_for_hf`. Their tensors are in test_golden.py."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ PRETRAINED = {
 RESNET = {"architecture": "resnet50", "num_classes": 2, "pretrained_cfg": PRETRAINED}
 
 
-def test_a_repository_is_served_as_it_is(tmp_path: Path) -> None:
+def test_timm_repository_resolves_without_warnings(tmp_path: Path) -> None:
     graph = export(tmp_path / "model.onnx", {"input0": ("b", 3, "h", "w")}, {"output0": ("b", 2)})
     resolved = understood(tmp_path, graph, {CONFIG: RESNET | {"label_names": ["cat", "dog"]}})
     assert resolved.spec.task is TaskName.IMAGE_CLASSIFICATION
@@ -35,7 +35,7 @@ def test_a_repository_is_served_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("side", "edge"), [(224, 235), (288, 288), (320, 336)], ids=["train", "test", "neither"])
-def test_a_graph_of_the_test_size_takes_the_test_crop(tmp_path: Path, side: int, edge: int) -> None:
+def test_graph_of_test_size_uses_test_crop_pct(tmp_path: Path, side: int, edge: int) -> None:
     graph = export(tmp_path / "model.onnx", {"input0": ("b", 3, side, side)}, {"output0": ("b", 2)})
     preprocess = understood(tmp_path, graph, {CONFIG: RESNET}).spec.preprocess
     assert (preprocess.size, preprocess.shortest_edge) == ((side, side), edge)
@@ -50,13 +50,13 @@ def test_a_graph_of_the_test_size_takes_the_test_crop(tmp_path: Path, side: int,
         {**RESNET, "label_names": ["n1", "b"], "label_descriptions": {"n1": "a"}},
     ],
 )
-def test_labels_are_found_wherever_a_version_wrote_them(tmp_path: Path, config: dict[str, object]) -> None:
+def test_labels_are_found_in_every_config_version(tmp_path: Path, config: dict[str, object]) -> None:
     resolved = understood(tmp_path, classifier(tmp_path / "model.onnx", 2), {CONFIG: config})
     assert resolved.spec.labels == ("a", "b")
     assert resolved.spec.preprocess.std == (0.25, 0.25, 0.25)
 
 
-def test_transformers_wrapper_is_timm(tmp_path: Path) -> None:
+def test_timm_wrapper_is_read_as_timm(tmp_path: Path) -> None:
     files = {
         CONFIG: {"architectures": ["TimmWrapperForImageClassification"], "model_type": "timm_wrapper",
                  "label_names": ["a", "b"]},
@@ -68,7 +68,7 @@ def test_transformers_wrapper_is_timm(tmp_path: Path) -> None:
     assert values(resolved, "preprocess.resize", "preprocess.mean") == [Resize.STRETCH, (0.5, 0.5, 0.5)]
 
 
-def test_1000_classes_without_names_are_imagenet_s(tmp_path: Path) -> None:
+def test_1000_unnamed_classes_get_imagenet_labels(tmp_path: Path) -> None:
     graph = classifier(tmp_path / "model.onnx", 1000)
     resolved = understood(tmp_path, graph, {CONFIG: RESNET | {"num_classes": 1000}})
     assert resolved.spec.labels == imagenet_labels()
@@ -77,12 +77,12 @@ def test_1000_classes_without_names_are_imagenet_s(tmp_path: Path) -> None:
     assert resolved.spec.labels[281] == "281"
 
 
-def test_no_classes_are_an_embedding(tmp_path: Path) -> None:
+def test_zero_classes_mean_feature_extraction(tmp_path: Path) -> None:
     spec = understood(tmp_path, classifier(tmp_path / "model.onnx", 512), {CONFIG: RESNET | {"num_classes": 0}}).spec
     assert (spec.task, spec.activation) == (TaskName.IMAGE_FEATURE_EXTRACTION, Activation.NONE)
 
 
-def test_a_border_s_colour_is_told(tmp_path: Path) -> None:
+def test_border_colour_gives_a_warning(tmp_path: Path) -> None:
     pretrained = PRETRAINED | {"crop_mode": "border", "mean": [0.485, 0.456, 0.406], "interpolation": "random"}
     config = RESNET | {"pretrained_cfg": pretrained}
     resolved = understood(tmp_path, classifier(tmp_path / "model.onnx", 2), {CONFIG: config})
@@ -95,7 +95,7 @@ def test_a_border_s_colour_is_told(tmp_path: Path) -> None:
     ("key", "value"),
     [("crop_mode", "spiral"), ("interpolation", "magic"), ("crop_pct", 0.001), ("input_size", 224), ("mean", "grey")],
 )
-def test_a_bad_value_is_told_with_its_file(tmp_path: Path, key: str, value: object) -> None:
+def test_invalid_value_names_its_file(tmp_path: Path, key: str, value: object) -> None:
     config = RESNET | {"pretrained_cfg": PRETRAINED | {key: value}}
     with pytest.raises(ModelSpecError, match=rf"config\.json.*{key}"):
         understood(tmp_path, classifier(tmp_path / "model.onnx", 2), {CONFIG: config})

@@ -1,4 +1,4 @@
-"""Bare .onnx files as Ultralytics writes them: everything is in the metadata."""
+"""Specs from the metadata of .onnx files written by Ultralytics."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,7 +23,7 @@ def exported(folder: Path, metadata: Mapping[str, str], *outputs: Dims, side: in
     return understood(folder, export(folder / "model.onnx", {"images": picture}, named, metadata=metadata))
 
 
-def test_a_detector_is_served_as_exported(tmp_path: Path) -> None:
+def test_detector_resolves_without_warnings(tmp_path: Path) -> None:
     resolved = exported(tmp_path, METADATA, (1, 84, 8400))
     spec, preprocess = resolved.spec, resolved.spec.preprocess
     assert (spec.task, spec.head, spec.activation) == (TaskName.OBJECT_DETECTION, Head.YOLOV8, Activation.NONE)
@@ -60,19 +60,19 @@ ONE_CLASS = {"names": "{0: 'face'}"}
         (OLD, [(1, 80)], "image-classification", None),
     ],
 )  # fmt: skip
-def test_the_head_is_told_by_the_outputs(
+def test_head_follows_from_outputs(
     tmp_path: Path, metadata: Mapping[str, str], outputs: list[Dims], task: str, head: str | None
 ) -> None:
     resolved = exported(tmp_path, metadata, *outputs)
     assert values(resolved, "task", "head") == [task, head]
-    assert any("no head here" in warning for warning in resolved.warnings) == (task == "tensor")
+    assert any("raw outputs are returned" in warning for warning in resolved.warnings) == (task == "tensor")
 
 
-def test_yolov5_suppresses_more(tmp_path: Path) -> None:
+def test_yolov5_has_a_lower_iou_threshold(tmp_path: Path) -> None:
     assert exported(tmp_path, OLD, (1, 25200, 85)).spec.iou_threshold == 0.45
 
 
-def test_a_classifier_is_cropped_and_has_its_softmax(tmp_path: Path) -> None:
+def test_classifier_is_cropped_and_has_softmax_inside(tmp_path: Path) -> None:
     metadata = METADATA | {"task": "classify", "imgsz": "[640, 640]"}
     resolved = exported(tmp_path, metadata, (1, 80), side=224)
     preprocess = resolved.spec.preprocess
@@ -82,14 +82,14 @@ def test_a_classifier_is_cropped_and_has_its_softmax(tmp_path: Path) -> None:
     assert preprocess.shortest_edge == 224
 
 
-def test_an_open_graph_takes_the_size_it_was_trained_with(tmp_path: Path) -> None:
+def test_open_graph_uses_the_recorded_size(tmp_path: Path) -> None:
     resolved = exported(tmp_path, METADATA | {"imgsz": "[480, 640]"}, (1, 84, "a"), side=None)
     assert resolved.spec.preprocess.size == (480, 640)
     assert exported(tmp_path, METADATA | {"imgsz": "320"}, (1, 84, "a"), side=None).spec.preprocess.size == (320, 320)
 
 
 @pytest.mark.parametrize("text", ["__import__('os').abort()", "{", "[" * 10_000, "-" * 10_000 + "1", "{0: x}", ""])
-def test_nothing_in_the_metadata_is_executed(tmp_path: Path, text: str) -> None:
+def test_metadata_is_never_executed(tmp_path: Path, text: str) -> None:
     resolved = exported(tmp_path, METADATA | {"names": text, "imgsz": text, "args": text}, (1, 84, 8400))
     assert resolved.spec.head is Head.YOLOV8
     assert resolved.spec.labels == ()
