@@ -58,9 +58,7 @@ class Act(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Deed:
-    """What an operator has done, for other processes to do the same. `number`: the version; 0 where it does not matter.
-
-    """
+    """What an operator has done, for other processes to do the same. `number`: the version, or 0."""
 
     act: Act
     name: str

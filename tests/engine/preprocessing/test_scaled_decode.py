@@ -1,4 +1,4 @@
-"""A decode at 1/2, 1/4 or 1/8 against a full one, on photos: near in the tensor, the same in the answer."""
+"""Decodes at 1/2, 1/4 and 1/8 against full ones, on photos: similar tensors, the same answer."""
 
 from collections.abc import Iterator
 from io import BytesIO
@@ -52,8 +52,8 @@ def jpeg(image: Image.Image, **options: object) -> bytes:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_scaled_decode_of_a_turned_picture_stays_near_too(orientation: int) -> None:
-    """Sides that no scale divides: what the last decoded row or column lacks turns with the picture."""
+def test_a_scaled_decode_of_a_rotated_picture_is_near_the_full_one(orientation: int) -> None:
+    """Sides that no scale divides: the unfilled row or column is rotated with the picture."""
     exif = Image.Exif()
     exif[274] = orientation
     photo = Image.open(JPEGS[2]).convert("RGB").crop((0, 0, 1001, 769))
@@ -64,7 +64,7 @@ def test_a_scaled_decode_of_a_turned_picture_stays_near_too(orientation: int) ->
 
 
 def mosaic(side: int) -> Image.Image:
-    """Photos side by side at full sharpness: more detail than an enlarged photo has."""
+    """Photos side by side at full sharpness, with more detail than an enlarged photo."""
     canvas = Image.new("RGB", (side, side))
     tiles = [Image.open(path).convert("RGB") for path in JPEGS]
     width, height = 1300, 890
@@ -75,7 +75,7 @@ def mosaic(side: int) -> Image.Image:
 
 
 def big_jpegs() -> Iterator[tuple[str, bytes]]:
-    """Photos enlarged to 12 megapixels, as different encoders would write them, and sharp ones."""
+    """Photos enlarged to 12 megapixels, from different encoders, and sharp ones."""
     kinds: tuple[dict[str, object], ...] = (
         {"quality": 95, "subsampling": 0},
         {"quality": 85, "subsampling": 2},
@@ -108,7 +108,7 @@ def levels_apart(loader: ImageLoader, data: bytes, spec: PreprocessSpec) -> tupl
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 @pytest.mark.parametrize("edge", [256, 64])
-def test_a_scaled_decode_stays_near_the_full_one(
+def test_a_scaled_decode_is_near_the_full_one(
     loader: ImageLoader, photos: dict[str, bytes], edge: int, interpolation: str
 ) -> None:
     spec = make_spec(size=(edge, edge), interpolation=interpolation, mean=(0.5,), std=(0.5,))

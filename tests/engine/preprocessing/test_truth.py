@@ -1,4 +1,4 @@
-"""The default model on 41 labelled photos: it is right, and it says what the reference pipeline says.
+"""The default model on 41 labelled photos: correct labels, and the scores of the reference pipeline.
 
 The reference is plain Pillow, written here: upright, alpha over white, the shortest edge to 256 (bicubic, the long edge
 to the nearest), the centre 224 x 224 from the rounded-down offset, (x - 127) / 128.
@@ -38,7 +38,7 @@ LEVEL = 1 / 128  # one of 256, in the tensor
 
 @dataclass(frozen=True)
 class Bounds:
-    """How far from the reference at most: `levels` and `mean_levels` of the tensor, the others absolute."""
+    """Maximum distances from the reference: `levels` and `mean_levels` of the tensor, the others absolute."""
 
     levels: float
     mean_levels: float
@@ -105,7 +105,7 @@ def test_there_are_41_photos() -> None:
 @pytest.mark.parametrize("exact", [True, False], ids=["exact decode", "scaled decode"])
 @pytest.mark.parametrize("loader_name", ["opencv", "pillow"])
 @pytest.mark.parametrize("entry", MANIFEST, ids=lambda entry: entry["file"])
-def test_every_photo_is_recognised_as_surely_as_by_the_reference(
+def test_labels_are_correct_and_scores_those_of_the_reference(
     models: dict[bool, LoadedModel], loader_name: str, exact: bool, entry: dict[str, Any]
 ) -> None:
     data = (PHOTOS / entry["file"]).read_bytes()
@@ -135,7 +135,7 @@ def test_tensor_and_logits_are_those_of_the_reference(
     assert np.abs(logits[0] - references[file].logits).max() <= bounds.logits
 
 
-def test_the_manifest_holds_what_the_reference_says(references: dict[str, Reference]) -> None:
+def test_the_manifest_equals_the_reference(references: dict[str, Reference]) -> None:
     for entry in MANIFEST:
         scores = softmax(references[entry["file"]].logits)
         assert int(scores.argmax()) == entry["reference"]["class_id"]

@@ -44,7 +44,7 @@ def ask(model: LoadedModel, data: bytes, options: PredictOptions | None = None) 
 
 
 def as_png(data: bytes, *, rotated_by_exif: bool = False) -> bytes:
-    """The same pixels without loss; stored lying on their side, with the EXIF tag that sets them upright again."""
+    """The same pixels as PNG, stored rotated if asked, with the EXIF tag that turns them upright."""
     image, buffer = Image.open(BytesIO(data)).convert("RGB"), BytesIO()
     exif = Image.Exif()
     if rotated_by_exif:

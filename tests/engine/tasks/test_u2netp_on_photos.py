@@ -1,4 +1,4 @@
-"""The background-removal model answers as rembg would: its pipeline in plain Pillow and NumPy is the reference."""
+"""The background-removal model against the pipeline of rembg in plain Pillow and NumPy."""
 
 import base64
 from io import BytesIO
@@ -36,7 +36,7 @@ def reference_mask(file: Path) -> NDArray[np.uint8]:
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
-def test_the_mask_is_that_of_the_reference_pipeline(file: Path, u2netp: LoadedModel) -> None:
+def test_the_mask_equals_the_reference(file: Path, u2netp: LoadedModel) -> None:
     """Measured: no difference."""
     (segment,) = ask(u2netp, file.read_bytes()).predictions
     assert isinstance(segment, Segment)
