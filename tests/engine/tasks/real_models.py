@@ -1,8 +1,11 @@
 """The models and photos that come with the repository, loaded as the server loads them."""
 
 from dataclasses import dataclass
+from functools import cache
 from io import BytesIO
+from pathlib import Path
 
+import onnxruntime
 from PIL import Image
 
 from engine.models.load import load_model
@@ -20,7 +23,7 @@ DATA = ROOT / "tests" / "data"
 PHOTOS = DATA / "detection"
 YUNET = DATA / "models" / "face_detection_yunet_2023mar.onnx"
 
-# What an orientation of 6 (turn right to see it upright) takes: the stored picture is turned left.
+# EXIF orientation 6 turns the stored picture right, so it is stored turned left.
 _TURNED_LEFT, _TURN_RIGHT = Image.Transpose.ROTATE_90, 6
 _ORIENTATION_TAG = 0x0112
 
@@ -34,6 +37,14 @@ class Answered:
 def load(name: str) -> LoadedModel:
     version = ModelRepository(ROOT / "models").find(name)
     return load_model(version, create_model_loader("onnxruntime"), SessionOptions(), exact_decode=True)
+
+
+@cache
+def one_thread_session(graph: Path) -> onnxruntime.InferenceSession:
+    """A session of ONNX Runtime itself. Its default threads spin, which a busy machine makes slow."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
 def ask(model: LoadedModel, data: bytes, options: PredictOptions | None = None) -> Answered:

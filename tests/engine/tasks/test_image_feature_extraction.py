@@ -4,7 +4,6 @@ import base64
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import orjson
 import pytest
 from numpy.typing import NDArray
@@ -16,7 +15,7 @@ from engine.tasks.task import InvalidOutputError, PredictOptions
 from loaders.images.base import Size
 from loaders.repository.specs.model_spec import ModelSpec, Resize, TaskName
 from tests.engine.tasks.graphs import Array, Outputs, answer, frame_of
-from tests.engine.tasks.real_models import DATA, as_png, ask, load
+from tests.engine.tasks.real_models import DATA, as_png, ask, load, one_thread_session
 from tests.paths import ROOT
 
 FRAME = frame_of(Size(10, 10), Resize.STRETCH)
@@ -118,7 +117,7 @@ def reference_vector(file: Path) -> NDArray[np.float32]:
     resized = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BICUBIC)
     left, top = (resized.width - 224) // 2, (resized.height - 224) // 2
     pixels = np.asarray(resized.crop((left, top, left + 224, top + 224)), np.float32)
-    session = onnxruntime.InferenceSession(GRAPH, providers=["CPUExecutionProvider"])
+    session = one_thread_session(GRAPH)
     output = session.run(None, {"images": ((pixels - 127) / 128).transpose(2, 0, 1)[None]})[0]
     return np.asarray(output[0], np.float32)
 
