@@ -8,7 +8,7 @@ from engine.preprocessing.geometry import Span
 from engine.preprocessing.resampling import Resampling, plan_resampling
 from loaders.repository.specs.model_spec import Interpolation
 
-# From here on OpenBLAS starts threads of its own, which wait by spinning.
+# From here on OpenBLAS starts threads, which spin while they wait.
 THREADED_PRODUCT = 1 << 18
 
 

@@ -47,7 +47,7 @@ def one_thread_session(graph: Path) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
-def ask(model: LoadedModel, data: bytes, options: PredictOptions | None = None) -> Answered:
+def infer(model: LoadedModel, data: bytes, options: PredictOptions | None = None) -> Answered:
     picture = create_image_loader("opencv").load(data, None)
     frame = model.preprocessor.frame(picture.info.size)
     outputs = model.infer(model.preprocessor(picture), frame)

@@ -16,7 +16,7 @@ from loaders.images.base import Size
 from loaders.model_loader import create_model_loader
 from loaders.repository.specs.model_spec import Head, ModelSpec, TaskName
 from loaders.runtimes.base import SessionOptions
-from tests.engine.tasks.real_models import PHOTOS, YUNET, as_png, ask, load
+from tests.engine.tasks.real_models import PHOTOS, YUNET, as_png, infer, load
 
 FILES = ["2011_000003.jpg", "2011_000006.jpg", "2011_000025.jpg"]
 # Measured on these photos: 0.735 to 0.982.
@@ -47,7 +47,7 @@ def iou(one: Box, other: Box) -> float:
 
 @pytest.mark.parametrize("file", FILES)
 def test_picodet_finds_every_annotated_object(file: str, picodet: LoadedModel) -> None:
-    found = detections(ask(picodet, (PHOTOS / file).read_bytes()).predictions)
+    found = detections(infer(picodet, (PHOTOS / file).read_bytes()).predictions)
     assert all(d.score >= 0.4 for d in found)
     for label, box in annotated(file):
         assert max((iou(d.box, box) for d in found if d.label == label), default=0) >= MIN_IOU
@@ -60,7 +60,7 @@ def test_there_are_nine_annotated_objects() -> None:
 @pytest.mark.parametrize("file", FILES)
 def test_a_picture_rotated_by_exif_has_the_same_boxes(file: str, picodet: LoadedModel) -> None:
     data = (PHOTOS / file).read_bytes()
-    upright, rotated = ask(picodet, as_png(data)), ask(picodet, as_png(data, rotated_by_exif=True))
+    upright, rotated = infer(picodet, as_png(data)), infer(picodet, as_png(data, rotated_by_exif=True))
     assert rotated.picture.info.orientation == 6
     assert rotated.predictions == upright.predictions != []
 

@@ -15,7 +15,7 @@ from engine.tasks.task import InvalidOutputError, PredictOptions
 from loaders.images.base import Size
 from loaders.repository.specs.model_spec import ModelSpec, Resize, TaskName
 from tests.engine.tasks.graphs import Array, Outputs, answer, frame_of
-from tests.engine.tasks.real_models import DATA, as_png, ask, load, one_thread_session
+from tests.engine.tasks.real_models import DATA, as_png, infer, load, one_thread_session
 from tests.paths import ROOT
 
 FRAME = frame_of(Size(10, 10), Resize.STRETCH)
@@ -105,7 +105,7 @@ def embedder() -> LoadedModel:
 
 
 def shipped_vector(model: LoadedModel, data: bytes) -> Array:
-    (found,) = ask(model, data).predictions
+    (found,) = infer(model, data).predictions
     assert isinstance(found, Embedding)
     return vector_of(found)
 

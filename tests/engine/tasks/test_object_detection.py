@@ -36,7 +36,7 @@ DOG_ON_IT = Thing((16, 24, 48, 40), 1, 0.7)
 TOO_FAINT = Thing((8, 20, 16, 24), 2, 0.1)
 IN_PICTURE = Box(50, 25, 150, 75)
 
-LEFT_TO_SUPPRESS = ["yolov5", "yolov8", "boxes-scores", "boxes-scores, classes last"]
+WITHOUT_NMS = ["yolov5", "yolov8", "boxes-scores", "boxes-scores, classes last"]
 
 
 def spec_of(head: Head, **fields: object) -> ModelSpec:
@@ -69,13 +69,13 @@ def test_a_box_is_in_the_pictures_pixels(layout: str, tmp_path: Path) -> None:
     assert cat.score == pytest.approx(0.9, abs=1e-6)
 
 
-@pytest.mark.parametrize("layout", LEFT_TO_SUPPRESS)
+@pytest.mark.parametrize("layout", WITHOUT_NMS)
 def test_duplicates_of_a_class_are_suppressed(layout: str, tmp_path: Path) -> None:
     spec, outputs = laid_out(layout, [DOG_ON_IT, SAME_CAT, CAT, TOO_FAINT])
     assert named(answer(tmp_path, outputs, spec, LANDSCAPE)) == [("cat", 0, 0.9), ("dog", 1, 0.7)]
 
 
-@pytest.mark.parametrize("layout", [name for name in LAYOUTS if name not in LEFT_TO_SUPPRESS])
+@pytest.mark.parametrize("layout", [name for name in LAYOUTS if name not in WITHOUT_NMS])
 def test_a_head_with_nms_is_not_suppressed_again(layout: str, tmp_path: Path) -> None:
     spec, outputs = laid_out(layout, [DOG_ON_IT, SAME_CAT, CAT, TOO_FAINT])
     expected = [("cat", 0, 0.9), ("cat", 0, 0.8), ("dog", 1, 0.7)]

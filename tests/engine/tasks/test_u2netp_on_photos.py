@@ -11,7 +11,7 @@ from PIL import Image
 
 from engine.models.loaded_model import LoadedModel
 from engine.tasks.predictions import Segment
-from tests.engine.tasks.real_models import DATA, ask, load, one_thread_session
+from tests.engine.tasks.real_models import DATA, infer, load, one_thread_session
 from tests.paths import ROOT
 
 GRAPH = ROOT / "models" / "u2netp" / "1" / "model.onnx"
@@ -37,7 +37,7 @@ def reference_mask(file: Path) -> NDArray[np.uint8]:
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
 def test_the_mask_equals_the_reference(file: Path, u2netp: LoadedModel) -> None:
     """Measured: no difference."""
-    (segment,) = ask(u2netp, file.read_bytes()).predictions
+    (segment,) = infer(u2netp, file.read_bytes()).predictions
     assert isinstance(segment, Segment)
     mask = np.asarray(Image.open(BytesIO(base64.b64decode(segment.mask))), np.int16)
     difference = np.abs(mask - reference_mask(file))
