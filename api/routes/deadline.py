@@ -30,7 +30,7 @@ def asked_wait(request: Request, *, patient: bool = False) -> Wait:
     """How long the client says it waits. Raises ParameterError for what is no whole number of at least 1."""
     value = header(request, _NAME)
     if value is None:
-        return Wait(patient=True) if patient else AT_MOST
+        return Wait(skip_queue_limit=True) if patient else AT_MOST
     if not value.isdigit() or len(value) > _MOST_DIGITS or int(value) < 1:
         shown = value[:100].decode("latin-1")
         raise ParameterError(f"{HEADER}={shown}: give a whole number of milliseconds, at least 1")

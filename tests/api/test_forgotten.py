@@ -20,7 +20,7 @@ class FullEngine:
         """Nothing to load."""
 
     def check_queue(self, _: object) -> None:
-        raise QueueFullError(1, 1)
+        raise QueueFullError(1, 1, 1)
 
 
 @pytest.mark.usefixtures("no_collector")
