@@ -79,7 +79,7 @@ class _FullEngine(_InstantEngine):
     """Refuses before it is given anything."""
 
     def check_queue(self, choices: Sequence[object]) -> None:  # noqa: ARG002 - the engine's own signature
-        raise QueueFullError(64, 1)
+        raise QueueFullError(64, 64, 1)
 
 
 class _Service(InferenceAPI):

@@ -1,1 +1,1 @@
-"""Picture -> tensor."""
+"""Preprocessing: from a decoded picture to the input tensor of a model."""

@@ -1,4 +1,4 @@
-"""What some graphs want to know beside the picture: its scale, its size, or where it is padded."""
+"""Further inputs of some graphs: the scale or size of the picture, or a mask of its padding."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from loaders.tensors import Tensor
 
 
 def extra_tensor(kind: ExtraInput, frame: Frame, dtype: str) -> Tensor:
-    """(1, 2) numbers as height before width, or a mask (1, H, W) of the input's size; in the graph's dtype."""
+    """(1, 2) numbers, height before width, or a mask (1, H, W) of the input's size; in the given dtype."""
     return _MAKERS[kind](frame).astype(dtype)
 
 
@@ -28,7 +28,7 @@ def _original_size(frame: Frame) -> Tensor:
 
 
 def _mask(frame: Frame) -> Tensor:
-    """Ones where the picture lies, zeros where it is padded."""
+    """1 inside the picture, 0 in its padding."""
     mask = np.zeros((1, frame.target.height, frame.target.width))
     left, top, size = frame.placement.left, frame.placement.top, frame.placement.resized
     mask[:, max(0, top) : top + size.height, max(0, left) : left + size.width] = 1

@@ -1,4 +1,4 @@
-"""Where a picture lands in a model's input: sizes and offsets only, no pixels."""
+"""Sizes and offsets of a picture in a model's input."""
 
 from dataclasses import dataclass
 
@@ -11,9 +11,9 @@ from loaders.repository.specs.model_spec import PreprocessSpec, Resize, Rounding
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """The picture is resized to `resized`; its top left corner then lies at (`left`, `top`) of the input.
+    """`resized`: the picture's size in the input. (`left`, `top`): its top left corner in the input's pixels.
 
-    Both are in the input's pixels: negative where the picture is cropped, positive where it is padded.
+    Offsets are negative if the picture is cropped and positive if it is padded.
     """
 
     resized: Size
@@ -23,8 +23,10 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Along one axis: the input's pixels from `start`, `length` of them, show the source from `source_start` to
-    `source_stop`, in (fractions of) the decoded picture's pixels."""
+    """Along one axis: `length` pixels of the input from `start` on, and the part of the source that they show.
+
+    `source_start` and `source_stop` are in pixels of the decoded picture, with fractions.
+    """
 
     start: int
     length: int
@@ -33,9 +35,9 @@ class Span:
 
 
 def visible(offset: int, resized: int, target: int, source: float, begins: float = 0.0) -> Span:
-    """The part of a resized axis that lies inside the input, and what of the decoded picture it shows.
+    """The part of a resized axis inside the input, and the part of the decoded picture that it shows.
 
-    The picture is `source` decoded pixels long, after `begins` that do not belong to it.
+    The picture has `source` decoded pixels, after `begins` pixels that do not belong to it.
     """
     first, last = max(0, -offset), min(resized, target - offset)
     scale = source / resized
@@ -43,7 +45,7 @@ def visible(offset: int, resized: int, target: int, source: float, begins: float
 
 
 def place(picture: Size, spec: PreprocessSpec, target: Size) -> Placement:
-    """Puts an upright picture of that original size into an input of size `target`, by the spec's resize mode."""
+    """Place an upright picture of this original size in an input of size `target`, by the spec's resize mode."""
     match spec.resize:
         case Resize.STRETCH:
             return _centre(_stretched(target, spec), target, spec.crop_rounding)
@@ -60,14 +62,14 @@ def place(picture: Size, spec: PreprocessSpec, target: Size) -> Placement:
 
 
 def _stretched(target: Size, spec: PreprocessSpec) -> Size:
-    """The input's own size, or larger by what is then cropped: DeiT's way, and timm's `squash`."""
+    """The input's size, or larger if the centre is then cropped, as in DeiT and timm's `squash`."""
     short = min(target.width, target.height)
     edge = spec.shortest_edge or short
     return Size(*(_divide(side * edge, short, spec.resize_rounding) for side in (target.width, target.height)))
 
 
 def bounded(picture: Size, spec: PreprocessSpec) -> Size:
-    """The rule of DETR's processors: the shortest edge as asked for, unless the longest would pass its bound."""
+    """The rule of DETR: the shortest edge has the given length unless the longest one would exceed its bound."""
     shortest, longest = sorted((picture.width, picture.height))
     edge: float = spec.shortest_edge or shortest
     if spec.longest_edge and longest * edge > spec.longest_edge * shortest:
@@ -77,14 +79,14 @@ def bounded(picture: Size, spec: PreprocessSpec) -> Size:
 
 
 def _scale_to_shortest(picture: Size, edge: int, rounding: Rounding) -> Size:
-    """Integer arithmetic: `edge * long / short` without the float's last-digit surprises."""
+    """In integer arithmetic, without the rounding errors of `edge * long / short`."""
     if picture.width <= picture.height:
         return Size(edge, _divide(edge * picture.height, picture.width, rounding))
     return Size(_divide(edge * picture.width, picture.height, rounding), edge)
 
 
 def _fit(picture: Size, target: Size, rounding: Rounding) -> Size:
-    """The largest size of the picture's ratio inside `target`; no side falls below a pixel."""
+    """The largest size of the picture's ratio inside `target`, each side at least 1."""
     if target.width * picture.height <= target.height * picture.width:
         return Size(target.width, max(1, _divide(target.width * picture.height, picture.width, rounding)))
     return Size(max(1, _divide(target.height * picture.width, picture.height, rounding)), target.height)
@@ -96,13 +98,13 @@ def _centre(resized: Size, target: Size, rounding: Rounding) -> Placement:
 
 
 def _half(space: int, rounding: Rounding) -> int:
-    """Half of `space`, which is negative for a crop: rounded as the crop's own offset would be."""
+    """Half of `space`, negative for a crop, rounded like the offset of a crop."""
     half = _divide(abs(space), 2, rounding)
     return half if space >= 0 else -half
 
 
 def _divide(numerator: int, denominator: int, rounding: Rounding) -> int:
-    """NEAREST takes halves to the even number, as Python and NumPy round."""
+    """NEAREST rounds halves to even, as Python and NumPy do."""
     quotient, rest = divmod(numerator, denominator)
     if rounding is Rounding.DOWN or 2 * rest < denominator:
         return quotient
@@ -111,14 +113,14 @@ def _divide(numerator: int, denominator: int, rounding: Rounding) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One picture in a model's input of size `target`: what maps boxes and masks back to the picture's own pixels."""
+    """A picture in a model's input of size `target`: maps boxes and masks back to the picture's pixels."""
 
     picture: Size
     placement: Placement
     target: Size
 
     def to_picture(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Boxes (B, 4) as xmin, ymin, xmax, ymax in the input's pixels -> the picture's pixels, cut at its borders."""
+        """Boxes (B, 4) as xmin, ymin, xmax, ymax, from the input's to the picture's pixels, clipped to its borders."""
         left, top = self.placement.left, self.placement.top
         across = self.picture.width / self.placement.resized.width
         down = self.picture.height / self.placement.resized.height

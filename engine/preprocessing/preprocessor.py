@@ -1,7 +1,7 @@
-"""Picture -> tensor, as the framework did it that the model was trained in.
+"""From a picture to a tensor, as in the framework that trained the model.
 
-The reference is Pillow's antialiased resize; only the part of the picture that ends up in the tensor is computed
-(`engine.preprocessing.resampling`). Rescaling, mean, std and the number format are one table look-up a channel.
+The reference is Pillow's antialiased resize, computed for the visible part of the picture only
+(`engine.preprocessing.resampling`). Rescaling, mean, std and dtype are one table look-up a channel.
 """
 
 import math
@@ -19,26 +19,26 @@ from loaders.images.base import ImageInfo, Picture, Size
 from loaders.repository.specs.model_spec import Color, Interpolation, PreprocessSpec, Resize
 from loaders.tensors import Tensor
 
-# How many sizes of pictures are remembered; each takes up to some hundred KB.
-_REMEMBERED = 32
+# Picture sizes whose plans are cached; a plan takes up to some hundred KB.
+_CACHED_SIZES = 32
 
-# The side of the picture that warms up a model whose input takes the picture's own ratio.
+# The side of the picture for the warm-up of a model whose input has the ratio of the picture.
 _SQUARE = 1000
 
-# By what a decoder may divide the sides.
+# Divisors of the sides in a scaled decode.
 _DECODE_SCALES = (1, 2, 4, 8)
 
-# The EXIF orientations that turn the stored right border to the left, or the bottom one; and those to the top.
+# EXIF orientations that move the stored right or bottom border to the left, and to the top.
 _FROM_THE_RIGHT, _FROM_BELOW = (2, 3, 6, 7), (3, 4, 7, 8)
 
-# A decoder that scales must leave this many times the resized picture, so that the antialiased resize still decides
-# how the result looks. tests/engine/test_scaled_decode.py states the distance from a full decode.
+# A scaled decode gives at least this many times the resized picture, so that the antialiased resize decides how the
+# result looks. tests/engine/preprocessing/test_scaled_decode.py bounds the distance from a full decode.
 DECODE_MARGIN = 2
 
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What to do with pictures of one size, worked out once. `resampling` is None for NEAREST."""
+    """The steps for pictures of one size. `resampling` is None for NEAREST."""
 
     target: Size
     across: Span
@@ -47,10 +47,10 @@ class _Plan:
 
 
 class Preprocessor:
-    """Prepares pictures for one model. One instance serves many threads at once.
+    """Prepares pictures for one model. May be used from many threads.
 
-    `spec` must be complete: size (but with `bounded`), layout and dtype are known. With `exact_decode` decoders do
-    not scale, and the resize is Pillow's to the last bit.
+    `spec` needs a layout, a dtype and, unless it is `bounded`, a size; otherwise ValueError is raised. With
+    `exact_decode` decoders do not scale, and the resize equals Pillow's in every bit.
     """
 
     def __init__(self, spec: PreprocessSpec, *, exact_decode: bool = False) -> None:
@@ -58,27 +58,27 @@ class Preprocessor:
             raise ValueError("the spec lacks size, layout or dtype")
         self.spec = spec
         self._layout, self._dtype = spec.layout, spec.dtype
-        self._exact_decode = exact_decode or spec.interpolation is Interpolation.NEAREST  # which shows single pixels
+        self._exact_decode = exact_decode or spec.interpolation is Interpolation.NEAREST  # which picks single pixels
         self._table = None if spec.rescale_by_max else _value_table(spec, spec.rescale_factor)
-        self._frame = lru_cache(_REMEMBERED)(partial(_frame, spec))
-        self._plan = lru_cache(_REMEMBERED)(partial(_plan, spec, exact_decode))
+        self._frame = lru_cache(_CACHED_SIZES)(partial(_frame, spec))
+        self._plan = lru_cache(_CACHED_SIZES)(partial(_plan, spec, exact_decode))
 
     @property
     def target(self) -> Size:
-        """The input's size; with `bounded` that of a square picture."""
+        """The input's size; for `bounded` that of a square picture."""
         return _target(self.spec, Size(_SQUARE, _SQUARE))
 
     @property
     def input_shape(self) -> tuple[int, int, int, int]:
-        """Of one picture in an input of `target` size: (1, C, H, W) or (1, H, W, C)."""
+        """The shape for one picture of `target` size: (1, C, H, W) or (1, H, W, C)."""
         return self._shape(self.target)
 
     def frame(self, picture: Size) -> Frame:
-        """Where an upright picture of that original size comes to lie in the input."""
+        """The position of an upright picture of this original size in the input."""
         return self._frame(picture)
 
     def decode_size(self, info: ImageInfo) -> Size | None:
-        """The least size the decoder may scale the upright picture down to; None for a full decode."""
+        """The smallest size to which a decoder may scale the upright picture; None for a full decode."""
         if self._exact_decode:
             return None
         resized = self._frame(info.size).placement.resized
@@ -97,7 +97,7 @@ class Preprocessor:
         )
 
     def _resize(self, pixels: NDArray[np.uint8], plan: _Plan) -> Planes | Floats:
-        """(C, H, W), red first: the part of the picture that is seen. The whole parts count."""
+        """The visible part of the picture as (C, H, W), RGB. The integer parts count."""
         if self.spec.color is Color.GRAY:
             pixels = np.asarray(Image.fromarray(pixels).convert("L"))
         if plan.resampling is None:
@@ -106,7 +106,7 @@ class Preprocessor:
         return plan.resampling(pixels)
 
     def _fill(self, plan: _Plan, resized: Planes | Floats) -> Planes:
-        """(C, H, W) of the target's size, in the spec's channel order, padded where the picture does not reach."""
+        """(C, H, W) of the target's size, in the spec's channel order, padded outside the picture."""
         if self.spec.color is Color.BGR:
             resized = resized[::-1]
         height, width = plan.target.height, plan.target.width
@@ -119,7 +119,7 @@ class Preprocessor:
         return canvas
 
     def _normalise(self, planes: Planes) -> Tensor:
-        """Looks every byte up in its channel's table of 256 results, straight into its place in the tensor."""
+        """Look up every byte in its channel's table of 256 values, directly into the tensor."""
         channels, height, width = planes.shape
         tensor = np.empty(self._shape(Size(width, height)), self._dtype)
         tables = self._table if self._table is not None else _value_table(self.spec, 1 / max(1, int(planes.max())))
@@ -141,7 +141,7 @@ def _frame(spec: PreprocessSpec, picture: Size) -> Frame:
 
 
 def _plan(spec: PreprocessSpec, exact: bool, info: ImageInfo, height: int, width: int) -> _Plan:
-    """For pictures that the decoder has given `height` rows of `width` pixels."""
+    """The plan for pictures that were decoded to `height` rows of `width` pixels."""
     (filled_width, left), (filled_height, top) = _filled(info, height, width)
     frame = _frame(spec, info.size)
     placement, target = frame.placement, frame.target
@@ -154,7 +154,7 @@ def _plan(spec: PreprocessSpec, exact: bool, info: ImageInfo, height: int, width
 
 
 def _nearest(pixels: NDArray[np.uint8], plan: _Plan) -> NDArray[np.uint8]:
-    """Pillow's own, of the rows it looks at."""
+    """Pillow's resize of the rows that it reads."""
     across, down = plan.across, plan.down
     first, last = max(0, math.floor(down.source_start) - 1), min(len(pixels), math.ceil(down.source_stop) + 1)
     box = (across.source_start, down.source_start - first, across.source_stop, down.source_stop - first)
@@ -163,14 +163,14 @@ def _nearest(pixels: NDArray[np.uint8], plan: _Plan) -> NDArray[np.uint8]:
 
 
 def _look_up(pixels: NDArray[np.uint8], table: Tensor, target: Tensor) -> None:
-    """OpenCV does it two to three times as fast as NumPy. To it, float16 are 16 bits."""
+    """OpenCV is two to three times as fast as NumPy here. It gets float16 as uint16."""
     if table.dtype == np.float16:
         table, target = table.view(np.uint16), target.view(np.uint16)
     cv2.LUT(pixels, table, dst=target)
 
 
 def _value_table(spec: PreprocessSpec, rescale_factor: float) -> Tensor:
-    """(C, 256): what each byte becomes, computed in double precision and rounded once."""
+    """The value of each byte as (C, 256), computed in double precision and rounded once."""
     values = np.arange(256, dtype=np.float64) * rescale_factor
     mean, std = (np.resize(np.asarray(v, np.float64), spec.channels)[:, None] for v in (spec.mean, spec.std))
     normalised = (values - mean) / std
@@ -180,10 +180,10 @@ def _value_table(spec: PreprocessSpec, rescale_factor: float) -> Tensor:
 
 
 def _filled(info: ImageInfo, height: int, width: int) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Across and down: how many of the decoded pixels the picture fills, and after how many it begins.
+    """Across and down: how many decoded pixels the picture fills, and its offset in them.
 
-    A decoder rounds the sides up: 953 rows at 1/4 are 238.25 rows, in 239. What the last one lacks lies at the right
-    and at the bottom of the stored picture, and so to the left or at the top of some that were turned.
+    A decoder rounds the sides up: 953 rows at 1/4 are 238.25, in 239 decoded rows. The unfilled part is at the right
+    and the bottom of the stored picture: by some EXIF orientations at the left or the top of the upright one.
     """
     for scale in _DECODE_SCALES:
         if (math.ceil(info.width / scale), math.ceil(info.height / scale)) == (width, height):

@@ -36,7 +36,7 @@ class Runner:
 
 
 class _Pool:
-    """Gives each thread the session that it had last, whose memory is in its core's cache; with none free, any."""
+    """Gives each thread the session that it used last, whose memory is in its core's cache; any if none is free."""
 
     def __init__(self, sessions: Sequence[Session]) -> None:
         self._any = sessions[0]
@@ -53,16 +53,16 @@ class _Pool:
             self._free.append(session)
 
     def _take(self) -> Session | None:
-        """The one that has been free the longest where this thread's own is taken: it is no other's to be."""
+        """The session of this thread, otherwise the one that was free the longest; None if none is free."""
         own: Session | None = getattr(self._of_thread, "session", None)
         try:
             if own is not None and own in self._free:
                 self._free.remove(own)
                 return own
             self._of_thread.session = self._free.popleft()
-        except (IndexError, ValueError):  # another thread was quicker
+        except (IndexError, ValueError):  # another thread took it
             return None
-        return self._of_thread.session  # type: ignore[no-any-return]  # a local knows no types
+        return self._of_thread.session  # type: ignore[no-any-return]  # a `local` is untyped
 
 
 def single_session(session: Session, threads: int) -> Runner:

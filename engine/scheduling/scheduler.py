@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 # A stopped run ends after the graph operator that it is in; a decoder cannot be stopped. What takes longer hangs.
 HUNG_AFTER_S = 10.0
-# Hung threads keep their memory: so many at most are replaced.
+# Hung threads keep their memory: this many at most are replaced.
 _MAX_HUNG = 16
 # How many times its share one worker process may have in flight while the others are idle.
 _MAX_SHARES = 2

@@ -1,4 +1,4 @@
-"""The tasks by name: adding one is its file and its line here."""
+"""The registry of tasks: a new task is one file, and one line here."""
 
 from collections.abc import Callable
 
@@ -20,5 +20,5 @@ _TASKS: dict[TaskName, Callable[[ModelSpec], Task]] = {
 
 
 def create_task(spec: ModelSpec) -> Task:
-    """Raises ModelSpecError when the spec lacks what the task needs."""
+    """Raises ModelSpecError if the spec lacks what the task needs."""
     return _TASKS[spec.task](spec)

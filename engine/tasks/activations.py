@@ -1,4 +1,4 @@
-"""What turns a model's raw numbers into scores of 0 to 1."""
+"""Activations: logits to scores from 0 to 1."""
 
 from collections.abc import Callable
 
@@ -12,13 +12,13 @@ Scores = NDArray[np.float32]
 
 def softmax(logits: Scores) -> Scores:
     """Over the last axis."""
-    with np.errstate(all="ignore"):  # whoever reads the scores looks for NaN and infinity
+    with np.errstate(all="ignore"):  # the task checks for NaN and infinity
         exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
         return np.asarray(exponentials / exponentials.sum(axis=-1, keepdims=True), np.float32)
 
 
 def sigmoid(logits: Scores) -> Scores:
-    """Written with tanh, which does not overflow."""
+    """Computed by tanh, which does not overflow."""
     return np.asarray(0.5 * (1.0 + np.tanh(0.5 * logits)), np.float32)
 
 

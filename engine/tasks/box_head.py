@@ -1,4 +1,4 @@
-"""What a head is to the tasks: it checks a graph's outputs, and reads boxes from them."""
+"""A detector's head: checks the outputs of a graph and decodes boxes from them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.preprocessing.geometry import Frame
-from engine.tasks.boxes import Candidates, by_score, cut, suppress, to_picture, with_area
+from engine.tasks.boxes import Candidates, by_score, clip, suppress, to_picture, with_area
 from engine.tasks.outputs import Array, check_finite, check_labels, find_outputs, read_outputs
 from engine.tasks.task import InvalidOutputError
 from loaders.images.base import Size
@@ -20,10 +20,10 @@ Shape = tuple[int | None, ...]
 
 @dataclass(frozen=True, slots=True)
 class BoxHead:
-    """`ranks`: of the outputs it reads, with the batch; `classes`: their number from the outputs' shapes.
+    """`ranks`: of the outputs that it reads, including the batch. `classes`: their number, by the outputs' shapes.
 
-    `decode` takes the outputs with their batch of one, the input's size and the least score, and gives boxes in the
-    input's pixels. `in_picture`: they are in the original picture's already; `suppressed`: nothing is left for NMS.
+    `decode` takes the outputs with a batch of one, the input's size and the score threshold; it returns boxes in pixels
+    of the input, or of the original picture if `in_picture`. `suppressed`: the graph includes NMS.
     """
 
     ranks: tuple[int, ...]
@@ -38,7 +38,7 @@ class BoxHead:
         classes = self.classes(shapes) if all(shapes) else None
         if classes is not None and classes < 1:
             raise ModelSpecError(
-                f"no classes are left in outputs of the shapes {shapes}: is the head {spec.head} right?"
+                f"outputs of the shapes {shapes} have no classes in the layout {spec.head}; choose another head"
             )
         check_labels(spec.labels, classes)
 
@@ -47,17 +47,17 @@ class BoxHead:
     ) -> Candidates:
         """At most `top_k` boxes in the original picture's pixels, best first. Raises InvalidOutputError."""
         arrays = read_outputs(outputs, spec.outputs, self.ranks)
-        with np.errstate(over="ignore", invalid="ignore"):  # what is decoded is checked
+        with np.errstate(over="ignore", invalid="ignore"):  # the decoded values are checked
             found = with_area(self._decode(arrays, spec, frame.target, threshold))
             if not self.suppressed:
                 found = suppress(found, spec.iou_threshold)
-            found = cut(found, frame) if self.in_picture else to_picture(found, frame)
+            found = clip(found, frame) if self.in_picture else to_picture(found, frame)
         return by_score(with_area(found), top_k)
 
     def _decode(self, arrays: Sequence[Array], spec: ModelSpec, target: Size, threshold: float) -> Candidates:
         try:
             found = self.decode(arrays, target, threshold)
-        except (ValueError, IndexError) as error:  # dimensions that the graph had left open
+        except (ValueError, IndexError) as error:  # dimensions that the graph declares as dynamic
             shapes = [array.shape for array in arrays]
             raise InvalidOutputError(f"outputs of the shapes {shapes} do not have the layout {spec.head}") from error
         check_finite(found.boxes, found.scores, found.extras)

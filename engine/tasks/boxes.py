@@ -1,4 +1,4 @@
-"""Boxes with scores, as arrays: choosing the best class, suppressing doubles, mapping back to the picture."""
+"""Boxes with scores, as arrays: best classes, non-maximum suppression, mapping to the picture."""
 
 from dataclasses import dataclass
 
@@ -12,10 +12,10 @@ from engine.tasks.predictions import Box
 
 Indices = NDArray[np.intp]
 
-# Suppression compares each box with each: a model that finds something everywhere must not take seconds.
+# Suppression compares all pairs of boxes: this bounds its time.
 MAX_CANDIDATES = 3000
 
-# How many boxes an answer has at most when a request does not say.
+# Boxes of an answer at most, unless the request sets `top_k`.
 DEFAULT_BOXES = 100
 
 
@@ -23,7 +23,7 @@ DEFAULT_BOXES = 100
 class Candidates:
     """K boxes. `boxes` (K, 4): xmin, ymin, xmax, ymax; `scores` (K,): 0 to 1; `class_ids` (K,).
 
-    `extras` (K, E): what else a head gives for each box: landmarks or mask coefficients; E may be 0.
+    `extras` (K, E): further values of each box, such as landmarks or mask coefficients; E may be 0.
     """
 
     boxes: Array
@@ -44,7 +44,7 @@ def candidates(boxes: Array, scores: Array, class_ids: NDArray[np.generic], extr
 
 
 def best_classes(boxes: Array, scores: Array, threshold: float, extras: Array | None = None) -> Candidates:
-    """`scores` (B, C): each box with its best class, where that reaches the threshold."""
+    """`scores` (B, C): each box whose best class reaches the threshold, with that class."""
     rows = np.flatnonzero(scores.max(axis=1) >= threshold)
     class_ids = scores[rows].argmax(axis=1)
     return candidates(boxes[rows], scores[rows, class_ids], class_ids, None if extras is None else extras[rows])
@@ -65,7 +65,7 @@ def corners(centres: Array) -> Array:
 
 
 def suppress(found: Candidates, iou_threshold: float) -> Candidates:
-    """Class-aware non-maximum suppression: of two boxes of a class that overlap more, the better one stays."""
+    """Class-aware NMS: of two boxes of a class with a higher IoU, the one with the higher score stays."""
     found = found.take(_best(found.scores, MAX_CANDIDATES))
     if not len(found):
         return found
@@ -76,7 +76,7 @@ def suppress(found: Candidates, iou_threshold: float) -> Candidates:
 
 
 def with_area(found: Candidates) -> Candidates:
-    """Without what is no box, or lies outside the picture and so was cut to nothing."""
+    """Drop boxes without area, such as those that were cut off outside the picture."""
     width, height = found.boxes[:, 2] - found.boxes[:, 0], found.boxes[:, 3] - found.boxes[:, 1]
     return found.take(np.flatnonzero((width > 0) & (height > 0)))
 
@@ -89,8 +89,8 @@ def to_picture(found: Candidates, frame: Frame) -> Candidates:
     return Candidates(frame.to_picture(found.boxes), found.scores, found.class_ids, found.extras)
 
 
-def cut(found: Candidates, frame: Frame) -> Candidates:
-    """Boxes that are in the picture's pixels already, cut at its borders."""
+def clip(found: Candidates, frame: Frame) -> Candidates:
+    """Clip boxes in the picture's pixels to its borders."""
     borders = np.array([frame.picture.width, frame.picture.height] * 2, np.float32)
     return Candidates(np.clip(found.boxes, 0, borders), found.scores, found.class_ids, found.extras)
 
@@ -101,5 +101,5 @@ def as_box(row: Array) -> Box:
 
 
 def _best(scores: Array, count: int) -> Indices:
-    """The rows of at most `count` best scores, best first; equal scores in their order."""
+    """The rows of the `count` best scores, best first; equal scores in their order."""
     return np.argsort(-scores, kind="stable")[:count]

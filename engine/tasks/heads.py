@@ -1,4 +1,4 @@
-"""How detectors lay out their boxes: one function a head, from outputs to candidates.
+"""The output layouts of detectors: one function a head, from outputs to candidates.
 
 The layouts are those of `loaders.repository.specs.model_spec.Head`; `BoxHead.decode` describes arguments and results.
 """
@@ -18,7 +18,7 @@ _YUNET_STRIDES = (8, 16, 32)
 
 
 def box_head(head: Head, activation: Activation) -> BoxHead:
-    """DETR's descendants (RT-DETR) score by sigmoid and have no class for "nothing"."""
+    """RT-DETR uses the layout of DETR with sigmoid scores and without a class for "no object"."""
     if head is Head.DETR and activation is Activation.SIGMOID:
         return _DETR_SIGMOID
     return BOX_HEADS[head]
@@ -26,7 +26,7 @@ def box_head(head: Head, activation: Activation) -> BoxHead:
 
 def yolov5(outputs: Sequence[Array], _: Size, threshold: float) -> Candidates:
     rows = outputs[0][0]
-    rows = rows[rows[:, 4] >= threshold]  # no class of a box scores more than its objectness
+    rows = rows[rows[:, 4] >= threshold]  # a class score is at most the objectness
     return best_classes(corners(rows), rows[:, 5:] * rows[:, 4:5], threshold)
 
 
@@ -36,20 +36,20 @@ def yolov8(outputs: Sequence[Array], _: Size, threshold: float) -> Candidates:
 
 
 def end_to_end(outputs: Sequence[Array], _: Size, threshold: float) -> Candidates:
-    """Ultralytics' too, for which a class below 0 or a score of 0 marks an unused row."""
+    """Unused rows have a score of 0 or a class below 0, as in exports of Ultralytics."""
     rows = outputs[0][0]
     rows = rows[(rows[:, 4] >= max(threshold, np.finfo(np.float32).tiny)) & (rows[:, 5] >= 0)]
     return candidates(rows[:, :4], rows[:, 4], rows[:, 5], rows[:, 6:])
 
 
 def boxes_scores(outputs: Sequence[Array], _: Size, threshold: float) -> Candidates:
-    """A box may be several things, as in Paddle's own multi-class NMS."""
+    """A box may have several classes, as in Paddle's multi-class NMS."""
     boxes, scores = outputs[0][0], outputs[1][0]
     return all_classes(boxes, scores.T if scores.shape[1] == len(boxes) else scores, threshold)
 
 
 def paddle_nms(outputs: Sequence[Array], _: Size, threshold: float) -> Candidates:
-    """Paddle marks "nothing found" by one row of class -1."""
+    """A single row of class -1 means that nothing was found."""
     rows = outputs[0][: max(0, int(outputs[1][0]))]
     rows = rows[(rows[:, 0] >= 0) & (rows[:, 1] >= threshold)]
     return candidates(rows[:, 2:6], rows[:, 1], rows[:, 0])
@@ -64,14 +64,14 @@ def detr_sigmoid(outputs: Sequence[Array], target: Size, threshold: float) -> Ca
 
 
 def yunet(outputs: Sequence[Array], target: Size, threshold: float) -> Candidates:
-    """As OpenCV's FaceDetectorYN; extras are five points (x, y) in the input's pixels."""
+    """As in OpenCV's FaceDetectorYN; extras are five points (x, y) in the input's pixels."""
     levels = [_yunet_level(outputs[i::3], stride, target, threshold) for i, stride in enumerate(_YUNET_STRIDES)]
     boxes, scores, points = (np.concatenate(parts) for parts in zip(*levels, strict=True))
     return candidates(boxes, scores, np.zeros(len(scores)), points)
 
 
 def yolo_masks(outputs: Sequence[Array], _: Size, threshold: float) -> Candidates:
-    """As yolov8; extras are the mask coefficients, as many as there are prototypes."""
+    """As yolov8; extras are the mask coefficients, one for each prototype."""
     columns, coefficients = outputs[0][0], outputs[1].shape[1]
     boxes, scores = corners(columns[:4].T), columns[4:-coefficients].T
     return best_classes(boxes, scores, threshold, columns[-coefficients:].T)
@@ -93,23 +93,23 @@ def _from_fractions(centres: Array, target: Size) -> Array:
     return corners(centres) * np.array([target.width, target.height] * 2, np.float32)
 
 
-def _less(index: int, axis: int, rest: int) -> Callable[[Sequence[Shape]], int | None]:
-    """Classes are what an axis of an output has beside `rest` other values."""
+def _axis_minus(index: int, axis: int, others: int) -> Callable[[Sequence[Shape]], int | None]:
+    """The number of classes is the length of an output's axis minus `others` other values."""
 
     def classes(shapes: Sequence[Shape]) -> int | None:
         size = shapes[index][axis]
-        return None if size is None else size - rest
+        return None if size is None else size - others
 
     return classes
 
 
-def _less_prototypes(shapes: Sequence[Shape]) -> int | None:
+def _classes_beside_masks(shapes: Sequence[Shape]) -> int | None:
     values, prototypes = shapes[0][1], shapes[1][1]
     return None if values is None or prototypes is None else values - 4 - prototypes
 
 
-def _beside_boxes(shapes: Sequence[Shape]) -> int | None:
-    """Scores are (N, C, B) or (N, B, C): the axis that is not as long as the boxes."""
+def _classes_of_scores(shapes: Sequence[Shape]) -> int | None:
+    """Scores are (N, C, B) or (N, B, C), where B is the number of boxes."""
     boxes, (_, second, third) = shapes[0][1], shapes[1]
     if None in (boxes, second, third):
         return None
@@ -117,14 +117,14 @@ def _beside_boxes(shapes: Sequence[Shape]) -> int | None:
 
 
 BOX_HEADS = {
-    Head.YOLOV5: BoxHead((3,), yolov5, _less(0, 2, 5)),
-    Head.YOLOV8: BoxHead((3,), yolov8, _less(0, 1, 4)),
+    Head.YOLOV5: BoxHead((3,), yolov5, _axis_minus(0, 2, 5)),
+    Head.YOLOV8: BoxHead((3,), yolov8, _axis_minus(0, 1, 4)),
     Head.END_TO_END: BoxHead((3,), end_to_end, suppressed=True),
-    Head.BOXES_SCORES: BoxHead((3, 3), boxes_scores, _beside_boxes),
+    Head.BOXES_SCORES: BoxHead((3, 3), boxes_scores, _classes_of_scores),
     Head.PADDLE_NMS: BoxHead((2, 1), paddle_nms, suppressed=True, in_picture=True),
-    Head.DETR: BoxHead((3, 3), detr, _less(0, 2, 1), suppressed=True),
+    Head.DETR: BoxHead((3, 3), detr, _axis_minus(0, 2, 1), suppressed=True),
     Head.YUNET: BoxHead((3,) * 12, yunet),
 }
-YOLO_MASKS = BoxHead((3, 4), yolo_masks, _less_prototypes)
+YOLO_MASKS = BoxHead((3, 4), yolo_masks, _classes_beside_masks)
 YOLO_MASKS_END_TO_END = BoxHead((3, 4), end_to_end, suppressed=True)
-_DETR_SIGMOID = BoxHead((3, 3), detr_sigmoid, _less(0, 2, 0), suppressed=True)
+_DETR_SIGMOID = BoxHead((3, 3), detr_sigmoid, _axis_minus(0, 2, 0), suppressed=True)

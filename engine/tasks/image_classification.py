@@ -1,4 +1,4 @@
-"""Scores of classes -> labels, best first: single-label (softmax) and multi-label (sigmoid)."""
+"""Image classification: single-label (softmax) and multi-label (sigmoid)."""
 
 from collections.abc import Mapping
 
@@ -28,7 +28,7 @@ class ImageClassification(Task):
     def postprocess(
         self,
         outputs: Mapping[str, Tensor],
-        frame: Frame,  # noqa: ARG002 - a class lies nowhere
+        frame: Frame,  # noqa: ARG002 - a class has no position
         options: PredictOptions,
     ) -> list[Prediction]:
         logits = outputs[self._output] if self._output else next(iter(outputs.values()))
@@ -49,11 +49,11 @@ class ImageClassification(Task):
 
 
 def _best(scores: Scores, options: PredictOptions) -> list[int]:
-    """Class ids by falling score; equal scores by rising id. Only those that can be among them are sorted."""
+    """Class ids by descending score; equal scores by ascending id. Only candidates for the top k are sorted."""
     top_k = DEFAULT_TOP_K if options.top_k is None else options.top_k
-    least = options.threshold or 0.0
+    lowest = options.threshold or 0.0
     if top_k < len(scores):
-        least = max(least, np.partition(scores, -top_k)[-top_k])
-    found = np.flatnonzero(scores >= least)
+        lowest = max(lowest, np.partition(scores, -top_k)[-top_k])
+    found = np.flatnonzero(scores >= lowest)
     order: list[int] = found[np.argsort(-scores[found], kind="stable")[:top_k]].tolist()
     return order

@@ -1,4 +1,4 @@
-"""One picture -> one vector, for search and comparison."""
+"""Image feature extraction: one vector a picture, for search and comparison."""
 
 from collections.abc import Mapping
 
@@ -13,17 +13,15 @@ from loaders.repository.specs.model_spec import ModelSpec
 from loaders.runtimes.base import Session
 from loaders.tensors import Tensor, TensorInfo
 
-# Exports that give every token, too, call the one vector of the picture so.
+# Names of the pooled vector in exports that also output every token.
 _POOLED = ("image_embeds", "pooler_output")
 
 
 class ImageFeatureExtraction(Task):
-    """Reads the output named in the spec, else a pooled one by its usual name, else the first.
+    """Reads the output named in the spec, otherwise a pooled one by its usual name, otherwise the first.
 
-    A vector with NaN or infinity in it is an error in every encoding: its distance to any other is no number.
-
-    (1, D) is the vector; of (1, T, D) it is the first token, which stands for the picture in a ViT; (1, D, h, w) is
-    averaged over h and w, as a convolutional network's own pooling would.
+    (1, D) is the vector; (1, T, D) gives its first token, the class token of a ViT; (1, D, h, w) is averaged over h and
+    w, as global average pooling does. NaN or infinity is an error in every encoding, as it has no distance.
     """
 
     def __init__(self, spec: ModelSpec) -> None:
@@ -35,17 +33,17 @@ class ImageFeatureExtraction(Task):
             raise ModelSpecError(f"the graph has no output {self._outputs[0]!r}; it has: {', '.join(by_name)}")
         output: TensorInfo = by_name[self._name(by_name)]
         if output.shape and len(output.shape) not in _VECTORS:
-            raise ModelSpecError(f"the output {output.name} has {len(output.shape)} dimensions, 2 to 4 make a vector")
+            raise ModelSpecError(f"the output {output.name} has {len(output.shape)} dimensions, a vector needs 2 to 4")
 
     def postprocess(
         self,
         outputs: Mapping[str, Tensor],
-        frame: Frame,  # noqa: ARG002 - a vector lies nowhere
+        frame: Frame,  # noqa: ARG002 - a vector has no position
         options: PredictOptions,
     ) -> list[Prediction]:
         output = as_float32(outputs[self._name(outputs)])
         if output.ndim not in _VECTORS:
-            raise InvalidOutputError(f"the model's output has {output.ndim} dimensions, 2 to 4 make a vector")
+            raise InvalidOutputError(f"the model's output has {output.ndim} dimensions, a vector needs 2 to 4")
         vector = _VECTORS[output.ndim](output[0])
         check_finite(vector)
         if self._normalize if options.normalize is None else options.normalize:
@@ -58,17 +56,17 @@ class ImageFeatureExtraction(Task):
 
 
 def _unit(vector: Array) -> Array:
-    """Of length 1; nothing can be made of a vector of zeros."""
+    """Scaled to length 1; a vector of zeros is returned unchanged."""
     length = np.linalg.norm(vector.astype(np.float64))
     return vector if length == 0 else np.asarray(vector / length, np.float32)
 
 
 def _encode(vector: Array, encoding: Encoding) -> list[float] | str:
-    """A list has the shortest decimals that still name each float32."""
+    """A list has the shortest decimals that identify each float32."""
     return to_base64(vector) if encoding == "base64" else [float(text) for text in vector.astype(str)]
 
 
-def _as_it_is(vector: Array) -> Array:
+def _identity(vector: Array) -> Array:
     return vector
 
 
@@ -81,4 +79,4 @@ def _average(planes: Array) -> Array:
         return np.asarray(planes.mean(axis=(1, 2)), np.float32)
 
 
-_VECTORS = {2: _as_it_is, 3: _first_token, 4: _average}
+_VECTORS = {2: _identity, 3: _first_token, 4: _average}

@@ -1,4 +1,4 @@
-"""Maps and masks -> which pixels of the original picture belong to what: one class a head."""
+"""Image segmentation: semantic and instance masks and mattes, one class a head."""
 
 from collections.abc import Callable, Mapping
 
@@ -10,7 +10,7 @@ from engine.preprocessing.geometry import Frame
 from engine.tasks.activations import sigmoid
 from engine.tasks.boxes import DEFAULT_BOXES, as_box
 from engine.tasks.heads import YOLO_MASKS, YOLO_MASKS_END_TO_END
-from engine.tasks.masks import box_region, computed_size, on_picture, png, resample, seen_region
+from engine.tasks.masks import box_region, computed_size, on_picture, png, resample, visible_region
 from engine.tasks.outputs import Array, check_finite, check_labels, find_outputs, read_outputs, shortest
 from engine.tasks.predictions import InstanceSegment, Prediction, Segment
 from engine.tasks.task import PredictOptions, Task, label_of
@@ -24,10 +24,10 @@ _MAP = (4,)  # ranks: one output (N, C, h, w)
 
 
 class SemanticSegmentation(Task):
-    """Each pixel's best class, one segment for each class that is best somewhere; the largest first.
+    """Best class of each pixel; one segment for each class found, the largest first.
 
-    As Hugging Face's `post_process_semantic_segmentation`: logits are resized to the picture, then compared. One
-    class alone is compared with 0, the logit of even odds. The outermost pixels of a crop belong to no segment.
+    As in Hugging Face's `post_process_semantic_segmentation`, logits are resized to the picture, then compared. A
+    single class is compared with 0, the logit of even odds. Pixels that a crop has cut off belong to no segment.
     """
 
     def __init__(self, spec: ModelSpec) -> None:
@@ -47,12 +47,12 @@ class SemanticSegmentation(Task):
 
     def _segment(self, classes: NDArray[np.int16], class_id: int, frame: Frame) -> Segment:
         mask = (classes == class_id).astype(np.uint8) * np.uint8(255)
-        whole = on_picture(mask, seen_region(frame), frame.picture)
+        whole = on_picture(mask, visible_region(frame), frame.picture)
         return Segment(label_of(self._spec.labels, class_id), class_id, None, png(whole))
 
 
 class InstanceSegmentation(Task):
-    """YOLO's masks: coefficients times prototypes, cut at the object's box, everything above even odds."""
+    """Masks of YOLO: coefficients times prototypes, clipped to the box, above even odds."""
 
     def __init__(self, spec: ModelSpec) -> None:
         self._spec = spec
@@ -85,7 +85,7 @@ class InstanceSegmentation(Task):
 
 
 class Matting(Task):
-    """One subject's mask with soft edges: stretched to 0..255 and resized by Lanczos, as rembg does it."""
+    """One mask with soft edges: scaled to 0..255 and resized by Lanczos, as in rembg."""
 
     def __init__(self, spec: ModelSpec) -> None:
         self._spec = spec
@@ -100,28 +100,28 @@ class Matting(Task):
         self,
         outputs: Mapping[str, Tensor],
         frame: Frame,
-        options: PredictOptions,  # noqa: ARG002 - there is one mask, and it has no score
+        options: PredictOptions,  # noqa: ARG002 - there is a single mask without a score
     ) -> list[Prediction]:
         (maps,) = read_outputs(outputs, self._spec.outputs, _MAP)
         matte = sigmoid(maps[0, 0]) if self._spec.activation is Activation.SIGMOID else maps[0, 0]
-        region = seen_region(frame)
-        grey = resample(_stretch(matte), frame, region, region.size, Image.Resampling.LANCZOS)
+        region = visible_region(frame)
+        grey = resample(_to_uint8(matte), frame, region, region.size, Image.Resampling.LANCZOS)
         return [Segment(self._label, 0, None, png(on_picture(grey, region, frame.picture)))]
 
 
 def image_segmentation(spec: ModelSpec) -> Task:
-    """Raises ModelSpecError without a head that gives masks."""
+    """Raises ModelSpecError if the spec has no head with masks."""
     if spec.head not in _HEADS:
         raise ModelSpecError(f"image segmentation needs a head; there are: {', '.join(_HEADS)}")
     return _HEADS[spec.head](spec)
 
 
 def _best_classes(logits: Array, frame: Frame) -> NDArray[np.int16]:
-    """(C, h, w) -> each pixel's class in what the model saw of the picture, -1 for none.
+    """The class of each pixel in the visible region of the picture, -1 for none, from logits (C, h, w).
 
-    Class by class, so that there are never more than three planes of the result's size.
+    Works class by class, to hold at most three planes of the result's size.
     """
-    region = seen_region(frame)
+    region = visible_region(frame)
     size = computed_size(region)
     best = np.full((size.height, size.width), 0 if len(logits) == 1 else -np.inf, np.float32)
     classes = np.full(best.shape, -1, np.int16)
@@ -132,15 +132,15 @@ def _best_classes(logits: Array, frame: Frame) -> NDArray[np.int16]:
     return classes
 
 
-def _stretch(matte: Array) -> NDArray[np.uint8]:
-    """Its least value becomes 0, its greatest 255; a flat one is all 0. Raises InvalidOutputError."""
-    least, greatest = matte.min(), matte.max()
-    if least == greatest:
+def _to_uint8(matte: Array) -> NDArray[np.uint8]:
+    """Scale the minimum to 0 and the maximum to 255; a constant matte is 0. Raises InvalidOutputError."""
+    lowest, highest = matte.min(), matte.max()
+    if lowest == highest:
         return np.zeros(matte.shape, np.uint8)
     with np.errstate(over="ignore"):
-        spread = greatest - least
+        spread = highest - lowest
     check_finite(spread)
-    return np.asarray((matte - least) / spread * 255, np.uint8)
+    return np.asarray((matte - lowest) / spread * 255, np.uint8)
 
 
 _HEADS: dict[Head, Callable[[ModelSpec], Task]] = {

@@ -1,4 +1,4 @@
-"""Maps of a model's own size -> masks of the original picture's size, as PNG."""
+"""Resizes masks from a model's size to that of the original picture, and encodes them as PNG."""
 
 import base64
 import math
@@ -17,17 +17,17 @@ from loaders.images.base import Size
 Mask = NDArray[np.uint8]
 Number = TypeVar("Number", np.uint8, np.float32)
 
-# Masks are computed with at most so many pixels, and enlarged to the picture's size by repeating them. Float planes of
-# a 100-megapixel picture would take 400 MB each, and a model's map has no more detail to show.
+# Masks are computed with at most this many pixels, and enlarged to the picture's size by repeating pixels: a float
+# plane of a 100-megapixel picture takes 400 MB, and the output of a model has no more detail.
 MAX_COMPUTED_PIXELS = 2**20
 
-# Masks are large flat areas: filters cost time and gain nothing.
+# Masks have large flat areas: PNG filters take time and gain nothing.
 _PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE)
 
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A part of the picture, in whole pixels of it; at least one pixel."""
+    """A part of the picture in whole pixels, at least one."""
 
     left: int
     top: int
@@ -39,8 +39,8 @@ class Region:
         return Size(self.right - self.left, self.bottom - self.top)
 
 
-def seen_region(frame: Frame) -> Region:
-    """What of the picture the model has seen: all of it, unless a crop cut something off."""
+def visible_region(frame: Frame) -> Region:
+    """The part of the picture inside the input: all of it unless it was cropped."""
     place, picture, target = frame.placement, frame.picture, frame.target
     across = visible(place.left, place.resized.width, target.width, picture.width)
     down = visible(place.top, place.resized.height, target.height, picture.height)
@@ -50,13 +50,13 @@ def seen_region(frame: Frame) -> Region:
 
 
 def box_region(box: Box, frame: Frame) -> Region:
-    """The pixels that a box touches, of those the model has seen."""
+    """The pixels of the visible region that a box touches."""
     left, top, right, bottom = math.floor(box.xmin), math.floor(box.ymin), math.ceil(box.xmax), math.ceil(box.ymax)
-    return _whole_pixels(left, top, right, bottom, seen_region(frame))
+    return _whole_pixels(left, top, right, bottom, visible_region(frame))
 
 
 def computed_size(region: Region) -> Size:
-    """The region's size, or the largest of its ratio with MAX_COMPUTED_PIXELS."""
+    """The region's size, or the largest of its ratio within MAX_COMPUTED_PIXELS."""
     scale = min(1.0, (MAX_COMPUTED_PIXELS / region.size.pixels) ** 0.5)
     return Size(max(1, int(region.size.width * scale)), max(1, int(region.size.height * scale)))
 
@@ -64,21 +64,21 @@ def computed_size(region: Region) -> Size:
 def resample(
     plane: NDArray[Number], frame: Frame, region: Region, size: Size, resampling: Image.Resampling
 ) -> NDArray[Number]:
-    """What a map (h, w) of the whole input says about a region of the picture, resized to `size`.
+    """The values of a plane (h, w) of the whole input for a region of the picture, resized to `size`.
 
-    The filter looks beyond the region, but never at the input's padding.
+    The filter reads beyond the region, but never the padding of the input.
     """
-    left, top, right, bottom = _on_map(region, plane, frame)
-    seen = _on_map(seen_region(frame), plane, frame)
-    first_column, first_row = math.floor(seen[0]), math.floor(seen[1])
-    shown = plane[first_row : math.ceil(seen[3]), first_column : math.ceil(seen[2])]
+    left, top, right, bottom = _in_plane(region, plane, frame)
+    visible_part = _in_plane(visible_region(frame), plane, frame)
+    first_column, first_row = math.floor(visible_part[0]), math.floor(visible_part[1])
+    shown = plane[first_row : math.ceil(visible_part[3]), first_column : math.ceil(visible_part[2])]
     box = (left - first_column, top - first_row, right - first_column, bottom - first_row)
     image = Image.fromarray(np.ascontiguousarray(shown))
     return np.asarray(image.resize((size.width, size.height), resampling, box=box), plane.dtype)
 
 
-def _on_map(region: Region, plane: NDArray[Number], frame: Frame) -> tuple[float, float, float, float]:
-    """Left, top, right and bottom of a region in the map's pixels."""
+def _in_plane(region: Region, plane: NDArray[Number], frame: Frame) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom of a region in pixels of the plane."""
     height, width = plane.shape
     place, picture, target = frame.placement, frame.picture, frame.target
     left, right = (
@@ -93,7 +93,7 @@ def _on_map(region: Region, plane: NDArray[Number], frame: Frame) -> tuple[float
 
 
 def on_picture(mask: Mask, region: Region, picture: Size) -> Mask:
-    """Enlarges a region's mask by repeating pixels, and puts it on a picture that is 0 elsewhere."""
+    """Enlarge a region's mask by repeating pixels, and paste it into a mask of the picture that is 0 elsewhere."""
     size = region.size
     if mask.shape != (size.height, size.width):
         mask = np.asarray(cv2.resize(mask, (size.width, size.height), interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
@@ -105,13 +105,13 @@ def on_picture(mask: Mask, region: Region, picture: Size) -> Mask:
 
 
 def png(mask: Mask) -> str:
-    """(H, W), 0 to 255 -> base64 of an 8-bit grey PNG."""
+    """Base64 of an 8-bit grey PNG, from (H, W) uint8."""
     _, data = cv2.imencode(".png", mask, _PNG)
     return base64.b64encode(data.tobytes()).decode("ascii")
 
 
 def _whole_pixels(left: int, top: int, right: int, bottom: int, outer: Region) -> Region:
-    """Inside `outer`, and of at least one pixel."""
+    """Clip to `outer`, with at least one pixel."""
     left = min(max(left, outer.left), outer.right - 1)
     top = min(max(top, outer.top), outer.bottom - 1)
     return Region(left, top, max(left + 1, min(right, outer.right)), max(top + 1, min(bottom, outer.bottom)))

@@ -1,4 +1,4 @@
-"""Boxes and scores -> what is where, in the original picture's pixels, best first."""
+"""Object and face detection: boxes in the original picture's pixels, best first."""
 
 from collections.abc import Mapping
 
@@ -42,7 +42,7 @@ class ObjectDetection(Task):
 
 
 def _points(landmarks: Array, frame: Frame) -> tuple[Point, ...]:
-    """(10,) as x, y, x, y ... in the input's pixels -> points in the picture's, moved to its border if outside."""
-    with np.errstate(over="ignore"):  # what is beyond measure lies outside, too
+    """Points in the picture's pixels, clipped to its borders, from (10,) as x, y, x, y ... in the input's pixels."""
+    with np.errstate(over="ignore"):  # an overflow is clipped, too
         moved = frame.to_picture(np.tile(landmarks.reshape(-1, 2), 2))[:, :2]
     return tuple((round(float(x), 2), round(float(y), 2)) for x, y in moved)

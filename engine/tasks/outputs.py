@@ -1,4 +1,4 @@
-"""What every task does with a graph's outputs: picks those it reads, and refuses what is no answer."""
+"""Helpers of all tasks: select outputs, check labels and values, encode numbers."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -15,9 +15,9 @@ Array = NDArray[np.float32]
 
 
 def find_outputs(session: Session, names: Sequence[str], ranks: Sequence[int]) -> list[TensorInfo]:
-    """The outputs called `names` (without names: the first ones), one for each of `ranks`, the batch included.
+    """The outputs called `names`, or the first ones without names: one for each of `ranks`, which include the batch.
 
-    Raises ModelSpecError when there are too few, or when one has other dimensions than its rank says.
+    Raises ModelSpecError if there are too few outputs or one has another rank.
     """
     by_name = {output.name: output for output in session.outputs}
     for missing in (name for name in names if name not in by_name):
@@ -32,13 +32,13 @@ def find_outputs(session: Session, names: Sequence[str], ranks: Sequence[int]) -
 
 
 def check_labels(labels: Sequence[str], classes: int | None) -> None:
-    """`classes` None: the graph leaves their number open. Raises ModelSpecError."""
+    """`classes`: None if their number is dynamic. Raises ModelSpecError."""
     if labels and classes is not None and len(labels) != classes:
         raise ModelSpecError(f"{len(labels)} labels, but the graph has {classes} classes")
 
 
 def read_outputs(outputs: Mapping[str, Tensor], names: Sequence[str], ranks: Sequence[int]) -> list[Array]:
-    """Those that `find_outputs` found, as float32. Raises InvalidOutputError, for NaN and infinity, too."""
+    """The outputs that `find_outputs` selects, as float32. Raises InvalidOutputError, also for NaN and infinity."""
     tensors = [outputs[name] for name in names] if names else list(outputs.values())
     found = [as_float32(tensor) for tensor in tensors[: len(ranks)]]
     for array, rank in zip(found, ranks, strict=True):
@@ -49,7 +49,7 @@ def read_outputs(outputs: Mapping[str, Tensor], names: Sequence[str], ranks: Seq
 
 
 def as_float32(tensor: Tensor) -> Array:
-    """What a double holds beyond float32 becomes infinite, which `check_finite` refuses."""
+    """Values beyond float32 become infinite, which `check_finite` rejects."""
     if tensor.dtype == np.float32:
         return tensor
     with np.errstate(over="ignore"):
@@ -57,17 +57,17 @@ def as_float32(tensor: Tensor) -> Array:
 
 
 def check_finite(*arrays: Tensor) -> None:
-    """JSON knows no NaN and no infinity, and nobody can use them. Raises InvalidOutputError."""
+    """JSON has no NaN and no infinity. Raises InvalidOutputError."""
     for array in arrays:
         if not np.isfinite(array).all():
             raise InvalidOutputError("the model's outputs are not finite numbers: NaN or infinity is among them")
 
 
 def shortest(value: np.float32) -> float:
-    """The shortest decimal that still names this float32: 0.8331, not 0.8331000208854675."""
+    """The shortest decimal that identifies this float32: 0.8331, not 0.8331000208854675."""
     return float(str(value))
 
 
 def to_base64(array: Tensor) -> str:
-    """Of its little-endian bytes, row by row."""
+    """Base64 of the little-endian bytes in C order."""
     return base64.b64encode(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()).decode("ascii")

@@ -1,4 +1,4 @@
-"""What the tasks answer: plain data with Hugging Face's field names, which orjson writes as it is."""
+"""Predictions of the tasks: dataclasses with Hugging Face's field names, which orjson serialises."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,7 +8,7 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Classification:
-    """`score` is 0 to 1 after softmax or sigmoid. `label` is the class id in words when the model has no labels."""
+    """`score` is 0 to 1, after softmax or sigmoid. `label` is "class <id>" if the model has no labels."""
 
     label: str
     class_id: int
@@ -17,7 +17,7 @@ class Classification:
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """In the original picture's pixels, hundredths of them; its right and bottom borders are width and height."""
+    """In pixels of the original picture, rounded to hundredths; its right and bottom borders are width and height."""
 
     xmin: float
     ymin: float
@@ -44,9 +44,9 @@ class FaceDetection(Detection):
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """`mask`: a PNG in base64, 8-bit grey of the original picture's size, 255 where the segment is and 0 elsewhere.
+    """`mask`: base64 of an 8-bit grey PNG of the original picture's size, 255 inside the segment and 0 outside.
 
-    A matte's mask has the values between, too. `score` is None where a model gives none for a whole segment.
+    A matte has values in between. `score` is None if the model gives no score for a segment.
     """
 
     label: str
@@ -57,7 +57,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class InstanceSegment(Segment):
-    """One object of its class, and the box around it."""
+    """One object and its bounding box."""
 
     box: Box
 
@@ -73,9 +73,9 @@ class Embedding:
 
 @dataclass(frozen=True, slots=True)
 class OutputTensor:
-    """One output of the graph: `data` row by row as a flat list, or base64 of its little-endian bytes.
+    """One output of the graph: `data` as a flat list in C order, or base64 of the little-endian bytes.
 
-    `dtype` in NumPy's words; `shape` as the graph gave it, the batch of one included.
+    `dtype`: its NumPy name. `shape`: includes the batch of one.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What a task is: it knows how to read a model's outputs.
+"""The base class of tasks, and the options of a request.
 
 A new task is one file, and one line in `engine/tasks/__init__.py`.
 """
@@ -32,14 +32,14 @@ Encoding = Literal["list", "base64"]
 
 
 class InvalidOutputError(Exception):
-    """The model answered something that is no answer: NaN, or a shape it did not declare."""
+    """Raised for outputs with NaN or infinity, or of a shape that the task cannot read."""
 
 
 @dataclass(frozen=True, slots=True)
 class PredictOptions:
-    """What a request may choose; None leaves a choice to the task or to the model's spec.
+    """Options of a request; None means the default of the task or of the model's spec.
 
-    `top_k`: at most so many predictions; `threshold`: least score, 0 to 1; `normalize`: embeddings to length 1;
+    `top_k`: maximum number of predictions; `threshold`: minimum score, 0 to 1; `normalize`: embeddings to length 1;
     `encoding`: vectors and tensors as a list of numbers, or as base64 of their little-endian bytes.
     """
 
@@ -50,20 +50,20 @@ class PredictOptions:
 
 
 class Task(ABC):
-    """Reads the outputs of one model. One instance serves many threads at once."""
+    """Turns the outputs of one model into predictions. May be used from many threads."""
 
     @abstractmethod
     def check(self, session: Session) -> None:
-        """Raises ModelSpecError when the graph cannot be read by this task."""
+        """Raises ModelSpecError if this task cannot read the outputs of the graph."""
 
     @abstractmethod
     def postprocess(self, outputs: Mapping[str, Tensor], frame: Frame, options: PredictOptions) -> list[Prediction]:
         """The predictions for one picture, best first.
 
-        `outputs` have a batch of one; `frame` tells where the picture lies in the input. Raises InvalidOutputError.
+        `outputs` have a batch of one; `frame`: the picture's position in the input. Raises InvalidOutputError.
         """
 
 
 def label_of(labels: Sequence[str], class_id: int) -> str:
-    """The class id in words when the model has no label for it."""
+    """The label, or "class <id>" if the model has none."""
     return labels[class_id] if 0 <= class_id < len(labels) else f"class {class_id}"

@@ -1,4 +1,4 @@
-"""The graph's outputs as they are, for whatever no other task reads."""
+"""Raw outputs of a graph, for models that no other task reads."""
 
 from collections.abc import Mapping
 from typing import cast
@@ -14,14 +14,14 @@ from loaders.repository.specs.model_spec import ModelSpec
 from loaders.runtimes.base import Session
 from loaders.tensors import Tensor
 
-# NumPy's kinds: boolean, signed, unsigned, floating point.
+# Kinds of NumPy dtypes: boolean, signed, unsigned, floating point.
 _NUMBERS = "biuf"
 
 
 class TensorOutput(Task):
-    """All outputs, or those named in the spec, in that order.
+    """All outputs, or those named in the spec in their order.
 
-    Base64 holds whatever there is, bit by bit; a list with NaN or infinity in it is an error.
+    Base64 holds the exact bits; NaN and infinity in a list are an error.
     """
 
     def __init__(self, spec: ModelSpec) -> None:
@@ -33,12 +33,12 @@ class TensorOutput(Task):
             if name not in by_name:
                 raise ModelSpecError(f"the graph has no output {name!r}; it has: {', '.join(by_name)}")
             if not _is_number(by_name[name].dtype):
-                raise ModelSpecError(f"the output {name} is {by_name[name].dtype}, which is no tensor of numbers")
+                raise ModelSpecError(f"the output {name} is {by_name[name].dtype}, not a numeric tensor")
 
     def postprocess(
         self,
         outputs: Mapping[str, Tensor],
-        frame: Frame,  # noqa: ARG002 - numbers lie nowhere
+        frame: Frame,  # noqa: ARG002 - numbers have no position
         options: PredictOptions,
     ) -> list[Prediction]:
         return [_tensor(name, outputs[name], options.encoding) for name in self._outputs or outputs]
@@ -50,10 +50,10 @@ def _tensor(name: str, tensor: Tensor, encoding: Encoding) -> OutputTensor:
 
 
 def _numbers(name: str, tensor: Tensor) -> list[float]:
-    """Floats as the shortest decimals that still name them. JSON knows no NaN and no infinity."""
+    """Floats as the shortest decimals that identify them. JSON has no NaN and no infinity."""
     if not np.isfinite(tensor).all():
         raise InvalidOutputError(
-            f"the output {name} has NaN or infinity in it, which JSON cannot tell: ask with encoding=base64"
+            f"the output {name} contains NaN or infinity, which JSON cannot represent; use encoding=base64"
         )
     flat = tensor.reshape(-1)
     if tensor.dtype.kind == "f":

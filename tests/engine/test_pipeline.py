@@ -25,7 +25,7 @@ def load(tmp_path: Path, name: str = "colours") -> LoadedModel:
     return load_model(ModelRepository(tmp_path).find(name), create_model_loader("onnxruntime"), SessionOptions())
 
 
-def ask(model: LoadedModel, data: bytes, *, loader: str = "opencv", timer: StageTimer | None = None) -> Answer:
+def answer_of(model: LoadedModel, data: bytes, *, loader: str = "opencv", timer: StageTimer | None = None) -> Answer:
     [answer] = predict([model], create_image_loader(loader), data, PredictOptions(), alone(timer or StageTimer()))
     return answer
 
@@ -33,7 +33,7 @@ def ask(model: LoadedModel, data: bytes, *, loader: str = "opencv", timer: Stage
 @pytest.mark.parametrize("loader", ["opencv", "pillow"])
 @pytest.mark.parametrize("colour", ["red", "green", "blue"])
 def test_predict_answers_a_picture(tmp_path: Path, loader: str, colour: str) -> None:
-    answer = ask(load(tmp_path), solid_png(colour, 30, 20), loader=loader)
+    answer = answer_of(load(tmp_path), solid_png(colour, 30, 20), loader=loader)
     assert (answer.model.name, answer.model.version) == ("colours", 1)
     assert (answer.image.format, answer.image.width, answer.image.height) == ("PNG", 30, 20)
     best = answer.predictions[0]
@@ -45,20 +45,20 @@ def test_predict_answers_a_picture(tmp_path: Path, loader: str, colour: str) -> 
 @pytest.mark.parametrize("orientation", range(2, 9))
 def test_a_rotated_picture_is_answered_as_its_upright_twin(tmp_path: Path, orientation: int) -> None:
     model, upright = load(tmp_path), scene(60, 40)
-    turned = ask(model, rotated_twin(upright, "PNG", orientation))
-    twin = ask(model, encode(upright, "PNG"))
+    turned = answer_of(model, rotated_twin(upright, "PNG", orientation))
+    twin = answer_of(model, encode(upright, "PNG"))
     assert (turned.image.width, turned.image.height) == (60, 40)
     assert turned.predictions == twin.predictions
 
 
 def test_the_size_is_that_of_the_original_when_the_decoder_scales(tmp_path: Path) -> None:
-    answer = ask(load(tmp_path), encode(scene(400, 300), "JPEG"))
+    answer = answer_of(load(tmp_path), encode(scene(400, 300), "JPEG"))
     assert (answer.image.width, answer.image.height) == (400, 300)
 
 
 def test_each_stage_but_the_queue_is_timed(tmp_path: Path) -> None:
     timer = StageTimer()
-    ask(load(tmp_path), encode(scene(900, 700), "PNG"), timer=timer)
+    answer_of(load(tmp_path), encode(scene(900, 700), "PNG"), timer=timer)
     timings = timer.as_ms()
     assert [stage for stage in (DECODE, PREPROCESS, INFERENCE, POSTPROCESS) if timings[stage] <= 0] == []
     assert timings[QUEUE] == 0
@@ -70,17 +70,17 @@ def test_each_stage_but_the_queue_is_timed(tmp_path: Path) -> None:
 )
 def test_a_bad_picture_raises_an_image_error(tmp_path: Path, data: bytes, error: type[ImageError]) -> None:
     with pytest.raises(error):
-        ask(load(tmp_path), data)
+        answer_of(load(tmp_path), data)
 
 
 def test_a_failed_decode_is_timed(tmp_path: Path) -> None:
     timer = StageTimer()
     with pytest.raises(ImageError):
-        ask(load(tmp_path), encode(scene(400, 300), "PNG")[:-500], timer=timer)
+        answer_of(load(tmp_path), encode(scene(400, 300), "PNG")[:-500], timer=timer)
     assert timer.as_ms()[DECODE] > 0
     assert timer.as_ms()[INFERENCE] == 0
 
 
 def test_a_model_that_answers_nan_raises_an_output_error(tmp_path: Path) -> None:
     with pytest.raises(InvalidOutputError):
-        ask(load(tmp_path, "nan"), solid_png("white"))
+        answer_of(load(tmp_path, "nan"), solid_png("white"))

@@ -1,4 +1,4 @@
-"""Sizes and offsets, held against each framework's own rule as its documentation or source states it."""
+"""Sizes and offsets, compared with the rules of each framework."""
 
 from collections.abc import Callable
 from fractions import Fraction
@@ -49,7 +49,7 @@ def spec(
         (Resize.LETTERBOX, None, Size(10_000, 1), Size(32, 32), Placement(Size(32, 1), 0, 15)),
     ],
 )
-def test_known_pictures_land_where_the_frameworks_put_them(
+def test_place_equals_the_frameworks(
     resize: Resize, edge: int | None, picture: Size, target: Size, placement: Placement
 ) -> None:
     assert place(picture, spec(resize, shortest_edge=edge), target) == placement
@@ -58,13 +58,13 @@ def test_known_pictures_land_where_the_frameworks_put_them(
 @pytest.mark.parametrize(
     ("rounding", "long", "offset"), [(Rounding.DOWN, 341, -58), (Rounding.NEAREST, 341, -58)], ids=str
 )
-def test_halves_of_odd_rests(rounding: Rounding, long: int, offset: int) -> None:
+def test_odd_margins_are_rounded_alike(rounding: Rounding, long: int, offset: int) -> None:
     """341 - 224 = 117: half of it is 58.5, which rounds to the even 58."""
     both = spec(Resize.SHORTEST_EDGE, shortest_edge=256, resize_rounding=rounding, crop_rounding=rounding)
     assert place(Size(640, 480), both, Size(224, 224)) == Placement(Size(long, 256), offset, -16)
 
 
-def test_nearest_and_down_differ_where_they_should() -> None:
+def test_nearest_and_down_rounding_differ() -> None:
     """256 * 500 / 375 = 341.33, 256 * 1000 / 667 = 383.8; 383 - 224 = 159 and 384 - 224 = 160."""
     down = spec(Resize.SHORTEST_EDGE, shortest_edge=256)
     nearest = spec(
@@ -94,7 +94,7 @@ def test_shortest_edge_rounded_to_nearest_equals_pythons_round(picture: Size, ta
 
 
 @given(sizes, st.integers(1, LARGEST_INPUT))
-def test_a_crop_starts_where_torchvision_and_hugging_face_start_it(picture: Size, side: int) -> None:
+def test_a_crop_starts_as_in_torchvision_and_hugging_face(picture: Size, side: int) -> None:
     """torchvision: `int(round((h - crop) / 2.0))`; Hugging Face: `(h - crop) // 2`."""
     target = Size(side, side)
     for rounding in Rounding:
@@ -118,7 +118,7 @@ def test_letterbox_equals_exact_arithmetic(picture: Size, target: Size, resize: 
 
 
 @given(sizes, targets, roundings)
-def test_longest_edge_is_the_letterbox_moved_to_the_corner(picture: Size, target: Size, rounding: Rounding) -> None:
+def test_longest_edge_is_the_letterbox_in_the_corner(picture: Size, target: Size, rounding: Rounding) -> None:
     corner = place(picture, spec(Resize.LONGEST_EDGE, resize_rounding=rounding), target)
     centre = place(picture, spec(Resize.LETTERBOX, resize_rounding=rounding), target)
     assert corner == Placement(centre.resized, 0, 0)
@@ -162,7 +162,7 @@ def test_a_picture_is_centred_or_in_the_corner(
 
 @given(sizes, targets, modes, edges, roundings, roundings, st.sampled_from((1, 2, 4, 8)))
 @settings(max_examples=300)
-def test_what_is_visible_lies_inside_input_and_source_and_shows_the_whole_overlap(
+def test_visible_lies_inside_input_and_source_and_covers_their_overlap(
     picture: Size, target: Size, resize: Resize, edge: int | None, resized: Rounding, crop: Rounding, scale: int
 ) -> None:
     placement = place(picture, spec(resize, shortest_edge=edge, resize_rounding=resized, crop_rounding=crop), target)
@@ -191,6 +191,8 @@ def test_what_is_visible_lies_inside_input_and_source_and_shows_the_whole_overla
     ],
     ids=["cropped", "whole", "padded"],
 )
-def test_known_spans(offset: int, resized: int, target: int, source: int, span: tuple[int, int, float, float]) -> None:
+def test_visible_of_known_axes(
+    offset: int, resized: int, target: int, source: int, span: tuple[int, int, float, float]
+) -> None:
     found = visible(offset, resized, target, source)
     assert (found.start, found.length, found.source_start, found.source_stop) == span

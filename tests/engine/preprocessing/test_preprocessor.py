@@ -1,7 +1,7 @@
 """Tensors against the reference: a full Pillow resize, then the crop or the padding, then float64 arithmetic.
 
 Pillow 13 resizes down first where the height loses more than twice as many pixels as the width. Models were trained
-with the order of its forerunners, so that is the reference.
+with the order of older versions, so that is the reference.
 """
 
 from collections.abc import Callable
@@ -23,10 +23,10 @@ from loaders.tensors import Tensor
 
 Pixels = NDArray[np.uint8]
 
-# An exact preprocessor is equal to the last bit. Else sums are taken in float32: a value near the border between two
-# levels may fall to the other side, in each of the two passes.
-MOST_LEVELS = 2
-MOST_DIFFERING = {"bilinear": 0.02, "bicubic": 0.0005, "lanczos": 0.0005}  # of noise at simple ratios
+# An exact preprocessor is equal in every bit. Otherwise sums are in float32: a value near the border between two levels
+# may be rounded to the other, in each of the two passes.
+MAX_LEVELS = 2
+MAX_DIFFERING = {"bilinear": 0.02, "bicubic": 0.0005, "lanczos": 0.0005}  # of noise at simple ratios
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
@@ -50,7 +50,7 @@ def picture_of(pixels: Pixels) -> Picture:
 
 
 def reference_layout(width: int, height: int, spec: PreprocessSpec) -> tuple[tuple[int, int], tuple[int, int]]:
-    """(width, height) to resize to, and where the top left corner lies: exact arithmetic, written anew."""
+    """(width, height) to resize to, and the top left corner, in exact arithmetic."""
     assert spec.size is not None
     target_height, target_width = spec.size
     to_int: dict[Rounding, Callable[[Fraction], int]] = {Rounding.DOWN: int, Rounding.NEAREST: round}
@@ -71,7 +71,7 @@ def reference_layout(width: int, height: int, spec: PreprocessSpec) -> tuple[tup
 
 
 def pillow_resize(image: Image.Image, size: tuple[int, int], resampling: Image.Resampling) -> Image.Image:
-    """Of the whole picture, across and then down: what every Pillow before 13 does, and 13 with most pictures."""
+    """Resize the whole picture across and then down, as Pillow before 13 does, and 13 for most pictures."""
     if resampling is Image.Resampling.NEAREST:
         return image.resize(size, resampling)
     return image.resize((size[0], image.height), resampling).resize(size, resampling)
@@ -115,7 +115,7 @@ def assert_equals_reference(pixels: Pixels, spec: PreprocessSpec) -> None:
     usual = Preprocessor(spec)(picture_of(pixels))
     assert (usual.shape, usual.dtype, usual.flags.c_contiguous) == (expected.shape, expected.dtype, True)
     difference = np.abs(usual.astype(np.float64) - expected.astype(np.float64))
-    assert difference.max() <= MOST_LEVELS * level + rounding
+    assert difference.max() <= MAX_LEVELS * level + rounding
 
 
 def assert_differ_at_ties_only(tensor: Tensor, expected: Tensor, pixels: Pixels, spec: PreprocessSpec) -> None:
@@ -183,9 +183,9 @@ def test_odd_sizes_equal_the_reference(spec: PreprocessSpec, size: tuple[int, in
     assert_equals_reference(noise(*size, seed), spec)
 
 
-@pytest.mark.parametrize("interpolation", list(MOST_DIFFERING))
-def test_most_values_are_equal_to_the_last_bit(interpolation: str) -> None:
-    """Over many sizes together, so that the bound on one picture does not hide a small shift."""
+@pytest.mark.parametrize("interpolation", list(MAX_DIFFERING))
+def test_most_values_are_equal_in_every_bit(interpolation: str) -> None:
+    """Over many sizes, so that the bound for one picture does not hide a small shift."""
     spec = make_spec(size=(32, 32), shortest_edge=36, interpolation=interpolation, dtype="uint8", rescale_factor=1.0)
     unequal = values = 0
     for width, height in product(range(40, 130, 11), range(40, 130, 13)):
@@ -193,22 +193,22 @@ def test_most_values_are_equal_to_the_last_bit(interpolation: str) -> None:
         tensor, expected = Preprocessor(spec)(picture_of(pixels)), reference(pixels, spec)
         unequal += int(np.count_nonzero(tensor != expected))
         values += tensor.size
-    assert unequal / values <= MOST_DIFFERING[interpolation]
+    assert unequal / values <= MAX_DIFFERING[interpolation]
 
 
 @pytest.mark.parametrize("size", [(1500, 1100), (1100, 1500), (3000, 40), (40, 3000)])
-def test_large_pictures_are_computed_in_bands_that_join(size: tuple[int, int]) -> None:
+def test_large_pictures_in_several_bands_equal_the_reference(size: tuple[int, int]) -> None:
     assert_equals_reference(noise(*size), make_spec(size=(48, 56), interpolation="bicubic", resize="stretch"))
 
 
-def test_tensors_never_share_memory_and_come_out_the_same_again() -> None:
+def test_tensors_share_no_memory_and_are_reproducible() -> None:
     preprocessor, picture = Preprocessor(make_spec(interpolation="bicubic")), picture_of(noise(90, 70))
     first, second = preprocessor(picture), preprocessor(picture)
     assert not np.shares_memory(first, second)
     np.testing.assert_array_equal(first, second)
 
 
-def test_threads_do_not_disturb_each_other() -> None:
+def test_parallel_threads_get_equal_tensors() -> None:
     preprocessor = Preprocessor(make_spec(interpolation="bicubic"))
     pictures = [picture_of(noise(60 + n % 7, 50 + n % 5, n)) for n in range(40)]
     alone = [preprocessor(picture) for picture in pictures]
@@ -219,7 +219,7 @@ def test_threads_do_not_disturb_each_other() -> None:
 
 
 @pytest.mark.parametrize(("color", "expected"), [("RGB", [255, 0, 10]), ("BGR", [10, 0, 255]), ("GRAY", [77])])
-def test_channels_come_in_the_specs_order(color: str, expected: list[int]) -> None:
+def test_channels_have_the_order_of_the_spec(color: str, expected: list[int]) -> None:
     """Grey by ITU-R 601: 0.299 R + 0.587 G + 0.114 B."""
     red = np.zeros((5, 4, 3), np.uint8)
     red[:] = (255, 0, 10)
@@ -227,13 +227,13 @@ def test_channels_come_in_the_specs_order(color: str, expected: list[int]) -> No
     assert Preprocessor(spec)(picture_of(red))[0, :, 0, 0].tolist() == expected
 
 
-def test_a_picture_of_the_models_own_size_comes_through_untouched() -> None:
+def test_a_picture_of_the_input_size_is_unchanged() -> None:
     pixels = noise(24, 20)
     spec = make_spec(interpolation="lanczos", layout="NHWC", dtype="uint8", rescale_factor=1.0)
     np.testing.assert_array_equal(Preprocessor(spec)(picture_of(pixels))[0], pixels)
 
 
-def test_what_pads_is_normalised_like_a_pixel() -> None:
+def test_padding_is_normalised_like_a_pixel() -> None:
     spec = make_spec(resize="longest-edge", pad_value=255, mean=(0.5,), std=(0.25,))
     tensor = Preprocessor(spec)(picture_of(np.zeros((10, 24, 3), np.uint8)))
     assert np.unique(tensor[0, :, :10]).tolist() == [-2.0]
@@ -250,21 +250,21 @@ def test_what_pads_is_normalised_like_a_pixel() -> None:
     ],
     ids=["too much", "too little", "half to the even below", "half to the even above"],
 )
-def test_bytes_are_rounded_and_kept_in_range(fields: dict[str, object], byte: int, value: int) -> None:
+def test_uint8_values_are_rounded_and_clipped(fields: dict[str, object], byte: int, value: int) -> None:
     tensor = Preprocessor(make_spec(resize="stretch", dtype="uint8", **fields))(
         picture_of(np.full((8, 8, 3), byte, np.uint8))
     )
     assert np.unique(tensor).tolist() == [value]
 
 
-def test_a_gigantic_ratio_costs_only_what_is_seen() -> None:
+def test_an_extreme_ratio_computes_the_visible_part_only() -> None:
     """A full resize would make 65,500 x 256 pixels of it 256 times over: 4 billion."""
     tensor = Preprocessor(make_spec(size=(256, 256)))(picture_of(noise(65_500, 1)))
     assert tensor.shape == (1, 3, 256, 256)
 
 
 @pytest.mark.parametrize("missing", ["size", "layout", "dtype"])
-def test_an_incomplete_spec_is_refused(missing: str) -> None:
+def test_an_incomplete_spec_is_rejected(missing: str) -> None:
     with pytest.raises(ValueError, match="lacks"):
         Preprocessor(make_spec(**{missing: None}))
 
@@ -292,7 +292,7 @@ def test_the_input_shape_is_that_of_the_tensor(layout: str, color: str, shape: t
         ({"resize": "letterbox"}, Size(48, 36)),
     ],
 )
-def test_the_decoder_must_leave_twice_the_resized_picture(fields: dict[str, object], least: Size) -> None:
+def test_a_decoder_keeps_twice_the_resized_picture(fields: dict[str, object], least: Size) -> None:
     info = ImageInfo("JPEG", 4000, 3000)
     assert Preprocessor(make_spec(**fields)).decode_size(info) == least
     assert Preprocessor(make_spec(**fields), exact_decode=True).decode_size(info) is None

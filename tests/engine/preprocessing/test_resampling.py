@@ -1,4 +1,4 @@
-"""How a resize is cut into products of matrices. What comes out is tested in test_preprocessing.py."""
+"""The products of matrices in a resize. test_preprocessor.py tests their results."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from engine.preprocessing.geometry import Span
 from engine.preprocessing.resampling import Resampling, plan_resampling
 from loaders.repository.specs.model_spec import Interpolation
 
-# From here on OpenBLAS starts threads of its own, which wait by spinning.
+# From here on OpenBLAS starts threads, which spin while they wait.
 THREADED_PRODUCT = 1 << 18
 
 
@@ -19,8 +19,8 @@ def plan(width: int, height: int, side: int, *, exact: bool = False) -> Resampli
 
 @pytest.mark.parametrize("side", [224, 640, 1024])
 @pytest.mark.parametrize("size", [(451, 300), (1000, 750), (1920, 1080), (3000, 4000), (6000, 200)])
-def test_products_are_too_small_for_the_matrix_librarys_own_threads(size: tuple[int, int], side: int) -> None:
-    """They would be, were the library not told so: a little more for the lines that even distances cost."""
+def test_products_are_too_small_for_threads_of_openblas(size: tuple[int, int], side: int) -> None:
+    """With a margin for the extra lines that runs at equal distances read."""
     planned = plan(*size, side)
     for band in planned.down:
         rows = band.last - band.first
@@ -41,23 +41,23 @@ def test_runs_cover_the_result_and_stay_inside_the_source(size: tuple[int, int])
                 assert run.weights.sum(axis=2) == pytest.approx(np.ones((blocks, lines)), abs=1e-5)
 
 
-def test_most_blocks_are_in_few_runs() -> None:
+def test_blocks_are_grouped_in_few_runs() -> None:
     for size in ((451, 300), (600, 400), (1302, 953), (4000 // 4, 3000 // 4)):
         planned = plan(*size, 224)
         assert len(planned.across.runs) <= 3, size
         assert all(len(band.runs) <= 3 for band in planned.down), size
 
 
-def test_a_picture_of_many_bands_is_the_same_to_the_last_bit() -> None:
+def test_a_picture_of_many_bands_is_equal_in_every_bit() -> None:
     pixels = np.random.default_rng(1).integers(0, 256, (2400, 1700, 3), np.uint8)
     planned = plan(1700, 2400, 60, exact=True)
     assert len(planned.down) > 3
-    narrow = Image.fromarray(pixels).resize((60, 2400), Image.Resampling.BICUBIC)
-    expected = np.asarray(narrow.resize((60, 60), Image.Resampling.BICUBIC))
+    resized_across = Image.fromarray(pixels).resize((60, 2400), Image.Resampling.BICUBIC)
+    expected = np.asarray(resized_across.resize((60, 60), Image.Resampling.BICUBIC))
     np.testing.assert_array_equal(planned(pixels).astype(np.uint8).transpose(1, 2, 0), expected)
 
 
-def test_memory_stays_small_for_pictures_that_are_long() -> None:
+def test_memory_stays_small_for_long_pictures() -> None:
     for size in ((65_000, 40), (40, 65_000), (10_000, 9_000)):
         planned = plan(*size, 224)
         columns = max(planned.across.last - planned.across.first, planned.width)

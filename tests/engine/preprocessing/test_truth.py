@@ -1,4 +1,4 @@
-"""The default model on 41 labelled photos: it is right, and it says what the reference pipeline says.
+"""The default model on 41 labelled photos: correct labels, and the scores of the reference pipeline.
 
 The reference is plain Pillow, written here: upright, alpha over white, the shortest edge to 256 (bicubic, the long edge
 to the nearest), the centre 224 x 224 from the rounded-down offset, (x - 127) / 128.
@@ -10,22 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from engine.models.load import load_model
 from engine.models.loaded_model import LoadedModel
-from engine.pipeline import predict
-from engine.scheduling.run_context import alone
 from engine.tasks.task import Classification, PredictOptions
 from loaders.image_loader import create_image_loader
 from loaders.model_loader import create_model_loader
 from loaders.repository.model_repository import ModelRepository
 from loaders.runtimes.base import SessionOptions
+from tests.engine.tasks.real_models import one_thread_session
 from tests.paths import ROOT
-from utils.time_utils import StageTimer
 
 PHOTOS = ROOT / "tests" / "data" / "photos"
 GRAPH = ROOT / "models" / "efficientnet-lite0" / "1" / "model.onnx"
@@ -38,7 +35,7 @@ LEVEL = 1 / 128  # one of 256, in the tensor
 
 @dataclass(frozen=True)
 class Bounds:
-    """How far from the reference at most: `levels` and `mean_levels` of the tensor, the others absolute."""
+    """Maximum distances from the reference: `levels` and `mean_levels` of the tensor, the others absolute."""
 
     levels: float
     mean_levels: float
@@ -70,7 +67,7 @@ class Reference:
 
 @pytest.fixture(scope="module")
 def references() -> dict[str, Reference]:
-    session = onnxruntime.InferenceSession(GRAPH, providers=["CPUExecutionProvider"])
+    session = one_thread_session(GRAPH)
     found = {}
     for file in FILES:
         tensor = reference_tensor(PHOTOS / file)
@@ -105,37 +102,31 @@ def test_there_are_41_photos() -> None:
 @pytest.mark.parametrize("exact", [True, False], ids=["exact decode", "scaled decode"])
 @pytest.mark.parametrize("loader_name", ["opencv", "pillow"])
 @pytest.mark.parametrize("entry", MANIFEST, ids=lambda entry: entry["file"])
-def test_every_photo_is_recognised_as_surely_as_by_the_reference(
-    models: dict[bool, LoadedModel], loader_name: str, exact: bool, entry: dict[str, Any]
-) -> None:
-    data = (PHOTOS / entry["file"]).read_bytes()
-    [answer] = predict([models[exact]], create_image_loader(loader_name), data, ALL_CLASSES, alone(StageTimer()))
-    best = answer.predictions[0]
-    assert isinstance(best, Classification)
-    assert best.class_id in entry["accept"]
-    scores = {found.class_id: found.score for found in answer.predictions if isinstance(found, Classification)}
-    reference = entry["reference"]
-    assert scores[reference["class_id"]] == pytest.approx(reference["probability"], abs=BOUNDS[exact].probability)
-
-
-@pytest.mark.parametrize("exact", [True, False], ids=["exact decode", "scaled decode"])
-@pytest.mark.parametrize("loader_name", ["opencv", "pillow"])
-@pytest.mark.parametrize("file", FILES)
-def test_tensor_and_logits_are_those_of_the_reference(
-    models: dict[bool, LoadedModel], references: dict[str, Reference], loader_name: str, exact: bool, file: str
+def test_tensor_logits_and_scores_are_those_of_the_reference_and_the_label_is_correct(
+    models: dict[bool, LoadedModel],
+    references: dict[str, Reference],
+    loader_name: str,
+    exact: bool,
+    entry: dict[str, Any],
 ) -> None:
     model, loader, bounds = models[exact], create_image_loader(loader_name), BOUNDS[exact]
-    data = (PHOTOS / file).read_bytes()
-    picture = loader.load(data, model.preprocessor.decode_size(loader.probe(data)))
-    tensor = model.preprocessor(picture)
-    levels = np.abs(tensor.astype(np.float64) - references[file].tensor) / LEVEL
+    reference = references[entry["file"]]
+    picture = loader.load((PHOTOS / entry["file"]).read_bytes(), model.preprocessor.decode_size)
+    tensor, frame = model.preprocessor(picture), model.preprocessor.frame(picture.info.size)
+    levels = np.abs(tensor.astype(np.float64) - reference.tensor) / LEVEL
     assert levels.max() <= bounds.levels
     assert levels.mean() <= bounds.mean_levels
-    (logits,) = model.infer(tensor, model.preprocessor.frame(picture.info.size)).values()
-    assert np.abs(logits[0] - references[file].logits).max() <= bounds.logits
+    outputs = model.infer(tensor, frame)
+    (logits,) = outputs.values()
+    assert np.abs(logits[0] - reference.logits).max() <= bounds.logits
+    found = [one for one in model.task.postprocess(outputs, frame, ALL_CLASSES) if isinstance(one, Classification)]
+    assert found[0].class_id in entry["accept"]
+    scores = {one.class_id: one.score for one in found}
+    expected = entry["reference"]
+    assert scores[expected["class_id"]] == pytest.approx(expected["probability"], abs=bounds.probability)
 
 
-def test_the_manifest_holds_what_the_reference_says(references: dict[str, Reference]) -> None:
+def test_the_manifest_equals_the_reference(references: dict[str, Reference]) -> None:
     for entry in MANIFEST:
         scores = softmax(references[entry["file"]].logits)
         assert int(scores.argmax()) == entry["reference"]["class_id"]

@@ -40,7 +40,7 @@ class Device:
         return {"y": inputs["x"] * 2}
 
 
-Ask = Callable[..., Future[float]]
+Submit = Callable[..., Future[float]]
 
 
 @pytest.fixture
@@ -54,41 +54,41 @@ def threads() -> Iterator[ThreadPoolExecutor]:
         yield threads
 
 
-def asking(threads: ThreadPoolExecutor, batcher: Batcher) -> Ask:
+def submitter(threads: ThreadPoolExecutor, batcher: Batcher) -> Submit:
     """Returns a function that runs a number through `batcher` in another thread."""
 
-    def ask(number: float, length: int = 1, stop: RunStop | None = None) -> Future[float]:
+    def submit(number: float, length: int = 1, stop: RunStop | None = None) -> Future[float]:
         tensor = np.full((1, length), number, np.float32)
         return threads.submit(lambda: float(batcher.run({"x": tensor}, stop or RunStop())["y"][0, 0]))
 
-    return ask
+    return submit
 
 
 def wait_for(batcher: Batcher, count: int) -> bool:
     return eventually(lambda: batcher.waiting == count)
 
 
-def held_up(device: Device, batcher: Batcher, ask: Ask, numbers: list[float]) -> list[Future[float]]:
+def held_up(device: Device, batcher: Batcher, submit: Submit, numbers: list[float]) -> list[Future[float]]:
     """A run of 0 in flight, and the numbers that wait for it."""
     device.gate.clear()
-    first = ask(0)
+    first = submit(0)
     assert eventually(lambda: device.batches)
     others = []
     for count, number in enumerate(numbers, 1):
-        others.append(ask(number))
+        others.append(submit(number))
         assert wait_for(batcher, count)
     return [first, *others]
 
 
 def test_a_single_picture_runs_at_once(device: Device, threads: ThreadPoolExecutor) -> None:
-    ask = asking(threads, Batcher(device, limit=8))
-    assert [ask(number).result(WAIT_S) for number in (1, 2)] == [2, 4]
+    submit = submitter(threads, Batcher(device, limit=8))
+    assert [submit(number).result(WAIT_S) for number in (1, 2)] == [2, 4]
     assert device.batches == [[1], [2]]
 
 
 def test_waiting_pictures_run_together_and_each_gets_its_output(device: Device, threads: ThreadPoolExecutor) -> None:
     batcher = Batcher(device, limit=4)
-    futures = held_up(device, batcher, asking(threads, batcher), [1, 2, 3, 4, 5, 6])
+    futures = held_up(device, batcher, submitter(threads, batcher), [1, 2, 3, 4, 5, 6])
     device.gate.set()
     assert [future.result(WAIT_S) for future in futures] == [0, 2, 4, 6, 8, 10, 12]
     assert device.batches == [[0], [1, 2, 3, 4], [5, 6]]
@@ -96,10 +96,10 @@ def test_waiting_pictures_run_together_and_each_gets_its_output(device: Device, 
 
 def test_other_shapes_run_in_other_batches(device: Device, threads: ThreadPoolExecutor) -> None:
     batcher = Batcher(device, limit=8)
-    ask = asking(threads, batcher)
-    futures = held_up(device, batcher, ask, [1])
+    submit = submitter(threads, batcher)
+    futures = held_up(device, batcher, submit, [1])
     for length, count in ((2, 2), (1, 3), (2, 4)):
-        futures.append(ask(count, length))
+        futures.append(submit(count, length))
         assert wait_for(batcher, count)
     device.gate.set()
     assert [future.result(WAIT_S) for future in futures] == [0, 2, 4, 6, 8]
@@ -108,11 +108,11 @@ def test_other_shapes_run_in_other_batches(device: Device, threads: ThreadPoolEx
 
 def test_several_runs_at_once(device: Device, threads: ThreadPoolExecutor) -> None:
     batcher = Batcher(device, limit=8, runs=2)
-    ask = asking(threads, batcher)
+    submit = submitter(threads, batcher)
     device.gate.clear()
-    futures = [ask(number) for number in (1, 2)]
+    futures = [submit(number) for number in (1, 2)]
     assert eventually(lambda: len(device.batches) == 2)
-    futures.append(ask(3))
+    futures.append(submit(3))
     assert eventually(lambda: batcher.waiting == 1)
     device.gate.set()
     assert [future.result(WAIT_S) for future in futures] == [2, 4, 6]
@@ -120,7 +120,7 @@ def test_several_runs_at_once(device: Device, threads: ThreadPoolExecutor) -> No
 
 def test_a_bad_picture_does_not_fail_the_others_of_its_batch(device: Device, threads: ThreadPoolExecutor) -> None:
     batcher = Batcher(device, limit=8)
-    futures = held_up(device, batcher, asking(threads, batcher), [1, 2, 3])
+    futures = held_up(device, batcher, submitter(threads, batcher), [1, 2, 3])
     device.bad = {2}
     device.gate.set()
     assert [futures[number].result(WAIT_S) for number in (0, 1, 3)] == [0, 2, 6]
@@ -130,9 +130,9 @@ def test_a_bad_picture_does_not_fail_the_others_of_its_batch(device: Device, thr
 
 def test_a_cancelled_waiting_picture_is_left_out(device: Device, threads: ThreadPoolExecutor) -> None:
     batcher, stop = Batcher(device, limit=8), RunStop()
-    ask = asking(threads, batcher)
-    futures = held_up(device, batcher, ask, [1])
-    futures.append(ask(2, 1, stop))
+    submit = submitter(threads, batcher)
+    futures = held_up(device, batcher, submit, [1])
+    futures.append(submit(2, 1, stop))
     assert eventually(lambda: batcher.waiting == 2)
     stop.stop()
     with pytest.raises(RunStoppedError):  # while the run before it continues
@@ -145,9 +145,9 @@ def test_a_cancelled_waiting_picture_is_left_out(device: Device, threads: Thread
 
 def test_a_picture_cancelled_in_a_run_of_several_returns_at_once(device: Device, threads: ThreadPoolExecutor) -> None:
     batcher, stop = Batcher(device, limit=8), RunStop()
-    ask = asking(threads, batcher)
-    futures = held_up(device, batcher, ask, [1])
-    cancelled = ask(2, 1, stop)
+    submit = submitter(threads, batcher)
+    futures = held_up(device, batcher, submit, [1])
+    cancelled = submit(2, 1, stop)
     assert eventually(lambda: batcher.waiting == 2)
     device.one.release()
     assert eventually(lambda: len(device.batches) == 2)
@@ -163,9 +163,9 @@ def test_a_picture_cancelled_in_a_run_of_several_returns_at_once(device: Device,
 
 def test_a_run_with_all_pictures_cancelled_is_stopped(device: Device, threads: ThreadPoolExecutor) -> None:
     batcher, stops = Batcher(device, limit=8), [RunStop(), RunStop()]
-    ask = asking(threads, batcher)
-    held_up(device, batcher, ask, [])
-    futures = [ask(number, 1, stop) for number, stop in enumerate(stops, 1)]
+    submit = submitter(threads, batcher)
+    held_up(device, batcher, submit, [])
+    futures = [submit(number, 1, stop) for number, stop in enumerate(stops, 1)]
     assert eventually(lambda: batcher.waiting == 2)
     device.one.release()
     assert eventually(lambda: len(device.batches) == 2)
@@ -181,10 +181,10 @@ def test_a_run_with_all_pictures_cancelled_is_stopped(device: Device, threads: T
 
 
 def test_many_pictures_each_get_their_output(device: Device, threads: ThreadPoolExecutor) -> None:
-    ask = asking(threads, Batcher(device, limit=5, runs=2))
+    submit = submitter(threads, Batcher(device, limit=5, runs=2))
     numbers = [float(number) for number in range(500)]
     device.bad = {number for number in numbers if number % 50 == 7}
-    for number, future in [(number, ask(number)) for number in numbers]:
+    for number, future in [(number, submit(number)) for number in numbers]:
         if number in device.bad:
             assert isinstance(future.exception(WAIT_S), ModelRunError)
         else:
@@ -199,6 +199,6 @@ def test_outputs_with_rows_missing_are_run_one_by_one(threads: ThreadPoolExecuto
         return {"y": outputs[1:] if len(outputs) > 1 else outputs}
 
     batcher = Batcher(some_rows, limit=4)
-    futures = held_up(device, batcher, asking(threads, batcher), [1, 2])
+    futures = held_up(device, batcher, submitter(threads, batcher), [1, 2])
     device.gate.set()
     assert [future.result(WAIT_S) for future in futures] == [0, 2, 4]

@@ -154,29 +154,29 @@ def test_a_worker_borrows_from_idle_ones_and_shares_the_cores_with_busy_ones(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(scoreboard_module, "_REFRESH_S", 0.0)
-    slot, neighbour = (Scoreboard.open(tmp_path).claim() for _ in range(2))
+    slot, other = (Scoreboard.open(tmp_path).claim() for _ in range(2))
 
     async def test() -> None:
         with scheduling(concurrency=2, queue_limit=8, cores=4, slot=slot) as scheduler:
             assert scheduler.max_concurrency == 2
             assert await cores(scheduler) == 4
-            neighbour.set_busy(1)
+            other.set_busy(1)
             assert await cores(scheduler) == 2
             first, task = await start_job(scheduler)
-            assert neighbour.others_busy() == 1
+            assert other.others_busy() == 1
             queued = await submit(scheduler)
             assert scheduler.queues() == {"": (1, 1)}, "the concurrency of both workers is used up"
-            neighbour.set_busy(0)
+            other.set_busy(0)
             first.end.set()
             assert [await task, await queued] == ["done", "ran"]
             held = [await start_job(scheduler) for _ in range(2)]
-            assert neighbour.others_busy() == 2, "one is borrowed"
+            assert other.others_busy() == 2, "one is borrowed"
             for job, running in held:
                 job.end.set()
                 await running
 
     run(test)
-    neighbour.release()
+    other.release()
     slot.release()
 
 

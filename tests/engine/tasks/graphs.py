@@ -1,6 +1,6 @@
-"""Graphs of a few hundred bytes in the layouts of real exports, whose answers are known: they answer constants.
+"""Graphs of a few hundred bytes that output constants in the layouts of real exports.
 
-A `Thing` says what there is in the input's pixels; each maker lays things out as one head's exporter would.
+A `Thing` is an object in the input's pixels; each function lays things out like the exporter of one head.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -39,7 +39,7 @@ class Thing:
 
 
 def constant_graph(outputs: Mapping[str, NDArray[Any]], open_dims: bool = False) -> onnx.ModelProto:
-    """Answers `outputs` to any picture of TARGET's size. `open_dims`: the graph does not say their shapes."""
+    """Outputs constants for any picture of TARGET's size. `open_dims`: their shapes are dynamic."""
     image = helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, TARGET.height, TARGET.width])
     nodes = [helper.make_node("Identity", [f"{name}_constant"], [name]) for name in outputs]
     constants = [numpy_helper.from_array(array, f"{name}_constant") for name, array in outputs.items()]
@@ -58,7 +58,7 @@ def constant_graph(outputs: Mapping[str, NDArray[Any]], open_dims: bool = False)
 
 
 def paddle_graph(things: Sequence[Thing]) -> onnx.ModelProto:
-    """PaddleDetection's export with NMS inside: told `scale_factor` (down, across), it gives the picture's pixels."""
+    """PaddleDetection's export with NMS: `scale_factor` (down, across) scales its boxes to the picture's pixels."""
     rows = paddle_nms(things)["rows"]
     nodes = [
         helper.make_node("Gather", ["scale_factor", "across_down"], ["scale"], axis=1),
@@ -95,7 +95,7 @@ def open_session(folder: Path, graph: onnx.ModelProto) -> Session:
 def answer(
     folder: Path, outputs: Outputs, spec: ModelSpec, frame: Frame, options: PredictOptions | None = None
 ) -> list[Prediction]:
-    """What the task makes of a graph that answers `outputs`, by way of ONNX Runtime; the graph is checked first."""
+    """Predictions of the task for a graph that outputs constants, checked and run with ONNX Runtime."""
     session = open_session(folder, constant_graph(outputs))
     task = create_task(spec)
     task.check(session)
@@ -118,13 +118,13 @@ def yolov8(things: Sequence[Thing]) -> Outputs:
 
 
 def end_to_end(things: Sequence[Thing]) -> Outputs:
-    """300 rows as Ultralytics gives, most of them unused."""
+    """300 rows, most of them unused, as in exports of Ultralytics."""
     rows = _rows([[*t.box, t.score, t.class_id] for t in things], 6)
     return {"output0": np.concatenate([rows, np.zeros((1, 300 - len(things), 6), np.float32)], axis=1)}
 
 
 def boxes_scores(things: Sequence[Thing]) -> Outputs:
-    """(N, C, B), as PicoDet."""
+    """(N, C, B), as in PicoDet."""
     scores = _rows([_one_hot(t, t.score) for t in things], CLASSES)
     return {"boxes": _rows([t.box for t in things], 4), "scores": np.ascontiguousarray(scores.transpose(0, 2, 1))}
 
@@ -138,7 +138,7 @@ def boxes_scores_last(things: Sequence[Thing]) -> Outputs:
 
 
 def paddle_nms(things: Sequence[Thing]) -> Outputs:
-    """Boxes here are in the original picture's pixels. More rows than it counts, as Paddle's padded ones."""
+    """Boxes in the original picture's pixels, and more rows than `count`, as in padded outputs of Paddle."""
     rows = _rows([[t.class_id, t.score, *t.box] for t in things], 6)[0]
     return {
         "rows": np.concatenate([rows, np.full((2, 6), -1, np.float32)]),
@@ -147,7 +147,7 @@ def paddle_nms(things: Sequence[Thing]) -> Outputs:
 
 
 def detr(things: Sequence[Thing]) -> Outputs:
-    """The last class is "nothing", and takes what the thing's own class leaves."""
+    """The last class is "no object", with the remaining probability."""
     logits = np.full((1, len(things), CLASSES + 1), -40, np.float32)
     for i, thing in enumerate(things):
         logits[0, i, thing.class_id] = np.log(thing.score)

@@ -1,8 +1,11 @@
 """The models and photos that come with the repository, loaded as the server loads them."""
 
 from dataclasses import dataclass
+from functools import cache
 from io import BytesIO
+from pathlib import Path
 
+import onnxruntime
 from PIL import Image
 
 from engine.models.load import load_model
@@ -20,7 +23,7 @@ DATA = ROOT / "tests" / "data"
 PHOTOS = DATA / "detection"
 YUNET = DATA / "models" / "face_detection_yunet_2023mar.onnx"
 
-# What an orientation of 6 (turn right to see it upright) takes: the stored picture is turned left.
+# EXIF orientation 6 turns the stored picture right, so it is stored turned left.
 _TURNED_LEFT, _TURN_RIGHT = Image.Transpose.ROTATE_90, 6
 _ORIENTATION_TAG = 0x0112
 
@@ -36,7 +39,15 @@ def load(name: str) -> LoadedModel:
     return load_model(version, create_model_loader("onnxruntime"), SessionOptions(), exact_decode=True)
 
 
-def ask(model: LoadedModel, data: bytes, options: PredictOptions | None = None) -> Answered:
+@cache
+def one_thread_session(graph: Path) -> onnxruntime.InferenceSession:
+    """A session of ONNX Runtime itself. Its default threads spin, which a busy machine makes slow."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
+def infer(model: LoadedModel, data: bytes, options: PredictOptions | None = None) -> Answered:
     picture = create_image_loader("opencv").load(data, None)
     frame = model.preprocessor.frame(picture.info.size)
     outputs = model.infer(model.preprocessor(picture), frame)
@@ -44,7 +55,7 @@ def ask(model: LoadedModel, data: bytes, options: PredictOptions | None = None) 
 
 
 def as_png(data: bytes, *, rotated_by_exif: bool = False) -> bytes:
-    """The same pixels without loss; stored lying on their side, with the EXIF tag that sets them upright again."""
+    """The same pixels as PNG, stored rotated if asked, with the EXIF tag that turns them upright."""
     image, buffer = Image.open(BytesIO(data)).convert("RGB"), BytesIO()
     exif = Image.Exif()
     if rotated_by_exif:

@@ -1,4 +1,4 @@
-"""A graph that a head cannot read is refused when it is loaded, in one sentence that says why."""
+"""A graph that a task cannot read is rejected at load with the reason."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -48,7 +48,7 @@ FITTING: list[tuple[TaskName, Head | None, list[NDArray[Any]]]] = [
 
 @pytest.mark.parametrize(("task", "head", "outputs"), FITTING)
 @pytest.mark.parametrize("open_dims", [False, True])
-def test_a_fitting_graph_passes_and_can_be_read(
+def test_a_matching_graph_passes_and_is_read(
     task: TaskName, head: Head | None, outputs: list[NDArray[Any]], open_dims: bool, tmp_path: Path
 ) -> None:
     reader = create_task(ModelSpec(task=task, head=head, labels=THREE))
@@ -62,7 +62,7 @@ def test_a_fitting_graph_passes_and_can_be_read(
     [
         (DETECTION, Head.YOLOV5, [zeros(1, 20, 85)], "3 labels, but the graph has 80 classes"),
         (DETECTION, Head.YOLOV8, [zeros(1, 84, 20)], "3 labels, but the graph has 80 classes"),
-        (DETECTION, Head.YOLOV8, [zeros(1, 4, 20)], "no classes are left"),
+        (DETECTION, Head.YOLOV8, [zeros(1, 4, 20)], "have no classes"),
         (DETECTION, Head.YOLOV8, [zeros(7, 20)], "out0 has 2 dimensions, 3 are needed"),
         (DETECTION, Head.BOXES_SCORES, [zeros(1, 20, 4)], "2 outputs are needed, there are 1: out0"),
         (DETECTION, Head.BOXES_SCORES, [zeros(1, 20, 4), zeros(1, 5, 20)], "3 labels, but the graph has 5"),
@@ -72,10 +72,10 @@ def test_a_fitting_graph_passes_and_can_be_read(
         (SEGMENTATION, Head.SEMANTIC, [zeros(1, 8, 8)], "out0 has 3 dimensions, 4 are needed"),
         (SEGMENTATION, Head.YOLO_MASKS, [zeros(1, 116, 20), zeros(1, 32, 8, 8)], "3 labels, but the graph has 80"),
         (SEGMENTATION, Head.MATTE, [zeros(1, 2, 8, 8)], "a matte has one channel, the output out0 has 2"),
-        (TaskName.IMAGE_FEATURE_EXTRACTION, None, [zeros(3)], "out0 has 1 dimensions, 2 to 4 make a vector"),
+        (TaskName.IMAGE_FEATURE_EXTRACTION, None, [zeros(3)], "out0 has 1 dimensions, a vector needs 2 to 4"),
     ],
 )
-def test_what_does_not_fit_is_refused(
+def test_a_graph_that_does_not_match_is_rejected(
     task: TaskName, head: Head | None, outputs: list[NDArray[Any]], reason: str, tmp_path: Path
 ) -> None:
     reader = create_task(ModelSpec(task=task, head=head, labels=THREE))
@@ -84,7 +84,7 @@ def test_what_does_not_fit_is_refused(
 
 
 @pytest.mark.parametrize("task", TaskName)
-def test_an_output_that_is_not_there_is_named_with_those_that_are(task: TaskName, tmp_path: Path) -> None:
+def test_a_missing_output_is_named_with_the_existing_ones(task: TaskName, tmp_path: Path) -> None:
     head = {DETECTION: Head.YOLOV8, SEGMENTATION: Head.SEMANTIC}.get(task)
     reader = create_task(ModelSpec(task=task, head=head, outputs=("logits",)))
     with pytest.raises(ModelSpecError, match="no output 'logits'; it has: out0"):
@@ -98,7 +98,7 @@ def test_a_task_without_its_head_lists_the_heads(task: TaskName, head: Head | No
 
 
 @pytest.mark.parametrize(("task", "head", "outputs"), FITTING[:11])
-def test_shapes_that_a_graph_had_left_open_are_refused_when_they_come(
+def test_dynamic_shapes_that_do_not_match_are_rejected_at_run_time(
     task: TaskName, head: Head | None, outputs: list[NDArray[Any]]
 ) -> None:
     reader = create_task(ModelSpec(task=task, head=head))
@@ -107,7 +107,7 @@ def test_shapes_that_a_graph_had_left_open_are_refused_when_they_come(
         reader.postprocess(answers, frame_of(Size(30, 20), Resize.LETTERBOX), PredictOptions())
 
 
-def test_a_layout_that_cannot_be_read_is_named() -> None:
+def test_an_unreadable_layout_is_named() -> None:
     reader = create_task(ModelSpec(task=DETECTION, head=Head.YOLOV5))
     with pytest.raises(InvalidOutputError, match="do not have the layout yolov5"):
         reader.postprocess(
@@ -126,6 +126,6 @@ class TextSession(Session):
         raise NotImplementedError
 
 
-def test_text_is_no_tensor_of_numbers() -> None:
+def test_a_text_output_is_rejected() -> None:
     with pytest.raises(ModelSpecError, match="text is string"):
         create_task(ModelSpec(task=TaskName.TENSOR)).check(TextSession())

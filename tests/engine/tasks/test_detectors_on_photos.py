@@ -1,4 +1,4 @@
-"""PicoDet finds what PASCAL VOC's annotators saw, and YuNet the faces that OpenCV's own detector finds."""
+"""PicoDet against annotations of PASCAL VOC, and YuNet against OpenCV's face detector."""
 
 import json
 from pathlib import Path
@@ -16,11 +16,11 @@ from loaders.images.base import Size
 from loaders.model_loader import create_model_loader
 from loaders.repository.specs.model_spec import Head, ModelSpec, TaskName
 from loaders.runtimes.base import SessionOptions
-from tests.engine.tasks.real_models import PHOTOS, YUNET, as_png, ask, load
+from tests.engine.tasks.real_models import PHOTOS, YUNET, as_png, infer, load
 
 FILES = ["2011_000003.jpg", "2011_000006.jpg", "2011_000025.jpg"]
 # Measured on these photos: 0.735 to 0.982.
-LEAST_IOU = 0.7
+MIN_IOU = 0.7
 
 
 @pytest.fixture(scope="module")
@@ -46,11 +46,11 @@ def iou(one: Box, other: Box) -> float:
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_picodet_finds_every_annotated_object_by_its_name(file: str, picodet: LoadedModel) -> None:
-    found = detections(ask(picodet, (PHOTOS / file).read_bytes()).predictions)
+def test_picodet_finds_every_annotated_object(file: str, picodet: LoadedModel) -> None:
+    found = detections(infer(picodet, (PHOTOS / file).read_bytes()).predictions)
     assert all(d.score >= 0.4 for d in found)
     for label, box in annotated(file):
-        assert max((iou(d.box, box) for d in found if d.label == label), default=0) >= LEAST_IOU
+        assert max((iou(d.box, box) for d in found if d.label == label), default=0) >= MIN_IOU
 
 
 def test_there_are_nine_annotated_objects() -> None:
@@ -60,7 +60,7 @@ def test_there_are_nine_annotated_objects() -> None:
 @pytest.mark.parametrize("file", FILES)
 def test_a_picture_rotated_by_exif_has_the_same_boxes(file: str, picodet: LoadedModel) -> None:
     data = (PHOTOS / file).read_bytes()
-    upright, rotated = ask(picodet, as_png(data)), ask(picodet, as_png(data, rotated_by_exif=True))
+    upright, rotated = infer(picodet, as_png(data)), infer(picodet, as_png(data, rotated_by_exif=True))
     assert rotated.picture.info.orientation == 6
     assert rotated.predictions == upright.predictions != []
 
@@ -71,7 +71,7 @@ def yunet_spec(**fields: object) -> ModelSpec:
 
 
 def faces_of(file: Path, spec: ModelSpec) -> list[FaceDetection]:
-    """By the same pixels that OpenCV's detector gets: BGR, 640 x 640."""
+    """With the input of OpenCV's detector: BGR, 640 x 640."""
     session = create_model_loader("onnxruntime").load(YUNET, SessionOptions())
     pixels = cv2.imread(str(file))
     assert pixels is not None
@@ -99,7 +99,7 @@ def opencv_faces(file: Path) -> list[list[float]]:
 
 
 @pytest.mark.parametrize(("file", "count"), [("2011_000003.jpg", 2), ("2011_000006.jpg", 3), ("2011_000025.jpg", 0)])
-def test_yunet_finds_the_faces_that_opencv_finds(file: str, count: int) -> None:
+def test_yunet_finds_the_faces_of_opencv(file: str, count: int) -> None:
     ours = faces_of(PHOTOS / file, yunet_spec())
     theirs = sorted(opencv_faces(PHOTOS / file), key=lambda row: -row[-1])
     assert len(ours) == len(theirs) == count

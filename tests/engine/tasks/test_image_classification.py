@@ -1,4 +1,4 @@
-"""Scores, their order and their form; a model that answers nonsense is told so."""
+"""Scores, their order and format, and invalid outputs."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ LABELS = ("ant", "bee", "cat", "dog")
 SCORE_ERROR = 1e-6
 
 
-FRAME = Frame(Size(4, 4), Placement(Size(4, 4), 0, 0), Size(4, 4))  # a class lies nowhere
+FRAME = Frame(Size(4, 4), Placement(Size(4, 4), 0, 0), Size(4, 4))  # classes have no position
 
 
 def predictions(
@@ -59,17 +59,17 @@ def spec(**fields: object) -> ModelSpec:
         ("none", [0.1, 0.9, 0.5, 0.0], [0.1, 0.9, 0.5, 0.0]),
     ],
 )
-def test_logits_become_scores(activation: str, logits: list[float], scores: list[float]) -> None:
+def test_activations(activation: str, logits: list[float], scores: list[float]) -> None:
     found = {one.class_id: one.score for one in predictions(logits, activation=activation)}
     assert [found[i] for i in range(4)] == pytest.approx(scores, abs=SCORE_ERROR)
 
 
-def test_the_best_comes_first_with_its_label() -> None:
+def test_predictions_are_sorted_by_score() -> None:
     found = predictions([0.1, 0.4, 0.3, 0.2])
     assert [(one.label, one.class_id) for one in found] == [("bee", 1), ("cat", 2), ("dog", 3), ("ant", 0)]
 
 
-def test_equal_scores_come_by_class_id() -> None:
+def test_equal_scores_are_sorted_by_class_id() -> None:
     assert [one.class_id for one in predictions([0.2, 0.5, 0.2, 0.5])] == [1, 3, 0, 2]
 
 
@@ -80,7 +80,7 @@ def test_top_k_limits_the_answer(top_k: int, count: int) -> None:
 
 
 @pytest.mark.parametrize(("threshold", "ids"), [(0.0, [1, 2, 3, 0]), (0.25, [1, 2]), (0.5, [1]), (0.9, [])])
-def test_the_threshold_is_the_least_score_shown(threshold: float, ids: list[int]) -> None:
+def test_the_threshold_is_the_minimum_score(threshold: float, ids: list[int]) -> None:
     found = predictions([0.0, 0.5, 0.25, 0.125], PredictOptions(threshold=threshold))
     assert [one.class_id for one in found] == ids
 
@@ -89,7 +89,7 @@ def test_scores_are_the_shortest_decimals_of_their_float32() -> None:
     assert repr([one.score for one in predictions([0.8331, 0.1, 0.05, 1e-7])]) == "[0.8331, 0.1, 0.05, 1e-07]"
 
 
-def test_a_class_without_a_label_is_named_by_its_number() -> None:
+def test_a_class_without_a_label_is_named_by_its_id() -> None:
     assert [one.label for one in predictions([0.1, 0.4, 0.3, 0.2], labels=())][:2] == ["class 1", "class 2"]
 
 
@@ -110,22 +110,22 @@ def test_the_named_output_is_read_and_the_first_one_otherwise() -> None:
         ("none", -np.inf),
     ],
 )
-def test_scores_that_are_no_numbers_are_an_error_even_where_nobody_looks(activation: str, bad: float) -> None:
+def test_nan_and_infinity_are_errors_also_beyond_the_top_k(activation: str, bad: float) -> None:
     with pytest.raises(InvalidOutputError, match="not finite"):
         predictions([5.0, 1.0, bad, 0.0], PredictOptions(top_k=1), activation=activation)
 
 
-def test_the_label_count_must_be_the_graphs_class_count(tmp_path: Path) -> None:
+def test_the_number_of_labels_must_match_the_graph(tmp_path: Path) -> None:
     task = create_task(spec(labels=("red", "green")))
     with pytest.raises(ModelSpecError, match=r"2 labels, but the graph has 3 classes"):
         task.check(session(tmp_path))
 
 
 @pytest.mark.parametrize("labels", [(), tiny_models.COLOURS])
-def test_as_many_labels_as_classes_or_none_at_all_fit(tmp_path: Path, labels: tuple[str, ...]) -> None:
+def test_no_labels_or_one_for_each_class_match(tmp_path: Path, labels: tuple[str, ...]) -> None:
     create_task(spec(labels=labels, outputs=["opposite"])).check(session(tmp_path))
 
 
-def test_an_output_that_the_graph_lacks_is_named_with_what_there_is(tmp_path: Path) -> None:
+def test_a_missing_output_is_named_with_the_existing_ones(tmp_path: Path) -> None:
     with pytest.raises(ModelSpecError, match=r"no output 'scores'; it has: logits, opposite"):
         create_task(spec(outputs=["scores"])).check(session(tmp_path))

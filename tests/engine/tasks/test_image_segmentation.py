@@ -1,4 +1,4 @@
-"""Masks at the original picture's size, against plain NumPy and against answers known by construction."""
+"""Masks of the original picture's size, against plain NumPy and known answers."""
 
 import base64
 from io import BytesIO
@@ -22,7 +22,7 @@ from tests.engine.tasks.graphs import TARGET, Array, Thing, answer, frame_of, yo
 LABELS = ("sky", "road", "tree")
 
 # 200 x 100 in 64 x 64: resized to 64 x 32, 16 rows of padding above and below.
-WIDE = frame_of(Size(200, 100), Resize.LETTERBOX)
+LANDSCAPE = frame_of(Size(200, 100), Resize.LETTERBOX)
 STRETCHED = frame_of(Size(50, 40), Resize.STRETCH)
 
 
@@ -58,7 +58,7 @@ def bilinear(plane: Array, width: int, height: int) -> NDArray[np.float64]:
     return np.asarray(plane, np.float64)
 
 
-def test_semantic_masks_are_those_of_bilinear_logits_compared_pixel_by_pixel(tmp_path: Path) -> None:
+def test_semantic_masks_compare_bilinear_logits(tmp_path: Path) -> None:
     logits = np.random.default_rng(5).normal(size=(3, 16, 16)).astype(np.float32)
     expected = np.argmax([bilinear(plane, 50, 40) for plane in logits], axis=0)
     masks = semantic(tmp_path, logits, STRETCHED)
@@ -67,20 +67,20 @@ def test_semantic_masks_are_those_of_bilinear_logits_compared_pixel_by_pixel(tmp
         np.testing.assert_array_equal(masks[label], np.where(expected == class_id, 255, 0))
 
 
-def test_the_padding_of_a_letterbox_shows_in_no_mask(tmp_path: Path) -> None:
+def test_the_padding_of_a_letterbox_is_in_no_mask(tmp_path: Path) -> None:
     logits = np.zeros((3, 16, 16), np.float32)
     logits[1] = 5  # the padding, above and below
     logits[1, 4:12] = -5
     logits[0, 4:12, :8] = 5
     logits[2, 4:12, 8:] = 5
-    masks = semantic(tmp_path, logits, WIDE)
+    masks = semantic(tmp_path, logits, LANDSCAPE)
     assert set(masks) == {"sky", "tree"}
     assert masks["sky"].shape == (100, 200)
     assert masks["sky"][:, :100].all()
     assert masks["tree"][:, 100:].all()
 
 
-def test_what_a_crop_cut_off_belongs_to_no_segment(tmp_path: Path) -> None:
+def test_pixels_that_a_crop_cut_off_are_in_no_segment(tmp_path: Path) -> None:
     logits = np.zeros((3, 8, 8), np.float32)
     logits[1] = 1
     masks = semantic(tmp_path, logits, frame_of(Size(256, 128), Resize.SHORTEST_EDGE))
@@ -90,7 +90,7 @@ def test_what_a_crop_cut_off_belongs_to_no_segment(tmp_path: Path) -> None:
     np.testing.assert_array_equal(masks["road"], expected)
 
 
-def test_one_class_alone_is_compared_with_even_odds(tmp_path: Path) -> None:
+def test_a_single_class_is_compared_with_even_odds(tmp_path: Path) -> None:
     logits = np.full((1, 8, 8), -1, np.float32)
     logits[:, :, 4:] = 1
     masks = semantic(tmp_path, logits, STRETCHED, labels=["crack"])
@@ -107,7 +107,7 @@ def test_the_largest_segment_comes_first(tmp_path: Path) -> None:
     assert list(semantic(tmp_path, logits, STRETCHED, top_k=1)) == ["tree"]
 
 
-def test_a_huge_picture_gets_masks_of_its_size_from_bounded_work(tmp_path: Path) -> None:
+def test_a_huge_picture_has_masks_of_its_size(tmp_path: Path) -> None:
     logits = np.zeros((3, 8, 8), np.float32)
     logits[1, :, 4:] = 1
     masks = semantic(tmp_path, logits, frame_of(Size(8000, 5000), Resize.STRETCH))
@@ -123,7 +123,7 @@ def test_a_strip_of_a_picture_has_a_mask(size: Size, tmp_path: Path) -> None:
         assert masks["sky"].shape == (size.height, size.width)
 
 
-def test_logits_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+def test_logits_with_nan_are_rejected(tmp_path: Path) -> None:
     logits = np.zeros((3, 8, 8), np.float32)
     logits[2, 3, 3] = np.nan
     with pytest.raises(InvalidOutputError, match="finite"):
@@ -144,11 +144,11 @@ LAY_OUT = {"yolov8": yolo_masks, "end to end": yolo_masks_end_to_end}
 @pytest.mark.parametrize(
     ("coefficients", "rows", "columns"), [(LEFT, (25, 75), (50, 100)), (UPPER, (25, 50), (50, 150))]
 )
-def test_an_instance_mask_is_cut_at_its_box_and_mapped_back(
+def test_an_instance_mask_is_clipped_to_its_box_and_mapped_to_the_picture(
     layout: str, coefficients: tuple[float, float], rows: tuple[int, int], columns: tuple[int, int], tmp_path: Path
 ) -> None:
     outputs = LAY_OUT[layout]([THING, FAINT], np.array([coefficients, LEFT], np.float32), PROTOTYPES)
-    (segment,) = answer(tmp_path, outputs, spec_of(Head.YOLO_MASKS), WIDE)
+    (segment,) = answer(tmp_path, outputs, spec_of(Head.YOLO_MASKS), LANDSCAPE)
     assert isinstance(segment, InstanceSegment)
     assert (segment.label, segment.class_id, segment.box) == ("road", 1, Box(50, 25, 150, 75))
     assert segment.score == pytest.approx(0.9, abs=1e-6)
@@ -157,27 +157,27 @@ def test_an_instance_mask_is_cut_at_its_box_and_mapped_back(
     np.testing.assert_array_equal(mask_of(segment), expected)
 
 
-def test_instances_of_a_class_are_suppressed_where_they_overlap(tmp_path: Path) -> None:
+def test_overlapping_instances_of_a_class_are_suppressed(tmp_path: Path) -> None:
     twice = [THING, Thing((16, 24, 48, 39), 1, 0.8), Thing(THING.box, 0, 0.7)]
     outputs = yolo_masks(twice, np.array([LEFT, LEFT, UPPER], np.float32), PROTOTYPES)
-    found = answer(tmp_path, outputs, spec_of(Head.YOLO_MASKS), WIDE)
+    found = answer(tmp_path, outputs, spec_of(Head.YOLO_MASKS), LANDSCAPE)
     assert [p.label for p in found if isinstance(p, Segment)] == ["road", "sky"]
-    assert len(answer(tmp_path, outputs, spec_of(Head.YOLO_MASKS), WIDE, PredictOptions(top_k=1))) == 1
+    assert len(answer(tmp_path, outputs, spec_of(Head.YOLO_MASKS), LANDSCAPE, PredictOptions(top_k=1))) == 1
 
 
-def test_no_instances_are_an_empty_answer(tmp_path: Path) -> None:
+def test_no_instances_are_an_empty_list(tmp_path: Path) -> None:
     outputs = yolo_masks([FAINT], np.array([LEFT], np.float32), PROTOTYPES)
-    assert answer(tmp_path, outputs, spec_of(Head.YOLO_MASKS), WIDE) == []
+    assert answer(tmp_path, outputs, spec_of(Head.YOLO_MASKS), LANDSCAPE) == []
 
 
-def test_instance_masks_agree_with_the_whole_map_resized_at_once(tmp_path: Path) -> None:
+def test_instance_masks_equal_the_resized_map(tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     prototypes, coefficients = (
         rng.normal(size=(8, 16, 16)).astype(np.float32),
         rng.normal(size=(1, 8)).astype(np.float32),
     )
     outputs = yolo_masks([THING], coefficients, prototypes)
-    (segment,) = answer(tmp_path, outputs, spec_of(Head.YOLO_MASKS), WIDE)
+    (segment,) = answer(tmp_path, outputs, spec_of(Head.YOLO_MASKS), LANDSCAPE)
     whole = bilinear(np.tensordot(coefficients, prototypes, axes=1)[0, 4:12], 200, 100) > 0
     inside = (slice(25, 75), slice(50, 150))
     np.testing.assert_array_equal(mask_of(segment)[inside], np.where(whole[inside], 255, 0))
@@ -190,36 +190,36 @@ def matte(tmp_path: Path, values: NDArray[Any], frame: Frame, **fields: object) 
     return mask_of(segment)
 
 
-def test_a_matte_is_stretched_and_resized_as_rembg_does(tmp_path: Path) -> None:
+def test_a_matte_is_scaled_and_resized_as_in_rembg(tmp_path: Path) -> None:
     values = np.random.default_rng(1).uniform(0.2, 0.7, (32, 32)).astype(np.float32)
     grey = ((values - values.min()) / (values.max() - values.min()) * 255).astype(np.uint8)
     expected = np.asarray(Image.fromarray(grey).resize((50, 40), Image.Resampling.LANCZOS))
     np.testing.assert_array_equal(matte(tmp_path, values, STRETCHED), expected)
 
 
-def test_a_flat_matte_has_no_subject(tmp_path: Path) -> None:
+def test_a_constant_matte_is_empty(tmp_path: Path) -> None:
     assert not matte(tmp_path, np.full((8, 8), 0.3, np.float32), STRETCHED).any()
 
 
-def test_a_mattes_logits_are_activated_on_request(tmp_path: Path) -> None:
+def test_a_matte_with_sigmoid_activation(tmp_path: Path) -> None:
     values = np.array([[-20, 0], [20, 20]], np.float32)
     grey = matte(tmp_path, values, frame_of(Size(2, 2), Resize.STRETCH), activation=Activation.SIGMOID)
     np.testing.assert_array_equal(grey, [[0, 127], [255, 255]])
 
 
-def test_a_mattes_padding_is_cut_off(tmp_path: Path) -> None:
+def test_the_padding_of_a_matte_is_cut_off(tmp_path: Path) -> None:
     values = np.zeros((TARGET.height, TARGET.width), np.float32)
     values[16:48] = 1
-    grey = matte(tmp_path, values, WIDE)
+    grey = matte(tmp_path, values, LANDSCAPE)
     assert grey.shape == (100, 200)
     assert (grey == 255).all()
 
 
-def test_orjson_writes_segments_with_hugging_faces_names(tmp_path: Path) -> None:
+def test_json_of_segments_has_the_names_of_hugging_face(tmp_path: Path) -> None:
     outputs = yolo_masks([THING], np.array([LEFT], np.float32), PROTOTYPES)
-    (instance,) = orjson.loads(orjson.dumps(answer(tmp_path, outputs, spec_of(Head.YOLO_MASKS), WIDE)))
+    (instance,) = orjson.loads(orjson.dumps(answer(tmp_path, outputs, spec_of(Head.YOLO_MASKS), LANDSCAPE)))
     assert set(instance) == {"label", "class_id", "score", "mask", "box"}
     logits = {"logits": np.zeros((1, 3, 8, 8), np.float32)}
-    (sky,) = orjson.loads(orjson.dumps(answer(tmp_path, logits, spec_of(Head.SEMANTIC), WIDE)))
+    (sky,) = orjson.loads(orjson.dumps(answer(tmp_path, logits, spec_of(Head.SEMANTIC), LANDSCAPE)))
     assert set(sky) == {"label", "class_id", "score", "mask"}
     assert sky["score"] is None

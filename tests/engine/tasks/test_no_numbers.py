@@ -1,4 +1,4 @@
-"""What a graph answers that is no finite number: an error of every task, whatever its precision; never a `null`."""
+"""NaN and infinity in outputs are errors of every task and precision, and never `null` in JSON."""
 
 import base64
 import json
@@ -19,7 +19,7 @@ from tests.engine.tasks.graphs import LAYOUTS, Outputs, Thing, answer, frame_of,
 
 FRAME = frame_of(Size(40, 30), Resize.STRETCH)
 THINGS = [Thing((8, 8, 24, 24), 1, 0.9)]
-NO_NUMBERS = [math.nan, math.inf, -math.inf]
+NOT_FINITE = [math.nan, math.inf, -math.inf]
 CLASSIFICATION, EMBEDDING, TENSOR = (
     TaskName.IMAGE_CLASSIFICATION,
     TaskName.IMAGE_FEATURE_EXTRACTION,
@@ -28,15 +28,15 @@ CLASSIFICATION, EMBEDDING, TENSOR = (
 
 
 def filled(value: float, *shape: int, dtype: str = "float32") -> NDArray[Any]:
-    """Numbers with one among them that is none."""
+    """Numbers, one of them replaced by `value`."""
     array = np.linspace(0.1, 0.9, math.prod(shape)).reshape(shape).astype(dtype)
     array.flat[array.size // 2] = value
     return array
 
 
-@pytest.mark.parametrize("value", NO_NUMBERS)
+@pytest.mark.parametrize("value", NOT_FINITE)
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_detectors_refuse_it_in_every_layout_and_output(tmp_path: Path, layout: str, value: float) -> None:
+def test_detectors_reject_nan_and_infinity_in_every_output(tmp_path: Path, layout: str, value: float) -> None:
     head, make = LAYOUTS[layout]
     good = make(THINGS)
     assert answer(tmp_path, good, ModelSpec(task=TaskName.OBJECT_DETECTION, head=head), FRAME)
@@ -63,23 +63,23 @@ def test_detectors_refuse_it_in_every_layout_and_output(tmp_path: Path, layout: 
         (TENSOR, None, (2, 4)),
     ],
 )
-def test_every_task_and_precision_refuses_it(
+def test_every_task_and_precision_rejects_nan_and_infinity(
     tmp_path: Path, task: TaskName, head: Head | None, shape: tuple[int, ...], value: float, dtype: str
 ) -> None:
     outputs: Outputs = {"out": filled(value, *shape, dtype=dtype)}
     if len(shape) == 3:
-        outputs["out"][0, 0, 0] = value  # the token that counts
+        outputs["out"][0, 0, 0] = value  # in the class token
     with pytest.raises(InvalidOutputError, match=r"not finite|NaN"):
         answer(tmp_path, outputs, ModelSpec(task=task, head=head), FRAME)
 
 
 @pytest.mark.parametrize(("task", "shape"), [(CLASSIFICATION, (1, 8)), (EMBEDDING, (1, 8))])
-def test_a_double_beyond_float32_is_no_number_here(tmp_path: Path, task: TaskName, shape: tuple[int, ...]) -> None:
+def test_a_double_beyond_float32_is_rejected(tmp_path: Path, task: TaskName, shape: tuple[int, ...]) -> None:
     with pytest.raises(InvalidOutputError, match="not finite"):
         answer(tmp_path, {"out": filled(1e300, *shape, dtype="float64")}, ModelSpec(task=task), FRAME)
 
 
-def test_a_double_beyond_float32_is_told_as_it_is_by_a_raw_tensor(tmp_path: Path) -> None:
+def test_a_raw_tensor_keeps_doubles_beyond_float32(tmp_path: Path) -> None:
     [found] = answer(tmp_path, {"out": np.array([[1e300, -1e300]])}, ModelSpec(task=TENSOR), FRAME)
     assert isinstance(found, OutputTensor)
     assert found.data == [1e300, -1e300]
@@ -93,18 +93,18 @@ def test_a_double_beyond_float32_is_told_as_it_is_by_a_raw_tensor(tmp_path: Path
         (Activation.SIGMOID, [math.inf, -math.inf, 0.0], [1.0, 0.5, 0.0]),
     ],
 )
-def test_a_class_that_is_ruled_out_or_certain_has_a_score(
+def test_infinite_logits_give_scores_of_0_or_1(
     tmp_path: Path, activation: Activation, logits: list[float], scores: list[float]
 ) -> None:
-    """Scores count, not logits: a graph may mask classes by minus infinity."""
+    """A graph may mask classes by minus infinity: the scores are checked, not the logits."""
     spec = ModelSpec(task=CLASSIFICATION, activation=activation)
     found = answer(tmp_path, {"out": np.array([logits], np.float32)}, spec, FRAME)
     assert [p.score for p in found] == scores  # type: ignore[union-attr]  # classifications all
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
-def test_base64_keeps_a_raw_tensor_to_the_bit(tmp_path: Path, dtype: str) -> None:
-    """A payload in a NaN, a negative zero and all."""
+def test_base64_keeps_every_bit_of_a_raw_tensor(tmp_path: Path, dtype: str) -> None:
+    """Including the payload of a NaN and a negative zero."""
     array = np.array([math.nan, math.inf, -math.inf, -0.0, 1], dtype)
     array[:1].view(f"u{array.itemsize}")[0] |= 5
     spec, options = ModelSpec(task=TENSOR), PredictOptions(encoding="base64")
@@ -113,7 +113,7 @@ def test_base64_keeps_a_raw_tensor_to_the_bit(tmp_path: Path, dtype: str) -> Non
     assert base64.b64decode(str(found.data)) == array.tobytes()
 
 
-def test_products_beyond_float32_are_refused_where_the_outputs_were_finite(tmp_path: Path) -> None:
+def test_overflows_of_finite_outputs_are_rejected(tmp_path: Path) -> None:
     spec = ModelSpec(task=TaskName.OBJECT_DETECTION, head=Head.YOLOV5)
     rows = np.array([[[32, 32, 8, 8, 3e38, 3e38, 0, 0]]], np.float32)
     with pytest.raises(InvalidOutputError, match="not finite"):

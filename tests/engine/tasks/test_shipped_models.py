@@ -1,4 +1,4 @@
-"""The models beside the default one are the files their README describes, and each says its task."""
+"""The shipped models: the files that models/README.md lists, and their tasks."""
 
 import hashlib
 import re
@@ -28,11 +28,11 @@ def test_the_readme_states_size_and_sha256(file: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "task"), TASKS.items())
-def test_each_model_says_its_task(name: str, task: TaskName) -> None:
+def test_each_model_has_its_task(name: str, task: TaskName) -> None:
     assert resolve_version(ModelRepository(MODELS).find(name)).spec.task is task
 
 
-def test_picodet_has_the_80_names_of_coco() -> None:
+def test_picodet_has_the_80_labels_of_coco() -> None:
     labels = (MODELS / "picodet-s-416" / "labels.txt").read_text(encoding="utf-8").splitlines()
     assert len(set(labels)) == 80
     assert {0: "person", 2: "car", 5: "bus", 15: "cat", 79: "toothbrush"}.items() <= dict(enumerate(labels)).items()

@@ -1,4 +1,4 @@
-"""Outputs as they are."""
+"""The tensor task: raw outputs."""
 
 import base64
 from pathlib import Path
@@ -31,7 +31,7 @@ def tensors(
     return [tensor for tensor in found if isinstance(tensor, OutputTensor)]
 
 
-def test_every_output_with_name_dtype_shape_and_numbers(tmp_path: Path) -> None:
+def test_every_output_has_name_dtype_shape_and_data(tmp_path: Path) -> None:
     assert tensors(tmp_path, OUTPUTS) == [
         OutputTensor("depth", "float32", [1, 2, 2], [0.1, 2.5, -3, 4], "list"),
         OutputTensor("count", "int64", [1], [7], "list"),
@@ -44,7 +44,7 @@ def test_the_spec_chooses_outputs_and_their_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "float64", "uint8", "int32", "bool"])
-def test_base64_holds_the_tensors_own_bytes(dtype: str, tmp_path: Path) -> None:
+def test_base64_holds_the_bytes_of_the_tensor(dtype: str, tmp_path: Path) -> None:
     array: NDArray[Any] = np.array([[0, 1], [1, 0]]).astype(dtype)
     (found,) = tensors(tmp_path, {"out": array}, "base64")
     assert (found.dtype, found.shape, found.encoding) == (dtype, [2, 2], "base64")
@@ -53,7 +53,7 @@ def test_base64_holds_the_tensors_own_bytes(dtype: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.frombuffer(base64.b64decode(found.data), little_endian).reshape(2, 2), array)
 
 
-def test_a_list_cannot_show_what_json_cannot_but_base64_can(tmp_path: Path) -> None:
+def test_nan_is_an_error_in_a_list_and_kept_in_base64(tmp_path: Path) -> None:
     outputs: Outputs = {"out": np.array([1, np.nan, np.inf], np.float32)}
     with pytest.raises(InvalidOutputError, match="base64"):
         tensors(tmp_path, outputs)
