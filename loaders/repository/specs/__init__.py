@@ -82,14 +82,14 @@ def _spec(files: ModelFiles, decisions: Mapping[str, Decision]) -> ModelSpec:
     try:
         return ModelSpec.model_validate(fields | {_TABLE: table})
     except ValidationError as error:
-        raise ModelSpecError(f"{files.name}/{_blame(error, decisions)}{model_toml.first_problem(error)}") from error
+        raise ModelSpecError(f"{_blame(files, error, decisions)}: {model_toml.first_problem(error)}") from error
 
 
-def _blame(error: ValidationError, decisions: Mapping[str, Decision]) -> str:
-    """The source of the field that is wrong; nothing where several do not fit together."""
+def _blame(files: ModelFiles, error: ValidationError, decisions: Mapping[str, Decision]) -> str:
+    """Returns the source of the invalid field; the model's name if several fields contradict each other."""
     path = [str(part) for part in error.errors(include_url=False)[0]["loc"]]
     field = ".".join(path[: 2 if path[:1] == [_TABLE] else 1])
-    return f"{decisions[field].source}: " if field in decisions else ""
+    return files.path_below_models(decisions[field].source) if field in decisions else files.name
 
 
 def _fields() -> list[str]:

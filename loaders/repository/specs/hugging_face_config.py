@@ -39,7 +39,7 @@ def resolve(files: ModelFiles, graph: OnnxGraph, _: Decisions) -> Decisions:
     data = files.read_object(FILE)
     if data is None or not ({"model_type", "architectures", "id2label"} & data.keys()):
         return {}
-    config = JsonObject(f"{files.name}/{FILE}", data)
+    config = JsonObject(files.path_below_models(FILE), data)
     labels = _labels(config)
     return decide(FILE, {**_task(config, graph, labels), "labels": labels})
 

@@ -41,7 +41,7 @@ def resolve(files: ModelFiles, graph: OnnxGraph, decisions: Decisions) -> Decisi
     data = files.read_object(FILE)
     if data is None or not ({"size", "image_mean", "do_resize", *_CLASS_KEYS} & data.keys()):
         return {}
-    config = JsonObject(f"{files.name}/{FILE}", data)
+    config = JsonObject(files.path_below_models(FILE), data)
     class_name = next((name for key in _CLASS_KEYS if (name := config.text(key))), "")
     if family(class_name) == "TimmWrapper":
         return {}

@@ -44,7 +44,7 @@ def _synset(files: ModelFiles, file: str) -> Labels | None:
 
 
 def _json(files: ModelFiles, file: str) -> Labels | None:
-    return labels_of(f"{files.name}/{file}", files.read_json(file))
+    return labels_of(files.path_below_models(file), files.read_json(file))
 
 
 def _class_index(files: ModelFiles, file: str) -> Labels | None:
@@ -53,7 +53,7 @@ def _class_index(files: ModelFiles, file: str) -> Labels | None:
     if not isinstance(data, Mapping):
         return None
     names = {key: value[-1] if isinstance(value, list) and value else value for key, value in data.items()}
-    return labels_of(f"{files.name}/{file}", names)
+    return labels_of(files.path_below_models(file), names)
 
 
 _READERS: dict[str, Callable[[ModelFiles, str], Labels | None]] = {
@@ -69,10 +69,10 @@ def _tag_names(files: ModelFiles, text: str) -> Labels:
     try:
         rows = list(csv.DictReader(text.splitlines()))
     except csv.Error as error:
-        raise ModelSpecError(f"{files.name}/{_TAGS} is not valid CSV: {error}") from error
+        raise ModelSpecError(f"{files.path_below_models(_TAGS)} is not valid CSV: {error}") from error
     names = tuple(row.get("name") or "" for row in rows)
     if not any(names):
-        raise ModelSpecError(f"{files.name}/{_TAGS} has no column name")
+        raise ModelSpecError(f"{files.path_below_models(_TAGS)} has no column name")
     return _bounded(files, _TAGS, names)
 
 
@@ -101,5 +101,5 @@ def _tagger(labels: Labels, decisions: Decisions) -> Decisions:
 
 def _bounded(files: ModelFiles, file: str, labels: Labels) -> Labels:
     if len(labels) > MOST_LABELS:
-        raise ModelSpecError(f"{files.name}/{file} has more than {MOST_LABELS} labels")
+        raise ModelSpecError(f"{files.path_below_models(file)} has more than {MOST_LABELS} labels")
     return labels

@@ -40,6 +40,15 @@ class ModelFiles:
         """`yolo11n.onnx` among other models: nothing beside it is its own, but for `yolo11n.toml`."""
         return cls(graph.stem, graph, (), f"{graph.stem}.toml")
 
+    def path_below_models(self, file: str) -> str:
+        """Returns the path of the nearest such file relative to the models folder, for messages."""
+        path = self._find(file, self.folders or (self.graph.parent,))
+        root = self.folders[-1].parent if self.folders else self.graph.parent
+        is_staged = path is not None and path.parent.name.startswith(".")  # an upload, not in place yet
+        if path is None or is_staged or not path.is_relative_to(root):
+            return f"{self.name}/{file}"
+        return path.relative_to(root).as_posix()
+
     def read_spec_file(self) -> str | None:
         """Raises ModelSpecError, as the others do."""
         folders = self.folders or (self.graph.parent,)
@@ -58,7 +67,7 @@ class ModelFiles:
             return json.loads(text)
         except (ValueError, RecursionError) as error:
             reason = str(error) or "it is nested too deeply"
-            raise ModelSpecError(f"{self.name}/{file} is not valid JSON: {reason}") from error
+            raise ModelSpecError(f"{self.path_below_models(file)} is not valid JSON: {reason}") from error
 
     def read_object(self, file: str) -> Mapping[str, object] | None:
         """A JSON object; None where there is no such file, or where it holds something else."""
@@ -71,17 +80,23 @@ class ModelFiles:
         return next(found, None)
 
     def _read(self, file: str, folders: Sequence[Path], expected: str = "a text file") -> str | None:
-        path = next((folder / file for folder in folders if (folder / file).is_file()), None)
+        path = self._find(file, folders)
         if path is None:
             return None
         try:
             with path.open("rb") as stream:
                 data = stream.read(MAX_SIDECAR_BYTES + 1)
         except OSError as error:
-            raise ModelSpecError(f"{self.name}/{file} cannot be read: {error.strerror}") from error
+            raise ModelSpecError(f"{self.path_below_models(file)} cannot be read: {error.strerror}") from error
         if len(data) > MAX_SIDECAR_BYTES:
-            raise ModelSpecError(f"{self.name}/{file} is larger than {MAX_SIDECAR_BYTES >> 20} MiB")
+            raise ModelSpecError(f"{self.path_below_models(file)} is larger than {MAX_SIDECAR_BYTES >> 20} MiB")
         try:
             return data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            raise ModelSpecError(f"{self.name}/{file} is not {expected}: no UTF-8, {error.reason}") from error
+            raise ModelSpecError(
+                f"{self.path_below_models(file)} is not {expected}: no UTF-8, {error.reason}"
+            ) from error
+
+    @staticmethod
+    def _find(file: str, folders: Sequence[Path]) -> Path | None:
+        return next((folder / file for folder in folders if (folder / file).is_file()), None)

@@ -38,7 +38,7 @@ def _parse(files: ModelFiles, text: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ModelSpecError(f"{files.name}/{files.spec_file} is not valid TOML: {error}") from error
+        raise ModelSpecError(f"{files.path_below_models(files.spec_file)} is not valid TOML: {error}") from error
 
 
 def _check(files: ModelFiles, fields: dict[str, Any]) -> None:
@@ -46,4 +46,4 @@ def _check(files: ModelFiles, fields: dict[str, Any]) -> None:
     try:
         ModelSpec.model_validate({"task": TaskName.TENSOR} | fields)
     except ValidationError as error:
-        raise ModelSpecError(f"{files.name}/{files.spec_file}: {first_problem(error)}") from error
+        raise ModelSpecError(f"{files.path_below_models(files.spec_file)}: {first_problem(error)}") from error

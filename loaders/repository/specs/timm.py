@@ -38,7 +38,7 @@ def resolve(files: ModelFiles, _: OnnxGraph, decisions: Decisions) -> Decisions:
 
 
 def _read(files: ModelFiles, file: str) -> JsonObject:
-    return JsonObject(f"{files.name}/{file}", files.read_object(file) or {})
+    return JsonObject(files.path_below_models(file), files.read_object(file) or {})
 
 
 def _pretrained(files: ModelFiles, config: JsonObject) -> JsonObject | None:
