@@ -117,7 +117,7 @@ def test_an_error_while_following_the_folder_is_reported_until_it_is_over(
         watch.start()
         assert eventually(lambda: models.folder_error)
         assert models.folder_error == "ZeroDivisionError while following the models folder; see the log"
-        assert "Traceback" in caplog.text
+        assert eventually(lambda: "Traceback" in caplog.text)
     assert eventually(lambda: not models.folder_error)
     watch.stop()
 
