@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 from loaders.runtimes.base import ModelLoader
 
-
 DEFAULT_MODEL_LOADER = "onnxruntime"
 
 

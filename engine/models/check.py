@@ -1,10 +1,9 @@
-"""A model is tried in a process of its own before it is loaded here: a graph that crashes the runtime, takes all memory
-or never ends then harms nobody.
+"""Checks a model in a separate process before it is loaded, because a graph can crash the runtime, take all memory or
+run for ever.
 
-    python -m engine.models.check < request.json     the process that tries; its last line is the verdict
+    python -m engine.models.check < request.json     the process; the last line of its output is the result
 
-A verdict "good" is kept by the digest of all files that decide an answer and by the runtime, so that a restart does
-not try again.
+A passed check is cached by the digest of the version's files and the runtime's version.
 """
 
 import logging
@@ -25,16 +24,17 @@ from loaders.runtimes.base import SessionOptions
 
 _MIB = 1024 * 1024
 _PROJECT = Path(__file__).resolve().parents[2]
-_SETTINGS_PREFIX = "API_"  # keys are among them
+_SETTINGS_PREFIX = "API_"  # the settings contain secret keys
 
 _log = logging.getLogger("fovea.models")
 
 
 @dataclass(frozen=True, slots=True)
 class ModelCheck:
-    """Called with a version, it remembers; `examine` does not.
+    """A call checks a version and caches the result; `examine` does not use the cache.
 
-    `runtime` names what loads it, with its version. `memory_mb` bounds the address space of the trying process."""
+    `runtime`: the library and its version. `memory_mb` limits the address space of the separate process.
+    """
 
     model_loader: str
     runtime: str
@@ -49,21 +49,21 @@ class ModelCheck:
         return create_model_loader(self.model_loader).on_cores_alone(self.providers)
 
     def close(self) -> None:
-        """Ends what is being tried: nobody waits for it any more."""
+        """Kills running checks."""
         for process in tuple(self._running):
             process.kill()
 
     def __call__(self, version: ModelVersion) -> None:
-        """Raises ModelCheckError with what is wrong, in one sentence."""
+        """Raises ModelCheckError."""
         context = (self.runtime, self.providers, self._on_cores_alone)
-        known_good = self.cache / "checked" / model_digest(version, *context)
-        if known_good.exists():
+        passed = self.cache / "checked" / model_digest(version, *context)
+        if passed.exists():
             return
         self.examine(version)
-        _remember(known_good)
+        _store(passed)
 
     def examine(self, version: ModelVersion) -> None:
-        """Loads and runs it once elsewhere. Raises ModelCheckError."""
+        """Loads and runs the version once in a separate process. Raises ModelCheckError."""
         request = {
             "graph": str(version.graph),
             "folders": [str(folder) for folder in version.folders],
@@ -92,31 +92,31 @@ class ModelCheck:
             self._running.discard(process)
             process.kill()
             process.communicate()
-        _judge(process.returncode, output, errors)
+        _raise_for_result(process.returncode, output, errors)
 
 
-def _judge(status: int, output: bytes, errors: bytes) -> None:
+def _raise_for_result(status: int, output: bytes, errors: bytes) -> None:
     last = output.splitlines()[-1] if output else b""
     if status == 0 and last == b"good":
         return
     if status == 1 and last:
         raise ModelCheckError(last.decode("utf-8", "replace"))
     how = f"by signal {-status}" if status < 0 else f"with status {status}"
-    _log.warning("the process that tried a model ended %s: %s", how, errors[-2000:].decode("utf-8", "replace"))
-    raise ModelCheckError(f"the runtime crashed on it ({how}); it was tried in a process of its own")
+    _log.warning('model check crashed  exit="%s"  stderr="%s"', how, errors[-2000:].decode("utf-8", "replace"))
+    raise ModelCheckError(f"the runtime crashed on it ({how}) in a separate process")
 
 
-def _remember(known_good: Path) -> None:
-    """Without a place to remember, the next start tries again: slower, not worse."""
+def _store(passed: Path) -> None:
+    """Without a writable cache, the next start checks again."""
     try:
-        known_good.parent.mkdir(parents=True, exist_ok=True)
-        known_good.touch()
+        passed.parent.mkdir(parents=True, exist_ok=True)
+        passed.touch()
     except OSError as error:
-        _log.warning("the check cannot be remembered: %s", error.strerror)
+        _log.warning('model check not cached  detail="%s"', error.strerror)
 
 
-def _try_here(request: dict[str, Any]) -> str | None:
-    """What is wrong, or None. Runs in the trying process."""
+def _check_here(request: dict[str, Any]) -> str | None:
+    """Runs in the separate process. Returns what is wrong, or None."""
     from engine.models.load import load_model
 
     version = ModelVersion(
@@ -133,9 +133,9 @@ def _try_here(request: dict[str, Any]) -> str | None:
 
 
 def _limit(memory_mb: int | None, cpu_s: int) -> None:
-    """Without `memory_mb` for accelerators, which reserve address space beyond measure.
+    """Limits this process's memory and processor time; the latter ends it even if its parent was killed.
 
-    Also ends this process when the one that waits for it has been killed: processor time is bounded.
+    `memory_mb` is None with accelerators, which reserve address space far beyond their use.
     """
     try:
         import resource
@@ -145,15 +145,15 @@ def _limit(memory_mb: int | None, cpu_s: int) -> None:
     if memory_mb is not None:
         wanted[resource.RLIMIT_AS] = memory_mb * _MIB
     for limit, want in wanted.items():
-        _, given = resource.getrlimit(limit)  # what the service itself was given cannot be exceeded
-        most = want if given == resource.RLIM_INFINITY else min(want, given)
-        resource.setrlimit(limit, (most, most))
+        _, hard = resource.getrlimit(limit)  # a hard limit cannot be raised
+        value = want if hard == resource.RLIM_INFINITY else min(want, hard)
+        resource.setrlimit(limit, (value, value))
 
 
 def _main() -> int:
     request = orjson.loads(sys.stdin.buffer.read())
     _limit(request["memory_mb"], int(request["timeout_s"]) + 1)
-    problem = _try_here(request)
+    problem = _check_here(request)
     sys.stdout.write(f"{problem or 'good'}\n")
     return 1 if problem else 0
 

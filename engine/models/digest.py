@@ -1,4 +1,4 @@
-"""What a version's files say, as one name for what was found out about them."""
+"""Digest of a version's files, as a cache key."""
 
 import hashlib
 from pathlib import Path
@@ -10,6 +10,6 @@ from loaders.repository.model_repository import ModelVersion
 
 
 def model_digest(version: ModelVersion, *context: object) -> str:
-    """SHA-256, hexadecimal, of all files that decide an answer and of `context`. Raises OSError."""
+    """Returns the SHA-256 (hexadecimal) of all files that decide an answer and of `context`. Raises ModelFileError."""
     digests = [file_digest(Path(path)) for path, _, _ in version.signature]
     return hashlib.sha256(orjson.dumps([context, digests])).hexdigest()

@@ -1,6 +1,6 @@
-"""A version on disk -> a live model: its spec resolved, its graph loaded, warmed up, and its outputs understood."""
+"""Loads a version: resolves its spec, loads its graph, warms it up."""
 
-from engine.models.activated import without_second_activation
+from engine.models.hidden_activation import without_hidden_activation
 from engine.models.loaded_model import LoadedModel, ModelRef
 from engine.scheduling.runner import single_session
 from engine.tasks.task import InvalidOutputError
@@ -14,7 +14,7 @@ from loaders.runtimes.base import ModelLoader, SessionOptions
 def load_model(
     version: ModelVersion, loader: ModelLoader, options: SessionOptions, *, exact_decode: bool = False
 ) -> LoadedModel:
-    """Reads the spec, loads the graph and warms it up. Raises ModelError with what is wrong."""
+    """Returns the model after a warm-up run. Raises ModelError."""
     resolved = resolve_version(version)
     session = loader.load(version.graph, options)
     ref = ModelRef(version.name, version.number, resolved.spec.task)
@@ -23,13 +23,13 @@ def load_model(
     try:
         model.warm_up()
     except InvalidOutputError as error:
-        raise ModelSpecError(f"the warm-up failed, with a black picture and with one of noise: {error}") from error
-    corrected = without_second_activation(model)
+        raise ModelSpecError(f"the warm-up failed with a black picture and with a noise picture: {error}") from error
+    corrected = without_hidden_activation(model)
     return LoadedModel(ref, runner, corrected, exact_decode=exact_decode) if corrected else model
 
 
 def resolve_version(version: ModelVersion) -> ResolvedSpec:
-    """Reads the graph's own description and the files around it; no runtime. Raises ModelError."""
+    """Resolves the spec from the graph's metadata and the files around it, without the runtime. Raises ModelError."""
     graph = read_onnx(version.graph)
     check_external_files(version.graph, graph)
     return resolve(version.files, graph)

@@ -1,10 +1,10 @@
-"""Which models are in memory before anybody asks for one."""
+"""Which models are loaded without a request."""
 
 from enum import StrEnum
 
 
 class LoadPolicy(StrEnum):
-    """What is loaded before anybody asks: every model, the default model, or nothing."""
+    """Loads every model, the default model, or none without a request."""
 
     ALL = "all"
     DEFAULT = "default"

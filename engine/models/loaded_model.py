@@ -1,4 +1,4 @@
-"""One model, ready to run: its spec made complete by its graph, its session, its preprocessing and its task."""
+"""A loaded model: the spec completed by the graph, the session, the preprocessing and the task."""
 
 from dataclasses import dataclass
 from typing import get_args
@@ -24,7 +24,7 @@ from utils.time_utils import StageTimer
 
 @dataclass(frozen=True, slots=True)
 class ModelRef:
-    """Names what answered."""
+    """Identifies the model that answered."""
 
     name: str
     version: int
@@ -32,10 +32,7 @@ class ModelRef:
 
 
 class LoadedModel:
-    """A loaded model; may be used from many threads at once.
-
-    `tuning` tells what its runner's plan was decided from, where anything was measured.
-    """
+    """Thread-safe. `tuning`: the measurements behind the runner's plan, None if nothing was measured."""
 
     def __init__(
         self,
@@ -60,43 +57,46 @@ class LoadedModel:
         self.task: Task = create_task(self.spec)
         self.task.check(session)
 
-    def infer(self, tensor: Tensor, frame: Frame, turn: RunContext | None = None) -> dict[str, Tensor]:
-        """Runs the graph on one picture's tensor, which lies in its input as `frame` says; all outputs by name.
+    def infer(self, tensor: Tensor, frame: Frame, context: RunContext | None = None) -> dict[str, Tensor]:
+        """Runs the graph on one picture's tensor, placed in the input as `frame` says; returns all outputs by name.
 
         Raises ModelRunError, RunStoppedError.
         """
-        return self.runner.run(self._inputs(tensor, frame), turn or alone(StageTimer()))
+        return self.runner.run(self._inputs(tensor, frame), context or alone(StageTimer()))
 
     def warm_up(self) -> None:
-        """One run on a black picture: allocates, and proves that the graph runs and its answer can be read.
+        """Runs the graph once: allocates memory and checks that the outputs can be read.
 
-        A graph that divides by what a picture's pixels differ has no answer to a black one: then one of noise decides.
+        Uses a black picture; a graph that normalises by the picture's contrast fails on it, so noise is tried next.
         Raises ModelRunError, InvalidOutputError.
         """
         try:
-            self._try(self.black_picture())
+            self._check_run(self.black_picture())
         except InvalidOutputError:
-            self._try(self._noise())
+            _, noise = self.test_pictures()
+            self._check_run(self._inputs(self.preprocessor(noise), self.preprocessor.frame(noise.info.size)))
+
+    def test_pictures(self) -> tuple[Picture, Picture]:
+        """Returns a black picture and a noise picture of the input's size."""
+        size = self.preprocessor.target
+        black = np.zeros((size.height, size.width, 3), np.uint8)
+        noise = np.random.default_rng(0).integers(0, 256, black.shape, np.uint8)
+        info = ImageInfo("PNG", size.width, size.height)
+        return Picture(black, info), Picture(noise, info)
 
     def black_picture(self) -> dict[str, Tensor]:
-        """The graph's inputs for a black picture of the input's size."""
+        """Returns the graph's inputs for a black picture of the input's size."""
         tensor = np.zeros(self.preprocessor.input_shape, self.spec.preprocess.dtype)
         return self._inputs(tensor, self.preprocessor.frame(self.preprocessor.target))
 
-    def _try(self, inputs: dict[str, Tensor]) -> None:
-        """In base64, which can tell everything that a raw tensor may hold."""
+    def _check_run(self, inputs: dict[str, Tensor]) -> None:
+        """Uses base64, which can encode every value of a raw tensor."""
         frame = self.preprocessor.frame(self.preprocessor.target)
         outputs = self.runner.run(inputs, alone(StageTimer()))
         self.task.postprocess(outputs, frame, PredictOptions(encoding="base64"))
 
-    def _noise(self) -> dict[str, Tensor]:
-        size = self.preprocessor.target
-        pixels = np.random.default_rng(0).integers(0, 256, (size.height, size.width, 3), np.uint8)
-        picture = Picture(pixels, ImageInfo("PNG", size.width, size.height))
-        return self._inputs(self.preprocessor(picture), self.preprocessor.frame(size))
-
     def with_runner(self, runner: Runner, tuning: Tuning | None) -> "LoadedModel":
-        """The same model, run otherwise."""
+        """Returns the same model with another runner."""
         return LoadedModel(self.ref, runner, self.resolved, exact_decode=self._exact_decode, tuning=tuning)
 
     def _inputs(self, tensor: Tensor, frame: Frame) -> dict[str, Tensor]:
@@ -105,14 +105,14 @@ class LoadedModel:
 
 
 def _picture_input(spec: ModelSpec, session: Session) -> TensorInfo:
-    """The input that the spec names, or the only one that the spec does not explain otherwise."""
+    """Returns the input that the spec names, or the only one that is not in `extra_inputs`."""
     named = [i for i in session.inputs if (i.name == spec.input if spec.input else i.name not in spec.extra_inputs)]
     if not named:
         raise ModelSpecError(f"the graph has no input {spec.input!r}; it has: {_names(session.inputs)}")
     if len(named) > 1:
         raise ModelSpecError(
-            f"the graph has several inputs: {_names(session.inputs)}; say in model.toml which is the picture (input) "
-            "and what the others are (extra_inputs)"
+            f"the graph has several inputs: {_names(session.inputs)}; set input (the picture) and "
+            "extra_inputs (the others) in model.toml"
         )
     if len(named[0].shape) != 4:
         raise ModelSpecError(f"the input {named[0].name} has shape {named[0].shape}, not 4 dimensions")
@@ -122,12 +122,12 @@ def _picture_input(spec: ModelSpec, session: Session) -> TensorInfo:
 def _extra_kind(spec: ModelSpec, graph_input: TensorInfo) -> ExtraInput:
     kind = spec.extra_inputs.get(graph_input.name)
     if kind is None:
-        raise ModelSpecError(f"the graph's input {graph_input.name} is not explained: say extra_inputs in model.toml")
+        raise ModelSpecError(f"the graph's input {graph_input.name} is unknown: set extra_inputs in model.toml")
     return kind
 
 
 def _complete(spec: PreprocessSpec, graph_input: TensorInfo) -> PreprocessSpec:
-    """Fills what model.toml leaves out from the graph, and refuses what contradicts it."""
+    """Completes the spec from the graph. Raises ModelSpecError if they contradict each other."""
     layout = spec.layout or _layout(graph_input, spec.channels)
     size = spec.size or _graph_size(spec, graph_input, layout)
     dtype = spec.dtype or _dtype(graph_input)
@@ -136,7 +136,7 @@ def _complete(spec: PreprocessSpec, graph_input: TensorInfo) -> PreprocessSpec:
 
 
 def _layout(graph_input: TensorInfo, channels: int) -> Layout:
-    """Channels last only where the graph says so; NCHW otherwise, as nearly every exporter writes."""
+    """Returns NHWC if the graph's shape shows it, else NCHW, the layout of nearly every exporter."""
     return "NHWC" if graph_input.shape[3] == channels and graph_input.shape[1] != channels else "NCHW"
 
 
@@ -146,7 +146,7 @@ def _graph_size(spec: PreprocessSpec, graph_input: TensorInfo, layout: Layout) -
         return height, width
     if spec.resize is Resize.BOUNDED:
         return None
-    raise ModelSpecError("the graph leaves the picture's size open: say preprocess.size in model.toml")
+    raise ModelSpecError("the graph does not fix the picture's size: set preprocess.size in model.toml")
 
 
 def _dtype(graph_input: TensorInfo) -> Dtype:

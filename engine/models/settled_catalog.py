@@ -1,33 +1,32 @@
-"""What is on disk, without changes that are still under way."""
+"""The catalog of the models folder, without files that are being written."""
 
 from collections.abc import Collection, Iterator
 from time import monotonic, time
 
-from loaders.repository.model_repository import Catalog, ModelVersion
+from loaders.repository.model_repository import Catalog, ModelKey, ModelVersion
 
-# A file that is being copied grows, one that is replaced may be gone for a moment: a change counts once it has
-# lasted so long.
+# A change counts once it has lasted this long: a file that is being copied grows, one that is replaced may be missing
+# for a moment.
 SETTLE_S = 0.5
-# Files that nobody has touched for so long count at once.
+# Files that were last modified this long ago count at once.
 _OLD_S = 2.0
 
-# A version's key, with its signature or, where it is gone, with None.
-_Mark = tuple[tuple[str, int], object]
+# A version's key with its signature; with None if the version is missing.
+_Change = tuple[ModelKey, object]
 
 
 class SettledCatalog:
-    """Holds what counts between two looks at the disk."""
+    """Keeps the settled catalog between two scans."""
 
     def __init__(self) -> None:
         self._catalog: Catalog = {}
-        self._first_seen: dict[_Mark, float] = {}
+        self._first_seen: dict[_Change, float] = {}
         self._started = False
 
-    def update(self, found: Catalog, unclear: Collection[str] = (), *, complete: bool = False) -> Catalog:
-        """What counts from now on; with `complete`, and the first time, all that was found.
+    def update(self, found: Catalog, invalid: Collection[str] = (), *, complete: bool = False) -> Catalog:
+        """Returns the settled catalog. With `complete`, and at the first call, every change counts at once.
 
-        A model whose folder has become `unclear` stays as it was.
-        At the start there is nothing to protect: a graph that is cut does not load, and is tried again when it grows.
+        A model whose folder has become invalid stays as it was.
         """
         at_once = complete or not self._started
         self._started = True
@@ -35,31 +34,27 @@ class SettledCatalog:
         settled: Catalog = {}
         for version in _versions(found):
             before = self._catalog.get(version.name, {}).get(version.number)
-            lasts = self._lasts(seen, (_key(version), version.signature), at_once=at_once or _is_old(version))
+            lasts = self._lasts(seen, (version.key, version.signature), at_once=at_once or _is_old(version))
             known = version if lasts else before
             if known:
                 settled.setdefault(version.name, {})[version.number] = known
         for version in _versions(self._catalog):
-            is_gone = version.number not in found.get(version.name, {})
-            stays = version.name in unclear or not self._lasts(seen, (_key(version), None), at_once=at_once)
-            if is_gone and stays:
+            if version.number in found.get(version.name, {}):
+                continue
+            if version.name in invalid or not self._lasts(seen, (version.key, None), at_once=at_once):
                 settled.setdefault(version.name, {})[version.number] = version
         self._catalog = settled
         return settled
 
-    def _lasts(self, seen: dict[_Mark, float], mark: _Mark, *, at_once: bool) -> bool:
+    def _lasts(self, seen: dict[_Change, float], change: _Change, *, at_once: bool) -> bool:
         now = monotonic()
-        first = self._first_seen[mark] = seen.get(mark, now)
+        first = self._first_seen[change] = seen.get(change, now)
         return at_once or now - first >= SETTLE_S
 
 
 def _versions(catalog: Catalog) -> Iterator[ModelVersion]:
     for versions in catalog.values():
         yield from versions.values()
-
-
-def _key(version: ModelVersion) -> tuple[str, int]:
-    return version.name, version.number
 
 
 def _is_old(version: ModelVersion) -> bool:

@@ -1,7 +1,7 @@
-"""Calls `notice` when something in the models folder changes, and every second in any case.
+"""Follows the models folder: calls back on changes, and every second in any case.
 
-The second covers what the kernel does not tell (network volumes, a folder that vanished and came back, idle models) at
-the price of one look at a few folders. `watchfiles` makes it prompt.
+The regular call covers what the kernel does not report (network volumes, a replaced folder, idle models);
+`watchfiles` makes changes prompt.
 """
 
 import logging
@@ -18,11 +18,12 @@ _log = logging.getLogger("fovea.models")
 
 
 class ModelWatch:
-    """One thread. `notice` runs on it, one call at a time; what it raises is logged and does not end the watch."""
+    """One thread, on which `on_change` runs, one call at a time. Its exceptions are logged and do not end the watch."""
 
-    def __init__(self, folder: Path, notice: Callable[[], None]) -> None:
+    def __init__(self, folder: Path, on_change: Callable[[], None]) -> None:
         self._folder = folder
-        self._notice = notice
+        self._on_change = on_change
+        self._last_error = ""
         self._stop = Event()
         self._thread = Thread(target=self._run, name="model-watch", daemon=True)
 
@@ -36,13 +37,13 @@ class ModelWatch:
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
-                self._follow()
-            except (OSError, RuntimeError):  # the folder is not there, or the kernel has no watch left to give
+                self._watch()
+            except (OSError, RuntimeError):  # the folder is missing, or the kernel's limit of watches is reached
                 self._call()
                 self._stop.wait(TICK_S)
 
-    def _follow(self) -> None:
-        followed = self._folder.stat().st_ino
+    def _watch(self) -> None:
+        watched = self._folder.stat().st_ino
         changes = watch(
             self._folder,
             watch_filter=None,
@@ -55,11 +56,15 @@ class ModelWatch:
         )
         for _ in changes:
             self._call()
-            if self._folder.stat().st_ino != followed:
-                return  # another folder has taken its place
+            if self._folder.stat().st_ino != watched:
+                return  # another folder has the same path now
 
     def _call(self) -> None:
         try:
-            self._notice()
-        except Exception:  # noqa: BLE001 - whatever it was, the watch must go on
-            _log.exception("the models folder could not be followed")
+            self._on_change()
+        except Exception as error:  # noqa: BLE001 - the watch continues after any error
+            if repr(error) != self._last_error:  # a lasting error is logged once
+                _log.exception("models folder not followed")
+            self._last_error = repr(error)
+        else:
+            self._last_error = ""

@@ -18,7 +18,7 @@ def load() -> CountedLoad:
 
 @pytest.fixture
 def make(tmp_path: Path, load: CountedLoad) -> Iterator[Make]:
-    """A `ModelManager` on a folder with `colours` 1 and 2, `other` and `broken`; files count as complete at once."""
+    """A `ModelManager` on a folder with `colours` 1 and 2, `other` and `broken`; changed files count at once."""
     add_model(tmp_path, "colours", colour_graph())
     add_model(tmp_path, "colours", colour_graph(gain=5), version=2)
     add_model(tmp_path, "other", colour_graph())

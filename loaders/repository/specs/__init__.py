@@ -82,14 +82,14 @@ def _spec(files: ModelFiles, decisions: Mapping[str, Decision]) -> ModelSpec:
     try:
         return ModelSpec.model_validate(fields | {_TABLE: table})
     except ValidationError as error:
-        raise ModelSpecError(f"{files.name}/{_source_of(error, decisions)}{model_toml.first_problem(error)}") from error
+        raise ModelSpecError(f"{_source_of(files, error, decisions)}: {model_toml.first_problem(error)}") from error
 
 
-def _source_of(error: ValidationError, decisions: Mapping[str, Decision]) -> str:
-    """Returns the source of the invalid field; "" if fields do not fit together."""
+def _source_of(files: ModelFiles, error: ValidationError, decisions: Mapping[str, Decision]) -> str:
+    """Returns the source of the invalid field; the model's name if fields contradict each other."""
     path = [str(part) for part in error.errors(include_url=False)[0]["loc"]]
     field = ".".join(path[: 2 if path[:1] == [_TABLE] else 1])
-    return f"{decisions[field].source}: " if field in decisions else ""
+    return files.where(decisions[field].source) if field in decisions else files.name
 
 
 def _fields() -> list[str]:

@@ -74,9 +74,10 @@ class ModelFiles:
         """Returns the path of the nearest such file below the models folder, for errors."""
         folders = self.folders or (self.graph.parent,)
         path = _nearest(file, folders)
-        if path is None:
-            return f"{self.name}/{file}"
         models = folders[-1].parent if self.folders else folders[-1]
+        is_staged = path is not None and path.parent.name.startswith(".")  # an upload that is not in place yet
+        if path is None or is_staged or not path.is_relative_to(models):
+            return f"{self.name}/{file}"
         return path.relative_to(models).as_posix()
 
     def _read(self, file: str, folders: Sequence[Path], expected: str = "a text file") -> str | None:

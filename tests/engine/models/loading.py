@@ -1,4 +1,4 @@
-"""Loads that are counted and can be held up, and ways to wait for what they lead to."""
+"""A load function that counts and can be held, and functions that wait for a state."""
 
 import gc
 import weakref
@@ -17,11 +17,11 @@ from loaders.runtimes.base import SessionOptions
 
 Make = Callable[..., ModelManager]
 WAIT_S = 10.0
-ASKERS = 16
+CLIENTS = 16
 
 
 class CountedLoad:
-    """Loads for real, counts, and waits for `go`."""
+    """Counts the loads of each version, waits for `go`, then loads the model."""
 
     def __init__(self) -> None:
         self.counts: Counter[tuple[str, int]] = Counter()
@@ -42,7 +42,7 @@ def eventually(condition: Callable[[], object]) -> bool:
 
 
 def forgotten(model: "weakref.ref[LoadedModel]") -> bool:
-    """The thread that loaded it may hold it a moment longer than the future it gave it to."""
+    """Waits, because the loading thread may hold the model a moment longer than its future."""
     return eventually(lambda: gc.collect() >= 0 and model() is None)
 
 

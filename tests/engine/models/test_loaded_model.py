@@ -1,4 +1,4 @@
-"""A spec completed by its graph, or refused in a sentence that names both sides."""
+"""A spec is completed by its graph, or rejected with a message that names both sides."""
 
 from pathlib import Path
 
@@ -52,7 +52,7 @@ def answer(model: LoadedModel, colour: tuple[int, int, int]) -> str:
     ],
     ids=["NCHW", "NHWC", "uint8", "float16", "NHWC uint8", "batch of 1", "open size", "NHWC open size"],
 )
-def test_the_graph_says_what_model_toml_leaves_out(
+def test_the_graph_completes_model_toml(
     tmp_path: Path, graph: onnx.ModelProto, spec: str, layout: str, dtype: str
 ) -> None:
     if dtype == "uint8":
@@ -63,7 +63,7 @@ def test_the_graph_says_what_model_toml_leaves_out(
     assert [answer(model, rgb) for rgb in ((200, 90, 10), (10, 200, 90), (90, 10, 200))] == list(COLOURS)
 
 
-def test_bgr_turns_the_channels_for_the_graph(tmp_path: Path) -> None:
+def test_bgr_reverses_the_channels(tmp_path: Path) -> None:
     assert answer(load(tmp_path, colour_graph(), STRETCH + 'color = "BGR"\n'), (200, 90, 10)) == "blue"
 
 
@@ -98,7 +98,7 @@ def test_a_named_output_is_read(tmp_path: Path) -> None:
         "two inputs, one named", "vector", "input's name", "output's name", "labels",
     ],
 )  # fmt: skip
-def test_a_contradiction_is_refused_and_both_sides_are_named(
+def test_a_contradiction_is_rejected_with_both_sides(
     tmp_path: Path, graph: onnx.ModelProto, spec: str, both_sides: list[str]
 ) -> None:
     with pytest.raises(ModelSpecError) as error:
@@ -107,7 +107,7 @@ def test_a_contradiction_is_refused_and_both_sides_are_named(
     assert str(tmp_path) not in str(error.value)
 
 
-def test_a_graph_that_answers_no_numbers_is_not_loaded(tmp_path: Path) -> None:
+def test_a_graph_with_nan_outputs_is_not_loaded(tmp_path: Path) -> None:
     """A black picture times infinity."""
     with pytest.raises(ModelError, match="not finite"):
         load(tmp_path, colour_graph(gain=float("inf")), STRETCH)

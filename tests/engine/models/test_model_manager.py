@@ -1,35 +1,50 @@
-"""Which models are in memory, and which of them answers."""
+"""Requests for models: how they are found, loaded, retried and unloaded."""
 
 import logging
 import shutil
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
-from time import sleep
+from time import monotonic
 
 import pytest
 
-from engine.models import load_attempt
+from engine.models import load_attempt, model_manager
 from engine.models.load_attempt import ModelState
 from engine.models.loaded_model import LoadedModel
 from engine.models.model_manager import ModelManager, ModelManagerOptions
 from loaders.model_errors import UnknownModelError
 from loaders.repository.model_repository import ModelRepository, ModelVersion
-from tests.engine.models.loading import ASKERS, WAIT_S, CountedLoad, Make, eventually, fails, serves
+from tests.engine.models.loading import CLIENTS, WAIT_S, CountedLoad, Make, eventually, fails, serves
 from tests.tiny_models import add_model, colour_graph
 
 
-def test_many_who_ask_at_the_same_time_share_one_load(make: Make, load: CountedLoad) -> None:
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Advances the clock by seconds."""
+    passed_s = 0.0
+
+    def advance(seconds: float) -> None:
+        nonlocal passed_s
+        passed_s += seconds
+
+    for module in (load_attempt, model_manager):
+        monkeypatch.setattr(module, "monotonic", lambda: monotonic() + passed_s)
+    return advance
+
+
+def test_concurrent_requests_share_one_load(make: Make, load: CountedLoad) -> None:
     models = make()
     load.go.clear()
-    together = Barrier(ASKERS)
+    together = Barrier(CLIENTS)
 
-    def ask(number: int) -> LoadedModel:
+    def request(number: int) -> LoadedModel:
         together.wait(WAIT_S)
         return models.request(("colours", None)[number % 2], (2, None, "2")[number % 3]).result(WAIT_S)
 
-    with ThreadPoolExecutor(ASKERS) as pool:
-        answers = [pool.submit(ask, number) for number in range(ASKERS)]
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        answers = [pool.submit(request, number) for number in range(CLIENTS)]
         assert eventually(lambda: load.counts.total() > 0)
         load.go.set()
         loaded = {id(answer.result(WAIT_S)) for answer in answers}
@@ -58,7 +73,7 @@ def test_a_model_is_found_by_name_and_version_or_by_default(
     ("policy", "loaded"),
     [("on-demand", set()), ("default", {("colours", 2)}), ("all", {("colours", 2), ("other", 1), ("broken", 1)})],
 )
-def test_the_policy_says_what_is_loaded_before_anybody_asks(
+def test_the_policy_decides_what_is_loaded_without_a_request(
     make: Make, load: CountedLoad, policy: str, loaded: set[tuple[str, int]]
 ) -> None:
     models = make(policy)
@@ -77,7 +92,7 @@ def test_the_policy_says_what_is_loaded_before_anybody_asks(
         ("../colours", None, "'../colours'", ("broken", "colours", "other")),
     ],
 )
-def test_what_is_unknown_is_told_at_once_with_what_there_is(
+def test_an_unknown_model_or_version_fails_with_the_known_ones(
     make: Make, name: str, selector: int | str | None, what: str, known: tuple[str, ...]
 ) -> None:
     with pytest.raises(UnknownModelError) as error:
@@ -86,7 +101,7 @@ def test_what_is_unknown_is_told_at_once_with_what_there_is(
     assert error.value.known == known
 
 
-def test_a_broken_model_says_why_and_leaves_the_others_working(
+def test_a_broken_model_reports_the_reason_and_others_keep_working(
     make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     models = make()
@@ -100,7 +115,7 @@ def test_a_broken_model_says_why_and_leaves_the_others_working(
     assert models.request("colours").result(WAIT_S).ref.name == "colours"
 
 
-def test_an_error_that_is_not_ours_shows_its_class_and_hides_its_text(tmp_path: Path) -> None:
+def test_an_unexpected_error_shows_its_class_and_not_its_text(tmp_path: Path) -> None:
     add_model(tmp_path, "colours", colour_graph())
 
     def fail(version: ModelVersion) -> LoadedModel:
@@ -114,7 +129,7 @@ def test_an_error_that_is_not_ours_shows_its_class_and_hides_its_text(tmp_path: 
     assert str(tmp_path) not in reason
 
 
-def test_a_failed_load_waits_before_it_is_tried_again(
+def test_a_failed_load_is_retried_after_a_pause(
     make: Make, load: CountedLoad, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     models = make()
@@ -126,7 +141,9 @@ def test_a_failed_load_waits_before_it_is_tried_again(
     assert models.request("broken").result(WAIT_S).ref.name == "broken"
 
 
-def test_beyond_the_most_that_may_be_loaded_the_least_recently_used_leaves(make: Make, tmp_path: Path) -> None:
+def test_above_max_loaded_the_least_recently_used_is_unloaded(
+    make: Make, tmp_path: Path, later: Callable[[float], None]
+) -> None:
     for name in ("a", "b", "c"):
         add_model(tmp_path, name, colour_graph())
     models = make("default", max_loaded=3)
@@ -134,23 +151,23 @@ def test_beyond_the_most_that_may_be_loaded_the_least_recently_used_leaves(make:
     for name in ("a", "b", "a", "c"):
         models.request(name).result(WAIT_S)
         assert serves(models, name, 1)
-        sleep(0.002)
+        later(1)
     models.reconcile()
     assert [models.serving(name) for name in ("colours", "a", "b", "c")] == [2, 1, None, 1]
 
 
-def test_an_idle_model_leaves_memory_but_never_the_default(make: Make) -> None:
-    models = make("default", idle_unload_s=0.05)
+def test_an_idle_model_is_unloaded_unless_it_is_the_default(make: Make, later: Callable[[float], None]) -> None:
+    models = make("default", idle_unload_s=1)
     models.request("other").result(WAIT_S)
     assert serves(models, "other", 1)
     assert serves(models, "colours", 2)
-    sleep(0.1)
+    later(2)
     models.reconcile()
     assert (models.serving("other"), models.serving("colours")) == (None, 2)
     assert models.request("other").result(WAIT_S).ref.name == "other"
 
 
-def test_a_version_asked_for_by_number_does_not_become_the_one_serving(make: Make) -> None:
+def test_a_version_requested_by_number_does_not_become_the_serving_one(make: Make) -> None:
     models = make()
     assert models.request("colours", 1).result(WAIT_S).ref.version == 1
     assert eventually(lambda: models.ready("colours", 1))
@@ -158,16 +175,16 @@ def test_a_version_asked_for_by_number_does_not_become_the_one_serving(make: Mak
     assert models.request("colours").result(WAIT_S).ref.version == 2
 
 
-def test_a_broken_version_asked_for_by_number_brings_no_other_to_serve(make: Make, tmp_path: Path) -> None:
+def test_a_broken_version_requested_by_number_starts_no_fallback(make: Make, tmp_path: Path) -> None:
     add_model(tmp_path, "colours", colour_graph(), version=3)
     (tmp_path / "colours" / "2" / "model.onnx").write_bytes(b"no graph")
     models = make()
     fails(models, "colours", 2)
-    sleep(0.05)
+    models.reconcile()
     assert (models.serving("colours"), models.ready("colours", 1)) == (None, None)
 
 
-def test_a_lower_version_that_is_loaded_already_stands_in(make: Make, tmp_path: Path) -> None:
+def test_a_lower_version_that_is_loaded_is_the_fallback(make: Make, tmp_path: Path) -> None:
     (tmp_path / "colours" / "2" / "model.onnx").write_bytes(b"no graph")
     models = make()
     models.request("colours", 1).result(WAIT_S)
@@ -176,7 +193,7 @@ def test_a_lower_version_that_is_loaded_already_stands_in(make: Make, tmp_path: 
     assert serves(models, "colours", 1)
 
 
-def test_a_default_model_that_failed_is_tried_again_though_nobody_asks(
+def test_a_failed_default_model_is_retried_without_a_request(
     make: Make, load: CountedLoad, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.rmtree(tmp_path / "colours" / "1")
@@ -189,17 +206,19 @@ def test_a_default_model_that_failed_is_tried_again_though_nobody_asks(
     assert eventually(lambda: load.counts["colours", 2] >= 2)
 
 
-def test_what_was_let_go_is_not_loaded_again_before_it_is_asked_for(make: Make, load: CountedLoad) -> None:
-    models = make("all", idle_unload_s=0.05)
+def test_an_idle_model_is_not_loaded_again_before_a_request(
+    make: Make, load: CountedLoad, later: Callable[[float], None]
+) -> None:
+    models = make("all", idle_unload_s=1)
     assert serves(models, "other", 1)
-    sleep(0.1)
+    later(2)
     for _ in range(5):
         models.reconcile()
     assert (models.serving("other"), load.counts["other", 1]) == (None, 1)
     assert models.request("other").result(WAIT_S).ref.name == "other"
 
 
-def test_an_unloaded_version_comes_back_when_it_is_asked_for(make: Make, load: CountedLoad) -> None:
+def test_a_request_loads_an_unloaded_version_again(make: Make, load: CountedLoad) -> None:
     models = make()
     models.request("other").result(WAIT_S)
     assert serves(models, "other", 1)

@@ -1,9 +1,9 @@
-"""How models come and go while others are asked."""
+"""Versions are swapped, deleted and chosen while models serve."""
 
 import shutil
 import weakref
 from pathlib import Path
-from time import sleep
+from time import monotonic
 
 import pytest
 
@@ -54,7 +54,7 @@ def test_changed_files_of_the_version_serving_are_swapped_in(make: Make, tmp_pat
     assert models.request().result(WAIT_S).spec.labels == ("rot", "grün", "blau")
 
 
-def test_changed_files_that_do_not_load_leave_the_old_ones_serving_and_say_why(make: Make, tmp_path: Path) -> None:
+def test_changed_files_that_fail_to_load_leave_the_old_ones_serving(make: Make, tmp_path: Path) -> None:
     models = make("default")
     assert serves(models, "colours", 2)
     before = models.request().result(WAIT_S)
@@ -80,7 +80,7 @@ def test_a_broken_new_version_leaves_the_old_one_serving(make: Make, tmp_path: P
     assert load.counts["colours", 3] == 1, "it is not tried again while its files stay as they are"
 
 
-def test_after_a_start_with_a_broken_newest_version_the_next_lower_serves(make: Make, tmp_path: Path) -> None:
+def test_at_the_start_the_highest_version_that_loads_serves(make: Make, tmp_path: Path) -> None:
     for version in (3, 4):
         (add_model(tmp_path, "colours", colour_graph(), version=version) / str(version) / "model.onnx").write_bytes(b"")
     models = make("default")
@@ -108,7 +108,7 @@ def test_a_labelled_version_stays_in_memory_when_another_is_swapped_in(make: Mak
     assert models.ready("colours", 2) is not None
 
 
-def test_a_choice_that_is_no_longer_on_disk_is_the_highest_version(make: Make, tmp_path: Path) -> None:
+def test_a_chosen_version_that_was_deleted_falls_back_to_the_highest(make: Make, tmp_path: Path) -> None:
     models = make("default")
     assert serves(models, "colours", 2)
     models.choose(lambda choices: choices.with_active("colours", 1).with_default("other"))
@@ -130,7 +130,7 @@ def test_a_deleted_model_leaves_memory(make: Make, tmp_path: Path) -> None:
     assert forgotten(gone)
 
 
-def test_when_the_folder_vanishes_what_is_loaded_goes_on_and_all_is_found_again(make: Make, tmp_path: Path) -> None:
+def test_without_the_models_folder_loaded_models_keep_serving(make: Make, tmp_path: Path) -> None:
     models = make("default")
     assert serves(models, "colours", 2)
     before = models.request().result(WAIT_S)
@@ -143,34 +143,38 @@ def test_when_the_folder_vanishes_what_is_loaded_goes_on_and_all_is_found_again(
     assert models.request("other").result(WAIT_S).ref.name == "other"
 
 
-def test_files_that_may_still_grow_are_not_looked_at(
+def test_files_that_are_being_written_are_not_loaded(
     make: Make, tmp_path: Path, load: CountedLoad, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     models = make("default")
     assert serves(models, "colours", 2)
-    monkeypatch.setattr(settled_catalog, "SETTLE_S", 0.2)
+    clock = [monotonic()]
+    monkeypatch.setattr(settled_catalog, "SETTLE_S", 1.0)
+    monkeypatch.setattr(settled_catalog, "monotonic", lambda: clock[0])
     graph = add_model(tmp_path, "colours", colour_graph(), version=3) / "3" / "model.onnx"
     whole = graph.read_bytes()
     graph.write_bytes(whole[:100])
     models.reconcile()
-    sleep(0.1)
+    clock[0] += 0.6
     graph.write_bytes(whole)
     models.reconcile()
     assert load.counts["colours", 3] == 0
-    sleep(0.25)
+    clock[0] += 1.1
     models.reconcile()
     assert serves(models, "colours", 3)
     assert load.counts["colours", 3] == 1
 
 
-def test_a_file_that_is_gone_for_a_moment_does_not_take_its_model_along(
+def test_a_file_that_is_missing_for_a_moment_does_not_unload_its_model(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As when a graph is deleted and then copied anew."""
+    """As when a graph is deleted and copied again."""
     shutil.rmtree(tmp_path / "colours" / "1")
     models = make("default")
     assert serves(models, "colours", 2)
-    monkeypatch.setattr(settled_catalog, "SETTLE_S", 0.2)
+    clock = [monotonic()]
+    monkeypatch.setattr(settled_catalog, "SETTLE_S", 1.0)
+    monkeypatch.setattr(settled_catalog, "monotonic", lambda: clock[0])
     graph = tmp_path / "colours" / "2" / "model.onnx"
     whole = graph.read_bytes()
     graph.unlink()
@@ -180,7 +184,7 @@ def test_a_file_that_is_gone_for_a_moment_does_not_take_its_model_along(
     models.reconcile()
     graph.unlink()
     models.reconcile()
-    sleep(0.25)
+    clock[0] += 1.1
     models.reconcile()
     with pytest.raises(UnknownModelError):
         models.request()

@@ -1,4 +1,4 @@
-"""Requests that wait for a model's load hold their pictures: no more of them than may wait in its queue."""
+"""The queue limit holds for requests that wait for a model's load, too, because they hold their pictures."""
 
 import asyncio
 from pathlib import Path
@@ -15,6 +15,7 @@ from loaders.image_loader import create_image_loader
 from loaders.repository.model_repository import ModelRepository
 from loaders.runtimes.base import Session, SessionOptions
 from loaders.runtimes.onnxruntime_loader import OnnxRuntimeLoader
+from tests.engine.models.loading import eventually
 from tests.tiny_models import add_model, colour_graph, solid_png
 from utils.time_utils import StageTimer
 
@@ -22,7 +23,7 @@ WAIT_S = 30.0
 
 
 class Gated(OnnxRuntimeLoader):
-    """The default loader, which waits for `gate`."""
+    """Waits for `gate` before it loads."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,7 +34,7 @@ class Gated(OnnxRuntimeLoader):
         return super().load(path, options)
 
 
-def test_above_the_queue_limit_they_are_refused_and_the_others_answered(tmp_path: Path) -> None:
+def test_above_the_queue_limit_requests_are_rejected_during_a_load(tmp_path: Path) -> None:
     add_model(tmp_path, "m", colour_graph())
     loader = Gated()
     options = EngineOptions(ModelManagerOptions("m", LoadPolicy.ON_DEMAND), concurrency=1, queue_limit=3)
@@ -41,22 +42,26 @@ def test_above_the_queue_limit_they_are_refused_and_the_others_answered(tmp_path
     engine.start()
     choice = [ModelChoice("m")]
 
+    def is_full() -> bool:
+        try:
+            engine.check_queue(choice)
+        except QueueFullError:
+            return True
+        return False
+
     async def main() -> None:
-        def ask() -> "asyncio.Task[object]":
+        def request() -> "asyncio.Task[object]":
             return asyncio.create_task(engine.predict(solid_png("red"), choice, PredictOptions(), StageTimer()))
 
-        waiting = [ask() for _ in range(3)]
-        await asyncio.sleep(0.1)
+        waiting = [request() for _ in range(3)]
+        assert await asyncio.to_thread(eventually, is_full)
         with pytest.raises(QueueFullError):
-            await ask()
-        with pytest.raises(QueueFullError):
-            engine.check_queue(choice)
+            await request()
         waiting[0].cancel()
-        await asyncio.sleep(0.05)
-        engine.check_queue(choice)
+        assert await asyncio.to_thread(eventually, lambda: not is_full())
         loader.gate.set()
         assert len([await task for task in waiting[1:]]) == 2
-        assert await ask()
+        assert await request()
 
     asyncio.run(asyncio.wait_for(main(), WAIT_S))
     engine.close()

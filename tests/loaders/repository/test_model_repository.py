@@ -1,4 +1,4 @@
-"""What is in the folder is what there is; a name never leads out of it."""
+"""Models and versions are found in the models folder; a name never leads out of it."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def test_models_are_listed_sorted(repository: ModelRepository) -> None:
     assert list(repository.scan().catalog) == ["Another.model_v2-x", "colours"]
 
 
-def test_what_is_no_model_is_not_listed(repository: ModelRepository) -> None:
+def test_other_files_and_folders_are_not_listed(repository: ModelRepository) -> None:
     (repository.root / "empty").mkdir()
     (repository.root / "no graph" / "1").mkdir(parents=True)
     (repository.root / "README.md").write_text("models")
@@ -45,7 +45,7 @@ def test_a_missing_models_folder_holds_no_models(tmp_path: Path, folder: str) ->
         repository.find("colours")
 
 
-def test_the_highest_version_is_served_unless_told_otherwise(repository: ModelRepository) -> None:
+def test_without_a_number_the_highest_version_is_found(repository: ModelRepository) -> None:
     highest, second = repository.find("colours"), repository.find("colours", 2)
     assert (highest.number, second.number) == (10, 2)
     assert highest.graph == repository.root / "colours" / "10" / "model.onnx"
@@ -53,18 +53,18 @@ def test_the_highest_version_is_served_unless_told_otherwise(repository: ModelRe
 
 
 @pytest.mark.parametrize("name", ["01", "-1", "1.0", "one", "٣", "1" * 10])
-def test_a_version_is_a_whole_number_as_people_write_it(repository: ModelRepository, name: str) -> None:
+def test_a_version_is_a_whole_number_without_leading_zeros(repository: ModelRepository, name: str) -> None:
     (repository.root / "colours" / "10").rename(repository.root / "colours" / name)
     assert repository.find("colours").number == 2
 
 
-def test_version_0_is_one(repository: ModelRepository) -> None:
+def test_version_0_is_valid(repository: ModelRepository) -> None:
     add_model(repository.root, "zero", colour_graph(), version=0)
     assert repository.find("zero").number == 0
     assert repository.find("zero", 0).number == 0
 
 
-def test_an_unknown_version_is_told_with_those_there_are(repository: ModelRepository) -> None:
+def test_an_unknown_version_fails_with_the_known_ones(repository: ModelRepository) -> None:
     with pytest.raises(UnknownModelError, match=r"no version 3 of colours.*version 1, version 2, version 10"):
         repository.find("colours", 3)
 
@@ -76,13 +76,13 @@ def test_an_unknown_version_is_told_with_those_there_are(repository: ModelReposi
         "\0", "colours\n", "COLOURS", "*", "a\\b", "x" * 5000, "\ud800",
     ],
 )  # fmt: skip
-def test_a_name_that_is_none_is_unknown_and_leads_nowhere(repository: ModelRepository, name: str) -> None:
+def test_an_invalid_name_is_unknown(repository: ModelRepository, name: str) -> None:
     with pytest.raises(UnknownModelError) as error:
         repository.find(name)
     assert error.value.known == ("Another.model_v2-x", "colours")
 
 
-def test_what_is_on_disk_is_the_truth_at_once(repository: ModelRepository) -> None:
+def test_new_models_and_versions_are_found_at_once(repository: ModelRepository) -> None:
     add_model(repository.root, "colours", colour_graph(), version=11)
     add_model(repository.root, "new", colour_graph())
     assert repository.find("colours").number == 11
@@ -120,13 +120,13 @@ def test_a_model_may_have_no_labels(repository: ModelRepository) -> None:
     assert resolve_version(repository.find("colours")).spec.labels == ()
 
 
-def test_labels_that_are_no_text_are_told(repository: ModelRepository) -> None:
+def test_labels_that_are_not_utf_8_fail(repository: ModelRepository) -> None:
     (repository.root / "colours" / "labels.txt").write_bytes(b"caf\xe9\n")
     with pytest.raises(ModelSpecError, match=r"colours/labels\.txt"):
         resolve_version(repository.find("colours"))
 
 
-def test_without_a_model_toml_the_graph_and_the_labels_tell(repository: ModelRepository) -> None:
+def test_without_a_model_toml_the_graph_and_the_labels_decide(repository: ModelRepository) -> None:
     (repository.root / "colours" / "model.toml").unlink()
     resolved = resolve_version(repository.find("colours"))
     assert (resolved.spec.task, resolved.spec.labels) == ("image-classification", COLOURS)
@@ -134,7 +134,17 @@ def test_without_a_model_toml_the_graph_and_the_labels_tell(repository: ModelRep
 
 
 @pytest.mark.parametrize("text", [b"task = ", b"task = 'a'\ntask = 'b'\n", b"# caf\xe9\n", b"\x00"])
-def test_a_model_toml_that_is_no_toml_is_told(repository: ModelRepository, text: bytes) -> None:
+def test_an_invalid_model_toml_fails_with_its_path(repository: ModelRepository, text: bytes) -> None:
     (repository.root / "colours" / "model.toml").write_bytes(text)
     with pytest.raises(ModelSpecError, match=r"colours/model\.toml is not valid TOML"):
         resolve_version(repository.find("colours"))
+
+
+def test_an_error_names_the_file_below_the_models_folder(repository: ModelRepository) -> None:
+    (repository.root / "colours" / "10" / "model.toml").write_text("task = 1\n")
+    with pytest.raises(ModelSpecError, match=r"^colours/10/model\.toml: task: "):
+        resolve_version(repository.find("colours"))
+    (repository.root / "bare.onnx").write_bytes(colour_graph().SerializeToString())
+    (repository.root / "bare.toml").write_text("task = 1\n")
+    with pytest.raises(ModelSpecError, match=r"^bare\.toml: task: "):
+        resolve_version(repository.find("bare"))

@@ -1,4 +1,4 @@
-"""The state file is all of the old or all of the new, whatever happens to those who write it."""
+"""The state file is replaced atomically, restored when it is damaged, and shared by several processes."""
 
 import json
 import logging
@@ -16,11 +16,11 @@ from loaders.model_errors import ModelStateError
 from loaders.repository.model_state import STATE_FILE, ModelChoices, ModelStateFile
 
 
-def test_without_a_file_nothing_is_chosen(tmp_path: Path) -> None:
+def test_without_a_file_there_are_no_choices(tmp_path: Path) -> None:
     assert ModelStateFile(tmp_path).read() == ModelChoices()
 
 
-def test_what_is_written_is_read_by_another(tmp_path: Path) -> None:
+def test_another_reader_sees_what_was_written(tmp_path: Path) -> None:
     ModelStateFile(tmp_path).update(
         lambda choices: choices.with_default("a").with_active("a", 2).with_label("a", "stable", 1)
     )
@@ -28,14 +28,25 @@ def test_what_is_written_is_read_by_another(tmp_path: Path) -> None:
     assert (choices.default, choices.active, choices.labels) == ("a", {"a": 2}, {"a": {"stable": 1}})
 
 
-def test_a_deleted_version_takes_its_label_and_its_place_along() -> None:
+def test_choices_about_a_deleted_version_are_removed() -> None:
     choices = ModelChoices().with_active("a", 2).with_label("a", "x", 2).with_label("a", "y", 1).with_active("b", 2)
-    left = choices.without_version("a", 2)
-    assert (left.active, left.labels) == ({"b": 2}, {"a": {"y": 1}})
+    left = choices.with_loaded("a", 2, loaded=True).without_version("a", 2)
+    assert (left.active, left.labels, left.loads) == ({"b": 2}, {"a": {"y": 1}}, {})
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", '{"active": {"a": "two"}}', '{"unknown": 1}', "\x00\x01", "[" * 100_000, '{"default": ']
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        '{"active": {"a": "two"}}',
+        '{"loaded": {"a": {"1": true}}}',
+        '{"unknown": 1}',
+        "\x00\x01",
+        "[" * 100_000,
+        '{"default": ',
+    ],
 )
 def test_a_corrupt_file_is_put_aside_with_a_warning(
     tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture
@@ -51,27 +62,41 @@ def test_a_corrupt_file_is_put_aside_with_a_warning(
     assert ModelStateFile(tmp_path).read().default == "a"
 
 
-def test_a_file_that_an_editor_may_be_writing_just_now_is_left_alone(tmp_path: Path) -> None:
+def test_a_file_that_is_being_written_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / STATE_FILE).write_text('{"default": ')
     with pytest.raises(OSError, match="being written"):
         ModelStateFile(tmp_path).read()
     assert [file.name for file in tmp_path.iterdir()] == [STATE_FILE]
 
 
-def test_a_deleted_model_takes_all_that_was_chosen_along() -> None:
+def test_choices_about_a_deleted_model_are_removed() -> None:
     choices = ModelChoices().with_active("a", 2).with_label("a", "x", 2).with_active("b", 1)
-    left = choices.without_model("a")
-    assert (left.active, left.labels) == ({"b": 1}, {})
+    left = choices.with_loaded("a", 2, loaded=True).without_model("a")
+    assert (left.active, left.labels, left.loads) == ({"b": 1}, {}, {})
 
 
-def test_a_folder_that_cannot_be_written_is_told_and_still_read(tmp_path: Path) -> None:
+def test_loads_are_kept_by_version_and_differ_when_repeated(tmp_path: Path) -> None:
+    state = ModelStateFile(tmp_path)
+    first = state.update(lambda choices: choices.with_loaded("a", 2, loaded=True)).loads["a", 2]
+    again = state.update(lambda choices: choices.with_loaded("a", 2, loaded=True)).loads["a", 2]
+    assert (first.loaded, again.loaded) == (True, True)
+    assert first != again
+    assert ModelStateFile(tmp_path).read().loads == {("a", 2): again}
+
+
+def test_a_file_without_loads_is_valid(tmp_path: Path) -> None:
+    (tmp_path / STATE_FILE).write_text('{"default": "a", "active": {"a": 1}, "labels": {}}')
+    assert ModelStateFile(tmp_path).read().loaded == {}
+
+
+def test_a_folder_that_cannot_be_written_can_be_read(tmp_path: Path) -> None:
     missing = tmp_path / "gone"
     with pytest.raises(ModelStateError, match="cannot be written"):
         ModelStateFile(missing).update(lambda choices: choices)
     assert ModelStateFile(missing).read() == ModelChoices()
 
 
-def test_a_change_that_fails_leaves_the_file_and_no_litter(tmp_path: Path) -> None:
+def test_a_change_that_fails_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     state = ModelStateFile(tmp_path)
     state.update(lambda choices: choices.with_default("a"))
 
@@ -90,7 +115,7 @@ def _count_up(root: Path, name: str, times: int) -> None:
         state.update(lambda choices: choices.with_active(name, choices.active.get(name, 0) + 1))
 
 
-def test_writers_of_several_processes_lose_nothing_of_each_other(tmp_path: Path) -> None:
+def test_changes_of_several_processes_are_all_kept(tmp_path: Path) -> None:
     spawn = multiprocessing.get_context("spawn")
     names = ["a", "b", "a", "b"]
     writers = [spawn.Process(target=_count_up, args=(tmp_path, name, 25)) for name in names]
@@ -101,7 +126,7 @@ def test_writers_of_several_processes_lose_nothing_of_each_other(tmp_path: Path)
     assert ModelStateFile(tmp_path).read().active == {"a": 50, "b": 50}
 
 
-def test_a_writer_killed_at_any_moment_leaves_a_whole_file(tmp_path: Path) -> None:
+def test_a_writer_killed_at_any_moment_leaves_a_valid_file(tmp_path: Path) -> None:
     spawn = multiprocessing.get_context("spawn")
     state = ModelStateFile(tmp_path)
     for attempt in range(5):
@@ -116,15 +141,15 @@ def test_a_writer_killed_at_any_moment_leaves_a_whole_file(tmp_path: Path) -> No
         writer.join(10)
         data = json.loads((tmp_path / STATE_FILE).read_text())
         assert data["active"]["a"] > before
-        state.update(lambda choices: choices.with_default("still writable"))
+        state.update(lambda choices: choices.with_default("writable"))
     assert not list(tmp_path.glob("*.corrupt-*"))
 
 
 @pytest.mark.parametrize("text", ["", "{", "\x00" * 100, '{"default": "o'])
-def test_whoever_knows_what_a_corrupt_file_said_writes_it_anew(
+def test_a_corrupt_file_is_restored_by_a_process_that_knows_its_content(
     tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """So that no model is swapped because of a disk error; another process follows what was written."""
+    """No model is swapped because of a disk error; another process follows the restored file."""
     state, other = ModelStateFile(tmp_path), ModelStateFile(tmp_path)
     chosen = state.update(lambda choices: choices.with_default("a").with_active("a", 1))
     (tmp_path / STATE_FILE).write_text(text)
@@ -135,7 +160,7 @@ def test_whoever_knows_what_a_corrupt_file_said_writes_it_anew(
     assert "restored" in caplog.text
 
 
-def test_a_change_on_top_of_a_corrupt_file_keeps_what_was_chosen_before(tmp_path: Path) -> None:
+def test_a_change_to_a_corrupt_file_keeps_the_earlier_choices(tmp_path: Path) -> None:
     state = ModelStateFile(tmp_path)
     state.update(lambda choices: choices.with_active("a", 1))
     (tmp_path / STATE_FILE).write_text("{")
@@ -156,7 +181,7 @@ def _fifo(file: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [_directory, _loop, _fifo])
-def test_what_is_no_file_is_told_and_harms_nobody(tmp_path: Path, make: Callable[[Path], None]) -> None:
+def test_a_state_file_that_is_not_a_regular_file_fails(tmp_path: Path, make: Callable[[Path], None]) -> None:
     make(tmp_path / STATE_FILE)
     with pytest.raises(OSError, match=r"directory|symbolic links|not a regular file"):
         ModelStateFile(tmp_path).read()
@@ -174,7 +199,7 @@ def test_a_gigantic_file_is_not_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("moment", [-10, 0, 4102444800])
-def test_a_clock_that_jumped_since_the_file_was_written_changes_nothing(tmp_path: Path, moment: int) -> None:
+def test_the_file_is_valid_whatever_its_time(tmp_path: Path, moment: int) -> None:
     state = ModelStateFile(tmp_path)
     chosen = state.update(lambda choices: choices.with_default("a"))
     os.utime(tmp_path / STATE_FILE, (moment, moment))

@@ -179,7 +179,7 @@ def test_invalid_value_names_its_file(tmp_path: Path, config: dict[str, object],
     graph = classifier(tmp_path / "model.onnx")
     with pytest.raises(ModelSpecError, match=problem) as error:
         understood(tmp_path, graph, {PREPROCESSOR: {**VIT_PROCESSOR, **config}})
-    assert str(error.value).startswith(f"{tmp_path.name}/")
+    assert str(error.value).startswith(tmp_path.name)
     assert "\n" not in str(error.value)
 
 

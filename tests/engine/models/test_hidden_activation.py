@@ -1,4 +1,4 @@
-"""Scores are not made scores a second time, wherever the graph hides that it made them."""
+"""An activation that is inside the graph is not applied a second time."""
 
 from pathlib import Path
 
@@ -41,9 +41,9 @@ def softmax_inside(*, last: bool) -> onnx.ModelProto:
         (softmax_inside(last=False), WITHOUT_TASK, Activation.NONE, "warm-up"),
         (softmax_inside(last=False), 'activation = "softmax"\n' + WITHOUT_TASK, Activation.SOFTMAX, "model.toml"),
     ],
-    ids=["logits", "softmax at the end", "softmax hidden", "softmax hidden, the operator insists"],
+    ids=["logits", "softmax at the end", "softmax hidden", "softmax hidden, model.toml decides"],
 )
-def test_the_activation_is_found_and_told(
+def test_an_activation_inside_the_graph_is_found(
     tmp_path: Path, graph: onnx.ModelProto, spec: str, activation: Activation, decided_by: str
 ) -> None:
     add_model(tmp_path, "m", graph, spec=spec)
