@@ -22,7 +22,7 @@ _SHOWN = (
     "pillow",
     "numpy",
 )
-_LOCKS = ("requirements.lock", *(f"requirements-bench-{peer}.lock" for peer in ("litserve", "bentoml", "ray")))
+_LOCKS = ("requirements.lock", *(f"requirements/bench-{peer}.txt" for peer in ("litserve", "bentoml", "ray")))
 
 
 def describe() -> dict[str, str]:

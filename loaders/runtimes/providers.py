@@ -1,7 +1,7 @@
 """Execution providers: their names, how each is set up, and which of them `auto` tries.
 
 `auto` takes the first of `BEST_FIRST` that the installed runtime has and that comes up; the CPU always does. These are
-the ones that start at once and that somebody has installed on purpose: requirements-gpu.txt, requirements-openvino.txt,
+the ones that start at once and that somebody has installed on purpose: requirements/gpu.txt, requirements/openvino.txt,
 or a runtime for DirectML. The others serve whoever names them:
 
 - tensorrt builds its engine for minutes when a model is loaded for the first time;

@@ -21,7 +21,7 @@ __all__ = ["READABLE", "Header", "read_header"]
 
 READABLE = ("JPEG", "PNG", "WebP", "GIF", "BMP", "TIFF", "AVIF", "HEIC")
 
-_HEIC_REMEDY = "To have HEIC read, the operator can install pillow-heif (requirements-heif.txt)."
+_HEIC_REMEDY = "To have HEIC read, the operator can install pillow-heif (requirements/heif.txt)."
 _READERS: dict[str, Callable[[bytes], Header]] = {
     "PNG": png.read,
     "WebP": webp.read,

@@ -144,7 +144,7 @@ def test_no_bytes_are_an_error_of_their_own() -> None:
 
 def test_a_format_that_is_left_out_is_refused_with_a_remedy() -> None:
     without = tuple(name for name in READABLE if name != "HEIC")
-    with pytest.raises(UnsupportedFormatError, match=r"install pillow-heif \(requirements-heif.txt\)") as caught:
+    with pytest.raises(UnsupportedFormatError, match=r"install pillow-heif \(requirements/heif.txt\)") as caught:
         read_header(odd_pictures.read("heif/L_8__29x100.heif"), without)
     assert caught.value.supported == without
 

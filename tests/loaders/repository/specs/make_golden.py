@@ -1,6 +1,6 @@
 """Writes `golden/*.npz`: what transformers and timm make of the photos, for `test_golden.py` to compare with.
 
-Needs an environment of its own, with requirements-golden.txt:
+Needs an environment of its own, with requirements/golden.txt:
 
     python tests/loaders/repository/specs/make_golden.py
 """
