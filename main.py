@@ -1,4 +1,4 @@
-"""`python main.py` serves where the settings say; `uvicorn main:app` serves the same in one process of uvicorn's."""
+"""`python main.py` runs uvicorn as the settings say; `uvicorn main:app` serves the same application."""
 
 import sys
 
@@ -9,7 +9,7 @@ def _settings_or_exit() -> ApiSettings:
     try:
         return load_settings()
     except SettingsError as error:
-        sys.exit(f"The service does not start, a setting is wrong:\n{error}")
+        sys.exit(f"The service cannot start, a setting is invalid:\n{error}")
 
 
 settings = _settings_or_exit()
@@ -19,6 +19,7 @@ if __name__ == "__main__":
 
     sys.exit(serve(settings))
 
-from api.inference_api import InferenceAPI  # noqa: E402 - a supervisor does without what it imports
+if __name__ != "__mp_main__":  # a worker process of uvicorn's manager imports this file twice
+    from api.inference_api import InferenceAPI
 
-app = InferenceAPI(settings).app
+    app = InferenceAPI(settings).app

@@ -1,4 +1,4 @@
-"""What works and what does not, part by part, as the health routes tell it."""
+"""The state of each part of the service, as the health routes report it."""
 
 import platform
 from collections.abc import Callable
@@ -17,8 +17,7 @@ class PartStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part's state; `reason` says why it is not ok, `since` when it came into this state (UTC, None
-    where nothing has happened yet)."""
+    """One part's state. `reason` explains a state other than ok; `since` is the start of the state in UTC, or None."""
 
     status: PartStatus
     reason: str | None = None
@@ -29,38 +28,35 @@ class Part:
         return self.status is PartStatus.OK
 
 
-STARTING = "is starting"
-
-
 class Health:
-    """Keeps the parts that are set once, asks the ones that change."""
+    """The parts of the service: fixed states, and functions that return a current state."""
 
     def __init__(self) -> None:
         self._started = monotonic()
         self._parts: dict[str, Callable[[], Part]] = {}
-        self._ending = False
+        self.is_draining = False
 
     def watch(self, name: str, ask: Callable[[], Part]) -> None:
-        """Adds a part whose state is asked for each time."""
+        """Adds a part whose state `ask` returns."""
         self._parts[name] = ask
 
     def set(self, name: str, part: Part) -> None:
-        """Adds a part whose state stays as it is."""
+        """Adds a part with a fixed state."""
         self._parts[name] = lambda: part
 
     def parts(self) -> dict[str, Part]:
         return {name: ask() for name, ask in self._parts.items()}
 
     def drain(self) -> None:
-        """From now on it is not ready, though it answers: it ends soon."""
-        self._ending = True
+        """The server stops soon: not ready, but requests are served."""
+        self.is_draining = True
 
     def not_ready_reason(self) -> str | None:
-        """None when it can infer and goes on to. A service without any part is not ready either."""
-        if self._ending:
-            return "it is about to end"
+        """None if the service can infer and keeps running."""
+        if self.is_draining:
+            return "the server is shutting down"
         bad = [f"{name} {part.status}: {part.reason}" for name, part in self.parts().items() if not part.is_ok]
-        return "; ".join(bad) or (None if self._parts else "nothing has been started")
+        return "; ".join(bad) or (None if self._parts else "the service is starting")
 
     @property
     def uptime_s(self) -> float:
@@ -68,8 +64,8 @@ class Health:
 
 
 def versions() -> dict[str, str]:
-    """Of the interpreter and of the libraries that decide an answer."""
-    import onnxruntime  # its package has another name where it is built for an accelerator
+    """Versions of Python and of the libraries that decide an answer."""
+    import onnxruntime  # the name of its package depends on the accelerator
 
     libraries = ("opencv-python-headless", "pillow", "numpy", "fastapi")
     return {

@@ -1,10 +1,11 @@
-"""The service: takes settings and loaders, wires routes, errors and lifespan, gives `.app`."""
+"""The service: takes settings and loaders, wires routes, middleware and lifespan, gives `.app`."""
 
-import asyncio
 import logging
+import shutil
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 from fastapi import Depends, FastAPI
@@ -12,203 +13,164 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import RedirectResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import VERSION
-from api.connection import HTTP_TIMEOUTS, HttpTimeouts
-from api.front_door import FrontDoor, answer_with_problem
 from api.health import Health, Part, PartStatus
 from api.middleware.cors import cors_options
+from api.middleware.head import HeadAsGet
 from api.middleware.request_context import RequestContext
-from api.middleware.security_headers import SecurityHeaders
 from api.middleware.trusted_proxies import TrustedProxies
-from api.openapi import describe
-from api.problems import KINDS, NotReadyError
+from api.middleware.unread_body import UnreadBody
+from api.openapi import extend_openapi, operation_id
+from api.problems import KINDS, NotReadyError, problem_response
 from api.routes.admin import admin_router
 from api.routes.batch import batch_router
 from api.routes.docs import docs_router
 from api.routes.health import health_router
-from api.routes.infer import infer_door, infer_router
+from api.routes.infer import infer_router
 from api.routes.metrics import metrics_router
 from api.routes.model_upload import upload_router
 from api.routes.models import model_router
-from api.run_dir import run_dir
-from api.security.guards import Guard, admin_guard, key_check, protected_guard, user_guard
-from api.server.start_notes import tell_start_notes
+from api.security.guards import admin_guard, key_check, protected_guard, user_guard
+from api.server.draining import drain_on_sigterm
+from api.server.start_log import log_start
 from api.settings import ApiSettings
 from api.telemetry.logs import set_up_logs
-from api.telemetry.metrics import Gauges, Metrics, gauges
-from api.workmates import Workmates
+from api.telemetry.metrics import Metrics
+from api.uploads.body import ArrivingMemory
 from engine.inference_engine import EngineOptions, InferenceEngine
-from engine.models.admin import ModelAdmin
 from engine.models.check import ModelCheck
 from engine.models.model_manager import ModelManager, ModelManagerOptions
 from engine.models.slot import ModelState, ModelUnavailableError
-from engine.scheduling.run_plan import RunLimits
-from engine.scheduling.scoreboard import Key, Place, no_neighbours
+from engine.scheduling.run_plan import RunLimits, TuneLevel
+from engine.scheduling.scoreboard import Scoreboard, WorkerSlot
 from loaders.image_loader import create_image_loader
 from loaders.images.base import ImageLoader, ImageLoaderOptions
 from loaders.model_errors import UnknownModelError
-from loaders.model_loader import create_model_loader
+from loaders.model_loader import DEFAULT_MODEL_LOADER, create_model_loader
 from loaders.repository.model_repository import ModelRepository
 from loaders.runtimes.base import ModelLoader
+from utils.descriptors import raise_descriptor_limit
 
 T = TypeVar("T")
+
+_MIB = 1024 * 1024
+_LOW_DISK_BYTES = 100 * _MIB
 
 _log = logging.getLogger("fovea")
 
 
-class Framework(FastAPI):
-    """FastAPI, with `outside` in the way of every request before its own layers."""
-
-    outside: ASGIApp
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self.outside(scope, receive, send)
-
-
 class InferenceAPI:
-    """`image_loader` and `model_loader` replace those that the settings name.
-
-    `place`: that of this process, which is one of so many `workers`.
-    """
+    """`image_loader` and `model_loader` replace the default loaders."""
 
     def __init__(
         self,
         settings: ApiSettings,
         image_loader: ImageLoader | None = None,
         model_loader: ModelLoader | None = None,
-        *,
-        place: Place | None = None,
-        workers: int = 1,
     ) -> None:
         self.settings = settings
         self.health = Health()
-        self.workmates = Workmates()
-        folder = run_dir()
-        self.metrics = Metrics(folder / "metrics" if folder else None, doors=["/infer"])
-        self._supervised = place is not None
-        self._place = place or no_neighbours()
-        self._workers = workers
-        self._quarantined: dict[Key, tuple[float, str]] = {}
+        self.metrics = Metrics()
         self._given_image_loader = image_loader
         self._given_model_loader = model_loader
         self._engine: InferenceEngine | None = None
         set_up_logs(settings.log_level, settings.log_format)
-        guard = user_guard(settings)
-        self.app = self._framework(guard)
-        self.app.outside = self._around(partial(FastAPI.__call__, self.app), guard)
+        self.app = self._create_app()
+        self._add_middleware()
+        self._add_routes()
 
-    @property
-    def admin(self) -> ModelAdmin | None:
-        """None before the engine runs, and where it cannot."""
-        return self._engine.admin if self._engine else None
-
-    def quarantine(self, key: Key, since: float, reason: str) -> None:
-        """That version is not run any more; may be said before the start."""
-        self._quarantined[key] = (since, reason)
-        if self._engine:
-            self._engine.quarantine(key, since, reason)
-
-    def _around(self, framework: ASGIApp, guard: Guard) -> ASGIApp:
-        """With all that the framework is not needed for, outside of it: it costs a tenth of a small answer."""
-        settings = self.settings
-        door = infer_door(settings, self._running_engine, guard)
-        headers = SecurityHeaders(https=settings.tls_cert is not None)
-        app: ASGIApp = RequestContext(FrontDoor(framework, {"/infer": door}), headers, self.metrics)
-        # Outermost: who the client is comes first, and even a crash is told to other origins' pages.
-        if settings.cors_origins:
-            app = CORSMiddleware(app, **cors_options(settings.cors_origins))
-        if settings.trusted_proxies:
-            app = TrustedProxies(app, proxies=settings.trusted_proxies)
-        return app
-
-    def _framework(self, guard: Guard) -> "Framework":
-        app = Framework(
+    def _create_app(self) -> FastAPI:
+        app = FastAPI(
             docs_url=None,
             redoc_url=None,
-            openapi_url=None,  # docs_routes.py has both
+            openapi_url=None,  # api/routes/docs.py serves both
             title="Fovea",
             version=VERSION,
             summary="From an .onnx file to an answer about a picture.",
             lifespan=self._lifespan,
+            generate_unique_id_function=operation_id,
         )
-        for error in (*KINDS, HTTPException, RequestValidationError, Exception):
-            app.add_exception_handler(error, answer_with_problem)
-        users, admins = [Depends(guard)], [Depends(admin_guard(self.settings))]
-        app.include_router(infer_router(self.settings, self._running_engine), dependencies=users)
-        app.include_router(batch_router(self.settings, self._running_engine), dependencies=users)
-        app.include_router(model_router(self._running_engine), dependencies=users)
-        for router in (admin_router, upload_router):
-            app.include_router(router(self.settings, self._running_engine), dependencies=admins)
-        app.include_router(health_router(self.health, self._providers, key_check(self.settings)))
-        watchers = [Depends(protected_guard(self.settings, "metrics"))]
-        app.include_router(metrics_router(self.metrics, self._gauges), dependencies=watchers)
-        app.add_api_route("/", _to_docs, include_in_schema=False)
-        describe(app, self._model_names)
-        app.include_router(
-            docs_router(app.title, app.openapi), dependencies=[Depends(protected_guard(self.settings, "docs"))]
-        )
+        for error in (*KINDS, HTTPException, RequestValidationError):
+            app.add_exception_handler(error, problem_response)
         return app
 
-    @asynccontextmanager
-    async def _lifespan(self, _: FastAPI) -> AsyncIterator[dict[str, object]]:
-        """Gives the state that the server hands to its connections, and copies for each request."""
-        self._start()
-        settings = self.settings
-        timeouts = HttpTimeouts(settings.header_timeout_s, settings.send_timeout_s, settings.keep_alive_s)
-        showing = asyncio.create_task(self.metrics.keep_shown(self._gauges)) if run_dir() else None
-        try:
-            yield {HTTP_TIMEOUTS: timeouts}
-        finally:
-            if showing:
-                showing.cancel()
-            if self._engine:
-                self._engine.close()
+    def _add_middleware(self) -> None:
+        """The last one added is the outermost: the client's address first, then CORS headers, also on errors."""
+        app, settings = self.app, self.settings
+        app.add_middleware(HeadAsGet)
+        app.add_middleware(UnreadBody)
+        app.add_middleware(
+            RequestContext,
+            metrics=self.metrics,
+            draining=lambda: self.health.is_draining,
+        )
+        if settings.cors_origins:
+            app.add_middleware(CORSMiddleware, **cors_options(settings.cors_origins))
+        if settings.trusted_proxies:
+            app.add_middleware(TrustedProxies, proxies=settings.trusted_proxies)
 
-    def _start(self) -> None:
-        """A part that fails is reported by /health; it does not end the process."""
-        if not self._supervised:
-            tell_start_notes(self.settings)
+    def _add_routes(self) -> None:
+        app, settings, engine = self.app, self.settings, self._running_engine
+        guard = user_guard(settings)
+        memory = ArrivingMemory(settings.max_arriving_mb * _MIB)
+        users, admins = [Depends(guard)], [Depends(admin_guard(settings))]
+        app.include_router(infer_router(settings, engine, guard, memory))
+        app.include_router(batch_router(settings, engine, memory), dependencies=users)
+        app.include_router(model_router(engine), dependencies=users)
+        app.include_router(admin_router(settings, engine), dependencies=admins)
+        app.include_router(upload_router(settings, engine), dependencies=admins)
+        app.include_router(health_router(self.health, self._providers, key_check(settings)))
+        app.include_router(
+            metrics_router(self.metrics, self._gauges), dependencies=[Depends(protected_guard(settings, "metrics"))]
+        )
+        app.add_api_route("/", _redirect_to_docs, include_in_schema=False)
+        extend_openapi(app)
+        app.include_router(docs_router(app.openapi), dependencies=[Depends(protected_guard(settings, "docs"))])
+
+    @asynccontextmanager
+    async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:
+        with ExitStack() as stack:
+            raise_descriptor_limit()
+            log_start(self.settings)
+            stack.enter_context(drain_on_sigterm(self.settings.drain_seconds, self.health.drain))
+            slot = Scoreboard.open(self.settings.cache_dir).claim()
+            stack.callback(slot.release)
+            self._start(slot)
+            if self._engine:
+                stack.callback(self._engine.close)
+            yield
+
+    def _start(self, slot: WorkerSlot) -> None:
+        """A part that fails is reported by /health; the process stays up."""
         image_loader = self._start_part("image_loader", self._make_image_loader)
         model_loader = self._start_part("model_loader", self._make_model_loader)
         if image_loader is None or model_loader is None:
             self.health.set("model", Part(PartStatus.FAILED, "needs the image loader and the model loader"))
             return
-        self._engine = InferenceEngine(
-            ModelRepository(self.settings.models_dir), image_loader, model_loader, self._engine_options(model_loader)
-        )
-        self._engine.admin.followed_by = self.workmates.follow
-        for key, (since, reason) in self._quarantined.items():
-            self._engine.quarantine(key, since, reason)
+        options = self._engine_options(model_loader, slot)
+        self._engine = InferenceEngine(ModelRepository(self.settings.models_dir), image_loader, model_loader, options)
         self._engine.start()
         self.health.watch("model", partial(_default_model_part, self._engine.models))
         self.health.watch("models_folder", partial(_folder_part, self._engine.models))
+        self.health.watch("disk", partial(_disk_part, self.settings.cache_dir))
 
-    def _engine_options(self, model_loader: ModelLoader) -> EngineOptions:
+    def _engine_options(self, model_loader: ModelLoader, slot: WorkerSlot) -> EngineOptions:
         settings = self.settings
-        check = ModelCheck(
-            settings.model_loader,
-            model_loader.version,
-            settings.providers,
-            settings.cache_dir,
-            timeout_s=settings.check_timeout_s,
-            memory_mb=settings.check_memory_mb,
-        )
+        check = ModelCheck(DEFAULT_MODEL_LOADER, model_loader.version, settings.providers, settings.cache_dir)
         return EngineOptions(
             ModelManagerOptions(
                 settings.default_model, settings.load, settings.max_loaded_models, settings.idle_unload_s
             ),
             providers=settings.providers,
-            lanes=settings.lanes,
-            workers=self._workers,
-            place=self._place,
-            tune=settings.tune,
-            run_limits=RunLimits(settings.width, settings.max_batch, settings.batch_wait_ms / 1e3),
+            concurrency=settings.concurrency,
+            worker_slot=slot,
+            tune=TuneLevel.OFF if settings.run_is_fixed else TuneLevel.QUICK,
+            run_limits=RunLimits(settings.intra_op_threads, settings.max_batch),
             queue_limit=settings.queue_limit,
             timeout_s=settings.request_timeout_ms / 1e3,
             exact_decode=settings.exact_decode,
-            check=None if self._given_model_loader else check,  # a given one cannot be made again elsewhere
+            check=None if self._given_model_loader else check,  # another process cannot create a given loader
             cache=settings.cache_dir,
             observer=self.metrics,
         )
@@ -218,14 +180,14 @@ class InferenceAPI:
         return self._given_image_loader or create_image_loader(self.settings.image_loader, limits)
 
     def _make_model_loader(self) -> ModelLoader:
-        return self._given_model_loader or create_model_loader(self.settings.model_loader)
+        return self._given_model_loader or create_model_loader(DEFAULT_MODEL_LOADER)
 
     def _start_part(self, name: str, make: Callable[[], T]) -> T | None:
         try:
             part = make()
-        except Exception as error:  # noqa: BLE001 - a library that is missing or broken in any way is one failed part
+        except Exception as error:  # noqa: BLE001 - a missing or broken library is one failed part
             _log.exception("%s failed to start", name)
-            self.health.set(name, Part(PartStatus.FAILED, f"{type(error).__name__}; the log has more"))
+            self.health.set(name, Part(PartStatus.FAILED, f"{type(error).__name__}; see the log"))
             return None
         self.health.set(name, Part(PartStatus.OK))
         return part
@@ -238,11 +200,8 @@ class InferenceAPI:
     def _gauges(self) -> Gauges:
         return gauges(self._engine) if self._engine else {}
 
-    def _model_names(self) -> list[str]:
-        return sorted(self._engine.models.catalog) if self._engine else []
-
     def _providers(self) -> tuple[str, ...]:
-        """Those of the default model, once it is loaded."""
+        """Execution providers of the default model; empty before it is loaded."""
         model = self._engine.models.ready() if self._engine else None
         return model.session.providers if model else ()
 
@@ -256,7 +215,7 @@ _PART_OF_STATE = {
 
 
 def _default_model_part(models: ModelManager) -> Part:
-    """With policy on-demand a default model that nobody has asked for yet is fine: it can answer."""
+    """With policy on-demand, a default model that was not requested yet is ok."""
     try:
         status = models.model_status(models.default)
     except (UnknownModelError, ModelUnavailableError) as error:
@@ -266,9 +225,19 @@ def _default_model_part(models: ModelManager) -> Part:
 
 
 def _folder_part(models: ModelManager) -> Part:
-    """Whatever is wrong with the folder, what is loaded goes on serving: ok, with a reason."""
+    """Always ok, since loaded models keep serving; `reason` has the problem with the folder."""
     return Part(PartStatus.OK, models.trouble or None, None)
 
 
-async def _to_docs() -> RedirectResponse:
+def _disk_part(folder: Path) -> Part:
+    """Always ok, since loaded models keep serving; `reason` says that the disk is full."""
+    try:
+        free = shutil.disk_usage(folder if folder.exists() else folder.parent).free
+    except OSError as error:
+        return Part(PartStatus.OK, f"cannot read the free space of the cache folder: {error.strerror}", None)
+    full = free < _LOW_DISK_BYTES
+    return Part(PartStatus.OK, f"the disk of the cache folder has {free // _MIB} MiB left" if full else None, None)
+
+
+async def _redirect_to_docs() -> RedirectResponse:
     return RedirectResponse("docs")

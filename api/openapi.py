@@ -1,87 +1,93 @@
-"""What /openapi.json says beyond what the routes' types say: bodies that are pictures, and errors."""
+"""The OpenAPI document: what /openapi.json says beyond the routes' own types."""
 
-from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
 
 from api.problems import KINDS, MEDIA_TYPE, Kind
-from api.schemas import ProblemDetails
+from api.schemas import DefaultBody, ProblemDetails, VersionBody
 
-_PICTURE = {"type": "string", "format": "binary"}
-PICTURE_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "description": "One picture: as the form field `image`, or as the whole body.",
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "properties": {"image": {**_PICTURE, "description": "The picture."}},
-                    "required": ["image"],
-                }
-            },
-            "application/octet-stream": {"schema": _PICTURE},
-            "image/*": {"schema": _PICTURE},
-        },
+TAGS = [
+    {"name": "inference", "description": "Send pictures, get predictions."},
+    {"name": "models", "description": "Models, their versions, specs and states."},
+    {"name": "models: change", "description": "Upload, load, activate and delete models. Needs an admin key."},
+    {"name": "health", "description": "Probes and metrics for orchestrators and monitoring."},
+]
+# Relative to the document, so that clients find the service behind any path prefix.
+SERVERS = [{"url": ".", "description": "The service that serves this document."}]
+# Shapes that routes read or send themselves: FastAPI does not see them.
+_EXTRA_SCHEMAS: tuple[type[BaseModel], ...] = (ProblemDetails, DefaultBody, VersionBody)
+
+
+def operation_id(route: APIRoute) -> str:
+    """The name of the route's function: `infer`, `list_models`."""
+    return route.name
+
+
+# Binary parts: OpenAPI 3.1 needs no `format`, but Swagger's file picker and most generators do.
+def _file(description: str) -> dict[str, Any]:
+    return {"type": "string", "format": "binary", "description": description}
+
+
+def _body(description: str, form: dict[str, Any], required: str, raw: str | None = None) -> dict[str, Any]:
+    """A multipart form with the properties `form`; with `raw`, also that file as the whole body."""
+    content: dict[str, Any] = {
+        "multipart/form-data": {"schema": {"type": "object", "properties": form, "required": [required]}}
     }
-}
-PICTURES_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "description": "Pictures, each as a form field `images`.",
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "properties": {"images": {"type": "array", "items": _PICTURE, "description": "The pictures."}},
-                    "required": ["images"],
-                }
-            }
-        },
-    }
-}
+    if raw:
+        content["application/octet-stream"] = {"schema": _file(raw)}
+    return {"requestBody": {"required": True, "description": description, "content": content}}
 
 
-# A key is needed only where API_KEYS is set: the empty choice comes first.
+PICTURE_BODY = _body(
+    "One picture: the form field `image`, or the raw body. A raw body may have any Content-Type, such as `image/jpeg`; "
+    "the format is detected from the bytes.",
+    {"image": _file("The picture.")},
+    required="image",
+    raw="The picture.",
+)
+PICTURES_BODY = _body(
+    "Pictures, each a form field `images`.",
+    {"images": {"type": "array", "items": _file("A picture."), "description": "The pictures."}},
+    required="images",
+)
+MODEL_BODY = _body(
+    "An .onnx file: the form field `model`, or the raw body.",
+    {
+        "model": _file("The .onnx file."),
+        "spec": _file("A model.toml, for models whose file does not describe its own pre- and postprocessing."),
+        "labels": _file("A labels.txt, one label a line."),
+    },
+    required="model",
+    raw="The .onnx file.",
+)
+
+# A key is needed only where API_KEYS is set: the empty alternative comes first.
 WITH_KEY: dict[str, Any] = {"security": [{}, {"bearer": []}, {"api_key": []}]}
 WITH_ADMIN_KEY: dict[str, Any] = {"security": [{"bearer": []}, {"api_key": []}]}
 _KEYS = {
-    "bearer": {"type": "http", "scheme": "bearer"},
-    "api_key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    "bearer": {"type": "http", "scheme": "bearer", "description": "`Authorization: Bearer <key>`"},
+    "api_key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "`X-API-Key: <key>`"},
 }
 
 
-MODEL_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "description": "An .onnx file as the whole body, or a form.",
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "properties": {
-                        "model": {**_PICTURE, "description": "The .onnx file."},
-                        "spec": {**_PICTURE, "description": "A model.toml, where the file does not tell enough."},
-                        "labels": {**_PICTURE, "description": "A labels.txt, one label a line."},
-                    },
-                    "required": ["model"],
-                }
-            },
-            "application/octet-stream": {"schema": _PICTURE},
-        },
-    }
-}
+def json_body(shape: type[BaseModel]) -> dict[str, Any]:
+    """A JSON body that the route reads itself, after its guard."""
+    schema = {"$ref": f"#/components/schemas/{shape.__name__}"}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
 def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The documentation of those statuses, with an example for each code that comes with one."""
+    """Problem details for each status, with one example for each of its codes."""
     return {status: _error_response(status) for status in statuses}
 
 
 def _error_response(status: int) -> dict[str, Any]:
-    codes = [kind.code for kind in KINDS.values() if kind.status == status] or ["internal_error"]
+    codes = list(dict.fromkeys(kind.code for kind in KINDS.values() if kind.status == status)) or ["internal_error"]
     return {
         "description": f"{HTTPStatus(status).phrase}: {', '.join(f'`{code}`' for code in codes)}",
         "content": {
@@ -98,31 +104,34 @@ def _example(kind: Kind) -> dict[str, Any]:
         "type": "about:blank",
         "title": HTTPStatus(kind.status).phrase,
         "status": kind.status,
-        "detail": "What is wrong, and what to do about it.",
+        "detail": "What is wrong, what is allowed, and what to do.",
         "code": kind.code,
         "request_id": "b7c1f2a09c3d4f0e8a55d1d2b1a3c4e5",
     }
 
 
-def describe(app: FastAPI, model_names: Callable[[], Sequence[str]]) -> None:
-    """Adds what no route's type mentions to the document: the error's schema, the keys, the models there are now."""
-    generate = app.openapi
+def extend_openapi(app: FastAPI) -> None:
+    """Adds the server, tags, keys, and the schemas of errors and JSON bodies, which FastAPI does not see."""
 
     def openapi() -> dict[str, Any]:
-        document = generate()
-        document["components"]["schemas"].setdefault(ProblemDetails.__name__, ProblemDetails.model_json_schema())
-        document["components"]["securitySchemes"] = _KEYS
-        _offer_models(document, model_names())
-        return document
+        if app.openapi_schema is None:
+            app.openapi_schema = _document(app)
+        return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the document
 
 
-def _offer_models(document: dict[str, Any], names: Sequence[str]) -> None:
-    """A drop-down in Swagger; the document is the app's own, so it follows what is there at every call."""
-    infer, batch = (document["paths"][path]["post"]["parameters"] for path in ("/infer", "/infer/batch"))
-    for parameter in (*infer, *batch):
-        if parameter["name"] == "model":
-            items: dict[str, Any] = parameter["schema"]["items"]
-            items.pop("enum", None)
-            items |= {"enum": list(names)} if names else {}
+def _document(app: FastAPI) -> dict[str, Any]:
+    document = get_openapi(
+        title=app.title,
+        version=app.version,
+        summary=app.summary,
+        routes=app.routes,
+        tags=TAGS,
+        servers=SERVERS,
+    )
+    components = document["components"]
+    components["securitySchemes"] = _KEYS
+    for shape in _EXTRA_SCHEMAS:
+        components["schemas"][shape.__name__] = shape.model_json_schema()
+    return document

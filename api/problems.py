@@ -1,12 +1,9 @@
-"""Errors of the HTTP side, and the one table that turns every exception into RFC 9457 problem details.
+"""HTTP-level exceptions, and the one table that maps every exception to RFC 9457 problem details.
 
 RequestError
 ├── BodyTooLargeError         413
 ├── BodyTooSlowError          408
 ├── MalformedMultipartError   400
-├── MalformedRequestError     400
-├── HeadersTooSlowError       408
-├── HeadersTooLargeError      431
 ├── DigestError               422
 ├── NoPictureError            400
 ├── TooManyPicturesError      413
@@ -23,14 +20,16 @@ RequestError
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from typing import Any
 
 import orjson
 from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Match
 
-from api.json_answer import JsonAnswer
 from engine.inference_engine import DeadlineExceededError
 from engine.models.admin import InvalidModelError, ModelConflictError
 from engine.models.slot import ModelUnavailableError
@@ -46,43 +45,29 @@ from loaders.images.errors import (
 from loaders.model_errors import ModelRunError, ModelStateError, RunMemoryError, UnknownModelError
 
 MEDIA_TYPE = "application/problem+json"
-_PHRASES = {status.value: status.phrase for status in HTTPStatus}
+_METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
 
 
 class RequestError(Exception):
-    """The request is at fault, or comes at a bad time; the message names the problem and the remedy."""
+    """The request cannot be served. The message names the problem and the remedy."""
 
 
 class BodyTooLargeError(RequestError):
     def __init__(self, max_bytes: int) -> None:
-        super().__init__(f"What was sent is larger than {max_bytes:,} bytes, the most that is accepted.")
+        super().__init__(f"The upload is larger than {max_bytes:,} bytes, the maximum here.")
 
 
 class BodyTooSlowError(RequestError):
     def __init__(self, timeout_s: float) -> None:
-        super().__init__(f"The request's body, or its next part, did not arrive within {timeout_s:g} s.")
+        super().__init__(f"The request's body did not arrive within {timeout_s:g} s.")
 
 
 class MalformedMultipartError(RequestError):
     """The multipart body does not follow RFC 7578."""
 
 
-class MalformedRequestError(RequestError):
-    """It is no HTTP/1.1, or its framing is ambiguous."""
-
-
-class HeadersTooSlowError(RequestError):
-    def __init__(self, timeout_s: float) -> None:
-        super().__init__(f"The request's headers did not arrive within {timeout_s:g} s.")
-
-
-class HeadersTooLargeError(RequestError):
-    def __init__(self, max_bytes: int) -> None:
-        super().__init__(f"The request's address and headers, or its trailers, are larger than {max_bytes:,} bytes.")
-
-
 class NoPictureError(RequestError):
-    """The body is fine, but there is no (single) picture in it."""
+    """The body is valid, but it does not hold the expected picture."""
 
 
 class TooManyPicturesError(RequestError):
@@ -91,19 +76,19 @@ class TooManyPicturesError(RequestError):
 
 
 class UnknownFieldError(RequestError):
-    """`remedy` tells where things go."""
+    """`remedy` says where the data belongs."""
 
     def __init__(self, name: str, remedy: str) -> None:
-        super().__init__(f"The form has a field {name!r}. {remedy}")
+        super().__init__(f"The form has an unknown field {name!r}. {remedy}")
 
 
 class ContentEncodingError(RequestError):
     def __init__(self, encoding: str) -> None:
-        super().__init__(f"Content-Encoding {encoding!r} is not supported; send the body as it is.")
+        super().__init__(f"Content-Encoding {encoding!r} is not supported; send the body without it.")
 
 
 class UnauthenticatedError(RequestError):
-    """`challenge`: how the client may say its key, by RFC 9110."""
+    """`challenge` is the value of WWW-Authenticate (RFC 9110)."""
 
     def __init__(self, challenge: str = "Bearer") -> None:
         self.challenge = challenge
@@ -118,11 +103,11 @@ class WrongKeyError(RequestError):
 class RateLimitedError(RequestError):
     def __init__(self, limit: str, retry_after_s: int) -> None:
         self.retry_after_s = retry_after_s
-        super().__init__(f"More than {limit}; try again in {retry_after_s} s.")
+        super().__init__(f"The rate limit is {limit}; try again in {retry_after_s} s.")
 
 
 class NotReadyError(RequestError):
-    """The service cannot infer now; `reason` says which part."""
+    """The service cannot infer now; `reason` names the failing part."""
 
     def __init__(self, reason: str) -> None:
         self.retry_after_s = 1
@@ -130,30 +115,30 @@ class NotReadyError(RequestError):
 
 
 class UploadsFullError(RequestError):
-    """So many bytes of pictures are arriving that one more has no room."""
+    """The memory for uploads in progress is used up."""
 
     def __init__(self) -> None:
         self.retry_after_s = 1
-        super().__init__("Too many pictures are arriving at once; try again in a second.")
+        super().__init__("The memory for uploads in progress is used up; try again in 1 s.")
 
 
 class ParameterError(RequestError):
-    """Parameters that are fine one by one do not go together."""
+    """A parameter is invalid, or parameters contradict each other."""
 
 
 class AdminClosedError(RequestError):
     def __init__(self) -> None:
-        super().__init__("Changing models is switched off; the operator opens it by setting API_ADMIN_KEYS.")
+        super().__init__("Changing models over HTTP is disabled; set API_ADMIN_KEYS to enable it.")
 
 
 class DigestError(RequestError):
-    def __init__(self, told: str, found: str) -> None:
-        super().__init__(f"The sha256 of what arrived is {found}, not {told}; send it again.")
+    def __init__(self, expected: str, found: str) -> None:
+        super().__init__(f"The sha256 of the upload is {found}, not {expected}; send it again.")
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One row of the README's table of errors."""
+    """One row of the table of errors in docs/api.md."""
 
     status: int
     code: str
@@ -165,12 +150,10 @@ KINDS: dict[type[Exception], Kind] = {
     CorruptImageError: Kind(400, "undecodable_image"),
     NoPictureError: Kind(400, "no_picture"),
     MalformedMultipartError: Kind(400, "malformed_multipart"),
-    MalformedRequestError: Kind(400, "malformed_request"),
     UnauthenticatedError: Kind(401, "no_key"),
     WrongKeyError: Kind(403, "wrong_key"),
     UnknownModelError: Kind(404, "unknown_model"),
     BodyTooSlowError: Kind(408, "body_too_slow"),
-    HeadersTooSlowError: Kind(408, "headers_too_slow"),
     AdminClosedError: Kind(403, "admin_closed"),
     ModelConflictError: Kind(409, "conflict"),
     ModelStateError: Kind(409, "models_not_writable"),
@@ -185,7 +168,6 @@ KINDS: dict[type[Exception], Kind] = {
     RequestValidationError: Kind(422, "invalid_parameter"),
     UnknownFieldError: Kind(422, "unknown_field"),
     RateLimitedError: Kind(429, "rate_limited"),
-    HeadersTooLargeError: Kind(431, "headers_too_large"),
     InvalidOutputError: Kind(500, "invalid_model_output"),
     ModelRunError: Kind(500, "model_run_failed"),
     RunMemoryError: Kind(503, "out_of_memory"),
@@ -197,7 +179,29 @@ KINDS: dict[type[Exception], Kind] = {
     DeadlineExceededError: Kind(504, "deadline_exceeded"),
 }
 INTERNAL_ERROR = Kind(500, "internal_error")
+# Of requests that no route takes.
+_ROUTING = {
+    404: ("not_found", "This address does not exist; see /docs."),
+    405: ("method_not_allowed", "This address does not allow this method; see /docs."),
+}
 _OUT_OF_MEMORY = (MemoryError, RunMemoryError)
+TITLES = {
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    408: "Request Timeout",
+    409: "Conflict",
+    413: "Content Too Large",
+    415: "Unsupported Media Type",
+    422: "Unprocessable Content",
+    429: "Too Many Requests",
+    431: "Request Header Fields Too Large",
+    500: "Internal Server Error",
+    503: "Service Unavailable",
+    504: "Gateway Timeout",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,36 +214,52 @@ class Problem:
     headers: dict[str, str] = field(default_factory=dict)
 
     def details(self) -> dict[str, Any]:
-        """Without `request_id`, for one of several in an answer."""
+        """The members without `request_id`, for one error among several."""
         return {
             "type": "about:blank",
-            "title": _PHRASES[self.status],
+            "title": TITLES.get(self.status, "Error"),
             "status": self.status,
             "detail": self.detail,
             "code": self.code,
         }
 
-    def response(self, request_id: str) -> JsonAnswer:
+    def response(self, request_id: str) -> Response:
         body = orjson.dumps(self.details() | {"request_id": request_id})
-        headers = [(name.lower().encode(), value.encode()) for name, value in self.headers.items()]
-        return JsonAnswer(body, *headers, status=self.status, kind=MEDIA_TYPE.encode())
+        return Response(body, self.status, self.headers, MEDIA_TYPE)
 
 
 def problem_of(error: Exception) -> Problem:
-    """What the sender is told. Anything not in the table is our bug: 500, and its text stays in the log."""
+    """The problem that the client sees. An exception outside the table is our bug: 500, and its text is only logged."""
     if isinstance(error, HTTPException):
-        return _routing_problem(error)
+        code, detail = _ROUTING.get(error.status_code, ("http_error", error.detail))
+        return Problem(error.status_code, code, detail, dict(error.headers or {}))
     kind = next((KINDS[cls] for cls in type(error).__mro__ if cls in KINDS), INTERNAL_ERROR)
     if kind is INTERNAL_ERROR:
-        return Problem(kind.status, kind.code, "Something failed here; the log knows it by this request_id.")
+        return Problem(kind.status, kind.code, "Internal error; the log has the traceback under this request_id.")
     return Problem(kind.status, kind.code, _detail(error), _headers(error))
+
+
+async def problem_response(request: Request, error: Exception) -> Response:
+    """FastAPI's exception handler for every exception in the table."""
+    problem = problem_of(error)
+    request.state.log.update(code=problem.code, detail=problem.detail)
+    response = problem.response(request.state.request_id)
+    if problem.status == 405:
+        response.headers["Allow"] = ", ".join(_allowed_methods(request))
+    return response
+
+
+def validation_error(location: str, error: ValidationError) -> RequestValidationError:
+    """FastAPI's exception for parameters in `location`: query or body."""
+    problems = error.errors(include_url=False, include_context=False)
+    return RequestValidationError([{**problem, "loc": (location, *problem["loc"])} for problem in problems])
 
 
 def _detail(error: Exception) -> str:
     if isinstance(error, RequestValidationError):
-        return _parameter_detail(error)
+        return "; ".join(_parameter_detail(problem) for problem in error.errors())
     if isinstance(error, _OUT_OF_MEMORY):
-        return "There is not enough memory for this now; try again later, or send a smaller picture."
+        return "Out of memory; try again later, or send a smaller picture."
     return str(error)
 
 
@@ -247,26 +267,12 @@ def _headers(error: Exception) -> dict[str, str]:
     if isinstance(error, UnauthenticatedError):
         return {"WWW-Authenticate": error.challenge}
     if isinstance(error, BodyTooSlowError):
-        return {"Connection": "close"}  # what is still missing is not waited for once more
+        return {"Connection": "close"}
     retry_after_s = 1 if isinstance(error, _OUT_OF_MEMORY) else getattr(error, "retry_after_s", None)
     return {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}
 
 
-def _routing_problem(error: HTTPException) -> Problem:
-    """No such route, or not with this method: the framework's own words for the code."""
-    phrase = _PHRASES[error.status_code]
-    detail = {
-        404: "There is nothing at this address; /docs lists what there is.",
-        405: "This address does not take this method; /docs lists which it takes.",
-    }.get(error.status_code, error.detail)
-    return Problem(error.status_code, phrase.lower().replace(" ", "_"), detail, dict(error.headers or {}))
-
-
-def _parameter_detail(error: RequestValidationError) -> str:
-    return "; ".join(_one_parameter(problem) for problem in error.errors())
-
-
-def _one_parameter(problem: Mapping[str, Any]) -> str:
+def _parameter_detail(problem: Mapping[str, Any]) -> str:
     name = ".".join(str(part) for part in problem["loc"][1:]) or str(problem["loc"][0])
     if problem["type"] == "extra_forbidden":
         return f"{name} is not a parameter of this address"
@@ -274,3 +280,10 @@ def _one_parameter(problem: Mapping[str, Any]) -> str:
         return f"The body must be a JSON object: {problem['msg']}"
     value = str(problem.get("input", ""))[:100]
     return f"{name}={value}: {problem['msg']}"
+
+
+def _allowed_methods(request: Request) -> list[str]:
+    """All methods of the address (RFC 9110); the framework knows those of the first matching route only."""
+    routes: list[BaseRoute] = request.app.routes
+    allowed = [m for m in _METHODS if any(r.matches({**request.scope, "method": m})[0] is Match.FULL for r in routes)]
+    return sorted([*allowed, "HEAD"] if "GET" in allowed else allowed)

@@ -1,4 +1,4 @@
-"""The shapes of requests and answers, as /docs and /openapi.json show them."""
+"""Requests and responses, as /docs and /openapi.json show them."""
 
 from datetime import datetime
 from typing import Annotated
@@ -8,12 +8,14 @@ from pydantic.config import JsonDict
 
 from api.health import PartStatus
 from engine.models.slot import ModelState
-from engine.scheduling.run_plan import TuneLevel
+from engine.scheduling.run_plan import RunPlan, TuneLevel
+from engine.scheduling.tuning import Measurement
 from engine.tasks.task import MAX_TOP_K, Encoding
 from loaders.repository.model_repository import MAX_NUMBER
 from loaders.repository.specs.model_spec import TaskName
 
 MAX_MODELS = 8
+MAX_NAME = 128
 # A version's number, or a label.
 SELECTOR = r"^[A-Za-z0-9._-]{1,128}$"
 Score = Annotated[float, Field(ge=0, le=1)]
@@ -24,38 +26,43 @@ class _Strict(BaseModel):
 
 
 class InferQuery(_Strict):
-    """Every parameter of /infer; another one is an error, so that a misspelling does not go unnoticed."""
+    """Query parameters of /infer. Unknown parameters are rejected."""
 
-    model: Annotated[
-        list[Annotated[str, Field(max_length=128)]],
-        Field(max_length=MAX_MODELS, description="The model that answers; several each answer; none: the default."),
-    ] = []
-    version: Annotated[
-        list[Annotated[str, Field(pattern=SELECTOR)]],
-        Field(max_length=MAX_MODELS, description="Its version or label, one for each model; none: the one serving."),
-    ] = []
-    top_k: Annotated[int | None, Field(ge=1, le=MAX_TOP_K, description="At most so many predictions.")] = None
-    threshold: Annotated[
-        float | None, Field(ge=0, le=1, allow_inf_nan=False, description="Only predictions of at least this score.")
-    ] = None
-    normalize: Annotated[bool | None, Field(description="Embeddings: scaled to length 1.")] = None
-    encoding: Annotated[Encoding, Field(description="Embeddings and tensors: numbers, or base64 of float32.")] = "list"
+    model: list[Annotated[str, Field(max_length=MAX_NAME, examples=["efficientnet-lite0"])]] = Field(
+        [],
+        max_length=MAX_MODELS,
+        description="Name of the model; default: the default model. Repeat it to run several models.",
+    )
+    version: list[Annotated[str, Field(pattern=SELECTOR, examples=["1", "stable"])]] = Field(
+        [],
+        max_length=MAX_MODELS,
+        description="Version number or label; default: the active version. With several models: one for each. "
+        "Repeat it to compare versions of one model.",
+    )
+    top_k: int | None = Field(None, ge=1, le=MAX_TOP_K, description="Maximum predictions; default: the model's own.")
+    threshold: float | None = Field(
+        None, ge=0, le=1, allow_inf_nan=False, description="Minimum score of a prediction; default: the model's own."
+    )
+    normalize: bool | None = Field(None, description="Scale embeddings to unit length; default: the model's own.")
+    encoding: Encoding = Field("list", description="Embeddings and tensors: list of numbers, or base64 of raw bytes.")
 
 
 class BatchQuery(InferQuery):
-    """As of /infer, for all pictures alike."""
+    """Query parameters of /infer/batch; they apply to every picture."""
 
-    stream: Annotated[bool, Field(description="Each result as soon as it is ready: NDJSON, a line each.")] = False
+    stream: bool = Field(False, description="Send each result when it is ready, one JSON object a line (NDJSON).")
 
 
 class ModelInfo(_Strict):
+    """The model and version that made the predictions."""
+
     name: str
     version: int
     task: TaskName
 
 
 class ImageDetails(_Strict):
-    """The picture as it was sent; width and height are upright, EXIF orientation applied."""
+    """The picture as sent. Width and height are in pixels, after EXIF rotation."""
 
     filename: str | None
     format: str
@@ -64,7 +71,7 @@ class ImageDetails(_Strict):
 
 
 class ClassificationPrediction(_Strict):
-    """Task image-classification, best first."""
+    """image-classification: a label and its score. Sorted by score, highest first."""
 
     label: str
     class_id: int
@@ -72,7 +79,7 @@ class ClassificationPrediction(_Strict):
 
 
 class BoxDetails(_Strict):
-    """In the picture's own pixels."""
+    """A box in pixels of the picture as sent, after EXIF rotation."""
 
     xmin: float
     ymin: float
@@ -81,7 +88,10 @@ class BoxDetails(_Strict):
 
 
 class DetectionPrediction(_Strict):
-    """Task object-detection, best first. `landmarks` are (x, y) pixels, where the model finds them."""
+    """object-detection: an object and its box. Sorted by score, highest first.
+
+    `landmarks`: (x, y) points in pixels, from models that predict them.
+    """
 
     label: str
     class_id: int
@@ -91,7 +101,7 @@ class DetectionPrediction(_Strict):
 
 
 class SegmentPrediction(_Strict):
-    """Task image-segmentation. `mask`: a PNG of the picture's size in base64, white where the segment is."""
+    """image-segmentation: a segment. `mask`: PNG of the picture's size in base64; the segment is white."""
 
     label: str
     class_id: int
@@ -101,7 +111,7 @@ class SegmentPrediction(_Strict):
 
 
 class EmbeddingPrediction(_Strict):
-    """Task image-feature-extraction. All values are finite, in either encoding."""
+    """image-feature-extraction: a vector of finite float32 values, as a list or in base64."""
 
     embedding: list[float] | str
     dimensions: int
@@ -109,7 +119,7 @@ class EmbeddingPrediction(_Strict):
 
 
 class TensorPrediction(_Strict):
-    """Task tensor: one output of the graph, row by row. Base64 may hold NaN and infinity, a list never does."""
+    """tensor: one raw output of the graph, flattened in row-major order. NaN and infinity appear in base64 only."""
 
     name: str
     dtype: str
@@ -128,7 +138,7 @@ Predictions = (
 
 
 class TimingsMs(_Strict):
-    """Milliseconds; the header Server-Timing and the log have the same figures."""
+    """Duration of each stage in milliseconds, as in the Server-Timing header and the log."""
 
     decode: float
     preprocess: float
@@ -138,76 +148,61 @@ class TimingsMs(_Strict):
     total: float
 
 
-_TIMINGS_EXAMPLE: JsonDict = {
-    "decode": 0.57,
-    "preprocess": 0.69,
-    "queue": 0.03,
-    "inference": 3.76,
-    "postprocess": 0.15,
-    "total": 5.6,
-}
-
-
 class ModelAnswer(_Strict):
-    """What one model says."""
+    """The predictions of one model."""
 
     model: ModelInfo
     predictions: Predictions
     timings_ms: TimingsMs
 
 
+_EXAMPLE: JsonDict = {
+    "model": {"name": "efficientnet-lite0", "version": 1, "task": "image-classification"},
+    "image": {"filename": "cat.jpg", "format": "JPEG", "width": 451, "height": 300},
+    "predictions": [{"label": "tiger cat", "class_id": 282, "score": 0.38619885}],
+    "timings_ms": {"decode": 0.6, "preprocess": 0.7, "queue": 0.0, "inference": 3.8, "postprocess": 0.2, "total": 5.6},
+}
+
+
 class InferResponse(ModelAnswer):
-    """The answer of one model."""
+    """The predictions of one model for one picture."""
 
     image: ImageDetails
     request_id: str
 
     model_config = ConfigDict(
-        json_schema_extra={
-            "example": {
-                "model": {"name": "efficientnet-lite0", "version": 1, "task": "image-classification"},
-                "image": {"filename": "cat.jpg", "format": "JPEG", "width": 451, "height": 300},
-                "predictions": [{"label": "tiger cat", "class_id": 282, "score": 0.38619885}],
-                "timings_ms": _TIMINGS_EXAMPLE,
-                "request_id": "c5f545c626634c8ba831a90f6c6e3e94",
-            }
-        }
+        json_schema_extra={"example": {**_EXAMPLE, "request_id": "c5f545c626634c8ba831a90f6c6e3e94"}}
     )
 
 
 class InferManyResponse(_Strict):
-    """The answers of several models about one picture, in the order they were asked."""
+    """The predictions of several models for one picture, in the order of the request."""
 
     image: ImageDetails
     results: list[ModelAnswer]
     request_id: str
 
 
-class ProblemDetails(_Strict):
-    """RFC 9457. `code` is for programs, `detail` for people; `request_id` finds the line in the log."""
+class ItemProblem(_Strict):
+    """An error (RFC 9457 problem details): `code` is for programs, `detail` for people."""
 
     type: str
     title: str
     status: int
     detail: str
     code: str
+
+
+class ProblemDetails(ItemProblem):
+    """An error (RFC 9457 problem details): `code` is for programs, `detail` for people, `request_id` is in the log."""
+
     request_id: str
 
 
-class ItemProblem(_Strict):
-    """What is wrong with one picture: as problem details, whose request id the whole answer has."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    code: str
-
-
 class BatchResult(_Strict):
-    """What is on the `index`th picture, counted from 0: as /infer answers, or an `error` and nothing else.
+    """The result for the picture at `index`, counted from 0: the fields of /infer's response, or an `error`.
 
-    Of several models each one's answer is in `results`.
+    With several models, `results` has the predictions of each.
     """
 
     index: int
@@ -219,29 +214,18 @@ class BatchResult(_Strict):
     results: list[ModelAnswer] | None = None
     error: ItemProblem | None = None
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {
-                "index": 0,
-                "filename": "cat.jpg",
-                "model": {"name": "efficientnet-lite0", "version": 1, "task": "image-classification"},
-                "image": {"filename": "cat.jpg", "format": "JPEG", "width": 451, "height": 300},
-                "predictions": [{"label": "tiger cat", "class_id": 282, "score": 0.38619885}],
-                "timings_ms": _TIMINGS_EXAMPLE,
-            }
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"example": {"index": 0, "filename": "cat.jpg", **_EXAMPLE}})
 
 
 class BatchResponse(_Strict):
-    """One result for each picture, in their order."""
+    """One result for each picture, in the order of the request."""
 
     results: list[BatchResult]
     request_id: str
 
 
 class PartReport(_Strict):
-    """`reason` says why it is not ok; with ok, what is wrong though it goes on working. `since` is UTC."""
+    """One part of the service. `reason`: why it is not ok, or a warning if it is. `since`: UTC."""
 
     status: PartStatus
     reason: str | None
@@ -249,6 +233,11 @@ class PartReport(_Strict):
 
 
 class HealthReport(_Strict):
+    """The state of the service and of each part. `status` is the worst of the parts.
+
+    `reason`: why the service is not ready. `providers`: execution providers of the default model.
+    """
+
     status: PartStatus
     reason: str | None
     parts: dict[str, PartReport]
@@ -258,15 +247,19 @@ class HealthReport(_Strict):
 
 
 class Alive(_Strict):
+    """The process is alive."""
+
     status: str = "alive"
 
 
 class Ready(_Strict):
+    """The service is ready for requests."""
+
     status: str = "ready"
 
 
 class VersionReport(_Strict):
-    """`reason` says why it is not READY; with READY, why its newer files are not served. `since` is UTC."""
+    """One version of a model. `reason`: why it is not READY, or why its changed files are not served. `since`: UTC."""
 
     version: int
     state: ModelState
@@ -276,9 +269,9 @@ class VersionReport(_Strict):
 
 
 class ModelReport(_Strict):
-    """`active` is the version that shall answer when none is named, `serving` the one that does.
+    """A model. `active`: the version to serve by default; `serving`: the version that is served now.
 
-    `pinned`: an operator chose the active version; else it is the highest.
+    `pinned`: an operator has set the active version; otherwise it is the highest.
     """
 
     name: str
@@ -290,62 +283,43 @@ class ModelReport(_Strict):
 
 
 class NotServed(_Strict):
-    """A file or folder that looks like a model and is none, and what to do about it."""
+    """A file or folder in the models folder that is not a valid model, and how to fix it."""
 
     name: str
     reason: str
 
 
 class ModelList(_Strict):
+    """All models, and the name of the default model."""
+
     default: str
     models: list[ModelReport]
     not_served: list[NotServed]
 
 
 class FieldReport(_Strict):
-    """One field of the spec: its value and what decided it."""
+    """One field of a model's spec: its value and the source that decided it."""
 
     value: object
     decided_by: str
 
 
-class RunPlanReport(_Strict):
-    """`intra_op_threads`: threads that one run may use, fewest first; a busy machine takes the first.
-
-    `batch`: largest batch of one run. `runs`: batched runs at the same time.
-    """
-
-    intra_op_threads: list[int]
-    batch: int
-    runs: int
-
-
-class MeasurementReport(_Strict):
-    """`runs` runs at the same time, each with `batch` pictures and `threads` intra-op threads; `ms` is a run's median."""
-
-    threads: int
-    batch: int
-    runs: int
-    ms: float
-    pictures_per_s: float
-
-
 class TuningReport(_Strict):
-    """How the model runs on this machine and what decided it; `measured_at` is UTC, null where nothing was measured.
+    """The run plan, the measurements behind it and when they were made (UTC).
 
-    `conclusive`: it is remembered; false when others were busy on the cores, so that it is measured again.
+    `conclusive`: the result is cached. It is false if other processes used the cores, and is then measured again.
     """
 
-    plan: RunPlanReport
+    plan: RunPlan
     level: TuneLevel | None
     reason: str
-    measured: list[MeasurementReport]
+    measured: list[Measurement]
     measured_at: datetime | None
     conclusive: bool = True
 
 
 class ModelDetails(ModelReport):
-    """The spec is that of the version serving, or of the active one; `tuning` of the one serving."""
+    """A model with the spec of its serving or else active version, and the tuning of its serving version."""
 
     spec: dict[str, FieldReport]
     warnings: list[str]
@@ -354,16 +328,20 @@ class ModelDetails(ModelReport):
 
 
 class DefaultBody(_Strict):
-    name: Annotated[str, Field(max_length=128)]
+    """The model to make the default."""
+
+    name: Annotated[str, Field(max_length=MAX_NAME, examples=["efficientnet-lite0"])]
 
 
 class VersionBody(_Strict):
-    """A version's number or a label."""
+    """A version's number, or one of its labels."""
 
     version: Annotated[int, Field(strict=True, ge=0, le=MAX_NUMBER)] | Annotated[str, Field(pattern=SELECTOR)]
 
 
 class AddedVersion(_Strict):
+    """The version that was added. `sha256`: of its .onnx file."""
+
     name: str
     version: int
     sha256: str

@@ -1,8 +1,9 @@
 """Every setting of the service: `API_<NAME>` in the environment beats `api_settings.env` beats the default here.
 
-README's table and api_settings.env hold the same names and defaults; a test compares them.
+docs/settings.md and api_settings.env hold the same names and defaults; a test compares them.
 """
 
+import os
 import re
 from collections.abc import Mapping
 from ipaddress import ip_network
@@ -14,9 +15,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from engine.models.load_policy import LoadPolicy
-from engine.scheduling.run_plan import TuneLevel
 from loaders.image_loader import image_loader_names
-from loaders.model_loader import model_loader_names
 from loaders.repository.names import MODEL_NAME
 from loaders.runtimes.base import AUTO, PROVIDER_NAMES
 from utils.cpu_budget import cpu_budget
@@ -26,22 +25,24 @@ SETTINGS_FILE = "api_settings.env"
 PREFIX = "API_"
 
 _MIB = 1024 * 1024
-# Unless somebody asks for more: each has memory of its own.
-_MOST_WORKERS = 8
-_SECRETS = {"keys", "admin_keys"}
+_CORES_PER_WORKER = 4
+_SECRETS = {"keys", "admin_keys", "rate_limit_storage"}
 _HASHED_KEY = re.compile(r"sha256:[0-9a-f]{64}")
 _ORIGIN = re.compile(r"https?://[^/\s*?#@\\]+")
 PROTECTABLE = ("docs", "metrics")
+
+# Settings of earlier versions and what replaces them.
+_RENAMED = {"API_LANES": "API_CONCURRENCY", "API_WIDTH": "API_INTRA_OP_THREADS"}
 
 Names = Annotated[tuple[str, ...], NoDecode]
 
 
 class SettingsError(Exception):
-    """A value that cannot be used: the message has the variable, the value and what is allowed."""
+    """A setting has an invalid value. The message has the variable, the value and what is allowed."""
 
 
 class ApiSettings(BaseSettings):
-    """Frozen: a change takes a restart. Lists are written with commas."""
+    """Frozen: a change takes a restart. Lists are separated by commas."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -51,144 +52,113 @@ class ApiSettings(BaseSettings):
         extra="forbid",
     )
 
-    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for all.")
-    port: int = Field(8000, ge=0, le=65_535, description="TCP port; 0 takes a free one.")
-
-    models_dir: Path = Field(
-        Path("models"), description="Folder of the models; a relative path starts at the project's folder."
-    )
-    default_model: str = Field(
-        "efficientnet-lite0",
-        pattern=f"^{MODEL_NAME.pattern}$",
-        description="Model that answers when a request names none.",
-    )
-    load: LoadPolicy = Field(
-        LoadPolicy.DEFAULT, description="Loaded before anybody asks: all models, the default one, or none (on-demand)."
-    )
-    max_loaded_models: int = Field(
-        0, ge=0, description="Most versions in memory, the default model stays; 0: no limit."
-    )
-    idle_unload_s: float = Field(
-        0.0, ge=0, allow_inf_nan=False, description="A model nobody asks for leaves memory after so long, s; 0: never."
-    )
-    max_model_bytes: int = Field(2**30, ge=1, description="Largest uploaded model, bytes; above: 413.")
-    check_timeout_s: float = Field(
-        60.0, gt=0, le=3600, description="Time for a model's check in a process of its own, s."
-    )
-    check_memory_mb: int = Field(8192, ge=512, le=2**20, description="Memory (address space) for that process, MiB.")
-    cache_dir: Path = Field(
-        Path(".cache"), description="Folder for what need not be done again; relative: in the project's folder."
-    )
-    image_loader: str = Field("opencv", description="Decoder of pictures: opencv or pillow.")
-    model_loader: str = Field("onnxruntime", description="Runtime of models: onnxruntime.")
-    providers: Names = Field(
-        ("auto",),
-        description="Execution providers, best first: cpu, cuda, tensorrt, openvino, coreml, directml; auto: the best "
-        "that comes up.",
-    )
+    host: str = Field("127.0.0.1", description="Address to listen on. 0.0.0.0: all IPv4 addresses.")
+    port: int = Field(8000, ge=0, le=65_535, description="TCP port. 0: any free port.")
     workers: int = Field(
-        0, ge=0, le=256, description="Processes that serve; they share the cores. 0: one a core, 8 at most."
+        0, ge=0, le=256, description="Worker processes. 0: one for every four cores of the CPU budget, at least one."
     )
-    crash_limit: int = Field(
-        3, ge=0, description="Crashes of workers in an hour after which a version is not run any more: 503; 0: never."
-    )
+    keep_alive_s: int = Field(65, ge=1, le=86_400, description="Seconds that an idle connection is kept open.")
     drain_seconds: float = Field(
         0.0,
         ge=0,
         le=3600,
         allow_inf_nan=False,
-        description="Time between not being ready (SIGTERM) and taking no more connections, s.",
-    )
-    lanes: int = Field(
-        0,
-        ge=0,
-        le=1024,
-        description="Pictures worked on at once; 0: as many as there are cores.",
-    )
-    tune: TuneLevel = Field(
-        TuneLevel.QUICK,
-        description="Measure at a model's first load how it runs best here: off, quick (a second or so) or full.",
-    )
-    width: int = Field(
-        0, ge=0, le=1024, description="Cores that one run may use when the others are idle; 0: what was measured."
-    )
-    max_batch: int = Field(
-        0, ge=0, le=1024, description="Most pictures of one run, where several wait; 0: what was measured."
-    )
-    batch_wait_ms: float = Field(
-        0.0,
-        ge=0,
-        le=1000,
-        allow_inf_nan=False,
-        description="Time a run may wait for its batch to fill, ms; 0: it never waits.",
-    )
-
-    max_upload_bytes: int = Field(20 * _MIB, ge=1, description="Largest picture, bytes; above: 413.")
-    max_arriving_mb: int = Field(
-        1024, ge=1, description="Memory for pictures that are still arriving, all together, MiB; above: 503."
-    )
-    max_batch_images: int = Field(64, ge=1, le=10_000, description="Most pictures in one /infer/batch; above: 413.")
-    max_image_pixels: int = Field(
-        100_000_000, ge=1, description="Most pixels of a picture, read before decoding; above: 413."
-    )
-    accept_truncated: bool = Field(False, description="Accept a JPEG whose last rows (up to a tenth) are missing.")
-    exact_decode: bool = Field(False, description="Decode JPEGs at full size and resize to Pillow's last bit.")
-
-    queue_limit: int = Field(64, ge=0, description="Requests that may wait for each model; above: 503.")
-    request_timeout_ms: int = Field(
-        30_000, ge=1, description="Time from the whole picture's arrival to its answer, ms; above: 504."
-    )
-    body_timeout_s: float = Field(
-        30.0, gt=0, le=86_400, description="Time for a request's whole body to arrive, s; above: 408."
-    )
-    header_timeout_s: float = Field(
-        10.0,
-        gt=0,
-        le=86_400,
-        description="Time for a request's headers to arrive, from its first byte or the connection's opening, s; "
-        "above: 408.",
-    )
-    send_timeout_s: float = Field(
-        30.0,
-        gt=0,
-        le=86_400,
-        description="Time in which a client must take something of its answer, s; above: the connection is cut.",
-    )
-    keep_alive_s: float = Field(
-        65.0,
-        gt=0,
-        le=86_400,
-        description="Time that a connection may be idle between two requests, s; then it is closed.",
-    )
-    rate_limit: str = Field(
-        "", description="Requests a client may send, as 10/second or 600/minute; empty: no limit. Above: 429."
-    )
-    keys: Names = Field((), description="Keys that may infer, as text or sha256:<hex of it>; empty: open to all.")
-
-    admin_keys: Names = Field((), description="Keys that may change models; empty: nobody may.")
-    protect: Names = Field((), description="Addresses that need a key, too, where keys are set: docs, metrics.")
-    trusted_proxies: Names = Field(
-        (),
-        description="Proxies, as addresses or networks (10.0.0.0/8), whose X-Forwarded-* headers count; empty: none.",
-    )
-    cors_origins: Names = Field(
-        (), description="Web origins whose pages may ask, as https://app.example.com, or * for all; empty: none."
+        description="Seconds between SIGTERM, which makes readiness 503, and the stop. Requests are served meanwhile.",
     )
     tls_cert: Path | None = Field(None, description="Certificate chain (PEM file) to serve HTTPS; with API_TLS_KEY.")
     tls_key: Path | None = Field(
-        None, validate_default=True, description="Private key (PEM file, not encrypted) of API_TLS_CERT."
+        None, validate_default=True, description="Private key of API_TLS_CERT (PEM file, not encrypted)."
     )
 
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
-    log_format: Literal["text", "json"] = Field("text", description="text for people, json for one object a line.")
+    models_dir: Path = Field(Path("models"), description="Models folder, relative to the project's folder.")
+    default_model: str = Field(
+        "efficientnet-lite0",
+        pattern=f"^{MODEL_NAME.pattern}$",
+        description="Model that answers requests without a model name.",
+    )
+    load: LoadPolicy = Field(
+        LoadPolicy.DEFAULT, description="Models to load at start: all, default, or none (on-demand)."
+    )
+    max_loaded_models: int = Field(
+        0, ge=0, description="Maximum number of model versions in memory; the default model stays. 0: no limit."
+    )
+    idle_unload_s: float = Field(
+        0.0, ge=0, allow_inf_nan=False, description="Seconds after which an unused model is unloaded. 0: never."
+    )
+    cache_dir: Path = Field(Path(".cache"), description="Cache folder, relative to the project's folder.")
+    image_loader: str = Field("opencv", description="Image decoder: opencv or pillow.")
+    providers: Names = Field(
+        ("auto",),
+        description="Execution providers in order of preference: cpu, cuda, tensorrt, openvino, coreml, directml. "
+        "auto: the fastest provider that is available.",
+    )
+
+    concurrency: int = Field(
+        0, ge=0, le=1024, description="Pictures processed at the same time, by all workers together. 0: one per core."
+    )
+    intra_op_threads: int = Field(
+        0, ge=0, le=1024, description="Intra-op threads of one run on an idle machine. 0: measured at load."
+    )
+    max_batch: int = Field(
+        0, ge=0, le=1024, description="Maximum number of queued pictures in one run. 0: measured at load."
+    )
+    queue_limit: int = Field(
+        64,
+        ge=0,
+        description="Maximum number of queued requests per model and worker. Further requests are rejected with 503.",
+    )
+    request_timeout_ms: int = Field(
+        30_000, ge=1, description="Milliseconds from the arrival of the whole picture to its answer. Above: 504."
+    )
+
+    max_upload_bytes: int = Field(20 * _MIB, ge=1, description="Maximum size of a picture in bytes. Above: 413.")
+    max_arriving_mb: int = Field(
+        1024, ge=1, description="Maximum memory in MiB for uploads in progress, per worker. Above: 503."
+    )
+    max_batch_images: int = Field(
+        64, ge=1, le=10_000, description="Maximum number of pictures in one /infer/batch request. Above: 413."
+    )
+    max_image_pixels: int = Field(
+        100_000_000, ge=1, description="Maximum number of pixels of a picture, read before decoding. Above: 413."
+    )
+    body_timeout_s: float = Field(
+        30.0, gt=0, le=86_400, description="Seconds that a request's body may take to arrive. Above: 408."
+    )
+    accept_truncated: bool = Field(False, description="Accept a JPEG whose last rows (up to a tenth) are missing.")
+    exact_decode: bool = Field(False, description="Decode JPEGs at full size and resize exactly like Pillow. Slower.")
+
+    keys: Names = Field((), description="Keys for inference, as text or sha256:<hex digest>. Empty: no key is needed.")
+    admin_keys: Names = Field((), description="Keys for changing models. Empty: models cannot be changed over HTTP.")
+    protect: Names = Field((), description="Further addresses that need a key if API_KEYS is set: docs, metrics.")
+    rate_limit: str = Field(
+        "", description="Requests per client, such as 10/second or 600/minute. Above: 429. Empty: no limit."
+    )
+    rate_limit_storage: str = Field(
+        "",
+        description="Storage of the rate limit: redis://host:port shares it among workers. Empty: memory per worker.",
+    )
+    trusted_proxies: Names = Field(
+        (), description="Addresses or networks of proxies whose X-Forwarded-* headers are used, such as 10.0.0.0/8."
+    )
+    cors_origins: Names = Field(
+        (), description="Web origins that may call the API, such as https://app.example.com, or * for all."
+    )
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Lowest level that is logged.")
+    log_format: Literal["text", "json"] = Field("text", description="Log format: text, or json with one object a line.")
 
     @property
     def worker_count(self) -> int:
-        return self.workers or min(cpu_budget(), _MOST_WORKERS)
+        return self.workers or max(1, cpu_budget() // _CORES_PER_WORKER)
+
+    @property
+    def run_is_fixed(self) -> bool:
+        """Whether the operator has set all that is measured at load otherwise."""
+        return bool(self.intra_op_threads and self.max_batch)
 
     @field_validator("models_dir", "cache_dir")
     @classmethod
-    def _from_the_project(cls, value: Path) -> Path:
+    def _relative_to_project(cls, value: Path) -> Path:
         return PROJECT / value
 
     @field_validator("providers", "keys", "admin_keys", "protect", "trusted_proxies", "cors_origins", mode="before")
@@ -198,17 +168,17 @@ class ApiSettings(BaseSettings):
             return value
         parts = tuple(part.strip() for part in value.split(",") if part.strip())
         if value and not parts:
-            raise ValueError("there is nothing between the commas")
+            raise ValueError("expected names separated by commas")
         return parts
 
     @field_validator("providers")
     @classmethod
-    def _some_provider(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _known_providers(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not value:
-            raise ValueError("at least one is needed, such as cpu")
+            raise ValueError("at least one provider is needed, such as cpu")
         for name in value:
             if name not in PROVIDER_NAMES and not name.endswith("ExecutionProvider") and value != (AUTO,):
-                raise ValueError(f"{name} is none of {', '.join(PROVIDER_NAMES)}, and auto stands alone")
+                raise ValueError(f"unknown provider {name}; allowed: auto alone, or {', '.join(PROVIDER_NAMES)}")
         return value
 
     @field_validator("image_loader")
@@ -216,28 +186,23 @@ class ApiSettings(BaseSettings):
     def _known_image_loader(cls, value: str) -> str:
         return _one_of(value, image_loader_names())
 
-    @field_validator("model_loader")
-    @classmethod
-    def _known_model_loader(cls, value: str) -> str:
-        return _one_of(value, model_loader_names())
-
     @field_validator("keys", "admin_keys")
     @classmethod
-    def _whole_hashes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _complete_digests(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if any(key.startswith("sha256:") and not _HASHED_KEY.fullmatch(key) for key in value):
-            raise ValueError("after sha256: come 64 hexadecimal digits, lower case")
+            raise ValueError("expected 64 lower-case hexadecimal digits after sha256:")
         return value
 
     @field_validator("protect")
     @classmethod
-    def _protectable(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _known_addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(_one_of(name, PROTECTABLE) for name in value)
 
     @field_validator("trusted_proxies")
     @classmethod
-    def _addresses_or_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _valid_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for proxy in value:
-            ip_network(proxy)  # its error says what is wrong
+            ip_network(proxy)  # raises ValueError
         return value
 
     @field_validator("cors_origins")
@@ -245,7 +210,9 @@ class ApiSettings(BaseSettings):
     def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for origin in value:
             if not _ORIGIN.fullmatch(origin) and value != ("*",):
-                raise ValueError(f"{origin} is no origin such as https://app.example.com:8443, and * stands alone")
+                raise ValueError(
+                    f"invalid origin {origin}; allowed: * alone, or origins such as https://app.example.com:8443"
+                )
         return value
 
     @field_validator("tls_cert", "tls_key", mode="before")
@@ -262,37 +229,43 @@ class ApiSettings(BaseSettings):
         try:
             file.open("rb").close()
         except OSError as error:
-            raise ValueError(f"it cannot be read: {error.strerror}") from None
+            raise ValueError(f"cannot read the file: {error.strerror}") from None
         return file
 
     @field_validator("tls_key")
     @classmethod
-    def _key_of_the_certificate(cls, value: Path | None, info: ValidationInfo) -> Path | None:
-        if "tls_cert" not in info.data:  # it is wrong by itself
+    def _certificate_has_key(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if "tls_cert" not in info.data:  # it has an error already
             return value
         certificate: Path | None = info.data["tls_cert"]
         if (value is None) != (certificate is None):
-            raise ValueError("API_TLS_CERT and API_TLS_KEY go together; one of them is missing")
-        if value and certificate:
-            from api.server.tls import load_certificate
-
-            load_certificate(certificate, value)
+            raise ValueError("API_TLS_CERT and API_TLS_KEY must be set together")
         return value
 
     @field_validator("rate_limit")
     @classmethod
-    def _readable_rate(cls, value: str) -> str:
+    def _valid_rate(cls, value: str) -> str:
         if value:
             from limits import parse_many
 
             items = parse_many(value)
             if len(items) != 1 or items[0].amount < 1:
-                raise ValueError("one rate of at least 1, such as 10/second")
+                raise ValueError("expected one rate of at least 1, such as 10/second")
+        return value
+
+    @field_validator("rate_limit_storage")
+    @classmethod
+    def _valid_storage(cls, value: str) -> str:
+        if value and not value.startswith(("redis://", "rediss://")):
+            raise ValueError("expected redis://host:port, or nothing")
         return value
 
 
 def load_settings() -> ApiSettings:
-    """Reads environment and file. Raises SettingsError with one line for every bad value."""
+    """Reads the environment and the settings file. Raises SettingsError with one line for each error."""
+    renamed = [f"{old}: renamed to {new}" for old, new in _RENAMED.items() if old in os.environ]
+    if renamed:
+        raise SettingsError("\n".join(renamed))
     try:
         return ApiSettings()
     except ValidationError as error:
@@ -300,15 +273,17 @@ def load_settings() -> ApiSettings:
 
 
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:
-    """Variables that look like a setting and are none: a misspelling, most likely."""
+    """Environment variables with the prefix API_ that are not settings: most likely misspelt."""
     known = {PREFIX + name.upper() for name in ApiSettings.model_fields}
     return sorted(name for name in environment if name.startswith(PREFIX) and name not in known)
 
 
 def _explain(problem: ErrorDetails) -> str:
-    """`API_PORT=99999: Input should be less than or equal to 65535`; a key's value is not shown."""
+    """`API_PORT=99999: Input should be less than or equal to 65535`. Keys are masked."""
     name = str(problem["loc"][0]) if problem["loc"] else ""
     variable = name.upper() if problem["type"] == "extra_forbidden" else PREFIX + name.upper()
+    if variable in _RENAMED:
+        return f"{variable}: renamed to {_RENAMED[variable]}"
     value = "***" if name in _SECRETS else problem["input"]
     return f"{variable}={value}: {problem['msg'].removeprefix('Value error, ')}"
 

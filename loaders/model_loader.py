@@ -5,6 +5,9 @@ from collections.abc import Callable
 from loaders.runtimes.base import ModelLoader
 
 
+DEFAULT_MODEL_LOADER = "onnxruntime"
+
+
 def _onnxruntime() -> ModelLoader:
     from loaders.runtimes.onnxruntime_loader import OnnxRuntimeLoader
 

@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 
 from api.settings import ApiSettings
-from engine.scheduling.run_plan import TuneLevel
 from loaders.image_loader import create_image_loader, image_loader_names
 from loaders.images.base import ImageLoader
 from tests.pictures_by_colour import colour_picture
-from tests.server import Server, serving
+from tests.server import FIXED_RUN, Server, serving
 from tests.tiny_models import add_model, colour_graph
 
 Serve = Callable[..., Server]
@@ -52,7 +51,7 @@ def serve(tiny_models: Path) -> Iterator[Serve]:
     with ExitStack() as servers:
 
         def start(**settings: object) -> Server:
-            chosen = {"models_dir": tiny_models, "default_model": "colour", "tune": "off", **settings}
+            chosen = {"models_dir": tiny_models, "default_model": "colour", **FIXED_RUN, **settings}
             return servers.enter_context(serving(ApiSettings(_env_file=None, **chosen)))  # type: ignore[arg-type]  # pydantic checks
 
         yield start
@@ -61,7 +60,7 @@ def serve(tiny_models: Path) -> Iterator[Serve]:
 @pytest.fixture(scope="session")
 def server(tiny_models: Path) -> Iterator[Server]:
     """One server for all tests that change nothing about it; its settings are the defaults, but nothing is measured."""
-    settings = ApiSettings(_env_file=None, models_dir=tiny_models, default_model="colour", tune=TuneLevel.OFF)
+    settings = ApiSettings(_env_file=None, models_dir=tiny_models, default_model="colour", **FIXED_RUN)
     with serving(settings) as running:
         yield running
 

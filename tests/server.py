@@ -1,4 +1,4 @@
-"""A real server on a real socket, in a thread of the test's own process."""
+"""A real server on a real socket, in a thread of the test process."""
 
 import threading
 import time
@@ -11,16 +11,19 @@ import httpx
 import pytest
 import uvicorn
 
-from api.http_protocol import BoundedHttpProtocol
 from api.inference_api import InferenceAPI
+from api.server.header_limits import HeaderLimitProtocol
 from api.settings import ApiSettings
 
-_START_S = 20
+_START_S = 60
+
+# Fixed, so that nothing is measured when a model is loaded.
+FIXED_RUN = {"intra_op_threads": 2, "max_batch": 1}
 
 
 @dataclass(frozen=True)
 class Server:
-    """`client` speaks to it; `api` is what it serves."""
+    """`client` is connected to it; `api` is the application."""
 
     client: httpx.Client
     api: InferenceAPI
@@ -29,12 +32,14 @@ class Server:
 
 @contextmanager
 def serving(settings: ApiSettings, *, wait: bool = True, **parts: object) -> Iterator[Server]:
-    """Serves until the block ends; with `wait`, from when the default model is loaded or has failed."""
+    """Serves until the block ends. With `wait`, enters the block when the default model is loaded or has failed."""
     api = InferenceAPI(settings, **parts)  # type: ignore[arg-type]  # its own keywords
     config = uvicorn.Config(
         api.app,
         port=0,
-        http=BoundedHttpProtocol,
+        http=HeaderLimitProtocol,
+        ws="none",
+        timeout_keep_alive=settings.keep_alive_s,
         proxy_headers=False,
         log_config=None,
         access_log=False,
@@ -56,10 +61,10 @@ def serving(settings: ApiSettings, *, wait: bool = True, **parts: object) -> Ite
 
 
 def until(happened: Callable[[], object]) -> None:
-    """Waits for what happens in another thread: a start, a line in the log written after its answer."""
+    """Waits for an event in another thread or process."""
     end = time.monotonic() + _START_S
     while not happened():
-        assert time.monotonic() < end, "it did not happen"
+        assert time.monotonic() < end, "the event did not happen"
         time.sleep(0.005)
 
 

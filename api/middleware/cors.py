@@ -1,11 +1,11 @@
-"""Which web pages of other origins may ask, and what their scripts may read of the answers."""
+"""CORS: which other origins may call the API from a browser, and which response headers their scripts may read."""
 
 from collections.abc import Sequence
 from typing import Any
 
 
 def cors_options(origins: Sequence[str]) -> dict[str, Any]:
-    """For Starlette's CORSMiddleware. Keys go in headers that a page sets itself: credentials are never allowed."""
+    """Arguments of Starlette's CORSMiddleware. Credentials are never allowed: scripts send the key as a header."""
     return {
         "allow_origins": list(origins),
         "allow_methods": ["GET", "POST", "PUT", "DELETE"],
@@ -17,5 +17,5 @@ def cors_options(origins: Sequence[str]) -> dict[str, Any]:
             "X-Request-ID",
             "X-Request-Timeout-Ms",
         ],
-        "expose_headers": ["ETag", "Retry-After", "Server-Timing", "X-Request-ID"],
+        "expose_headers": ["ETag", "Retry-After", "Server-Timing", "WWW-Authenticate", "X-Request-ID"],
     }

@@ -1,107 +1,101 @@
-"""Around every request: its id, its line in the log, and an answer even when something of ours breaks."""
+"""Around every request: its id, its log line, its metrics, and a response even if our code fails."""
 
+import asyncio
 import logging
 import os
 import re
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.middleware.security_headers import SecurityHeaders
+from api.middleware.security_headers import security_headers
 from api.problems import problem_of
-from api.refusal_lines import RefusalLines
 from api.telemetry.logs import log_request
 from api.telemetry.metrics import Metrics
 
-_WELL_FORMED_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
-_CLIENT_CLOSED_REQUEST = 499  # nginx's word for it; it is logged, never sent
+# Seconds in which a client must take a part of its response.
+SEND_TIMEOUT_S = 30.0
+_CLIENT_CLOSED_REQUEST = 499  # as nginx logs it; never sent
+_VALID_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+_CLOSE = (b"connection", b"close")
 
-_crash_log = logging.getLogger("fovea")
+_log = logging.getLogger("fovea")
 
 
 class RequestContext:
-    """Pure ASGI. Adds `headers` and the request's id to every answer.
+    """Pure ASGI middleware. `draining`: whether the server stops soon, so that responses close their connections.
 
-    Sets in `request.state`: `request_id`; `log`, where routes may put facts for the log; `failed`, where a batch puts
-    the problem codes of its pictures.
+    Sets in `request.state`: `request_id`; `log`, to which routes add fields of the log line; `failed`, to which a batch
+    adds the problem codes of its pictures.
     """
 
-    def __init__(self, app: ASGIApp, headers: SecurityHeaders | None = None, metrics: Metrics | None = None) -> None:
-        self._app = app
-        self._headers = headers or SecurityHeaders(https=False)
-        self._metrics = metrics
-        self._refusals = RefusalLines()
+    def __init__(self, app: ASGIApp, metrics: Metrics, draining: Callable[[], bool] = lambda: False) -> None:
+        self._app, self._metrics, self._draining = app, metrics, draining
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started = perf_counter()
-        request_id = _request_id(scope)
-        facts: dict[str, Any] = {}
-        state = scope.setdefault("state", {})
-        state.update(request_id=request_id, log=facts, failed=[])
-        status: int | None = None
-        whole = False
-
-        async def send_with_id(message: Message) -> None:
-            nonlocal status, whole
-            whole = message["type"] == "http.response.body" and not message.get("more_body", False)
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                given = message["headers"]
-                added = self._headers.of(scope["method"], given)
-                message["headers"] = [*given, *added, (b"x-request-id", request_id.encode())]
-            try:
-                await send(message)
-            except (RuntimeError, OSError) as error:  # the server has closed the connection: nobody is there to answer
-                raise ClientDisconnect from error
-
+        request = _Request(scope, send, closes=self._draining())
         try:
-            await self._app(scope, receive, send_with_id)
+            await self._app(scope, receive, request.send)
+            if request.status is not None and not request.complete:
+                _log.error("response incomplete request_id=%s path=%s", request.id, scope["path"])
         except ClientDisconnect:
-            status = _CLIENT_CLOSED_REQUEST
+            request.status = _CLIENT_CLOSED_REQUEST
         except Exception as error:
-            _crash_log.exception("request %s failed", request_id)
-            if status is None:
-                problem = problem_of(error)
-                facts["code"] = problem.code
-                await problem.response(request_id)(scope, receive, send_with_id)
-            elif not whole:
-                raise  # half an answer is out: the server must cut the connection
+            _log.exception("request failed request_id=%s", request.id)
+            if request.status is not None:
+                raise  # a part of the response was sent: the server must close the connection
+            problem = problem_of(error)
+            request.fields |= {"code": problem.code, "detail": problem.detail}
+            await problem.response(request.id)(scope, receive, request.send)
         finally:
-            seconds = perf_counter() - started
-            if self._metrics:
-                codes = [*state["failed"], facts["code"]] if "code" in facts else state["failed"]
-                self._metrics.request(scope, status or _CLIENT_CLOSED_REQUEST, seconds, codes)
-            if self._refusals.has_own(facts.get("code")):
-                _log_line(scope, request_id, status, seconds, facts)
+            self._report(scope, request)
+
+    def _report(self, scope: Scope, request: "_Request") -> None:
+        seconds = perf_counter() - request.started
+        status = request.status or _CLIENT_CLOSED_REQUEST
+        codes = [*scope["state"]["failed"], *filter(None, [request.fields.get("code")])]
+        self._metrics.request(scope, status, seconds, codes)
+        log_request(scope, status, seconds, request.id, request.fields)
+
+
+class _Request:
+    def __init__(self, scope: Scope, send: Send, *, closes: bool) -> None:
+        self.started = perf_counter()
+        self.id = _request_id(scope)
+        self.fields: dict[str, Any] = {}
+        self.status: int | None = None
+        self.complete = False
+        self._scope, self._send, self._closes = scope, send, closes
+        scope.setdefault("state", {}).update(request_id=self.id, log=self.fields, failed=[])
+
+    async def send(self, message: Message) -> None:
+        """Raises ClientDisconnect if the client has left, or takes nothing for SEND_TIMEOUT_S."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message = {**message, "headers": self._extended(message.get("headers", []))}
+        try:
+            async with asyncio.timeout(SEND_TIMEOUT_S) as timeout:
+                await self._send(message)
+        except OSError as error:
+            if isinstance(error, TimeoutError) and not timeout.expired():
+                raise
+            raise ClientDisconnect from error
+        self.complete = message["type"] == "http.response.body" and not message.get("more_body", False)
+
+    def _extended(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        added = security_headers(self._scope, headers)
+        close = (_CLOSE,) if self._closes and _CLOSE not in headers else ()
+        return [*headers, *added, *close, (b"x-request-id", self.id.encode())]
 
 
 def _request_id(scope: Scope) -> str:
     for name, value in scope["headers"]:
-        if name == b"x-request-id" and _WELL_FORMED_ID.fullmatch(value):
+        if name == b"x-request-id" and _VALID_ID.fullmatch(value):
             return str(value.decode("ascii"))
     return os.urandom(16).hex()
-
-
-def _printable(text: str) -> str:
-    """Terminals obey escape sequences; a log line must not carry any."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
-
-
-def _log_line(scope: Scope, request_id: str, status: int | None, seconds: float, facts: dict[str, Any]) -> None:
-    client = scope.get("client")
-    log_request(
-        {
-            "method": _printable(scope["method"]),
-            "path": _printable(scope["path"]),
-            "status": status,
-            "ms": round(seconds * 1e3, 3),
-            "client": client[0] if client else None,
-            "request_id": request_id,
-            **facts,
-        }
-    )

@@ -1,11 +1,12 @@
-"""What every answer tells browsers: no guessing of types, no caching, no frames, nothing from elsewhere."""
+"""Security headers of every response: no content sniffing, no caching, no framing, no foreign resources, HSTS."""
 
 from collections.abc import Iterable
 
+from starlette.types import Scope
+
 Header = tuple[bytes, bytes]
 
-# No 'unsafe-inline': scripts and styles are files served from here. Pictures may be data: and blob:, which pages show
-# before they are sent.
+# Scripts and styles are files, so "unsafe-inline" is not needed. Pages preview pictures as data: and blob: URLs.
 _CONTENT_SECURITY_POLICY = "; ".join(
     [
         "default-src 'none'",
@@ -19,30 +20,26 @@ _CONTENT_SECURITY_POLICY = "; ".join(
         "frame-ancestors 'none'",
     ]
 )
-_NO_SNIFFING = (b"x-content-type-options", b"nosniff")
-_NO_STORE = (b"cache-control", b"no-store")
-_OF_PAGES: tuple[Header, ...] = (
+_ALWAYS: tuple[Header, ...] = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
+_PAGES: tuple[Header, ...] = (
     (b"content-security-policy", _CONTENT_SECURITY_POLICY.encode()),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-opener-policy", b"same-origin"),
 )
-_A_YEAR_BY_HTTPS = (b"strict-transport-security", b"max-age=31536000")
+_HSTS: tuple[Header, ...] = ((b"strict-transport-security", b"max-age=31536000"),)
 
 
-class SecurityHeaders:
-    """`https`: this process itself serves HTTPS, and browsers shall remember it for this host."""
+def security_headers(scope: Scope, given: Iterable[Header]) -> list[Header]:
+    """Headers to add to a response that has the headers `given`, which take precedence.
 
-    def __init__(self, *, https: bool) -> None:
-        always = (_NO_SNIFFING, _A_YEAR_BY_HTTPS) if https else (_NO_SNIFFING,)
-        self._of_post = (*always, _NO_STORE)
-        self._of_others = (*always, _NO_STORE, *_OF_PAGES)
-
-    def of(self, method: str, given: Iterable[Header]) -> tuple[Header, ...]:
-        """Those to add to an answer that has `given` already, whose own word counts; no page answers a POST."""
-        if method == "POST":
-            return self._of_post
-        names = {name.lower() for name, _ in given}
-        if b"etag" in names:  # it may be kept by the client that asks whether it still holds
-            names.add(b"cache-control")
-        return tuple([header for header in self._of_others if header[0] not in names])
+    Strict-Transport-Security is sent over HTTPS only: TLS of this server, or X-Forwarded-Proto of a trusted proxy.
+    POST gets no page headers. A response with an ETag may be cached.
+    """
+    names = {name.lower() for name, _ in given}
+    if b"etag" in names:
+        names.add(b"cache-control")
+    headers = _ALWAYS if scope["method"] == "POST" else _ALWAYS + _PAGES
+    if scope["scheme"] == "https":
+        headers += _HSTS
+    return [header for header in headers if header[0] not in names]

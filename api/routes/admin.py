@@ -1,24 +1,19 @@
 """The operator's side: upload, load, unload, choose and delete models. Each needs an admin key."""
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.openapi import WITH_ADMIN_KEY, error_responses
-from api.routes.models import report_model
-from api.schemas import SELECTOR, DefaultBody, ModelReport, VersionBody
+from api.openapi import WITH_ADMIN_KEY, error_responses, json_body
+from api.routes.models import Label, ModelName, Selector, report_model
+from api.schemas import DefaultBody, ModelReport, VersionBody
 from api.settings import ApiSettings
-from api.uploads.json_body import json_body, read_json
+from api.uploads.json_body import read_json
 from engine.inference_engine import InferenceEngine
-from loaders.repository.names import MODEL_NAME
-
-Name = Annotated[str, Path(pattern=f"^{MODEL_NAME.pattern}$", description="The model.")]
-Selector = Annotated[str, Path(pattern=SELECTOR, description="The version's number or a label.")]
-Label = Annotated[str, Path(pattern=r"^[A-Za-z_-][A-Za-z0-9._-]{0,63}$", description="Any name that is no number.")]
 
 
 def admin_router(settings: ApiSettings, engine: Callable[[], InferenceEngine]) -> APIRouter:
@@ -28,68 +23,93 @@ def admin_router(settings: ApiSettings, engine: Callable[[], InferenceEngine]) -
     common: dict[str, Any] = {"openapi_extra": WITH_ADMIN_KEY, "responses": responses}
     with_body = {**common, "responses": responses | error_responses(408, 413, 415)}
 
-    @router.put("/default", response_model=ModelReport, **_with_json(with_body, DefaultBody))
-    async def set_default(request: Request) -> ModelReport:
-        """Makes a model the one that answers when a request names none; it is loaded first."""
+    @router.put(
+        "/default", summary="Set the default model", response_model=ModelReport, **_with_json(with_body, DefaultBody)
+    )
+    async def set_default_model(request: Request) -> ModelReport:
+        """Sets the model for requests without `model`. It is loaded first."""
         running = engine()
         body = await read_json(request, DefaultBody, settings.body_timeout_s)
         await running.admin.set_default(body.name)
         return report_model(running.models, body.name)
 
-    @router.put("/{name}/active", response_model=ModelReport, **_with_json(with_body, VersionBody))
-    async def set_active(request: Request, name: Name) -> ModelReport:
-        """Makes a version the one that answers for its model: loaded first, then swapped in; no request is lost."""
+    @router.put(
+        "/{name}/active",
+        summary="Set the active version",
+        response_model=ModelReport,
+        **_with_json(with_body, VersionBody),
+    )
+    async def set_active_version(request: Request, name: ModelName) -> ModelReport:
+        """Sets the version for requests without `version`. It is loaded, then swapped in; no request fails."""
         running = engine()
         body = await read_json(request, VersionBody, settings.body_timeout_s)
         await running.admin.set_active(name, body.version)
         return report_model(running.models, name)
 
-    @router.delete("/{name}/active", response_model=ModelReport, **common)
-    async def unset_active(name: Name) -> ModelReport:
-        """Takes the choice back: the highest version is active again."""
+    @router.delete("/{name}/active", summary="Unset the active version", response_model=ModelReport, **common)
+    async def unset_active_version(name: ModelName) -> ModelReport:
+        """Makes the highest version active again."""
         running = engine()
         await running.admin.unset_active(name)
         return report_model(running.models, name)
 
-    @router.put("/{name}/labels/{label}", response_model=ModelReport, **_with_json(with_body, VersionBody))
-    async def set_label(request: Request, name: Name, label: Label) -> ModelReport:
-        """Lets a label such as `stable` stand for a version; the version is loaded first."""
+    @router.put(
+        "/{name}/labels/{label}",
+        summary="Set a label",
+        response_model=ModelReport,
+        **_with_json(with_body, VersionBody),
+    )
+    async def set_label(request: Request, name: ModelName, label: Label) -> ModelReport:
+        """Sets a label, such as `stable`, to a version. The version is loaded first."""
         running = engine()
         body = await read_json(request, VersionBody, settings.body_timeout_s)
         await running.admin.set_label(name, label, body.version)
         return report_model(running.models, name)
 
-    @router.delete("/{name}/labels/{label}", response_model=ModelReport, **common)
-    async def delete_label(name: Name, label: Label) -> ModelReport:
+    @router.delete("/{name}/labels/{label}", summary="Delete a label", response_model=ModelReport, **common)
+    async def delete_label(name: ModelName, label: Label) -> ModelReport:
+        """Deletes a label. Its version stays."""
         running = engine()
         await running.admin.delete_label(name, label)
         return report_model(running.models, name)
 
-    @router.post("/{name}/load", response_model=ModelReport, **common)
-    @router.post("/{name}/versions/{selector}/load", response_model=ModelReport, **common)
-    async def load(name: Name, selector: Selector | None = None) -> ModelReport:
-        """Loads a version now, without one the active version; answers when it is loaded or has failed."""
+    @router.post("/{name}/load", summary="Load a model", response_model=ModelReport, **common)
+    async def load_model(name: ModelName) -> ModelReport:
+        """Loads the active version. Responds when it is loaded or has failed."""
+        running = engine()
+        await running.admin.load_again(name, None)
+        return report_model(running.models, name)
+
+    @router.post("/{name}/versions/{selector}/load", summary="Load a version", response_model=ModelReport, **common)
+    async def load_version(name: ModelName, selector: Selector) -> ModelReport:
+        """Loads a version. Responds when it is loaded or has failed."""
         running = engine()
         await running.admin.load_again(name, selector)
         return report_model(running.models, name)
 
-    @router.post("/{name}/unload", response_model=ModelReport, **common)
-    @router.post("/{name}/versions/{selector}/unload", response_model=ModelReport, **common)
-    async def unload(name: Name, selector: Selector | None = None) -> ModelReport:
-        """Takes a version out of memory; it comes back when it is asked for."""
+    @router.post("/{name}/unload", summary="Unload a model", response_model=ModelReport, **common)
+    async def unload_model(name: ModelName) -> ModelReport:
+        """Unloads the serving version; a request loads it again. The default model is rejected with 409."""
+        running = engine()
+        await running.admin.unload(name, None)
+        return report_model(running.models, name)
+
+    @router.post("/{name}/versions/{selector}/unload", summary="Unload a version", response_model=ModelReport, **common)
+    async def unload_version(name: ModelName, selector: Selector) -> ModelReport:
+        """Unloads a version; a request loads it again. The default model's serving version is rejected with 409."""
         running = engine()
         await running.admin.unload(name, selector)
         return report_model(running.models, name)
 
-    @router.delete("/{name}/versions/{selector}", status_code=204, **common)
-    async def delete_version(name: Name, selector: Selector) -> Response:
-        """Deletes a version's folder; never the one that serves."""
+    @router.delete("/{name}/versions/{selector}", summary="Delete a version", status_code=204, **common)
+    async def delete_version(name: ModelName, selector: Selector) -> Response:
+        """Deletes a version and its files. The serving version and the only version are rejected with 409."""
         await engine().admin.delete_version(name, selector)
         return Response(status_code=204)
 
-    @router.delete("/{name}", status_code=204, **common)
-    async def delete_model(name: Name) -> Response:
-        """Deletes a model with all its versions; never the default."""
+    @router.delete("/{name}", summary="Delete a model", status_code=204, **common)
+    async def delete_model(name: ModelName) -> Response:
+        """Deletes a model and all its versions. The default model is rejected with 409."""
         await engine().admin.delete_model(name)
         return Response(status_code=204)
 

@@ -1,16 +1,15 @@
-"""Many pictures of one request at work: read, decoded and run at the same time, within bounds.
+"""The pictures of one batch request: received, decoded and run at the same time, within limits.
 
-| state | what happens |
+| event | effect |
 |---|---|
-| a picture is complete, a place is free | it starts |
-| no place is free | the body is not read on, so its client waits (TCP); who waits longest gets the next place |
-| a picture fails | its own result says so, the others go on |
-| the body fails (malformed, too slow, too many), no result given away yet | all ends, the request fails |
-| the body fails after that | what is complete ends and is told, then the failure |
-| the client goes away | all ends |
+| a picture is complete, a slot is free | its inference starts |
+| no slot is free | the body is not read further, so TCP slows the client down |
+| a picture fails | its own result is an error; the other pictures are unaffected |
+| the body fails (malformed, too slow, too large), no result was sent yet | the request fails |
+| the body fails after a result was sent | the complete pictures are answered, then the error is the last result |
+| the client disconnects | all inference of the request is cancelled |
 
-All batches of a process share the places: together they keep so many pictures in memory and at the lanes, and one that
-is not complete each. Single requests find the lanes' queue as good as empty.
+All batches of a process share the slots, so their memory is limited together and single requests find a short queue.
 """
 
 import asyncio
@@ -19,95 +18,91 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import orjson
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from api.problems import INTERNAL_ERROR, RequestError, problem_of
 from api.uploads.batch_form import BatchForm, Part
-from api.uploads.body import Body
+from api.uploads.body import RequestBody
+from api.uploads.disconnect import cancel_on_disconnect
+from api.uploads.multipart import MultipartReader
 
-# And whether it is the last.
-Chunk = tuple[bytes | RequestError, bool]
-Work = Callable[[Part], Awaitable[dict[str, object]]]
+Predict = Callable[[Part], Awaitable[dict[str, object]]]
 
 _log = logging.getLogger("fovea")
 
 
 class Results(Protocol):
-    """Takes results as JSON, in the order of their completion; `begun` from when they cannot be taken back."""
+    """Takes results as JSON in the order of their completion. `begun`: the first result was sent to the client."""
 
     begun: bool
 
     def add(self, index: int, result: bytes) -> None: ...
 
     def fail(self, error: RequestError) -> None:
-        """The last word, after all results."""
+        """Called once, after all results. May raise the error."""
 
 
-class Batch:
-    """One request's pictures. `work` gives what one's result has beyond index and filename, or raises."""
+class BatchRun:
+    """`predict` returns a picture's result without index and filename, or raises."""
 
-    def __init__(self, request: Request, work: Work, places: asyncio.Semaphore, results: Results) -> None:
-        self._request, self._work, self._places, self._results = request, work, places, results
-        self._listening: asyncio.Task[None] | None = None
+    def __init__(self, request: Request, predict: Predict, slots: asyncio.Semaphore, results: Results) -> None:
+        self._request, self._predict, self._slots, self._results = request, predict, slots, results
+        self._tasks: set[asyncio.Task[None]] = set()
         self.done = self.failed = 0
 
-    async def run(self, body: Body, form: BatchForm) -> None:
-        """Returns when the last result is there. Raises RequestError, ClientDisconnect; then nothing of it runs on."""
+    async def run(self, body: RequestBody, reader: MultipartReader, form: BatchForm) -> None:
+        """Returns after the last result. Raises RequestError, ClientDisconnect; then all inference has ended."""
         try:
-            async with asyncio.TaskGroup() as tasks:
-                items: list[asyncio.Task[None]] = []
-                error = await self._read(body, form, tasks, items)
-                if items:
-                    await asyncio.wait(items)
-                if self._listening:
-                    self._listening.cancel()
-        except BaseExceptionGroup as group:  # a picture's own task does not raise: it is one error, or one told twice
-            raise group.exceptions[0] from None
-        if error:
-            self._request.state.log.update(code=problem_of(error).code)
-            self._results.fail(error)
+            error = await self._receive(body, reader, form)
+            if error is None or body.ended:
+                async with cancel_on_disconnect(self._request.receive):
+                    await self._finish()
+            else:
+                await self._finish()
+            if error:
+                self._request.state.log.update(code=problem_of(error).code)
+                self._results.fail(error)
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            body.release()
 
-    async def _read(
-        self, body: Body, form: BatchForm, tasks: asyncio.TaskGroup, items: list[asyncio.Task[None]]
-    ) -> RequestError | None:
-        """Starts each picture that is complete. An error that comes too late to be the answer is given back.
-
-        The client is listened to all the time, also while a picture waits for its place: one that leaves ends all.
-        """
-
-        async def start(parts: list[Part]) -> None:
-            for part in parts:
-                await self._places.acquire()
-                items.append(tasks.create_task(self._answer(part)))
-                items[-1].add_done_callback(lambda _: self._places.release())  # also of one that never came to begin
-
-        coming: asyncio.Task[Chunk] | None = tasks.create_task(_next(body))
+    async def _receive(self, body: RequestBody, reader: MultipartReader, form: BatchForm) -> RequestError | None:
+        """Starts each complete picture. Returns an error that comes too late to be the response."""
+        failure: RequestError | None = None
         try:
-            while coming:
-                chunk, last = await coming
-                coming = None if last else tasks.create_task(_next(body))
-                if last:
-                    self._listening = tasks.create_task(self._watch())
-                if isinstance(chunk, RequestError):
-                    raise chunk
-                await start(form.feed(chunk))
-            form.finish()
+            while not body.ended:
+                reader.feed(await body.next())
+                await self._start(form.take_complete(), body)
+            reader.finish()
+            form.check_any()
         except RequestError as error:
             if not self._results.begun:
                 raise
-            if coming:
-                coming.cancel()
-                self._listening = tasks.create_task(self._watch())
-            await start(form.rest())
-            return error
-        return None
+            failure = error.with_traceback(None)  # the traceback holds this frame and the form
+        await self._start(form.take_complete(), body)
+        return failure
 
-    async def _answer(self, part: Part) -> None:
+    async def _start(self, parts: list[Part], body: RequestBody) -> None:
+        for part in parts:
+            await self._slots.acquire()
+            task = asyncio.create_task(self._answer(part, body))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(lambda _: self._slots.release())
+
+    async def _finish(self) -> None:
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _answer(self, part: Part, body: RequestBody) -> None:
         try:
-            result = await self._work(part)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is this picture's alone
+            result = await self._predict(part)
+        except Exception as error:  # noqa: BLE001 - any exception is the result of this picture alone
             result = {"error": self._problem(error)}
             self.failed += 1
+        body.release(len(part.data or b""))
         self.done += 1
         self._results.add(part.index, orjson.dumps({"index": part.index, "filename": part.filename, **result}))
 
@@ -115,20 +110,5 @@ class Batch:
         problem = problem_of(error)
         self._request.state.failed.append(problem.code)
         if problem.code == INTERNAL_ERROR.code:
-            _log.error("request %s failed", self._request.state.request_id, exc_info=error)
+            _log.error("picture failed request_id=%s", self._request.state.request_id, exc_info=error)
         return problem.details()
-
-    async def _watch(self) -> None:
-        """Nothing more comes from the client but its leaving."""
-        while (await self._request.receive())["type"] != "http.disconnect":
-            pass
-        raise ClientDisconnect
-
-
-async def _next(body: Body) -> Chunk:
-    """An error is given back, not raised: only a client that leaves shall end all tasks at once."""
-    try:
-        chunk = await body.next()
-    except RequestError as error:
-        return error, True
-    return chunk, body.ended

@@ -1,70 +1,71 @@
-"""A batch's answer while it is made: NDJSON, one picture's result a line, in the order of their completion."""
+"""A batch's streamed response: NDJSON, one result a line, in the order of completion."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 
 import orjson
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from api.problems import RequestError, problem_of
 from api.routes.batch_run import Results
 
 NDJSON = "application/x-ndjson"
-_HEAD = ((b"content-type", NDJSON.encode()), (b"x-accel-buffering", b"no"))  # nginx would gather the lines
+_HEADERS = ((b"content-type", NDJSON.encode()), (b"x-accel-buffering", b"no"))  # nginx would buffer the lines
 
 
 class Lines(Results):
-    """Lines that wait to be sent, no more than the pictures a batch may have; None is the end."""
+    """Lines to send, as many as a batch has pictures; None marks the end."""
 
     def __init__(self, request_id: str) -> None:
         self.begun = False
-        self.waiting: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self.queue: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._request_id = request_id
 
-    def add(self, index: int, result: bytes) -> None:  # noqa: ARG002 - it is in the result
+    def add(self, index: int, result: bytes) -> None:  # noqa: ARG002 - the result holds it
         self.begun = True
-        self.waiting.put_nowait(result + b"\n")
+        self.queue.put_nowait(result + b"\n")
 
     def fail(self, error: RequestError) -> None:
         details = problem_of(error).details() | {"request_id": self._request_id}
-        self.waiting.put_nowait(orjson.dumps({"error": details}) + b"\n")
+        self.queue.put_nowait(orjson.dumps({"error": details}) + b"\n")
 
 
 class StreamedBatch(Response):
-    """Starts with the first result, also while the client still sends; `run` gives the results to the lines.
+    """Starts with the first result, also while the upload is in progress; `run` adds the results.
 
-    Reading the upload never waits for a client to read its results: one that reads only after it has sent all would
-    wait for ever, and we for it. What it leaves unread is at most what the answer in one piece holds.
-    A client that takes nothing for `stall_s` is given up.
+    Reading the upload never waits for the client to read results: a client that reads only after it has sent all
+    would deadlock.
     """
 
-    def __init__(self, request: Request, run: Callable[[Results], Awaitable[None]], stall_s: float) -> None:
+    def __init__(self, request: Request, run: Callable[[Results], Awaitable[None]]) -> None:
         super().__init__()
-        self._run, self._stall_s = run, stall_s
+        self._run = run
         self._lines = Lines(request.state.request_id)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
+        run, sender = asyncio.create_task(self._add_lines()), asyncio.create_task(self._send_lines(send))
         try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._send_lines(send))
-                await self._run(self._lines)
-                self._lines.waiting.put_nowait(None)
-        except BaseExceptionGroup as group:  # what ended one of the two has ended the other
-            raise group.exceptions[0] from None
+            await asyncio.wait({run, sender}, return_when=asyncio.FIRST_EXCEPTION)
+            if sender.done():
+                await sender
+            await run
+            await sender
+        finally:
+            for task in (run, sender):
+                task.cancel()
+            await asyncio.gather(run, sender, return_exceptions=True)
+            del run, sender, task  # an error's traceback holds this frame, and a task its error
+
+    async def _add_lines(self) -> None:
+        await self._run(self._lines)
+        self._lines.queue.put_nowait(None)
 
     async def _send_lines(self, send: Send) -> None:
-        line = await self._lines.waiting.get()
-        await self._send_in_time(send, {"type": "http.response.start", "status": 200, "headers": _HEAD})
+        line = await self._lines.queue.get()
+        await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
         while line is not None:
-            await self._send_in_time(send, {"type": "http.response.body", "body": line, "more_body": True})
-            line = await self._lines.waiting.get()
-        await self._send_in_time(send, {"type": "http.response.body", "body": b""})
-
-    async def _send_in_time(self, send: Send, message: Message) -> None:
-        try:
-            async with asyncio.timeout(self._stall_s):
-                await send(message)
-        except TimeoutError:
-            raise ClientDisconnect from None
+            await send({"type": "http.response.body", "body": line, "more_body": True})
+            line = await self._lines.queue.get()
+        await send({"type": "http.response.body", "body": b""})

@@ -1,37 +1,34 @@
-"""A request's own deadline, nearer than the operator's."""
+"""X-Request-Timeout-Ms: a request's own deadline."""
 
 from typing import Any
 
 from starlette.requests import Request
 
 from api.problems import ParameterError
-from api.uploads.body import header
 from engine.inference_engine import AT_MOST, Wait
 
 HEADER = "X-Request-Timeout-Ms"
-_NAME = HEADER.lower().encode()
 _MOST_DIGITS = 12
 
-# For `openapi_extra` of the routes that take it.
+# For `openapi_extra` of the routes that read it.
 WITH_DEADLINE: dict[str, Any] = {
     "parameters": [
         {
             "name": HEADER,
             "in": "header",
-            "description": "Time from the whole picture's arrival to its answer, ms; above: 504. "
-            "The service's own limit (API_REQUEST_TIMEOUT_MS) stands.",
+            "description": "Maximum milliseconds from the end of the upload to the response; then 504. "
+            "It can only shorten the service's own limit, API_REQUEST_TIMEOUT_MS.",
             "schema": {"type": "integer", "minimum": 1},
         }
     ]
 }
 
 
-def asked_wait(request: Request, *, patient: bool = False) -> Wait:
-    """How long the client says it waits. Raises ParameterError for what is no whole number of at least 1."""
-    value = header(request, _NAME)
+def requested_wait(request: Request, *, patient: bool = False) -> Wait:
+    """How long the client waits. Raises ParameterError for a header that is not a whole number of at least 1."""
+    value = request.headers.get(HEADER)
     if value is None:
         return Wait(patient=True) if patient else AT_MOST
-    if not value.isdigit() or len(value) > _MOST_DIGITS or int(value) < 1:
-        shown = value[:100].decode("latin-1")
-        raise ParameterError(f"{HEADER}={shown}: give a whole number of milliseconds, at least 1")
+    if not value.isdecimal() or len(value) > _MOST_DIGITS or int(value) < 1:
+        raise ParameterError(f"{HEADER}={value[:100]}: give a whole number of milliseconds, at least 1")
     return Wait(int(value) / 1e3, patient)

@@ -1,7 +1,6 @@
-"""GET /docs: Swagger, its files served from here, without a script or style in the page itself; and /openapi.json."""
+"""GET /docs: Swagger, served from local files; GET /openapi.json: the OpenAPI document."""
 
 from collections.abc import Callable
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -10,55 +9,39 @@ import orjson
 from fastapi import APIRouter
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
-_OURS = {"start.js"}
-_SWAGGERS = {"swagger-ui-bundle.js", "swagger-ui.css", "favicon.png"}
-_CHECK_EACH_TIME = {"cache-control": "no-cache"}
-
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<link rel="stylesheet" href="{root}/docs/swagger-ui.css">
-<link rel="icon" href="{root}/docs/favicon.png">
-</head>
-<body>
-<div id="swagger-ui"></div>
-<script src="{root}/docs/swagger-ui-bundle.js"></script>
-<script src="{root}/docs/start.js"></script>
-</body>
-</html>
-"""
+_OUR_FILES = {"start.js"}
+_SWAGGER_FILES = {"swagger-ui-bundle.js", "swagger-ui.css", "favicon.png"}
 
 
-def docs_router(title: str, document: Callable[[], dict[str, Any]]) -> APIRouter:
-    """`document` gives the OpenAPI document as it is now."""
+def docs_router(document: Callable[[], dict[str, Any]]) -> APIRouter:
+    """`document` returns the OpenAPI document."""
     router = APIRouter(include_in_schema=False)
     ours = StaticFiles(directory=Path(__file__).parents[1] / "static")
-    swaggers = StaticFiles(directory=Path(fastapi_offline.__file__).parent / "static")
+    swagger = StaticFiles(directory=Path(fastapi_offline.__file__).parent / "static")
+
+    async def file(folder: StaticFiles, name: str, request: Request) -> Response:
+        response = await folder.get_response(name, request.scope)
+        response.headers["cache-control"] = "no-cache"  # browsers revalidate: a new release changes the files
+        return response
 
     @router.get("/openapi.json")
-    def openapi(request: Request) -> Response:
-        """On a thread: the first one takes a tenth of a second to make."""
-        root = request.scope.get("root_path", "")
-        shown = document() | ({"servers": [{"url": root}]} if root else {})
-        return Response(orjson.dumps(shown), media_type="application/json")
+    def openapi() -> Response:
+        """In a thread: building the document takes about 100 ms."""
+        return Response(orjson.dumps(document()), media_type="application/json")
 
     @router.get("/docs")
-    async def docs(request: Request) -> HTMLResponse:
-        root = escape(request.scope.get("root_path", ""))
-        return HTMLResponse(_PAGE.format(title=escape(title), root=root))
+    async def docs(request: Request) -> Response:
+        return await file(ours, "docs.html", request)
 
     @router.get("/docs/{name}")
     async def docs_file(name: str, request: Request) -> Response:
-        if name not in _OURS | _SWAGGERS:
-            raise HTTPException(404)
-        answer = await (ours if name in _OURS else swaggers).get_response(name, request.scope)
-        answer.headers.update(_CHECK_EACH_TIME)
-        return answer
+        if name in _OUR_FILES:
+            return await file(ours, name, request)
+        if name in _SWAGGER_FILES:
+            return await file(swagger, name, request)
+        raise HTTPException(404)
 
     return router

@@ -1,6 +1,7 @@
 """GET /health, /health/live, /health/ready."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -10,6 +11,10 @@ from api.health import Health, PartStatus, versions
 from api.openapi import error_responses
 from api.problems import NotReadyError
 from api.schemas import Alive, HealthReport, PartReport, Ready
+
+_UNHEALTHY: dict[int | str, dict[str, Any]] = {
+    503: {"model": HealthReport, "description": "The service cannot run inference."}
+}
 
 
 def health_router(
@@ -22,11 +27,11 @@ def health_router(
     router = APIRouter(prefix="/health", tags=["health"])
     known_versions: dict[str, str] = {}
 
-    @router.get("", response_model=HealthReport, responses={503: {"model": HealthReport}})
-    async def report(request: Request) -> JSONResponse:
-        """Every part with its state, and whether the whole can infer: 200 when it can, 503 when not.
+    @router.get("", summary="Report health", response_model=HealthReport, responses=_UNHEALTHY)
+    async def get_health(request: Request) -> JSONResponse:
+        """Returns the state of each part: 200 if the service can run inference, 503 if not.
 
-        Where keys are set, `versions` are for those who send one.
+        If API_KEYS is set, `versions` is empty unless the request has a valid key.
         """
         if not known_versions:
             known_versions.update(versions())
@@ -45,14 +50,14 @@ def health_router(
         )
         return JSONResponse(report.model_dump(mode="json"), 200 if reason is None else 503)
 
-    @router.get("/live")
-    async def live() -> Alive:
-        """The process runs and its event loop answers; nothing more."""
+    @router.get("/live", summary="Liveness probe")
+    async def get_liveness() -> Alive:
+        """Returns 200 while the event loop runs. It checks nothing else."""
         return Alive()
 
-    @router.get("/ready", responses=error_responses(503))
-    async def ready() -> Ready:
-        """It can infer now; 503 with the reason when not."""
+    @router.get("/ready", summary="Readiness probe", responses=error_responses(503))
+    async def get_readiness() -> Ready:
+        """Returns 200 if the service can run inference, or 503 with the reason."""
         reason = health.not_ready_reason()
         if reason is not None:
             raise NotReadyError(reason)

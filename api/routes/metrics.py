@@ -2,22 +2,37 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
 from api import VERSION
+from api.openapi import WITH_KEY, error_responses
 from api.telemetry.metrics import Gauges, Metrics
+
+_METRICS: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The metrics.", "content": {"text/plain": {"schema": {"type": "string"}}}}
+}
 
 
 def metrics_router(metrics: Metrics, gauges: Callable[[], Gauges]) -> APIRouter:
     """`gauges` gives those of this process as they are now."""
     router = APIRouter(tags=["health"])
 
-    @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
-    async def show(request: Request) -> Response:
-        """For Prometheus: its text format, or OpenMetrics to who accepts that. All worker processes are in it."""
+    @router.get(
+        "/metrics",
+        summary="Metrics for Prometheus",
+        response_class=Response,
+        responses=_METRICS | error_responses(401, 403),
+        openapi_extra=WITH_KEY,
+    )
+    async def get_metrics(request: Request) -> Response:
+        """Returns the metrics of all workers in Prometheus' text format, or OpenMetrics if the client accepts it.
+
+        A key is needed only if API_PROTECT names `metrics`.
+        """
         metrics.look(gauges())
         accept = request.headers.get("accept", "")
         body, content_type = await asyncio.to_thread(_text, metrics, accept)

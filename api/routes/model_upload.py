@@ -1,4 +1,4 @@
-"""POST /models/{name}/versions: an .onnx file, streamed to disk, checked, and only then put into place."""
+"""POST /models/{name}/versions: an .onnx file is streamed to disk, checked, and then put into place."""
 
 import asyncio
 import hashlib
@@ -10,27 +10,31 @@ from starlette.requests import Request
 
 from api.openapi import MODEL_BODY, WITH_ADMIN_KEY, error_responses
 from api.problems import BodyTooLargeError, DigestError, MalformedMultipartError, UnknownFieldError
-from api.routes.admin import Name
+from api.routes.models import ModelName
 from api.schemas import AddedVersion
 from api.settings import ApiSettings
-from api.uploads.body import read_chunks, refuse_encoded
-from api.uploads.image_form import ENVELOPE_BYTES, multipart_boundary
-from api.uploads.multipart import MultipartReader, Write
+from api.uploads.body import BodyLimits, RequestBody
+from api.uploads.multipart import ENVELOPE_BYTES, MultipartReader, Write, multipart_boundary
 from engine.inference_engine import InferenceEngine
 from engine.models.admin import StagedUpload
 from loaders.model_errors import ModelStateError
 from loaders.repository.model_repository import MAX_NUMBER
 
+# Protocol Buffers allow no larger file.
+MAX_MODEL_BYTES = 2**31
 _SIDECAR_BYTES = 8 * 1024 * 1024
 _FILES = {"model": "model.onnx", "spec": "model.toml", "labels": "labels.txt"}
 
 
-def upload_router(settings: ApiSettings, engine: Callable[[], InferenceEngine]) -> APIRouter:
-    """`engine` gives the running engine, or raises NotReadyError."""
+def upload_router(
+    settings: ApiSettings, engine: Callable[[], InferenceEngine], max_model_bytes: int = MAX_MODEL_BYTES
+) -> APIRouter:
+    """`engine` returns the running engine, or raises NotReadyError."""
     router = APIRouter(prefix="/models", tags=["models: change"])
 
     @router.post(
         "/{name}/versions",
+        summary="Upload a version",
         status_code=201,
         response_model=AddedVersion,
         responses=error_responses(400, 401, 403, 408, 409, 413, 415, 422, 503),
@@ -38,21 +42,23 @@ def upload_router(settings: ApiSettings, engine: Callable[[], InferenceEngine]) 
     )
     async def add_version(
         request: Request,
-        name: Name,
+        name: ModelName,
         version: Annotated[
-            int | None, Query(ge=0, le=MAX_NUMBER, description="Its number; the next one if none.")
+            int | None, Query(ge=0, le=MAX_NUMBER, description="Version number; default: the highest plus one.")
         ] = None,
-        sha256: Annotated[str | None, Query(pattern="^[0-9a-f]{64}$", description="Checked when given.")] = None,
+        sha256: Annotated[
+            str | None,
+            Query(pattern="^[0-9a-f]{64}$", description="Expected SHA-256 of the .onnx file, in hexadecimal."),
+        ] = None,
     ) -> AddedVersion:
-        """Uploads a version: the .onnx file as the body, or a form with `model` and optionally `spec` and `labels`.
+        """Adds a version from an .onnx file, sent as the raw body, or as a form with `model`, `spec` and `labels`.
 
-        It is checked in a process of its own before it is put into place; the highest version serves unless another
-        is active.
+        It is checked in a separate process before it is added. The highest version is served unless another is active.
         """
         admin = engine().admin
         staged = await asyncio.to_thread(admin.stage)
         try:
-            found = await _Receiver(staged, settings.max_model_bytes, settings.body_timeout_s).receive(request)
+            found = await _receive(request, _ModelForm(staged, max_model_bytes), settings.body_timeout_s)
             if sha256 not in (None, found):
                 raise DigestError(sha256 or "", found)
             number = await admin.add_version(name, version, staged)
@@ -63,48 +69,57 @@ def upload_router(settings: ApiSettings, engine: Callable[[], InferenceEngine]) 
     return router
 
 
-class _Receiver:
-    """Streams one upload into its staged folder, in threads: the event loop never waits for the disk."""
+async def _receive(request: Request, form: "_ModelForm", stall_s: float) -> str:
+    """The graph's sha256. Writes in threads. Raises RequestError, ModelStateError, ClientDisconnect."""
+    boundary = multipart_boundary(request)
+    most = form.max_model_bytes if boundary is None else form.max_model_bytes + 2 * _SIDECAR_BYTES + ENVELOPE_BYTES
+    body = RequestBody(request, BodyLimits(most, form.max_model_bytes, stall_s, per_chunk=True))
+    if boundary is None:
+        write = await asyncio.to_thread(form.open_field, "model", None)
+        while not body.ended:
+            await asyncio.to_thread(write, memoryview(await body.next()))
+    else:
+        reader = MultipartReader(boundary, form)
+        while not body.ended:
+            await asyncio.to_thread(reader.feed, await body.next())
+        reader.finish()
+    return form.sha256()
 
-    def __init__(self, staged: StagedUpload, max_bytes: int, stall_s: float) -> None:
+
+class _ModelForm:
+    """Writes the fields of one upload into its staged folder. Its methods block on the disk."""
+
+    def __init__(self, staged: StagedUpload, max_model_bytes: int) -> None:
+        self.max_model_bytes = max_model_bytes
         self._staged = staged
-        self._max_bytes = max_bytes
-        self._stall_s = stall_s
         self._digest = hashlib.sha256()
-        self._left = {"model": max_bytes, "spec": _SIDECAR_BYTES, "labels": _SIDECAR_BYTES}
-        self._written: set[str] = set()
+        self._limits = {"model": max_model_bytes, "spec": _SIDECAR_BYTES, "labels": _SIDECAR_BYTES}
+        self._written: dict[str, int] = {}
 
-    async def receive(self, request: Request) -> str:
-        """The graph's sha256. Raises RequestError; ClientDisconnect."""
-        refuse_encoded(request)
-        boundary = multipart_boundary(request)
-        if boundary is None:
-            write = await asyncio.to_thread(self._open_field, "model", None)
-            async for chunk in read_chunks(request, self._max_bytes, self._max_bytes, self._stall_s):
-                await asyncio.to_thread(write, memoryview(chunk))
-        else:
-            most = sum(self._left.values()) + ENVELOPE_BYTES
-            chunks = read_chunks(request, most, self._max_bytes, self._stall_s)
-            await MultipartReader(boundary, self._open_field).read(chunks, in_thread=True)
+    def open_field(self, name: str, filename: str | None) -> Write:  # noqa: ARG002 - the client's filename is not used
+        if name not in _FILES or name in self._written:
+            raise UnknownFieldError(name, "An upload has the fields model, spec and labels, each at most once.")
+        self._written[name] = 0
+        self._write(name, memoryview(b""))
+        return lambda data: self._write(name, data)
+
+    def close_field(self) -> None:
+        """Nothing to do: each piece is written at once."""
+
+    def sha256(self) -> str:
+        """Raises MalformedMultipartError without a model."""
         if "model" not in self._written:
             raise MalformedMultipartError("The form has no field 'model' with the .onnx file.")
         return self._digest.hexdigest()
 
-    def _open_field(self, name: str, filename: str | None) -> Write:  # noqa: ARG002 - what the client calls it is its own
-        if name not in _FILES or name in self._written:
-            raise UnknownFieldError(name, "An upload has model, spec and labels, each at most once.")
-        self._written.add(name)
-        self._write(name, memoryview(b""))
-        return lambda data: self._write(name, data)
-
     def _write(self, name: str, data: memoryview) -> None:
-        self._left[name] -= len(data)
-        if self._left[name] < 0:
-            raise BodyTooLargeError(self._max_bytes if name == "model" else _SIDECAR_BYTES)
+        self._written[name] += len(data)
+        if self._written[name] > self._limits[name]:
+            raise BodyTooLargeError(self._limits[name])
         try:
             with (self._staged.folder / _FILES[name]).open("ab") as file:
                 file.write(data)
-        except OSError as error:  # the disk is full, most likely
-            raise ModelStateError(f"the models folder cannot be written: {error.strerror}") from error
+        except OSError as error:
+            raise ModelStateError(f"cannot write to the models folder: {error.strerror}") from error
         if name == "model":
             self._digest.update(data)

@@ -3,22 +3,23 @@
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter
+from fastapi import APIRouter, Path
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
 from api.openapi import WITH_KEY, error_responses
 from api.schemas import (
+    MAX_NAME,
+    SELECTOR,
     FieldReport,
     ModelDetails,
     ModelList,
     ModelReport,
     NotServed,
-    RunPlanReport,
     TuningReport,
     VersionReport,
 )
@@ -26,25 +27,46 @@ from engine.inference_engine import InferenceEngine
 from engine.models.loaded_model import LoadedModel
 from engine.models.model_manager import ModelManager
 from loaders.model_errors import ModelError
+from loaders.repository.names import MODEL_NAME
+
+# Path parameters. A model that is only looked up may have any name: an unknown one is 404.
+AnyName = Annotated[str, Path(max_length=MAX_NAME, description="The model's name.")]
+ModelName = Annotated[str, Path(pattern=f"^{MODEL_NAME.pattern}$", description="The model's name.")]
+Selector = Annotated[str, Path(pattern=SELECTOR, description="The version's number or one of its labels.")]
+Label = Annotated[str, Path(pattern=r"^[A-Za-z_-][A-Za-z0-9._-]{0,63}$", description="A label, such as `stable`.")]
+_NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "Unchanged since the ETag in If-None-Match."}}
 
 
 def model_router(engine: Callable[[], InferenceEngine]) -> APIRouter:
     """`engine` gives the running engine, or raises NotReadyError."""
     router = APIRouter(prefix="/models", tags=["models"])
 
-    @router.get("", response_model=ModelList, responses=error_responses(401, 403, 503), openapi_extra=WITH_KEY)
+    @router.get(
+        "",
+        summary="List models",
+        response_model=ModelList,
+        responses=_NOT_MODIFIED | error_responses(401, 403, 503),
+        openapi_extra=WITH_KEY,
+    )
     async def list_models(request: Request) -> Response:
-        """Every model with its versions and their states. With its ETag in If-None-Match: 304 if nothing changed."""
+        """Returns every model with its versions and their states.
+
+        Send the response's ETag in If-None-Match to get 304 while nothing has changed.
+        """
         models = engine().models
         reports = [report_model(models, name) for name in sorted(models.catalog)]
         not_served = [NotServed(name=entry, reason=reason) for entry, reason in models.unclear.items()]
         return _with_etag(request, ModelList(default=models.default, models=reports, not_served=not_served))
 
     @router.get(
-        "/{name}", response_model=ModelDetails, responses=error_responses(401, 403, 404, 503), openapi_extra=WITH_KEY
+        "/{name}",
+        summary="Get a model",
+        response_model=ModelDetails,
+        responses=_NOT_MODIFIED | error_responses(401, 403, 404, 422, 503),
+        openapi_extra=WITH_KEY,
     )
-    async def show_model(request: Request, name: str) -> Response:
-        """One model, with every field of its spec and what decided it."""
+    async def get_model(request: Request, name: AnyName) -> Response:
+        """Returns a model, its versions, its tuning, and for every field of its spec the source that decided it."""
         running = engine()
         running.models.version(name)
         spec, warnings = await _describe(running, name)
@@ -78,9 +100,7 @@ def _tuning(model: LoadedModel) -> TuningReport:
     """The plan that runs; where it is not what was measured, the operator has fixed it."""
     plan, tuning = model.runner.plan, model.tuning
     if tuning is None:
-        return TuningReport(
-            plan=RunPlanReport(**asdict(plan)), level=None, reason="nothing was measured", measured=[], measured_at=None
-        )
+        return TuningReport(plan=plan, level=None, reason="nothing was measured", measured=[], measured_at=None)
     reason = tuning.reason if plan == tuning.plan else f"fixed by settings; else: {tuning.reason}"
     return TuningReport.model_validate({**asdict(tuning), "plan": asdict(plan), "reason": reason})
 

@@ -1,80 +1,75 @@
-"""HTTPS served by this process itself: TLS 1.2 and later, HTTP/1.1. A renewed certificate is taken up at once."""
+"""HTTPS: TLS 1.2 and later, HTTP/1.1. A renewed certificate is used without a restart."""
 
 import logging
 import ssl
 from pathlib import Path
 from time import monotonic
 
-from api.settings import ApiSettings
-
-_LOOK_EVERY_S = 1.0
+_CHECK_EVERY_S = 1.0
 
 _log = logging.getLogger("fovea")
 
-# What a file's state is told by: mtime (ns), inode and bytes.
-_Mark = tuple[int, int, int]
+# A file's mtime (ns), inode and size in bytes.
+_FileState = tuple[int, int, int]
 
 
-def server_context(settings: ApiSettings) -> ssl.SSLContext | None:
-    """None where no certificate is set. The files may be replaced while it serves."""
-    if settings.tls_cert is None or settings.tls_key is None:
-        return None
-    return _Renewed(settings.tls_cert, settings.tls_key).context
+def ssl_context(certificate: Path, key: Path) -> ssl.SSLContext:
+    """A context whose certificate follows the two files. Raises ValueError if they cannot be used."""
+    return _Renewed(certificate, key).context
 
 
-def load_certificate(certificate: Path, key: Path) -> ssl.SSLContext:
-    """Raises ValueError with what is wrong with the two files."""
+def _load(certificate: Path, key: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     try:
-        context.load_cert_chain(certificate, key, password=_refuse_password)
+        context.load_cert_chain(certificate, key, password=_reject_password)
     except ssl.SSLError as error:
-        reason = "they do not belong together" if error.reason == "KEY_VALUES_MISMATCH" else "not a valid PEM file"
-        raise ValueError(f"certificate and key cannot be used: {reason}") from None
+        mismatch = error.reason == "KEY_VALUES_MISMATCH"
+        raise ValueError("API_TLS_KEY is not the certificate's key" if mismatch else "not a valid PEM file") from None
     except OSError as error:
-        raise ValueError(f"certificate and key cannot be read: {error.strerror}") from None
+        raise ValueError(f"cannot read certificate or key: {error.strerror}") from None
     return context
 
 
-def _refuse_password() -> str:
-    raise ValueError("the key is encrypted; nobody is here to be asked for its password")
+def _reject_password() -> str:
+    raise ValueError("the key is encrypted; API_TLS_KEY must be a key without a password")
 
 
 class _Renewed:
-    """`context` gives each handshake the certificate that is on disk; one that cannot be used leaves the old one."""
+    """`context` gives each handshake the certificate that is on disk; an invalid one leaves the old one in use."""
 
     def __init__(self, certificate: Path, key: Path) -> None:
         self._files = (certificate, key)
-        self._marks = self._look()
-        self._looked = monotonic()
-        self.context = self._current = load_certificate(*self._files)
-        self.context.sni_callback = self._before_handshake  # called without a name, too
+        self._states = self._file_states()
+        self._checked = monotonic()
+        self.context = self._current = _load(*self._files)
+        self.context.sni_callback = self._before_handshake  # called without a server name, too
 
     def _before_handshake(self, connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
-        if monotonic() - self._looked > _LOOK_EVERY_S:
-            self._looked = monotonic()
+        if monotonic() - self._checked > _CHECK_EVERY_S:
+            self._checked = monotonic()
             self._renew()
         if self._current is not self.context:
             connection.context = self._current
 
     def _renew(self) -> None:
-        marks = self._look()
-        if marks == self._marks:
+        states = self._file_states()
+        if states == self._states:
             return
-        self._marks = marks
+        self._states = states
         try:
-            self._current = load_certificate(*self._files)
+            self._current = _load(*self._files)
         except ValueError as error:
-            _log.warning("the changed certificate is not taken: %s", error)
+            _log.warning("cannot reload TLS certificate: %s", error)
         else:
-            _log.info("the changed certificate is taken")
+            _log.info("reloaded TLS certificate")
 
-    def _look(self) -> list[_Mark | None]:
-        return [_mark(file) for file in self._files]
+    def _file_states(self) -> list[_FileState | None]:
+        return [_file_state(file) for file in self._files]
 
 
-def _mark(file: Path) -> _Mark | None:
+def _file_state(file: Path) -> _FileState | None:
     try:
         stat = file.stat()
     except OSError:

@@ -1,6 +1,6 @@
-// Shows the document beside this page. A file of its own: the page's policy allows no script in it.
+// Starts Swagger. A file, because the Content-Security-Policy allows no inline script.
 SwaggerUIBundle({
-  // Not relative: the page's own address may hold a password, with which nothing can be fetched.
+  // Beside this page, behind any path prefix. Without the page's user and password: fetch() rejects addresses with them.
   url: new URL("openapi.json", location.origin + location.pathname).href,
   dom_id: "#swagger-ui",
   layout: "BaseLayout",

@@ -1,18 +1,17 @@
-"""A form with many pictures, taken apart while it still arrives: each picture is there as soon as its part ends."""
+"""A form with many pictures, parsed as it arrives: each picture is complete as soon as its part ends."""
 
 from dataclasses import dataclass
 from io import BytesIO
 
 from api.problems import NoPictureError, TooManyPicturesError, UnknownFieldError
-from api.uploads.multipart import MultipartReader, Write
+from api.uploads.multipart import Write
 
 FIELD = "images"
-_WHERE_THINGS_GO = f"The pictures are {FIELD!r}, parameters go into the query, as ?top_k=3."
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One picture of a batch, the `index`th; `data` is None when it is larger than allowed."""
+    """One picture of a batch; `index` counts from 0, `data` is None if it is larger than allowed."""
 
     index: int
     filename: str | None
@@ -20,10 +19,9 @@ class Part:
 
 
 class BatchForm:
-    """Holds at most one picture that is not complete, and what the last chunk completed."""
+    """Collects the fields `images`. Holds at most one incomplete picture, and complete ones until they are taken."""
 
-    def __init__(self, boundary: bytes, max_bytes: int, max_parts: int) -> None:
-        self._reader = MultipartReader(boundary, self._open_field, self._close_field)
+    def __init__(self, max_bytes: int, max_parts: int) -> None:
         self._max_bytes, self._max_parts = max_bytes, max_parts
         self._count = 0
         self._filename: str | None = None
@@ -31,28 +29,21 @@ class BatchForm:
         self._too_large = False
         self._complete: list[Part] = []
 
-    def feed(self, chunk: bytes) -> list[Part]:
-        """The pictures that end in this chunk.
-
-        Raises MalformedMultipartError, TooManyPicturesError, UnknownFieldError; `rest` then has those before.
-        """
-        self._reader.feed(chunk)
-        return self.rest()
-
-    def rest(self) -> list[Part]:
-        """The pictures that are complete and were not given yet."""
+    def take_complete(self) -> list[Part]:
+        """The complete pictures that were not returned yet."""
         complete, self._complete = self._complete, []
         return complete
 
-    def finish(self) -> None:
-        """Raises MalformedMultipartError, NoPictureError."""
-        self._reader.finish()
+    def check_any(self) -> None:
+        """Raises NoPictureError if the form has no picture."""
         if not self._count:
             raise NoPictureError(f"The form is empty; send the pictures in the field '{FIELD}', one part each.")
 
-    def _open_field(self, name: str, filename: str | None) -> Write:
+    def open_field(self, name: str, filename: str | None) -> Write:
         if name != FIELD:
-            raise UnknownFieldError(name, _WHERE_THINGS_GO)
+            raise UnknownFieldError(
+                name, f"The pictures' field is '{FIELD}'; parameters belong into the query: ?top_k=3."
+            )
         if self._count == self._max_parts:
             raise TooManyPicturesError(self._max_parts)
         self._count += 1
@@ -66,7 +57,7 @@ class BatchForm:
         if self._data.tell() > self._max_bytes:
             self._too_large, self._data = True, BytesIO()
 
-    def _close_field(self) -> None:
+    def close_field(self) -> None:
         data = None if self._too_large else self._data.getvalue()
         self._complete.append(Part(self._count - 1, self._filename, data))
         self._data = BytesIO()

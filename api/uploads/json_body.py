@@ -1,14 +1,12 @@
-"""Small JSON bodies, read after the guard has let the request in, and within limits."""
+"""Small JSON bodies, limited in size and time."""
 
-import asyncio
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
-from api.problems import BodyTooSlowError
-from api.uploads.body import read_chunks, refuse_encoded
+from api.problems import validation_error
+from api.uploads.body import BodyLimits, RequestBody
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -16,22 +14,12 @@ MAX_JSON_BYTES = 64 * 1024
 
 
 async def read_json(request: Request, shape: type[M], timeout_s: float) -> M:
-    """Raises RequestError; RequestValidationError for a body of another shape."""
-    refuse_encoded(request)
+    """Raises RequestError, RequestValidationError for a body of another shape, ClientDisconnect."""
+    body = RequestBody(request, BodyLimits(MAX_JSON_BYTES, MAX_JSON_BYTES, timeout_s))
     data = bytearray()
-    try:
-        async with asyncio.timeout(timeout_s):
-            async for chunk in read_chunks(request, MAX_JSON_BYTES, MAX_JSON_BYTES):
-                data += chunk
-    except TimeoutError:
-        raise BodyTooSlowError(timeout_s) from None
+    while not body.ended:
+        data += await body.next()
     try:
         return shape.model_validate_json(bytes(data))
     except ValidationError as error:
-        problems = error.errors(include_url=False, include_context=False)
-        raise RequestValidationError([{**problem, "loc": ("body", *problem["loc"])} for problem in problems]) from None
-
-
-def json_body(shape: type[BaseModel]) -> dict[str, Any]:
-    """Its part of the OpenAPI document."""
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": shape.model_json_schema()}}}}
+        raise validation_error("body", error) from None

@@ -1,35 +1,80 @@
-"""multipart/form-data (RFC 7578), parsed as it arrives: each field's bytes go straight to where they are wanted."""
+"""multipart/form-data (RFC 7578) by python-multipart, parsed as it arrives."""
 
-import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
+from typing import Protocol
 
 from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser
+from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.requests import Request
 
-from api.disposition import field_of
 from api.problems import MalformedMultipartError
 
-logging.getLogger("python_multipart").setLevel(logging.ERROR)  # what is wrong with a form its sender is told
+# Boundaries and part headers around one file.
+ENVELOPE_BYTES = 64 * 1024
+_MAX_FILENAME_CHARACTERS = 255
+
+logging.getLogger("python_multipart").setLevel(logging.ERROR)  # the client is told what is wrong with its form
 
 Write = Callable[[memoryview], None]
-# Called with a field's name and filename; gives what takes its bytes, or raises to refuse the field.
-OpenField = Callable[[str, str | None], Write]
+
+
+class Form(Protocol):
+    """Takes the fields of a form as they arrive."""
+
+    def open_field(self, name: str, filename: str | None) -> Write:
+        """Returns the function that takes the field's bytes. Raises RequestError to reject the field."""
+
+    def close_field(self) -> None:
+        """Called after the last byte of the field."""
+
+
+def multipart_boundary(request: Request) -> bytes | None:
+    """The boundary of a form; None for any other body. Raises MalformedMultipartError for a form without one."""
+    media_type, options = parse_options_header(request.headers.get("content-type"))
+    if media_type != b"multipart/form-data":
+        return None
+    boundary = options.get(b"boundary")
+    if not boundary:
+        raise MalformedMultipartError("The Content-Type multipart/form-data has no boundary.")
+    return boundary
 
 
 class MultipartReader:
-    """Reads one body. python-multipart bounds part headers in number and size; fields are bounded by `open_field`.
+    """Feeds a body's chunks to python-multipart, which limits number and size of part headers; `form` limits the fields."""
 
-    `close_field` is called when all of a field's bytes are written.
-    """
+    def __init__(self, boundary: bytes, form: Form) -> None:
+        self._parts = _Parts(form)
+        try:
+            self._parser = MultipartParser(boundary, self._parts.callbacks())  # type: ignore[arg-type]  # a TypedDict of the same
+        except FormParserError:
+            raise MalformedMultipartError("The multipart boundary is too long.") from None
 
-    def __init__(self, boundary: bytes, open_field: OpenField, close_field: Callable[[], None] | None = None) -> None:
-        self._open_field = open_field
+    def feed(self, chunk: bytes) -> None:
+        """Raises MalformedMultipartError, and what the form raises."""
+        try:
+            self._parser.write(chunk)
+        except FormParserError as error:
+            raise MalformedMultipartError(f"The multipart body is malformed: {error}.") from None
+
+    def finish(self) -> None:
+        """Raises MalformedMultipartError if the body is incomplete."""
+        if not self._parts.ended:
+            raise MalformedMultipartError("The multipart body ends before its closing boundary.")
+
+
+class _Parts:
+    """The parser's callbacks. Holds no reference to the parser: a reference cycle would keep pictures in memory."""
+
+    def __init__(self, form: Form) -> None:
+        self._form = form
         self._write: Write | None = None
-        self._ended = False
-        self._header_name = self._header_value = b""
-        self._disposition = ""
-        callbacks: dict[str, Callable[..., None]] = {
+        self.ended = False
+        self._name = self._value = b""
+        self._disposition: bytes | None = None
+
+    def callbacks(self) -> dict[str, Callable[..., None]]:
+        return {
             "on_part_begin": self._on_part_begin,
             "on_header_begin": self._on_header_begin,
             "on_header_field": self._on_header_field,
@@ -37,63 +82,39 @@ class MultipartReader:
             "on_header_end": self._on_header_end,
             "on_headers_finished": self._on_headers_finished,
             "on_part_data": self._on_part_data,
+            "on_part_end": self._form.close_field,
             "on_end": self._on_end,
         }
-        if close_field:
-            callbacks["on_part_end"] = close_field
-        try:
-            self._parser = MultipartParser(boundary, callbacks)  # type: ignore[arg-type]  # a TypedDict of the same
-        except FormParserError:
-            raise MalformedMultipartError("The multipart boundary is too long.") from None
-
-    async def read(self, chunks: AsyncIterator[bytes], *, in_thread: bool = False) -> None:
-        """With `in_thread`, `open_field` and its writers run there: they may wait for a disk.
-
-        Raises MalformedMultipartError, and what `open_field` and its writers raise.
-        """
-        async for chunk in chunks:
-            if in_thread:
-                await asyncio.to_thread(self.feed, chunk)
-            else:
-                self.feed(chunk)
-        self.finish()
-
-    def feed(self, chunk: bytes) -> None:
-        """Raises MalformedMultipartError, and what `open_field` and its writers raise."""
-        try:
-            self._parser.write(chunk)
-        except FormParserError as error:
-            raise MalformedMultipartError(f"The multipart body is malformed: {error}.") from None
-
-    def finish(self) -> None:
-        """Raises MalformedMultipartError when the body is not complete."""
-        if not self._ended:
-            raise MalformedMultipartError("The multipart body ends before its closing boundary.")
 
     def _on_part_begin(self) -> None:
-        self._disposition = ""
+        self._disposition = None
 
     def _on_header_begin(self) -> None:
-        self._header_name = self._header_value = b""
+        self._name = self._value = b""
 
     def _on_header_field(self, data: bytes, start: int, end: int) -> None:
-        self._header_name += data[start:end]
+        self._name += data[start:end]
 
     def _on_header_value(self, data: bytes, start: int, end: int) -> None:
-        self._header_value += data[start:end]
+        self._value += data[start:end]
 
     def _on_header_end(self) -> None:
-        if self._header_name.lower() == b"content-disposition":
-            if self._disposition:
-                raise MalformedMultipartError("A part of the form has two Content-Dispositions.")
-            self._disposition = self._header_value.decode("latin-1")
+        if self._name.lower() == b"content-disposition":
+            if self._disposition is not None:
+                raise MalformedMultipartError("A part of the form has two Content-Disposition headers.")
+            self._disposition = self._value
 
     def _on_headers_finished(self) -> None:
-        self._write = self._open_field(*field_of(self._disposition))
+        kind, options = parse_options_header(self._disposition)
+        if kind != b"form-data" or b"name" not in options:
+            raise MalformedMultipartError("A part of the form has no 'Content-Disposition: form-data; name=...'.")
+        filename = options.get(b"filename")
+        shown = filename.decode("utf-8", "replace")[:_MAX_FILENAME_CHARACTERS] if filename else None
+        self._write = self._form.open_field(options[b"name"].decode("utf-8", "replace"), shown)
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
         if self._write:
             self._write(memoryview(data)[start:end])
 
     def _on_end(self) -> None:
-        self._ended = True
+        self.ended = True

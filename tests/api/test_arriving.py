@@ -1,4 +1,4 @@
-"""What all uploads together may hold while they arrive."""
+"""The memory of all uploads in progress together is limited."""
 
 import contextlib
 import time
@@ -16,7 +16,7 @@ _FORM = b"--b\r\nContent-Disposition: form-data; name=image; filename=a.png\r\n\
 
 @pytest.mark.parametrize("form", [False, True], ids=["raw", "form"])
 def test_pictures_that_arrive_slowly_have_a_bound_together(serve: Serve, red_png: bytes, *, form: bool) -> None:
-    server = serve(max_arriving_mb=1, workers=1)
+    server = serve(max_arriving_mb=1)
     headers = "Content-Type: multipart/form-data; boundary=b\r\n" if form else ""
     body = (_FORM if form else b"") + red_png + bytes(_SIZE)
     with ExitStack() as open_ones:

@@ -1,4 +1,4 @@
-"""The bounds of a batch: how much is read ahead, what a client that takes nothing may cost."""
+"""The limits of a batch: how much of the body is read ahead, and what happens when the client leaves."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from starlette.requests import ClientDisconnect, Request
 
 from api.problems import RequestError
-from api.routes.batch_run import Batch, Results, Work
-from api.routes.batch_stream import StreamedBatch
+from api.routes.batch_run import BatchRun, Predict, Results
 from api.uploads.batch_form import BatchForm, Part
-from api.uploads.body import Body
+from api.uploads.body import BodyLimits, RequestBody
+from api.uploads.multipart import MultipartReader
 
 LARGEST = 50
 NEXT = b"\r\n--b\r\n"
@@ -34,7 +34,7 @@ class Kept(Results):
 
 
 class Client:
-    """Sends one picture a chunk, and then waits for its answer, or leaves."""
+    """Sends one picture per chunk, and then waits for the response, or leaves."""
 
     def __init__(self, pictures: int, *, leaves: bool = False) -> None:
         self.chunks = [NEXT + HEAD + b"%d" % n for n in range(pictures)]
@@ -53,29 +53,30 @@ class Client:
         return {"type": "http.disconnect"}
 
     def request(self) -> Request:
-        state = {"request_id": "x", "log": {}}
+        state = {"request_id": "x", "log": {}, "failed": []}
         return Request({"type": "http", "headers": [], "state": state}, self.receive)
 
-    def run(self, work: Work, places: asyncio.Semaphore, results: Results) -> Awaitable[None]:
+    def run(self, predict: Predict, slots: asyncio.Semaphore, results: Results) -> Awaitable[None]:
         request = self.request()
-        form = BatchForm(b"b", LARGEST, 100)
-        return Batch(request, work, places, results).run(Body(request, 10_000, LARGEST, 5), form)
+        form = BatchForm(LARGEST, 100)
+        body = RequestBody(request, BodyLimits(10_000, LARGEST, 5))
+        return BatchRun(request, predict, slots, results).run(body, MultipartReader(b"b", form), form)
 
 
-def test_no_more_is_read_than_there_are_places() -> None:
+def test_the_body_is_read_only_as_far_as_slots_are_free() -> None:
     async def check() -> None:
-        client, go, at_work = Client(20), asyncio.Event(), set()
+        client, go, started = Client(20), asyncio.Event(), set()
 
-        async def work(part: Part) -> dict[str, object]:
-            at_work.add(part.index)
+        async def predict(part: Part) -> dict[str, object]:
+            started.add(part.index)
             await go.wait()
             return {}
 
-        running = asyncio.ensure_future(client.run(work, asyncio.Semaphore(3), kept := Kept()))
+        running = asyncio.ensure_future(client.run(predict, asyncio.Semaphore(3), kept := Kept()))
         for _ in range(100):
             await asyncio.sleep(0)
-        assert at_work == {0, 1, 2}
-        assert client.sent <= 6  # a picture ends where the next begins, one waits for a place, one chunk lies ready
+        assert started == {0, 1, 2}
+        assert client.sent <= 5  # a picture ends where the next begins, one waits for a slot
         go.set()
         await running
         assert sorted(kept.kept) == list(range(20))
@@ -83,37 +84,19 @@ def test_no_more_is_read_than_there_are_places() -> None:
     asyncio.run(check())
 
 
-def test_all_places_are_free_again_after_a_client_has_left() -> None:
+def test_all_slots_are_free_after_the_client_has_left() -> None:
     async def check() -> None:
-        async def work(_: Part) -> dict[str, object]:
+        async def predict(_: Part) -> dict[str, object]:
             await asyncio.sleep(60)
             return {}
 
-        places = asyncio.Semaphore(3)
+        slots = asyncio.Semaphore(3)
         for pictures in (1, 2, 3):
             with pytest.raises(ClientDisconnect):
-                await Client(pictures, leaves=True).run(work, places, Kept())
+                await Client(pictures, leaves=True).run(predict, slots, Kept())
         async with asyncio.timeout(1):
             for _ in range(3):
-                await places.acquire()
-
-    asyncio.run(check())
-
-
-def test_a_client_that_takes_no_lines_is_given_up() -> None:
-    async def check() -> None:
-        client, places = Client(5), asyncio.Semaphore(3)
-
-        async def work(_: Part) -> dict[str, object]:
-            return {}
-
-        async def never_sent(_: object) -> None:
-            await asyncio.sleep(60)
-
-        request = client.request()
-        answer = StreamedBatch(request, lambda results: client.run(work, places, results), stall_s=0.02)
-        with pytest.raises(ClientDisconnect):
-            await answer(request.scope, request.receive, never_sent)
+                await slots.acquire()
 
     asyncio.run(check())
 
@@ -121,10 +104,12 @@ def test_a_client_that_takes_no_lines_is_given_up() -> None:
 @given(st.lists(st.binary(max_size=LARGEST + 5), min_size=1, max_size=5), st.lists(st.integers(0, 800), max_size=5))
 def test_the_pictures_of_a_form_are_the_same_in_any_chunks(pictures: list[bytes], cuts: list[int]) -> None:
     whole = b"".join(NEXT + HEAD + picture for picture in pictures) + b"\r\n--b--\r\n"
-    form, found = BatchForm(b"b", LARGEST, 5), []
-    places = sorted({0, *(min(cut, len(whole)) for cut in cuts), len(whole)})
-    for start, end in pairwise(places):
-        found += form.feed(whole[start:end])
-    form.finish()
+    form, found = BatchForm(LARGEST, 5), []
+    reader = MultipartReader(b"b", form)
+    positions = sorted({0, *(min(cut, len(whole)) for cut in cuts), len(whole)})
+    for start, end in pairwise(positions):
+        reader.feed(whole[start:end])
+        found += form.take_complete()
+    reader.finish()
     wanted = [picture if len(picture) <= LARGEST else None for picture in pictures]
     assert found == [Part(index, "a", data) for index, data in enumerate(wanted)]

@@ -1,0 +1,79 @@
+"""Lets a client read the response to a request whose body was not read to its end.
+
+A server that closes the connection while the client still sends resets it, and most clients then report the reset in
+place of the response. So the response is sent at once, and the rest of the body is read and dropped within limits.
+After a large body the connection is closed. A client that waits for 100 Continue has nothing to send.
+"""
+
+import asyncio
+from contextlib import suppress
+
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+MAX_DROPPED_BYTES = 256 * 2**20
+MAX_DROPPING_S = 30.0
+_SMALL_BYTES = 1024 * 1024
+_CLOSE = (b"connection", b"close")
+
+
+class UnreadBody:
+    """Pure ASGI middleware."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not _has_body(scope):
+            await self._app(scope, receive, send)
+            return
+        unread, receiving = True, False
+
+        async def receive_and_note() -> Message:
+            nonlocal unread, receiving
+            receiving = True
+            message = await receive()
+            unread = message["type"] == "http.request" and message.get("more_body", False)
+            return message
+
+        async def send_then_drop(message: Message) -> None:
+            if unread and message["type"] == "http.response.start" and not _is_small(scope):
+                message = {**message, "headers": [*message.get("headers", ()), _CLOSE]}
+            is_last = message["type"] == "http.response.body" and not message.get("more_body", False)
+            waits = not receiving and _header(scope, b"expect") is not None
+            if not (is_last and unread) or waits:
+                await send(message)
+                return
+            await send({**message, "more_body": True})
+            if not await _drop(receive) and _is_small(scope):
+                raise ClientDisconnect  # the response promised to keep the connection
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+        await self._app(scope, receive_and_note, send_then_drop)
+
+
+async def _drop(receive: Receive) -> bool:
+    """Whether the body came to its end."""
+    dropped = 0
+    with suppress(TimeoutError):
+        async with asyncio.timeout(MAX_DROPPING_S):
+            while dropped <= MAX_DROPPED_BYTES:
+                message = await receive()
+                dropped += len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    return True
+    return False
+
+
+def _has_body(scope: Scope) -> bool:
+    return _header(scope, b"transfer-encoding") is not None or _header(scope, b"content-length") not in (None, b"0")
+
+
+def _is_small(scope: Scope) -> bool:
+    """The whole body is read soon, so the connection can be kept."""
+    length = _header(scope, b"content-length") or b""
+    return length.isdigit() and int(length[:20]) <= _SMALL_BYTES
+
+
+def _header(scope: Scope, name: bytes) -> bytes | None:
+    return next((value for key, value in scope["headers"] if key == name), None)

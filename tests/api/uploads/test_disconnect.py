@@ -1,0 +1,60 @@
+"""A client that leaves cancels its work."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from starlette.requests import ClientDisconnect
+
+from api.uploads.disconnect import cancel_on_disconnect
+
+
+def test_a_disconnect_cancels_the_block() -> None:
+    cancelled = []
+
+    async def infer() -> None:
+        leaves = asyncio.Event()
+
+        async def receive() -> dict[str, Any]:
+            await leaves.wait()
+            return {"type": "http.disconnect"}
+
+        async with cancel_on_disconnect(receive):
+            leaves.set()
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                cancelled.append(True)
+                raise
+
+    with pytest.raises(ClientDisconnect):
+        asyncio.run(infer())
+    assert cancelled
+
+
+@pytest.mark.parametrize("error", [TimeoutError, ValueError, ClientDisconnect])
+def test_an_error_of_the_block_is_raised_as_it_is(error: type[Exception]) -> None:
+    async def never() -> dict[str, Any]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def check() -> None:
+        async with cancel_on_disconnect(never):
+            raise error
+
+    with pytest.raises(error):
+        asyncio.run(check())
+
+
+def test_the_listener_ends_with_the_block() -> None:
+    async def check() -> int:
+        async def never() -> dict[str, Any]:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        async with cancel_on_disconnect(never):
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        return len(asyncio.all_tasks())
+
+    assert asyncio.run(check()) == 1
