@@ -21,6 +21,7 @@ from rich.progress import track
 from rich.table import Column, Table
 
 from api.settings import ApiSettings, SettingsError, load_settings
+from engine.models.default_model import DefaultModel
 from engine.models.load import load_model
 from engine.models.loaded_model import LoadedModel
 from engine.pipeline import Answer, predict
@@ -32,7 +33,7 @@ from loaders.images.base import ImageLoader, ImageLoaderOptions
 from loaders.images.errors import ImageError
 from loaders.model_errors import ModelError, ModelRunError
 from loaders.model_loader import create_model_loader
-from loaders.repository.model_repository import ModelRepository, find_version
+from loaders.repository.model_repository import ModelRepository
 from loaders.repository.model_state import ModelStateFile
 from loaders.repository.specs.model_spec import TaskName
 from loaders.runtimes.base import SessionOptions
@@ -103,10 +104,9 @@ def _load_model(settings: ApiSettings, name: str | None) -> LoadedModel:
     """What the service would serve; one picture at a time, so one run gets all cores."""
     catalog = ModelRepository(settings.models_dir).scan().catalog
     choices = ModelStateFile(settings.models_dir).read()
-    chosen = choices.default if choices.default in catalog else settings.default_model
-    name = name or chosen or settings.default_model
-    active = choices.active.get(name)
-    version = find_version(catalog, name, active if active in catalog.get(name, {}) else None)
+    default = DefaultModel(settings.default_model)
+    default.update(catalog, choices)
+    version = choices.version(catalog, name or default.name)
     options = SessionOptions(settings.providers, threads=cpu_budget())
     model_loader = create_model_loader(settings.model_loader)
     return load_model(version, model_loader, options, exact_decode=settings.exact_decode)

@@ -40,8 +40,8 @@ from api.telemetry.metrics import Metrics
 from api.uploads.body import ArrivingMemory
 from engine.inference_engine import EngineOptions, InferenceEngine
 from engine.models.check import ModelCheck
+from engine.models.load_attempt import ModelState, ModelUnavailableError
 from engine.models.model_manager import ModelManager, ModelManagerOptions
-from engine.models.slot import ModelState, ModelUnavailableError
 from engine.scheduling.run_plan import RunLimits, TuneLevel
 from engine.scheduling.scoreboard import Scoreboard, WorkerSlot
 from loaders.image_loader import create_image_loader
@@ -226,7 +226,7 @@ def _default_model_part(models: ModelManager) -> Part:
 
 def _folder_part(models: ModelManager) -> Part:
     """Always ok, since loaded models keep serving; `reason` has the problem with the folder."""
-    return Part(PartStatus.OK, models.trouble or None, None)
+    return Part(PartStatus.OK, models.folder_error or None, None)
 
 
 def _disk_part(folder: Path) -> Part:

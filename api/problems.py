@@ -32,7 +32,7 @@ from starlette.routing import BaseRoute, Match
 
 from engine.inference_engine import DeadlineExceededError
 from engine.models.admin import InvalidModelError, ModelConflictError
-from engine.models.slot import ModelUnavailableError
+from engine.models.load_attempt import ModelUnavailableError
 from engine.scheduling.scheduler import QueueFullError
 from engine.tasks.task import InvalidOutputError
 from loaders.images.errors import (

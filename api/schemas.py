@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from api.health import PartStatus
-from engine.models.slot import ModelState
+from engine.models.load_attempt import ModelState
 from engine.scheduling.run_plan import RunPlan, TuneLevel
 from engine.scheduling.tuning import Measurement
 from engine.tasks.task import MAX_TOP_K, Encoding

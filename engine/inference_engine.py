@@ -15,26 +15,25 @@ from typing import Protocol
 from engine.models.admin import ModelAdmin
 from engine.models.check import ModelCheck
 from engine.models.load import load_model, resolve_version
+from engine.models.load_attempt import loaded
 from engine.models.loaded_model import LoadedModel
 from engine.models.model_manager import ModelManager, ModelManagerOptions
-from engine.models.slot import loaded
 from engine.models.tuner import Tuner
 from engine.models.watch import ModelWatch
 from engine.pipeline import Answer, predict
 from engine.scheduling.run_plan import RunLimits, TuneLevel
 from engine.scheduling.scheduler import Among, QueueFullError, Scheduler
-from engine.scheduling.scoreboard import Key, Place, no_neighbours
+from engine.scheduling.scoreboard import Place, no_neighbours
 from engine.tasks.task import PredictOptions
 from loaders.images.base import ImageLoader
-from loaders.model_errors import QuarantinedError
-from loaders.repository.model_repository import ModelRepository, ModelVersion, Signature
+from loaders.repository.model_repository import ModelRepository, ModelVersion
 from loaders.repository.specs import ResolvedSpec
 from loaders.runtimes.base import ModelLoader, SessionOptions
 from utils.blas import one_blas_thread
 from utils.cpu_budget import cpu_budget
+from utils.locks import process_lock
 from utils.memory import keep_freed_memory
 from utils.time_utils import QUEUE, StageTimer
-from utils.turns import one_process_at_a_time
 
 # So many times its own lanes one worker may have at work while its neighbours are idle.
 _BORROWED = 2
@@ -46,21 +45,6 @@ class DeadlineExceededError(Exception):
     def __init__(self, timeout_s: float) -> None:
         self.timeout_s = timeout_s
         super().__init__(f"There was no answer within {timeout_s * 1e3:g} ms.")
-
-
-@dataclass(frozen=True, slots=True)
-class _Quarantine:
-    """`since` s since the epoch; `signature` of the files at that time, None where this process does not know it."""
-
-    since: float
-    reason: str
-    signature: Signature | None
-
-    def holds(self, version: ModelVersion) -> bool:
-        """Other files are another model."""
-        if self.signature is not None:
-            return version.signature == self.signature
-        return all(changed_ns / 1e9 < self.since for _, _, changed_ns in version.signature)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,11 +125,10 @@ class InferenceEngine:
             model_loader, session, self._cores, options.tune, options.run_limits, options.cache, among.most
         )
         self.scheduler = Scheduler(own, math.ceil(waiting / options.workers), self._cores, among)
-        self._quarantined: dict[Key, _Quarantine] = {}
         self._waiting_for_load = Counter[str]()
         self._most_waiting = max(own, math.ceil(waiting / options.workers))
         self.models = ModelManager(repository, self._load, options.models)
-        self.admin = ModelAdmin(self.models, repository, options.check, self.forgive)
+        self.admin = ModelAdmin(self.models, repository, options.check)
         self._watch = ModelWatch(repository.root, self.models.reconcile)
 
     def start(self) -> None:
@@ -226,19 +209,6 @@ class InferenceEngine:
         if waiting >= self._most_waiting:
             raise QueueFullError(waiting, _LOAD_RETRY_S)
 
-    def quarantine(self, key: Key, since: float, reason: str) -> None:
-        """That version is not run any more, unless its files have changed since then (s since the epoch)."""
-        name, number = key
-        known = self.models.catalog.get(name, {}).get(number)
-        self._quarantined[key] = _Quarantine(since, reason, known.signature if known else None)
-        self.models.unload(*key)
-        self.models.reconcile()
-
-    def forgive(self, key: Key) -> None:
-        """An operator wants it tried once more."""
-        if self._quarantined.pop(key, None):
-            self.models.unload(*key)
-
     async def describe(self, name: str) -> ResolvedSpec:
         """The spec of the version serving, else of the active one. Raises UnknownModelError, ModelError."""
         loaded = self.models.ready(name)
@@ -258,7 +228,6 @@ class InferenceEngine:
     def _load_in_turn(self, version: ModelVersion) -> LoadedModel:
         """What is found out about a model once for all is not found out by two processes at a time."""
         options, tuner = self._options, self._tuner
-        self._check_quarantine(version)
         with self._turn(version):
             if options.check:
                 options.check(version)
@@ -268,10 +237,4 @@ class InferenceEngine:
 
     def _turn(self, version: ModelVersion) -> AbstractContextManager[None]:
         cache = self._options.cache
-        return one_process_at_a_time(cache / "locks" / f"{version.name}-{version.number}") if cache else nullcontext()
-
-    def _check_quarantine(self, version: ModelVersion) -> None:
-        """Files that were replaced since are another model. Raises QuarantinedError."""
-        quarantine = self._quarantined.get((version.name, version.number))
-        if quarantine and quarantine.holds(version):
-            raise QuarantinedError(quarantine.reason)
+        return process_lock(cache / "locks" / f"{version.name}-{version.number}") if cache else nullcontext()

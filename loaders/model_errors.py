@@ -1,16 +1,15 @@
-"""What can be wrong with a model.
+"""Errors of models.
 
 ModelError
-├── ModelSpecError       model.toml, the labels or the graph do not fit together
+├── ModelSpecError       model.toml, the labels or the graph contradict each other
 ├── ModelFileError       the runtime cannot load the file
-├── ProviderError        an execution provider that was asked for did not come up
+├── ProviderError        a requested execution provider did not come up
 ├── ModelRunError        the runtime fails on an input
-│   ├── RunMemoryError   there is not enough memory for it now
-│   └── RunStoppedError  it was stopped, nobody waits for its answer
-├── ModelCheckError      the model failed its check in a process of its own
-├── QuarantinedError     its runs have crashed too many processes
-├── ModelStateError      what operators choose cannot be written down
-└── UnknownModelError    no such model, or no such version of it
+│   ├── RunMemoryError   there is not enough memory for the run
+│   └── RunStoppedError  the run was stopped because its client left
+├── ModelCheckError      the model failed its check in a separate process
+├── ModelStateError      the models folder or its state file cannot be written
+└── UnknownModelError    the model or the version does not exist
 """
 
 from collections.abc import Sequence
@@ -25,10 +24,6 @@ class ModelSpecError(ModelError):
 
 
 class ModelFileError(ModelError):
-    pass
-
-
-class QuarantinedError(ModelError):
     pass
 
 
@@ -55,7 +50,7 @@ class ProviderError(ModelError):
 
 
 class UnknownModelError(ModelError):
-    """`known` lists what there is instead."""
+    """`known` lists the models, versions or labels that exist."""
 
     def __init__(self, what: str, known: Sequence[str]) -> None:
         self.known = tuple(known)
@@ -63,7 +58,5 @@ class UnknownModelError(ModelError):
 
 
 class RunStoppedError(ModelRunError):
-    """Nobody waits for the answer any more, so the run was stopped."""
-
     def __init__(self) -> None:
-        super().__init__("the run was stopped; nobody waits for its answer any more")
+        super().__init__("the run was stopped because its client left")

@@ -15,7 +15,8 @@ from rich.table import Table
 
 from loaders.model_errors import ModelError, ModelFileError
 from loaders.onnx.onnx_file import check_external_files, read_onnx
-from loaders.repository.model_repository import UnclearFolderError, find_graph
+from loaders.repository.model_repository import InvalidFolderError, find_graph
+from loaders.repository.names import parse_version
 from loaders.repository.specs import ModelFiles, ResolvedSpec, resolve
 
 _OK, _FAILED = 0, 1
@@ -59,12 +60,12 @@ def find_model(path: Path) -> ModelFiles:
 
 
 def _graph_of(folder: Path) -> Path:
-    """The highest version's, else the folder's own: what would be served."""
-    versions = [v for v in folder.iterdir() if v.name.isascii() and v.name.isdecimal() and v.is_dir()]
-    versions.sort(key=lambda version: int(version.name), reverse=True)
+    """Returns the graph that would be served: the highest version's, else the folder's own."""
+    numbered = {number: v for v in folder.iterdir() if (number := parse_version(v.name)) is not None and v.is_dir()}
+    versions = [numbered[number] for number in sorted(numbered, reverse=True)]
     try:
         graph = next((graph for place in (*versions, folder) if (graph := find_graph(place))), None)
-    except UnclearFolderError as error:
+    except InvalidFolderError as error:
         raise ModelFileError(f"{folder.name} is not served: {error}") from error
     if graph is None:
         raise ModelFileError(f"{folder.name} holds no {_SUFFIX} file")

@@ -57,9 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with errors.status(f"{options.model}: {len(pictures)} pictures ..."):
             if options.out:
-                active = ModelStateFile(settings.models_dir).read().active.get(options.model)
-                known = active if active in catalog[options.model] else None
-                report = quantize_into(find_version(catalog, options.model, known), pictures, options.out, loader)
+                version = ModelStateFile(settings.models_dir).read().version(catalog, options.model)
+                report = quantize_into(version, pictures, options.out, loader)
                 new = None
             else:
                 new, report = add_version(settings.models_dir, catalog, options.model, pictures, loader)

@@ -1,12 +1,13 @@
-"""Files that are either the old or the new, whatever happens in between."""
+"""Durable, atomic changes to files."""
 
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 
 def replace_file(file: Path, data: bytes) -> None:
-    """A reader finds all of the old or all of the new, also after a power cut. Raises OSError."""
+    """Replaces a file atomically: readers see the old or the new content, also after a power cut. Raises OSError."""
     handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}-")
     try:
         with os.fdopen(handle, "wb") as written:
@@ -22,9 +23,10 @@ def replace_file(file: Path, data: bytes) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Makes renames in the folder survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    """Makes renames in the folder survive a power cut. Does nothing where folders cannot be opened (Windows)."""
+    with suppress(PermissionError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,6 +1,7 @@
-"""Time spent in the stages of one picture's trip."""
+"""Time spent in the stages of one request."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from time import perf_counter
 
 DECODE = "decode"
@@ -15,9 +16,9 @@ _MS_DIGITS = 3
 
 
 class StageTimer:
-    """Collects how long each stage of one request took, in milliseconds; `total` runs from its creation.
+    """Seconds that each stage of one request took; `total` runs from the timer's creation.
 
-    One request is in one stage at a time, so threads that hand the request on need no lock.
+    A request is in one stage at a time, so threads that hand it on need no lock.
     """
 
     def __init__(self) -> None:
@@ -25,12 +26,17 @@ class StageTimer:
         self._seconds = dict.fromkeys(STAGES, 0.0)
         self._total_s: float | None = None
 
-    def stage(self, name: str) -> "_Stage":
-        """Adds the time spent inside the `with` block to `name`, also when the block raises."""
-        return _Stage(self._seconds, name)
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the time spent inside the `with` block to `name`, also if the block raises."""
+        started = perf_counter()
+        try:
+            yield
+        finally:
+            self._seconds[name] += perf_counter() - started
 
     def add(self, name: str, seconds: float) -> None:
-        """Adds time that no `with` block can hold, such as waiting in a queue."""
+        """Add time that no `with` block encloses, such as waiting in a queue. Raises KeyError for an unknown stage."""
         self._seconds[name] += seconds
 
     @property
@@ -40,18 +46,18 @@ class StageTimer:
 
     @property
     def elapsed_s(self) -> float:
-        """Since the creation."""
+        """Seconds since the timer's creation."""
         return perf_counter() - self._started
 
     def resumed_at(self, elapsed_s: float) -> "StageTimer":
-        """Another timer with the same stages so far, as if `elapsed_s` had passed: for one of several ways onward."""
+        """Return a copy that has run for `elapsed_s`: the stages so far are shared by several models."""
         other = StageTimer()
         other._started -= elapsed_s
         other._seconds.update(self._seconds)
         return other
 
     def stop(self) -> None:
-        """Fixes `total`; from then on every reader sees the same figures."""
+        """Fix `total`; later calls change nothing."""
         if self._total_s is None:
             self._total_s = self.elapsed_s
 
@@ -61,21 +67,6 @@ class StageTimer:
         return {name: round(s * 1e3, _MS_DIGITS) for name, s in (*self._seconds.items(), (TOTAL, total_s))}
 
 
-class _Stage:
-    """A context manager of its own: a generator's costs four times as much, five times a picture."""
-
-    __slots__ = ("_name", "_seconds", "_started")
-
-    def __init__(self, seconds: dict[str, float], name: str) -> None:
-        self._seconds, self._name = seconds, name
-
-    def __enter__(self) -> None:
-        self._started = perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        self._seconds[self._name] += perf_counter() - self._started
-
-
 def server_timing(timings_ms: dict[str, float]) -> str:
-    """The `Server-Timing` header's value (W3C Server Timing): `decode;dur=1.2, ...`, in milliseconds."""
+    """The value of the `Server-Timing` header (W3C Server Timing): `decode;dur=1.2, ...`, in milliseconds."""
     return ", ".join(f"{name};dur={ms:.12g}" for name, ms in timings_ms.items())

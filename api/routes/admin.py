@@ -77,14 +77,14 @@ def admin_router(settings: ApiSettings, engine: Callable[[], InferenceEngine]) -
     async def load_model(name: ModelName) -> ModelReport:
         """Loads the active version. Responds when it is loaded or has failed."""
         running = engine()
-        await running.admin.load_again(name, None)
+        await running.admin.load(name, None)
         return report_model(running.models, name)
 
     @router.post("/{name}/versions/{selector}/load", summary="Load a version", response_model=ModelReport, **common)
     async def load_version(name: ModelName, selector: Selector) -> ModelReport:
         """Loads a version. Responds when it is loaded or has failed."""
         running = engine()
-        await running.admin.load_again(name, selector)
+        await running.admin.load(name, selector)
         return report_model(running.models, name)
 
     @router.post("/{name}/unload", summary="Unload a model", response_model=ModelReport, **common)

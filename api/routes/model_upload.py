@@ -16,9 +16,9 @@ from api.settings import ApiSettings
 from api.uploads.body import BodyLimits, RequestBody
 from api.uploads.multipart import ENVELOPE_BYTES, MultipartReader, Write, multipart_boundary
 from engine.inference_engine import InferenceEngine
-from engine.models.admin import StagedUpload
 from loaders.model_errors import ModelStateError
 from loaders.repository.model_repository import MAX_NUMBER
+from loaders.repository.staged_version import StagedVersion
 
 # Protocol Buffers allow no larger file.
 MAX_MODEL_BYTES = 2**31
@@ -89,7 +89,7 @@ async def _receive(request: Request, form: "_ModelForm", stall_s: float) -> str:
 class _ModelForm:
     """Writes the fields of one upload into its staged folder. Its methods block on the disk."""
 
-    def __init__(self, staged: StagedUpload, max_model_bytes: int) -> None:
+    def __init__(self, staged: StagedVersion, max_model_bytes: int) -> None:
         self.max_model_bytes = max_model_bytes
         self._staged = staged
         self._digest = hashlib.sha256()

@@ -1,7 +1,7 @@
 """GET /models: what is there, what it does, what decided that, and in which state it is."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -24,6 +24,7 @@ from api.schemas import (
     VersionReport,
 )
 from engine.inference_engine import InferenceEngine
+from engine.models.catalog_snapshot import ModelSnapshot, VersionSnapshot
 from engine.models.loaded_model import LoadedModel
 from engine.models.model_manager import ModelManager
 from loaders.model_errors import ModelError
@@ -49,14 +50,11 @@ def model_router(engine: Callable[[], InferenceEngine]) -> APIRouter:
         openapi_extra=WITH_KEY,
     )
     async def list_models(request: Request) -> Response:
-        """Returns every model with its versions and their states.
-
-        Send the response's ETag in If-None-Match to get 304 while nothing has changed.
-        """
-        models = engine().models
-        reports = [report_model(models, name) for name in sorted(models.catalog)]
-        not_served = [NotServed(name=entry, reason=reason) for entry, reason in models.unclear.items()]
-        return _with_etag(request, ModelList(default=models.default, models=reports, not_served=not_served))
+        """Every model with its versions and their states. With its ETag in If-None-Match: 304 if nothing changed."""
+        snapshot = engine().models.snapshot()
+        reports = [_report(model) for model in snapshot.models]
+        not_served = [NotServed(name=entry, reason=reason) for entry, reason in snapshot.invalid.items()]
+        return _with_etag(request, ModelList(default=snapshot.default, models=reports, not_served=not_served))
 
     @router.get(
         "/{name}",
@@ -107,22 +105,29 @@ def _tuning(model: LoadedModel) -> TuningReport:
 
 def report_model(models: ModelManager, name: str) -> ModelReport:
     """Raises UnknownModelError."""
-    active = models.version(name).number
-    labels = models.choices.labels.get(name, {})
+    return _report(models.report(name))
+
+
+def _report(model: ModelSnapshot) -> ModelReport:
     return ModelReport(
-        name=name,
-        default=name == models.default,
-        active=active,
-        pinned=models.choices.active.get(name) == active,
-        serving=models.serving(name),
-        versions=[_report_version(models, name, number, labels) for number in sorted(models.catalog[name])],
+        name=model.name,
+        default=model.default,
+        active=model.active,
+        pinned=model.pinned,
+        serving=model.serving,
+        versions=[_report_version(version) for version in model.versions],
     )
 
 
-def _report_version(models: ModelManager, name: str, number: int, labels: Mapping[str, int]) -> VersionReport:
-    status = models.status(name, number)
-    own = sorted(label for label, labelled in labels.items() if labelled == number)
-    return VersionReport(version=number, state=status.state, reason=status.reason, since=status.since, labels=own)
+def _report_version(version: VersionSnapshot) -> VersionReport:
+    status = version.status
+    return VersionReport(
+        version=version.number,
+        state=status.state,
+        reason=status.reason,
+        since=status.since,
+        labels=list(version.labels),
+    )
 
 
 def _with_etag(request: Request, report: BaseModel) -> Response:

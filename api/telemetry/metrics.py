@@ -14,7 +14,7 @@ from typing import Any
 
 from api.counters import Counters, Key
 from engine.inference_engine import InferenceEngine
-from engine.models.slot import ModelState
+from engine.models.load_attempt import ModelState
 from engine.pipeline import Answer
 from utils.time_utils import STAGES
 

@@ -1,277 +1,270 @@
-"""What operators do to models. Every change is checked first, then written down, then followed; all or nothing."""
+"""Operator actions on models: default model, active versions, labels, load, unload, upload, delete.
+
+An action checks and acts under the models folder's lock, with a fresh scan, so that concurrent actions of any process
+see each other's result. Other processes follow the state file and the folder.
+"""
 
 import asyncio
 import shutil
 import uuid
-from collections.abc import Awaitable, Callable, Collection
-from contextlib import suppress
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from time import time
+from typing import TypeVar
 
 from engine.models.check import ModelCheck
+from engine.models.load_attempt import ModelState, loaded
 from engine.models.loaded_model import LoadedModel
 from engine.models.model_manager import ModelManager
-from engine.models.slot import ModelUnavailableError, loaded
-from engine.scheduling.scoreboard import Key
 from loaders.model_errors import ModelError, ModelStateError, UnknownModelError
 from loaders.onnx.onnx_file import read_onnx
-from loaders.repository.model_repository import MAX_NUMBER, ModelRepository, ModelVersion
+from loaders.repository.model_repository import ModelRepository, ModelVersion
 from loaders.repository.model_state import ModelChoices, is_reserved
-from utils.files import sync_folder
+from loaders.repository.staged_version import STAGING_PREFIX, StagedVersion, free_version
 
-UPLOAD_PREFIX = ".upload-"
 _DELETED_PREFIX = ".deleted-"
-_GRAPH = "model.onnx"
-_LITTER_AGE_S = 24 * 3600.0
+_LEFTOVER_AGE_S = 24 * 3600.0
+T = TypeVar("T")
 
 
 class ModelConflictError(Exception):
-    """Not possible in the present state; the message says why and what to do first."""
+    """The action is not possible in the present state; the message says why, and what to do first."""
 
 
 class InvalidModelError(Exception):
-    """An uploaded model that cannot be served; nothing of it is kept."""
-
-
-@dataclass(frozen=True, slots=True)
-class StagedUpload:
-    """A hidden folder in the models folder in which the files of one upload grow."""
-
-    folder: Path
-
-    @property
-    def graph(self) -> Path:
-        return self.folder / _GRAPH
-
-    def discard(self) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-
-class Act(StrEnum):
-    """LOAD and UNLOAD a version, or LOOK at the folder and the state file."""
-
-    LOAD = "load"
-    UNLOAD = "unload"
-    LOOK = "look"
-
-
-@dataclass(frozen=True, slots=True)
-class Deed:
-    """What an operator has done, for other processes to do the same. `number`: the version; 0 where it does not matter.
-
-    `forgive`: it is to be tried again, whatever it did before.
-    """
-
-    act: Act
-    name: str
-    number: int = 0
-    forgive: bool = False
-
-
-# Returns when the other processes have done the same.
-Followed = Callable[[Deed], Awaitable[None]]
+    """The uploaded model cannot be served; it was not added."""
 
 
 class ModelAdmin:
-    """`check` tries uploads in a process of their own; None where models are not checked.
+    """Its coroutines belong to one event loop. `check` tries uploads in a separate process; None skips that.
 
-    `forgive` ends a quarantine; `followed_by` lets other processes do the same.
+    Actions raise ModelStateError where the models folder cannot be written, UnknownModelError, ModelConflictError, and
+    ModelUnavailableError for a version that does not load.
     """
 
-    def __init__(
-        self,
-        models: ModelManager,
-        repository: ModelRepository,
-        check: ModelCheck | None,
-        forgive: Callable[[Key], None],
-        followed_by: Followed | None = None,
-    ) -> None:
-        self._forgive = forgive
-        self.followed_by = followed_by
+    def __init__(self, models: ModelManager, repository: ModelRepository, check: ModelCheck | None) -> None:
         self._models = models
         self._root = repository.root
         self._check = check
+        self._one_action = asyncio.Lock()
 
     async def set_default(self, name: str) -> None:
-        """Loads the model, then makes it the one that answers when none is named."""
-        number = (await self.load(name, None)).ref.version
-        await self._choose(lambda choices: choices.with_default(name), Deed(Act.LOAD, name, number))
+        """Loads the model and makes it the default."""
+
+        def act(_: int) -> None:
+            self._models.choose(lambda choices: choices.with_default(name))
+
+        await self._load_then(name, partial(self._models.request, name), act)
 
     async def set_active(self, name: str, selector: int | str) -> int:
-        """Loads the version, then makes it the one that answers; its number."""
-        number = (await self.load(name, selector)).ref.version
-        await self._choose(lambda choices: choices.with_active(name, number), Deed(Act.LOAD, name, number))
-        return number
+        """Loads a version and makes it the active one of its model; returns its number."""
+
+        def act(number: int) -> None:
+            replaced = self._models.version(name).number
+            self._models.choose(
+                lambda choices: _without_replaced(choices, name, replaced, number).with_active(name, number)
+            )
+
+        return await self._load_then(name, partial(self._models.load, name, selector), act)
 
     async def unset_active(self, name: str) -> None:
-        """The highest version is active again; it is swapped in when it has loaded."""
-        self._models.version(name)
-        await self._choose(lambda choices: choices.without_active(name), Deed(Act.LOOK, name))
+        """Makes the highest version the active one again; it is swapped in when it has loaded."""
+
+        def act() -> None:
+            self._models.version(name)
+            self._models.choose(lambda choices: choices.without_active(name))
+
+        await self._locked(act)
 
     async def set_label(self, name: str, label: str, selector: int | str) -> int:
-        """Loads the version, then lets the label stand for it; its number."""
-        number = (await self.load(name, selector)).ref.version
-        await self._choose(lambda choices: choices.with_label(name, label, number), Deed(Act.LOAD, name, number))
-        return number
+        """Loads a version and gives it the label, which any other version loses; returns the version's number."""
+
+        def act(number: int) -> None:
+            self._models.choose(lambda choices: choices.with_label(name, label, number))
+
+        return await self._load_then(name, partial(self._models.load, name, selector), act)
 
     async def delete_label(self, name: str, label: str) -> None:
-        if label not in self._models.choices.labels.get(name, {}):
-            known = sorted(self._models.choices.labels.get(name, {}))
-            raise UnknownModelError(f"label {label!r} of {name}", known)
-        await self._choose(lambda choices: choices.without_label(name, label), Deed(Act.LOOK, name))
+        def act() -> None:
+            labels = self._models.choices.labels.get(name, {})
+            if label not in labels:
+                raise UnknownModelError(f"label {label!r} of {name}", sorted(labels))
+            self._models.choose(lambda choices: choices.without_label(name, label))
 
-    async def follow(self, deed: Deed) -> None:
-        """Does what another process has done. That a version does not load here is nobody's error."""
-        await asyncio.to_thread(self._models.reconcile, complete=True)  # it may not have seen the files yet
-        if deed.act is Act.LOAD:
-            if deed.forgive:
-                self._forgive((deed.name, deed.number))
-            with suppress(ModelUnavailableError, UnknownModelError):
-                await self.load(deed.name, deed.number)
-        elif deed.act is Act.UNLOAD:
-            await asyncio.to_thread(self._models.unload, deed.name, deed.number)
-        await asyncio.to_thread(self._models.reconcile, complete=True)
+        await self._locked(act)
 
-    async def load_again(self, name: str, selector: int | str | None) -> int:
-        """Loads it though it may have crashed before; the version's number."""
-        number = self._models.version(name, selector).number
-        self._forgive((name, number))
-        try:
-            await self.load(name, number)
-        finally:
-            await self._tell_others(Deed(Act.LOAD, name, number, forgive=True))
-        return number
+    async def load(self, name: str, selector: int | str | None) -> int:
+        """Loads a version, without a selector the active one, in every process; returns its number.
 
-    async def load(self, name: str, selector: int | str | None) -> LoadedModel:
-        """Waits for it. Raises UnknownModelError, ModelUnavailableError."""
-        return await loaded(self._models.request(name, selector))
+        A version that failed to load is retried at once. It is loaded again at every start, until it is unloaded,
+        deleted or replaced as the active version.
+        """
+
+        def act(number: int) -> None:
+            self._models.choose(lambda choices: choices.with_loaded(name, number, loaded=True))
+
+        return await self._load_then(name, partial(self._models.load, name, selector), act)
 
     async def unload(self, name: str, selector: int | str | None) -> int:
-        """The number of the version that leaves memory; without a selector the one serving."""
-        number = self._models.version(name, selector).number
-        serving = self._models.serving(name)
-        if selector is None and serving is not None:
-            number = serving
-        if name == self._models.default and serving in (number, None):
-            raise ModelConflictError(f"{name} is the default model; make another model the default first.")
-        await asyncio.to_thread(self._models.unload, name, number)
-        await self._tell_others(Deed(Act.UNLOAD, name, number))
-        return number
+        """Unloads a version, without a selector the one that serves, in every process; returns its number.
+
+        The next request for the version loads it again.
+        """
+
+        def act() -> int:
+            number, serving = self._models.version(name, selector).number, self._models.serving(name)
+            if selector is None and serving is not None:
+                number = serving
+            if name == self._models.default and serving in (number, None):
+                raise ModelConflictError(f"{name} is the default model; make another model the default first.")
+            self._models.choose(lambda choices: choices.with_loaded(name, number, loaded=False))
+            return number
+
+        return await self._locked(act)
 
     async def delete_version(self, name: str, selector: int | str) -> None:
-        version = self._models.version(name, selector)
-        if version.number == self._models.serving(name) or len(self._models.catalog[name]) == 1:
-            raise ModelConflictError(
-                f"version {version.number} is the one of {name} that serves; activate another or delete the model."
-            )
-        if not version.numbered:
-            raise ModelConflictError(f"{name} has no folders of versions; delete the model as a whole.")
-        await self._choose(lambda choices: choices.without_version(name, version.number))
-        await asyncio.to_thread(self._remove, self._root / name / str(version.number))
-        await self._tell_others(Deed(Act.LOOK, name))
+        def act() -> Path:
+            version = self._models.version(name, selector)
+            self._check_deletable(version)
+            self._models.choose(lambda choices: choices.without_version(*version.key))
+            return self._hide(self._root / name / str(version.number))
+
+        await asyncio.to_thread(_remove, await self._locked(act))
 
     async def delete_model(self, name: str) -> None:
-        version = self._models.version(name)
-        if name == self._models.default:
-            raise ModelConflictError(f"{name} is the default model; make another model the default first.")
-        await self._choose(lambda choices: choices.without_model(name))
-        await asyncio.to_thread(self._remove, self._root / name if version.folders else version.graph)
-        if not version.folders:
-            await asyncio.to_thread(version.graph.with_suffix(".toml").unlink, missing_ok=True)
-        await self._tell_others(Deed(Act.LOOK, name))
+        def act() -> Path:
+            version = self._models.version(name)
+            if name == self._models.default:
+                raise ModelConflictError(f"{name} is the default model; make another model the default first.")
+            self._models.choose(lambda choices: choices.without_model(name))
+            hidden = self._hide(self._root / name if version.folders else version.graph)
+            if not version.folders:
+                version.graph.with_suffix(".toml").unlink(missing_ok=True)
+            return hidden
+
+        await asyncio.to_thread(_remove, await self._locked(act))
 
     def clean_up(self) -> None:
         """Removes what processes left that were killed during an upload or a deletion, a day ago or more."""
         for path in self._root.glob(".*"):
-            if (
-                path.name.startswith((UPLOAD_PREFIX, _DELETED_PREFIX))
-                and time() - path.lstat().st_mtime > _LITTER_AGE_S
-            ):
+            leftover = path.name.startswith((STAGING_PREFIX, _DELETED_PREFIX))
+            if leftover and time() - path.lstat().st_mtime > _LEFTOVER_AGE_S:
                 shutil.rmtree(path, ignore_errors=True)
 
-    def stage(self) -> StagedUpload:
+    def stage(self) -> StagedVersion:
         """Raises ModelStateError where the folder cannot be written."""
-        folder = self._root / f"{UPLOAD_PREFIX}{uuid.uuid4().hex}"
-        try:
-            folder.mkdir()
-        except OSError as error:
-            raise ModelStateError(f"the models folder cannot be written: {error.strerror}") from error
-        return StagedUpload(folder)
+        return StagedVersion.create(self._root)
 
-    async def add_version(self, name: str, number: int | None, staged: StagedUpload) -> int:
-        """Checks the staged files and moves them into place at once; the version's number, the next one if None."""
-        chosen = await asyncio.to_thread(self._add_version, name, number, staged)
-        await self._tell_others(Deed(Act.LOOK, name))
-        return chosen
+    async def add_version(self, name: str, number: int | None, staged: StagedVersion) -> int:
+        """Checks the staged files and adds them as a version, as the next one without a number; returns its number.
 
-    def _add_version(self, name: str, number: int | None, staged: StagedUpload) -> int:
-        known = self._models.catalog.get(name, {})
-        if known and any(not version.numbered for version in known.values()):
-            raise ModelConflictError(
-                f"{name} is no folder with versions in it (1/model.onnx), so none can be added; choose another name."
-            )
-        folder = self._root / name
-        if is_reserved(name) or (folder.exists() and not folder.is_dir()):
-            raise ModelConflictError(f"{name} is the name of a file here; choose another.")
-        chosen = self._next_number(known, folder) if number is None else number
-        if (folder / str(chosen)).exists():
-            raise ModelConflictError(f"{name} has a version {chosen} already; versions are not overwritten.")
-        self._examine(ModelVersion(name, chosen, staged.graph, (staged.folder, folder)))
-        chosen = self._put_into_place(staged, folder, chosen, is_ours=number is None)
+        Raises InvalidModelError for a model that cannot be served.
+        """
+        await asyncio.to_thread(self._examine, name, number, staged)
+        return await self._locked(partial(self._install, name, number, staged))
+
+    def _examine(self, name: str, number: int | None, staged: StagedVersion) -> None:
         self._models.reconcile(complete=True)
-        return chosen
-
-    def _next_number(self, known: Collection[int], folder: Path) -> int:
-        chosen = max(known, default=0) + 1
-        while (folder / str(chosen)).exists():
-            chosen += 1
-        if chosen > MAX_NUMBER:
-            raise ModelConflictError(f"there is no number after {MAX_NUMBER}; name one, with ?version=.")
-        return chosen
-
-    def _put_into_place(self, staged: StagedUpload, folder: Path, chosen: int, *, is_ours: bool) -> int:
-        """A number that we chose may be taken meanwhile: then it is the next."""
-        while True:
-            try:
-                folder.mkdir(exist_ok=True)
-                staged.folder.rename(folder / str(chosen))
-            except OSError as error:
-                if is_ours and (folder / str(chosen)).exists():
-                    chosen = self._next_number([chosen], folder)
-                    continue
-                raise ModelConflictError(f"version {chosen} cannot be put into place: {error.strerror}.") from error
-            sync_folder(folder)
-            return chosen
-
-    def _examine(self, version: ModelVersion) -> None:
+        expected = self._free_version(name, number)
+        version = ModelVersion(name, expected, staged.graph, (staged.folder, self._root / name))
         try:
             if read_onnx(version.graph).external_files:
-                raise InvalidModelError("Its weights lie in other files (external data); one file holds all here.")
+                raise InvalidModelError(
+                    "Its weights are in other files (external data); upload one file with all weights."
+                )
             if self._check:
                 self._check.examine(version)
         except ModelError as error:
             raise InvalidModelError(str(error)) from error
 
-    async def _choose(self, change: Callable[[ModelChoices], ModelChoices], deed: Deed | None = None) -> None:
-        await asyncio.to_thread(self._models.choose, change)
-        if deed:
-            await self._tell_others(deed)
-
-    async def _tell_others(self, deed: Deed) -> None:
-        if self.followed_by:
-            await self.followed_by(deed)
-
-    def _remove(self, path: Path) -> None:
-        """Renamed first: it is gone at once for everybody who looks, however long the deleting takes."""
-        grave = self._root / f"{_DELETED_PREFIX}{uuid.uuid4().hex}"
+    def _install(self, name: str, number: int | None, staged: StagedVersion) -> int:
+        self._free_version(name, number)
         try:
-            path.rename(grave)
+            added = staged.install(self._root / name, number)
         except OSError as error:
             raise ModelStateError(f"the models folder cannot be written: {error.strerror}") from error
-        self._models.reconcile(complete=True)
-        if grave.is_dir() and not grave.is_symlink():
-            shutil.rmtree(grave, ignore_errors=True)
-        else:
-            grave.unlink(missing_ok=True)
+        if name in self._models.catalog and name not in self._models.choices.active:
+            replaced = self._models.version(name).number
+            self._models.choose(lambda choices: _without_replaced(choices, name, replaced, max(added, replaced)))
+        return added
+
+    def _free_version(self, name: str, number: int | None) -> int:
+        """Returns the number that the new version gets. Raises ModelConflictError."""
+        folder = self._root / name
+        if any(not version.numbered for version in self._models.catalog.get(name, {}).values()):
+            raise ModelConflictError(
+                f"{name} has no version folders (1/model.onnx), so a version cannot be added; choose another name."
+            )
+        if is_reserved(name) or (folder.exists() and not folder.is_dir()):
+            raise ModelConflictError(f"{name} is the name of a file here; choose another.")
+        try:
+            return free_version(folder, number)
+        except FileExistsError as error:
+            raise ModelConflictError(str(error)) from error
+
+    def _check_deletable(self, version: ModelVersion) -> None:
+        """Raises ModelConflictError for a version that answers or is about to, and for the last one that can."""
+        models, (name, number) = self._models, version.key
+        if not version.numbered:
+            raise ModelConflictError(f"{name} has no version folders; delete the model as a whole.")
+        versions, serving, is_default = models.catalog[name], models.serving(name), name == models.default
+        chosen = models.choices.active.get(name) == number or (is_default and models.version(name).number == number)
+        status = models.status(name, number)
+        failed = status.state is ModelState.UNAVAILABLE and status.since is not None
+        if number == serving or (chosen and not failed):
+            raise ModelConflictError(
+                f"version {number} of {name} is the one that answers; activate another version or delete the model."
+            )
+        if len(versions) == 1:
+            raise ModelConflictError(f"version {number} is the last one of {name}; delete the model.")
+        if is_default and (serving not in versions or models.status(name, serving).reason):
+            raise ModelConflictError(
+                f"{name} is the default model and no other version of it is loaded; load one first."
+            )
+
+    async def _load_then(self, name: str, load: Callable[[], Future[LoadedModel]], act: Callable[[int], None]) -> int:
+        """Loads a version, then acts if it has not been deleted meanwhile; returns its number."""
+        await asyncio.to_thread(self._models.reconcile, complete=True)
+        number = (await loaded(load())).ref.version
+
+        def check_and_act() -> int:
+            self._models.version(name, number)
+            act(number)
+            return number
+
+        return await self._locked(check_and_act)
+
+    async def _locked(self, act: Callable[[], T]) -> T:
+        """Runs `act` in a thread under the folder's lock, with a fresh scan before and after it."""
+        async with self._one_action:  # so that at most one thread waits for the lock
+            return await asyncio.to_thread(self._run_locked, act)
+
+    def _run_locked(self, act: Callable[[], T]) -> T:
+        with self._models.state_file.locked():
+            self._models.reconcile(complete=True)
+            result = act()
+            self._models.reconcile(complete=True)
+            return result
+
+    def _hide(self, path: Path) -> Path:
+        """Renames a file or folder, so that it is gone at once; removing it may take longer. Returns the new path."""
+        hidden = self._root / f"{_DELETED_PREFIX}{uuid.uuid4().hex}"
+        try:
+            path.rename(hidden)
+        except OSError as error:
+            raise ModelStateError(f"the models folder cannot be written: {error.strerror}") from error
+        return hidden
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _without_replaced(choices: ModelChoices, name: str, replaced: int, active: int) -> ModelChoices:
+    """A version that another one replaces as the active one leaves memory, so it is not loaded at the next start."""
+    return choices.without_loaded(name, replaced) if replaced != active else choices

@@ -1,50 +1,49 @@
-"""Which models are in memory, which of them answers, and how they come and go.
+"""Which models are in memory, which version of each answers, and when versions are loaded and unloaded.
 
-| what happens | what follows |
+| event | reaction |
 |---|---|
-| a version is asked for and not loaded | it is loaded; all who ask wait for the same load |
-| another version becomes active, or files change | it is loaded beside the old one, then swapped in |
-| that load fails | the old one goes on serving; the failed version says why |
-| the active version fails and nothing is serving | the next lower version that loads serves |
+| a request for a version that is not loaded | the version is loaded; concurrent requests share one load |
+| another version becomes active, or files change | the new version is loaded beside the old one, then swapped in |
+| that load fails | the old version keeps serving; the failed version reports the reason |
+| the active version fails and no version is serving | the next lower version that loads serves |
+| an operator loads a version | every process loads it, now and at the next start |
+| an operator unloads a version | it leaves the memory of every process; a later request loads it again |
 | a version or model is deleted | it leaves memory |
-| the whole folder vanishes | what is loaded goes on serving |
-| more than `max_loaded` in memory | the least recently used leave memory; never the default |
-| one idle for `idle_unload_s` | it leaves memory; never the default |
+| the whole folder vanishes | loaded models keep serving |
+| more than `max_loaded` versions in memory | the least recently used are unloaded, never those of the default model |
+| a version is idle for `idle_unload_s` | it is unloaded, except for the default model |
 
-A model leaves memory when nobody holds it any more: a running request holds what it runs on, so nothing needs to drain.
+A dropped model stays in memory until the last request that runs on it has finished.
 """
 
 import logging
-import re
-import weakref
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from threading import Lock, RLock
 from time import monotonic
 
+from engine.models.catalog_snapshot import CatalogSnapshot, ModelSnapshot, snapshot_catalog, snapshot_model
+from engine.models.followed_folder import FollowedFolder
+from engine.models.load_attempt import LoadAttempt, ModelState, ModelStatus
 from engine.models.load_policy import LoadPolicy
 from engine.models.loaded_model import LoadedModel
-from engine.models.settled_catalog import SettledCatalog
-from engine.models.slot import ModelState, ModelStatus, ModelUnavailableError, Slot
-from loaders.model_errors import ModelError, UnknownModelError
-from loaders.repository.model_repository import Catalog, ModelRepository, ModelVersion, find_version
-from loaders.repository.model_state import ModelChoices, ModelStateFile
+from engine.models.version_table import VersionTable
+from loaders.model_errors import ModelError
+from loaders.repository.model_repository import Catalog, ModelKey, ModelRepository, ModelVersion
+from loaders.repository.model_state import LoadChoice, ModelChoices, ModelStateFile
 from utils.memory import release_free_memory
 
-# Of each kind: new models must not hold up those that serve already, however long their loading takes.
+# Per pool: models that serve already have their own, so that slow loads of other models do not delay their swaps.
 _LOADING_THREADS = 2
-# What is longer is no version's number, and a label is none of digits alone.
-_NUMBER = re.compile(r"[0-9]{1,9}")
-
-Key = tuple[str, int]
 
 _log = logging.getLogger("fovea.models")
 
 
 @dataclass(frozen=True, slots=True)
 class ModelManagerOptions:
-    """`max_loaded` and `idle_unload_s`: 0 is no limit."""
+    """`max_loaded` (versions) and `idle_unload_s`: 0 means no limit."""
 
     default: str
     policy: LoadPolicy = LoadPolicy.DEFAULT
@@ -53,228 +52,265 @@ class ModelManagerOptions:
 
 
 class ModelManager:
-    """Finds a model by name and version and loads it when it is needed. May be used from many threads."""
+    """Finds models by name and version, and loads and unloads them. Thread-safe."""
 
     def __init__(
         self, repository: ModelRepository, load: Callable[[ModelVersion], LoadedModel], options: ModelManagerOptions
     ) -> None:
-        self.state_file = ModelStateFile(repository.root)
-        self._repository = repository
         self._load = load
         self._options = options
         self._threads = ThreadPoolExecutor(_LOADING_THREADS, thread_name_prefix="model-loader")
-        self._urgent_threads = ThreadPoolExecutor(_LOADING_THREADS, thread_name_prefix="model-loader-urgent")
+        self._swap_threads = ThreadPoolExecutor(_LOADING_THREADS, thread_name_prefix="model-swapper")
+        self._closed = False
         self._lock = RLock()
         self._reconciling = Lock()
-        self._let_go: set[str] = set()
-        self._trash: list[Slot] = []
-        self._settled = SettledCatalog()
-        self._attempts: dict[Key, Slot] = {}
-        self._ready: dict[Key, Slot] = {}
-        self._serving: dict[str, Slot] = {}
-        self._leaving: dict[Key, weakref.ref[LoadedModel]] = {}
-        self.catalog: Catalog = {}
-        self.unclear: dict[str, str] = {}
-        self.trouble = ""  # with the models folder or the state file, while it lasts
-        self.choices = ModelChoices()
+        self._folder = FollowedFolder(repository, options.default)
+        self._table = VersionTable()
+        self._released: set[ModelKey] = set()
+        self._followed: dict[ModelKey, LoadChoice] = {}
 
     @property
     def default(self) -> str:
-        """The operators' choice where that model exists, else the setting's."""
-        chosen = self.choices.default
-        return chosen if chosen in self.catalog else self._options.default
+        """The name of the model that answers when a request names none; the model may not exist."""
+        return self._folder.default.name
+
+    @property
+    def catalog(self) -> Catalog:
+        return self._folder.catalog
+
+    @property
+    def choices(self) -> ModelChoices:
+        return self._folder.choices
+
+    @property
+    def state_file(self) -> ModelStateFile:
+        return self._folder.state_file
+
+    @property
+    def folder_error(self) -> str:
+        """Why the models folder or the state file cannot be followed at the moment; empty if it is followed."""
+        return self._folder.error
 
     @property
     def loads_on_demand(self) -> bool:
         return self._options.policy is LoadPolicy.ON_DEMAND
 
     def request(self, name: str | None = None, selector: int | str | None = None) -> Future[LoadedModel]:
-        """The model, ready or still loading: by name or the default, by version or label or the one serving.
+        """Returns the shared future of a version, which must not be cancelled; begins to load what is not loaded.
 
-        Shared by all who ask, so it must not be cancelled. It fails with ModelUnavailableError.
-        Raises UnknownModelError at once.
+        Without a name the default model, without a selector the version that serves or else the active one. The future
+        fails with ModelUnavailableError. Raises UnknownModelError, and ModelUnavailableError for an invalid folder.
         """
         name = name or self.default
-        slot = self._serving.get(name) if selector is None else None
-        if slot is None:
-            slot = self._slot_for(self.version(name, selector))
-        slot.last_used = monotonic()
-        return slot.load
+        attempt = self._table.serving.get(name) if selector is None else None
+        if attempt is None:
+            version = self.version(name, selector)
+            with self._lock:
+                attempt = self._table.ready.get(version.key) or self._table.attempts.get(version.key)
+                if attempt is None or attempt.may_retry:
+                    attempt = self._start(version)
+        attempt.last_used = monotonic()
+        return attempt.load
+
+    def load(self, name: str, selector: int | str | None = None) -> Future[LoadedModel]:
+        """As `request`, but without a selector always the active version, and a failed load is retried at once."""
+        attempt = self._start_if_needed(self.version(name, selector))
+        attempt.last_used = monotonic()
+        return attempt.load
 
     def version(self, name: str, selector: int | str | None = None) -> ModelVersion:
-        """By number or label; without one the active version.
+        """Returns the version with a number or a label; without a selector the active one.
 
-        Raises UnknownModelError; ModelUnavailableError for a folder that is not clear.
+        Raises UnknownModelError, and ModelUnavailableError for an invalid folder.
         """
-        if name not in self.catalog and name in self.unclear:
-            raise ModelUnavailableError(name, self.unclear[name])
-        if selector is None:
-            return find_version(self.catalog, name, self._active(name))
-        if isinstance(selector, str) and not _NUMBER.fullmatch(selector):
-            labels = self.choices.labels.get(name, {})
-            if name in self.catalog and selector not in labels:
-                known = [*(f"version {n}" for n in sorted(self.catalog[name])), *sorted(labels)]
-                raise UnknownModelError(f"version {selector!r} of {name}", known)
-            return find_version(self.catalog, name, labels.get(selector))
-        return find_version(self.catalog, name, int(selector))
+        return self._folder.version(name, selector)
 
     def ready(self, name: str | None = None, number: int | None = None) -> LoadedModel | None:
-        """The model if it could run right now."""
+        """Returns the model if it is loaded; without a number the version that serves."""
         name = name or self.default
-        slot = self._serving.get(name) if number is None else self._ready.get((name, number))
-        return slot.load.result() if slot else None
+        attempt = self._table.serving.get(name) if number is None else self._table.ready.get((name, number))
+        return attempt.load.result() if attempt else None
 
     def serving(self, name: str) -> int | None:
-        """The number of the version that answers when none is named."""
-        slot = self._serving.get(name)
-        return slot.version.number if slot else None
+        """Returns the number of the version that answers when none is named; None if none is loaded."""
+        return self._table.serving_number(name)
 
     def status(self, name: str, number: int) -> ModelStatus:
-        """Of one version. READY with a reason: it serves, but its newer files could not be loaded."""
-        key = (name, number)
-        ready, attempt = self._ready.get(key), self._attempts.get(key)
-        if ready:
-            failed = attempt and attempt.status.state is ModelState.UNAVAILABLE
-            reason = attempt.status.reason if attempt and failed else None
-            return ModelStatus(ModelState.READY, reason, ready.status.since)
-        if attempt:
-            return attempt.status
-        leaving = self._leaving.get(key)
-        if leaving and leaving():
-            return ModelStatus(ModelState.UNLOADING, "its last requests are running", None)
-        return ModelStatus(ModelState.UNAVAILABLE, "not loaded; it is when it is asked for", None)
+        """Returns the status of one version. READY with a reason: it serves, but its changed files failed to load."""
+        with self._lock:
+            return self._table.status((name, number))
 
     def model_status(self, name: str) -> ModelStatus:
-        """Of what answers when no version is named. Raises UnknownModelError."""
+        """Returns the status of the version that answers when none is named. Raises as `version`."""
         number = self.serving(name)
         return self.status(name, self.version(name).number if number is None else number)
 
-    def unload(self, name: str, number: int) -> None:
-        """Takes a version out of memory; it comes back when it is asked for."""
+    def report(self, name: str) -> ModelSnapshot:
+        """Raises as `version`."""
         with self._lock:
-            self._let_go.add(name)
-            self._drop((name, number))
-        self._trash.clear()
+            return snapshot_model(self._folder, self._table, name)
+
+    def snapshot(self) -> CatalogSnapshot:
+        """Returns a consistent report about all models."""
+        with self._lock:
+            return snapshot_catalog(self._folder, self._table)
 
     def choose(self, change: Callable[[ModelChoices], ModelChoices]) -> None:
-        """Writes an operator's choice down and follows it. Raises ModelStateError."""
+        """Writes an operator's choice to the state file and follows it. Raises ModelStateError."""
         self.state_file.update(change)
         self.reconcile()
 
     def reconcile(self, *, complete: bool = False) -> None:
-        """Brings memory in line with the disk and the state file; loads start, nothing waits for them.
+        """Follows the models folder and the state file: starts loads without waiting for them, unloads, swaps.
 
-        `complete`: whoever calls knows that no file is still growing.
+        `complete`: changed files count at once; otherwise they count when they have stopped changing.
         """
-        with self._reconciling:  # else one that looked earlier could come later
-            self._reconcile(complete=complete)
-        self._trash.clear()
-
-    def _reconcile(self, *, complete: bool) -> None:
-        trouble, choices = "", self.choices
-        try:
-            found = self._repository.scan()
-        except OSError as error:
-            self._tell_once(f"the models folder cannot be read ({error.strerror}); what is loaded goes on serving")
-            return
-        try:
-            choices = self.state_file.read()
-        except OSError as error:
-            trouble = f"what operators have chosen cannot be read ({error.strerror}); it stays as it was"
-        self._tell_once(trouble)
-        with self._lock:
-            self.choices = choices
-            self.catalog = self._settled.update(found.catalog, found.unclear, complete=complete)
-            self._tell_unclear(found.unclear)
-            self._drop_deleted()
-            for name in self._wanted():
-                self._ensure(self.version(name))
-            self._evict()
-            gone = self._note_gone()
-        if gone:
-            release_free_memory()
+        with self._reconciling:  # so that an older scan never overwrites a newer one
+            try:
+                self._reconcile(complete=complete)
+            except Exception as error:
+                self._folder.error = f"{type(error).__name__} while following the models folder; see the log"
+                raise
+        self._table.dropped.clear()
 
     def close(self) -> None:
-        for threads in (self._threads, self._urgent_threads):
+        self._closed = True
+        for threads in (self._threads, self._swap_threads):
             threads.shutdown(wait=False, cancel_futures=True)
 
-    def _active(self, name: str) -> int | None:
-        """None is the highest; so is a choice that is no longer on disk."""
-        chosen = self.choices.active.get(name)
-        return chosen if chosen in self.catalog.get(name, {}) else None
-
-    def _tell_once(self, trouble: str) -> None:
-        if trouble and trouble != self.trouble:
-            _log.warning(trouble)
-        self.trouble = trouble
-
-    def _tell_unclear(self, unclear: dict[str, str]) -> None:
-        for name, reason in unclear.items():
-            if self.unclear.get(name) != reason:
-                _log.warning("%s is not served: %s", name, reason)
-        self.unclear = unclear
-
-    def _slot_for(self, version: ModelVersion) -> Slot:
-        with self._lock:
-            key = (version.name, version.number)
-            slot = self._ready.get(key) or self._attempts.get(key)
-            return self._start(version) if slot is None or slot.may_retry else slot
-
-    def _start(self, version: ModelVersion, *, is_fallback: bool = False) -> Slot:
-        slot = Slot(version, is_fallback=is_fallback)
-        self._attempts[slot.key] = slot
-        self._let_go.discard(version.name)
-        serves_already = version.name == self.default or version.name in self._serving
-        (self._urgent_threads if serves_already else self._threads).submit(self._fill, slot)
-        return slot
-
-    def _fill(self, slot: Slot) -> None:
-        """Runs on a loading thread."""
-        slot.begin()
-        name, number = slot.key
-        try:
-            model = self._load(slot.version)
-        except Exception as error:  # noqa: BLE001 - whatever a model's files make the runtime raise, the model is at fault
-            _log.warning("model %s version %s was not loaded: %s", name, number, error, exc_info=_unforeseen(error))
-            with self._lock:
-                slot.fail(_reason(error))
-                self._fall_back(slot)
+    def _reconcile(self, *, complete: bool) -> None:
+        content = self._folder.read()
+        if content is None:
             return
         with self._lock:
-            slot.succeed(model)
-            if self._attempts.get(slot.key) is slot:  # else it was deleted or unloaded meanwhile
-                self._take_in(slot)
-        self._trash.clear()
-        _log.info("ready: %s version %s on %s", name, number, ", ".join(model.session.providers))
+            self._folder.update(content, complete=complete)
+            self._drop_deleted()
+            self._follow_choices()
+            for name in self._preloaded():
+                self._load_or_serve(self.version(name))
+            self._evict()
+            freed = self._table.forget_freed()
+        if freed:
+            release_free_memory()
+
+    def _follow_choices(self) -> None:
+        """Loads or unloads what operators have loaded or unloaded since the last call; at the start, loads only."""
+        loads = self.choices.loads
+        self._followed = {key: choice for key, choice in self._followed.items() if key in loads}
+        for (name, number), choice in loads.items():
+            version = self.catalog.get(name, {}).get(number)
+            if version is None or self._followed.get(version.key) == choice:
+                continue
+            self._followed[version.key] = choice
+            if choice.loaded:
+                self._start_if_needed(version)
+            elif name != self.default or self.serving(name) != number:
+                self._release(version.key)
+
+    def _preloaded(self) -> list[str]:
+        """Returns the models to keep in memory: those that serve, and those that the policy loads without a request."""
+        names = [] if self.loads_on_demand else [self.default]
+        names += self._table.serving
+        if self._options.policy is LoadPolicy.ALL:
+            names += [name for name in self.catalog if self.version(name).key not in self._released]
+        known = [name for name in dict.fromkeys(names) if name in self.catalog]
+        return known[: self._options.max_loaded or None]
+
+    def _load_or_serve(self, version: ModelVersion) -> None:
+        """Swaps the version in, or starts its load, unless these files have failed to load before."""
+        ready, attempt = self._table.ready.get(version.key), self._table.attempts.get(version.key)
+        if ready and ready.version.signature == version.signature:
+            if self._table.serving.get(version.name) is not ready:
+                self._serve(ready)
+        elif attempt is None or attempt.version.signature != version.signature or self._retries_default(attempt):
+            self._start(version)
+
+    def _retries_default(self, attempt: LoadAttempt) -> bool:
+        """The default model is retried without a request, because no request arrives while it is not ready."""
+        name = attempt.version.name
+        return attempt.may_retry and name == self.default and name not in self._table.serving
+
+    def _start_if_needed(self, version: ModelVersion) -> LoadAttempt:
+        with self._lock:
+            for attempt in (self._table.ready.get(version.key), self._table.attempts.get(version.key)):
+                if attempt and not attempt.failed and attempt.version.signature == version.signature:
+                    return attempt
+            return self._start(version)
+
+    def _start(self, version: ModelVersion, *, is_fallback: bool = False) -> LoadAttempt:
+        attempt = LoadAttempt(version, is_fallback=is_fallback)
+        self._table.attempts[attempt.key] = attempt
+        self._released.discard(attempt.key)
+        swaps = version.name == self.default or version.name in self._table.serving
+        task = (self._swap_threads if swaps else self._threads).submit(self._run, attempt)
+        task.add_done_callback(partial(self._finish, attempt))
+        return attempt
+
+    def _run(self, attempt: LoadAttempt) -> None:
+        """Runs on a loading thread."""
+        attempt.begin()
+        model = self._load(attempt.version)
+        with self._lock:
+            attempt.succeed(model)
+            if self._table.attempts.get(attempt.key) is attempt:  # else it was deleted or unloaded during the load
+                self._take_in(attempt)
+        name, number = attempt.key
+        providers = ",".join(model.session.providers)
+        _log.info(
+            "model loaded  model=%s  version=%s  providers=%s  seconds=%.2f", name, number, providers, attempt.seconds
+        )
         for note in model.session.notes:
             _log.info(note)
 
-    def _take_in(self, slot: Slot) -> None:
-        name, number = slot.key
-        self._note_leaving(self._ready.get(slot.key))
-        self._ready[slot.key] = slot
-        serving = self._serving.get(name)
-        replaces = serving is not None and serving.key == slot.key
-        stands_in = serving is None and slot.is_fallback
-        if replaces or stands_in or number == self.version(name).number:
-            self._serve(slot)
+    def _finish(self, attempt: LoadAttempt, task: Future[None]) -> None:
+        """Logs whatever a load raised, and makes it the version's reason."""
+        error = task.exception() if not task.cancelled() else None
+        if task.cancelled():
+            attempt.fail("the service is shutting down")
+        elif error:
+            with self._lock:
+                self._fail(attempt, error)
+        self._table.dropped.clear()
 
-    def _serve(self, slot: Slot) -> None:
-        name = slot.version.name
-        old = self._serving.get(name)
-        self._serving[name] = slot
-        if old and old.key != slot.key and old.version.number not in self.choices.labels.get(name, {}).values():
-            self._drop(old.key)
+    def _fail(self, attempt: LoadAttempt, error: BaseException) -> None:
+        name, number = attempt.key
+        serving = self.serving(name)
+        expected = isinstance(error, ModelError)  # the text of others may contain paths
+        reason = str(error) if expected else f"{type(error).__name__} while loading; see the log"
+        _log.error(
+            'model failed to load  model=%s  version=%s  serving=%s  detail="%s"',
+            *(name, number, "none" if serving is None else serving, error),
+            exc_info=None if expected else error,
+        )
+        attempt.fail(reason, self._table.explain(attempt.key, reason))
+        self._table.remove_failed(attempt)
+        if not self._closed:
+            self._fall_back(attempt)
 
-    def _fall_back(self, failed: Slot) -> None:
-        """After a restart a broken active version must not leave its model without any: the next lower one serves."""
+    def _take_in(self, attempt: LoadAttempt) -> None:
+        name, number = attempt.key
+        serving = self.serving(name)
+        self._table.add_ready(attempt)
+        fallback = serving is None and attempt.is_fallback
+        if number == serving or fallback or number == self.version(name).number:
+            self._serve(attempt)
+
+    def _serve(self, attempt: LoadAttempt) -> None:
+        name = attempt.version.name
+        old = self._table.serving.get(name)
+        self._table.serving[name] = attempt
+        if old and old.key != attempt.key and old.version.number not in self.choices.labels.get(name, {}).values():
+            self._table.drop(old.key)
+
+    def _fall_back(self, failed: LoadAttempt) -> None:
+        """Serves or loads the next lower version, if the active version failed and no version is serving."""
         name, number = failed.key
         versions = self.catalog.get(name, {})
         is_active = number in versions and number == self.version(name).number
-        if name in self._serving or not (is_active or failed.is_fallback):
+        if name in self._table.serving or not (is_active or failed.is_fallback):
             return
         for lower in sorted((n for n in versions if n < number), reverse=True):
-            ready, attempt = self._ready.get((name, lower)), self._attempts.get((name, lower))
+            ready, attempt = self._table.ready.get((name, lower)), self._table.attempts.get((name, lower))
             if ready:
                 self._serve(ready)
             elif attempt is None:
@@ -286,73 +322,25 @@ class ModelManager:
             return
 
     def _drop_deleted(self) -> None:
-        """The last version of a model that stays goes on serving until the one to replace it is ready."""
-        for name, number in {*self._ready, *self._attempts}:
-            slot = self._serving.get(name)
-            needed = slot is not None and slot.version.number == number and name in self.catalog
+        """Keeps the last version of an existing model serving until its replacement is ready."""
+        for name, number in {*self._table.ready, *self._table.attempts}:
+            needed = self.serving(name) == number and name in self.catalog
             if number not in self.catalog.get(name, {}) and not needed:
-                self._drop((name, number))
-
-    def _wanted(self) -> list[str]:
-        """Models to have in memory before anybody asks, and those that are there already."""
-        wanted = [] if self._options.policy is LoadPolicy.ON_DEMAND else [self.default]
-        wanted += self._serving
-        if self._options.policy is LoadPolicy.ALL:
-            wanted += [name for name in self.catalog if name not in self._let_go]
-        known = [name for name in dict.fromkeys(wanted) if name in self.catalog]
-        return known[: self._options.max_loaded or None]
-
-    def _ensure(self, version: ModelVersion) -> None:
-        """Loads it unless it is there, is on its way, or has failed with these very files."""
-        key = (version.name, version.number)
-        ready, attempt = self._ready.get(key), self._attempts.get(key)
-        if ready and ready.version.signature == version.signature:
-            if self._serving.get(version.name) is not ready:
-                self._serve(ready)
-        elif attempt is None or attempt.version.signature != version.signature or self._is_due_again(attempt):
-            self._start(version)
-
-    def _is_due_again(self, attempt: Slot) -> bool:
-        """The default model is tried again though nobody asks: while it is not ready, nobody will."""
-        return attempt.may_retry and attempt.version.name == self.default and attempt.version.name not in self._serving
+                self._table.drop((name, number))
+        self._released = {(name, number) for name, number in self._released if number in self.catalog.get(name, {})}
 
     def _evict(self) -> None:
         now, options = monotonic(), self._options
-        others = sorted((s for s in self._ready.values() if s.version.name != self.default), key=lambda s: s.last_used)
-        surplus = len(self._ready) - options.max_loaded if options.max_loaded else 0
-        for place, slot in enumerate(others):
-            idle = options.idle_unload_s and now - slot.last_used > options.idle_unload_s
-            if idle or place < surplus:
-                self._let_go.add(slot.version.name)
-                self._drop(slot.key)
+        others = sorted(
+            (a for a in self._table.ready.values() if a.version.name != self.default), key=lambda a: a.last_used
+        )
+        surplus = len(self._table.ready) - options.max_loaded if options.max_loaded else 0
+        for position, attempt in enumerate(others):
+            idle = options.idle_unload_s and now - attempt.last_used > options.idle_unload_s
+            if idle or position < surplus:
+                self._release(attempt.key)
 
-    def _drop(self, key: Key) -> None:
-        name, number = key
-        self._attempts.pop(key, None)
-        ready = self._ready.pop(key, None)
-        self._note_leaving(ready)
-        slot = self._serving.get(name)
-        if slot and slot.version.number == number:
-            del self._serving[name]
-        if ready:
-            self._trash.append(ready)  # freed by whoever holds the lock, but only after letting go of it
-
-    def _note_leaving(self, slot: Slot | None) -> None:
-        if slot:
-            self._leaving[slot.key] = weakref.ref(slot.load.result())
-
-    def _note_gone(self) -> bool:
-        """Whether any has left memory since the last look."""
-        gone = [key for key, model in self._leaving.items() if model() is None]
-        for key in gone:
-            del self._leaving[key]
-        return bool(gone)
-
-
-def _unforeseen(error: Exception) -> bool:
-    return not isinstance(error, ModelError)
-
-
-def _reason(error: Exception) -> str:
-    """Our own errors are fit to be shown; of others only the class, since their text may hold paths."""
-    return f"{type(error).__name__} while loading; the log has more" if _unforeseen(error) else str(error)
+    def _release(self, key: ModelKey) -> None:
+        """Unloads a version until a request or an operator asks for it."""
+        self._released.add(key)
+        self._table.drop(key)

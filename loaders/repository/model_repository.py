@@ -1,4 +1,4 @@
-"""Folder -> models: which models there are, in which versions, and the files that describe each.
+"""Reads the models folder: its models, their versions, and the files that describe each version.
 
     models/
       efficientnet-lite0/          a model of our own layout
@@ -10,38 +10,38 @@
         onnx/model.onnx
       yolo11n.onnx                 a bare file: version 1; yolo11n.toml beside it may say more
 
-Names that start with a dot are never looked at: uploads grow there before they are renamed into place.
+Names that start with a dot are skipped: new versions are written there and then renamed into place.
 """
 
 import errno
-import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from loaders.model_errors import ModelFileError, UnknownModelError
 from loaders.onnx.onnx_file import read_onnx
-from loaders.repository.names import MODEL_NAME
+from loaders.repository.names import MODEL_NAME, parse_version
 from loaders.repository.specs.model_files import ModelFiles
 
 MAX_NUMBER = 999_999_999
-_NUMBER = re.compile(r"0|[1-9][0-9]{0,8}")
 _SUFFIX = ".onnx"
 _GRAPH = "model.onnx"
 _SUBFOLDER = "onnx"
 _SIDECARS = (".toml", ".json", ".txt", ".csv", ".names")
-# Beyond this many files in one folder, only the graph's own changes are noticed.
+# Maximum files per folder that count towards a version's signature.
 _MAX_SIDECARS = 64
 
 Signature = tuple[tuple[str, int, int], ...]
+# A model's name and a version's number.
+ModelKey = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
 class ModelVersion:
-    """One version on disk. `folders` may describe it, the nearest first; `graph` is the file to load.
+    """One version on disk. `graph` is the file to load; `folders` hold files that describe it, the nearest first.
 
-    `numbered`: it lies in a folder of its number, so others may lie beside it.
-    `signature` has path, bytes and mtime (ns) of every file that decides an answer: it changes when they do.
+    `numbered`: the version has a folder named by its number, so the model can have more versions.
+    `signature`: path, bytes and mtime (ns) of every file that decides an answer.
     """
 
     name: str
@@ -52,52 +52,56 @@ class ModelVersion:
     numbered: bool = False
 
     @property
+    def key(self) -> ModelKey:
+        return self.name, self.number
+
+    @property
     def files(self) -> ModelFiles:
-        """What may tell of the model."""
+        """The files from which the model's spec is resolved."""
         return ModelFiles(self.name, self.graph, self.folders) if self.folders else ModelFiles.of_bare_file(self.graph)
 
 
 Catalog = dict[str, dict[int, ModelVersion]]
 
 
-class UnclearFolderError(Exception):
-    """The message says why a folder is not served, and what to do."""
+class InvalidFolderError(Exception):
+    """A folder or file that looks like a model and cannot be served; the message says why, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """What is in the models folder. `unclear`: names that look like a model and are not served, with the reason."""
+    """The content of the models folder. `invalid`: the reason for each entry that looks like a model and is not one."""
 
     catalog: Catalog
-    unclear: dict[str, str]
+    invalid: dict[str, str]
 
 
 class ModelRepository:
-    """The models folder. Nothing is cached: what is on disk is the truth."""
+    """The models folder; every call reads the disk."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def scan(self) -> Scan:
-        """Every model with its versions, sorted by name. Raises OSError when the folder cannot be read."""
+        """Returns every model with its versions, sorted by name. Raises OSError when the folder cannot be read."""
         scan = Scan({}, {})
         scanned = self.root.stat().st_ino
         for entry in sorted(self.root.iterdir()):
             try:
                 versions = _versions(entry)
                 if versions and versions[0].name in scan.catalog:
-                    raise UnclearFolderError(f"a folder of that name is served; rename {entry.name}")
-            except UnclearFolderError as error:
-                scan.unclear[entry.name] = str(error)
+                    raise InvalidFolderError(f"a folder of the same name is served; rename {entry.name}")
+            except InvalidFolderError as error:
+                scan.invalid[entry.name] = str(error)
                 continue
             if versions:
                 scan.catalog[versions[0].name] = {v.number: v for v in versions}
         if self.root.stat().st_ino != scanned:
-            raise FileNotFoundError(errno.ENOENT, "it was moved away while it was read")
+            raise FileNotFoundError(errno.ENOENT, "the folder was replaced during the scan")
         return scan
 
     def find(self, name: str, number: int | None = None) -> ModelVersion:
-        """The version `number` of the model `name`, the highest when None. Raises UnknownModelError."""
+        """Returns the version `number` of a model, the highest one if None. Raises UnknownModelError."""
         try:
             catalog = self.scan().catalog
         except OSError:
@@ -106,7 +110,7 @@ class ModelRepository:
 
 
 def find_version(catalog: Catalog, name: str, number: int | None = None) -> ModelVersion:
-    """As `ModelRepository.find`, in a catalog at hand."""
+    """Returns the version `number` of a model, the highest one if None. Raises UnknownModelError."""
     if name not in catalog:
         raise UnknownModelError(f"model {name!r}", list(catalog))
     versions = catalog[name]
@@ -116,7 +120,7 @@ def find_version(catalog: Catalog, name: str, number: int | None = None) -> Mode
 
 
 def _versions(entry: Path) -> list[ModelVersion]:
-    """Raises UnclearFolderError."""
+    """Raises InvalidFolderError."""
     if entry.name.startswith("."):
         return []
     try:
@@ -125,11 +129,10 @@ def _versions(entry: Path) -> list[ModelVersion]:
             return [_version(entry.stem, 1, entry, ())]
         if not entry.is_dir():
             return []
-        numbered = [(int(f.name), find_graph(f)) for f in entry.iterdir() if _NUMBER.fullmatch(f.name) and f.is_dir()]
         found = [
-            _version(entry.name, number, graph, (entry / str(number), entry), numbered=True)
-            for number, graph in numbered
-            if graph
+            _version(entry.name, number, graph, (folder, entry), numbered=True)
+            for folder in entry.iterdir()
+            if (number := parse_version(folder.name)) is not None and folder.is_dir() and (graph := find_graph(folder))
         ]
         if found:
             _check_name(entry.name)
@@ -138,30 +141,33 @@ def _versions(entry: Path) -> list[ModelVersion]:
         if graph:
             _check_name(entry.name)
         return [_version(entry.name, 1, graph, (entry,))] if graph else []
-    except (FileNotFoundError, NotADirectoryError):  # it vanished while we looked
+    except (FileNotFoundError, NotADirectoryError):  # deleted during the scan
         return []
     except OSError as error:
-        raise UnclearFolderError(f"it cannot be read: {error.strerror}") from error
+        raise InvalidFolderError(f"it cannot be read: {error.strerror}") from error
 
 
 def _check_name(name: str) -> None:
     if not MODEL_NAME.fullmatch(name):
-        raise UnclearFolderError("a model's name has letters, digits, '.', '_' and '-' only; rename it")
+        raise InvalidFolderError("a model's name may contain letters, digits, '.', '_' and '-'; rename it")
 
 
 def find_graph(folder: Path) -> Path | None:
-    """`model.onnx`, or the only graph of the folder; exporters may put it into a folder `onnx`.
+    """Returns `model.onnx`, or the only .onnx file, of the folder or of its subfolder `onnx`; None if there is none.
 
-    Raises UnclearFolderError where there are several.
+    Raises InvalidFolderError if there are several.
     """
-    for place in (folder, folder / _SUBFOLDER):
-        if (place / _GRAPH).is_file():
-            return place / _GRAPH
-    for place in (folder, folder / _SUBFOLDER):
-        graphs = sorted(f for f in place.glob(f"*{_SUFFIX}") if f.is_file() and not f.name.startswith("."))
+    candidates = (folder, folder / _SUBFOLDER)
+    for candidate in candidates:
+        if (candidate / _GRAPH).is_file():
+            return candidate / _GRAPH
+    for candidate in candidates:
+        graphs = sorted(f for f in candidate.glob(f"*{_SUFFIX}") if f.is_file() and not f.name.startswith("."))
         if len(graphs) > 1:
             names = " and ".join(graph.name for graph in graphs[:2])
-            raise UnclearFolderError(f"it holds {names}; name one of them {_GRAPH}, or give each a folder of its own")
+            raise InvalidFolderError(
+                f"it contains {names}; name one of them {_GRAPH}, or move each into its own folder"
+            )
         if graphs:
             return graphs[0]
     return None
@@ -169,31 +175,31 @@ def find_graph(folder: Path) -> Path | None:
 
 def _version(name: str, number: int, graph: Path, folders: tuple[Path, ...], *, numbered: bool = False) -> ModelVersion:
     nearest = (graph.parent, *folders) if folders else ()
-    places = tuple(dict.fromkeys(nearest))
-    return ModelVersion(name, number, graph, places, _signature(graph, places), numbered)
+    unique = tuple(dict.fromkeys(nearest))
+    return ModelVersion(name, number, graph, unique, _signature(graph, unique), numbered)
 
 
 def _signature(graph: Path, folders: tuple[Path, ...]) -> Signature:
-    """External data beside the graph counts as much as the graph."""
+    """Covers the graph, its external weights and the files that describe it."""
     sidecars = [f for folder in folders for f in sorted(folder.iterdir()) if f.suffix in _SIDECARS and f.is_file()]
     graph_stat = graph.stat()
     weights = [graph.parent / name for name in _external_files(graph, graph_stat.st_size, graph_stat.st_mtime_ns)]
     own_spec = [f for f in [graph.with_suffix(".toml")] if not folders and f.is_file()]
     files = [graph, *weights, *own_spec, *sidecars[:_MAX_SIDECARS]]
-    return tuple(mark for file in files if (mark := _mark(file)))
+    return tuple(stat for file in files if (stat := _file_stat(file)))
 
 
 @lru_cache(maxsize=1024)
 def _external_files(graph: Path, _size: int, _mtime_ns: int) -> tuple[str, ...]:
-    """The files that hold weights, as the graph names them; read again only when the graph has changed."""
+    """Returns the names of the graph's weight files; cached until the graph changes."""
     try:
         return read_onnx(graph).external_files
     except ModelFileError:
         return ()
 
 
-def _mark(file: Path) -> tuple[str, int, int] | None:
-    """None for a file that vanished while we looked."""
+def _file_stat(file: Path) -> tuple[str, int, int] | None:
+    """Returns path, bytes and mtime (ns); None for a file that was deleted during the scan."""
     try:
         stat = file.stat()
     except (OSError, ValueError):

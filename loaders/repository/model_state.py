@@ -1,41 +1,80 @@
-"""What operators have chosen: the default model, the active versions, the labels. One small file beside the models.
+"""The state file: default model, active versions, labels, and what operators loaded or unloaded.
 
-It is replaced atomically and fsynced, so a process that is killed at any moment leaves the old file or the new one.
-Writers of several processes take turns by a lock file.
+One small JSON file beside the models, replaced atomically. It is the only channel between processes: every process
+reads it at least once a second and follows it. A lock file serialises the writers of all processes.
 """
 
 import errno
-import fcntl
 import logging
 import os
 import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
+from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict
 
-from loaders.model_errors import ModelStateError
+from loaders.model_errors import ModelStateError, UnknownModelError
+from loaders.repository.model_repository import Catalog, ModelKey, ModelVersion, find_version
+from loaders.repository.names import parse_version
 from utils.files import replace_file
 
 STATE_FILE = "fovea-state.json"
 _LOCK_FILE = ".fovea-state.lock"
+_LOCK_TIMEOUT_S = 60.0
 _MAX_BYTES = 1 << 20
-# An editor that writes in place leaves a file that makes no sense for a moment.
-_WRITTEN_S = 1.0
+# An invalid file younger than this may be half written by an editor.
+_WRITE_TIME_S = 1.0
 
 _log = logging.getLogger("fovea.models")
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class LoadChoice(BaseModel):
+    """Whether an operator loaded or unloaded a version, and when: a repeated choice differs from the one before."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    loaded: bool
+    at: datetime
 
 
 class ModelChoices(BaseModel):
-    """`active` and `labels` by model's name; a label stands for a version's number."""
+    """What operators chose. `active`, `labels` and `loaded` are keyed by model name; a label stands for a version."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     default: str | None = None
     active: dict[str, int] = {}
     labels: dict[str, dict[str, int]] = {}
+    loaded: dict[str, dict[int, LoadChoice]] = {}
+
+    @property
+    def loads(self) -> dict[ModelKey, LoadChoice]:
+        """`loaded` by model key."""
+        return {(name, number): choice for name, own in self.loaded.items() for number, choice in own.items()}
+
+    def version(self, catalog: Catalog, name: str, selector: int | str | None = None) -> ModelVersion:
+        """Returns a version by number or label; without a selector the active one, or the highest if none is active.
+
+        Raises UnknownModelError.
+        """
+        if selector is None:
+            active = self.active.get(name)
+            return find_version(catalog, name, active if active in catalog.get(name, {}) else None)
+        number = selector if isinstance(selector, int) else parse_version(selector)
+        if number is None:
+            labels = self.labels.get(name, {})
+            if name in catalog and selector not in labels:
+                known = [*(f"version {n}" for n in sorted(catalog[name])), *sorted(labels)]
+                raise UnknownModelError(f"version {selector!r} of {name}", known)
+            number = labels.get(str(selector))
+        return find_version(catalog, name, number)
 
     def with_default(self, name: str) -> "ModelChoices":
         return self.model_copy(update={"default": name})
@@ -44,73 +83,107 @@ class ModelChoices(BaseModel):
         return self.model_copy(update={"active": {**self.active, name: number}})
 
     def without_active(self, name: str) -> "ModelChoices":
-        return self.model_copy(update={"active": {key: n for key, n in self.active.items() if key != name}})
+        return self.model_copy(update={"active": _without(self.active, name)})
 
     def with_label(self, name: str, label: str, number: int) -> "ModelChoices":
         return self.model_copy(update={"labels": {**self.labels, name: {**self.labels.get(name, {}), label: number}}})
 
     def without_label(self, name: str, label: str) -> "ModelChoices":
-        kept = {key: number for key, number in self.labels.get(name, {}).items() if key != label}
-        return self.model_copy(update={"labels": {**self.labels, name: kept}})
+        return self.model_copy(update={"labels": {**self.labels, name: _without(self.labels.get(name, {}), label)}})
+
+    def with_loaded(self, name: str, number: int, *, loaded: bool) -> "ModelChoices":
+        choice = LoadChoice(loaded=loaded, at=datetime.now(UTC))
+        return self.model_copy(update={"loaded": {**self.loaded, name: {**self.loaded.get(name, {}), number: choice}}})
+
+    def without_loaded(self, name: str, number: int) -> "ModelChoices":
+        return self.model_copy(update={"loaded": {**self.loaded, name: _without(self.loaded.get(name, {}), number)}})
 
     def without_model(self, name: str) -> "ModelChoices":
-        """Forgets all about a model that is being deleted."""
-        active = {key: number for key, number in self.active.items() if key != name}
-        labels = {key: own for key, own in self.labels.items() if key != name}
-        return self.model_copy(update={"active": active, "labels": labels})
+        """Removes all choices about a deleted model."""
+        update = {
+            "active": _without(self.active, name),
+            "labels": _without(self.labels, name),
+            "loaded": _without(self.loaded, name),
+        }
+        return self.model_copy(update=update)
 
     def without_version(self, name: str, number: int) -> "ModelChoices":
-        """Forgets all that points to a version that is being deleted."""
-        active = {key: value for key, value in self.active.items() if (key, value) != (name, number)}
-        kept = {key: value for key, value in self.labels.get(name, {}).items() if value != number}
-        return self.model_copy(update={"active": active, "labels": {**self.labels, name: kept}})
+        """Removes all choices about a deleted version."""
+        labels = {label: labelled for label, labelled in self.labels.get(name, {}).items() if labelled != number}
+        active = _without(self.active, name) if self.active.get(name) == number else self.active
+        update = {"active": active, "labels": {**self.labels, name: labels}}
+        return self.without_loaded(name, number).model_copy(update=update)
 
 
-class _CorruptError(Exception):
-    """`age_s`: seconds since somebody wrote it."""
+def _without(mapping: dict[K, V], key: K) -> dict[K, V]:
+    return {kept: value for kept, value in mapping.items() if kept != key}
+
+
+class _InvalidFileError(Exception):
+    """`age_s`: seconds since the file was written."""
 
     def __init__(self, age_s: float) -> None:
         self.age_s = age_s
 
 
 class ModelStateFile:
-    """Reads and replaces the state file in the models folder. Remembers what it said last, for when it is damaged."""
+    """Reads and replaces the state file. Keeps the last valid content, to restore a damaged file."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._file = root / STATE_FILE
+        self._lock = FileLock(root / _LOCK_FILE)
         self._last: ModelChoices | None = None
 
-    def read(self) -> ModelChoices:
-        """A missing file is no choice made. A corrupt one is put aside for inspection, with a warning; what it said
-        last, where that is known, takes its place.
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Holds the models folder's lock, exclusive between threads and processes; may be nested within a thread.
 
-        Raises OSError for a file that cannot be read or put aside, or that somebody may be writing just now.
+        The system releases the lock of a process that dies. Raises ModelStateError where the folder cannot be written.
+        """
+        try:
+            self._acquire(_LOCK_TIMEOUT_S)
+        except Timeout as error:
+            raise ModelStateError("another process is changing the models folder; try again later") from error
+        except OSError as error:
+            raise ModelStateError(f"the models folder cannot be written: {error.strerror}") from error
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    def read(self) -> ModelChoices:
+        """Returns no choices for a missing file. Puts a corrupt one aside, and restores the last content if known.
+
+        Raises OSError for a file that cannot be read or put aside, or that may be half written at this moment.
         """
         try:
             self._last = self._read()
-        except _CorruptError as corrupt:
-            if corrupt.age_s < _WRITTEN_S:
-                raise OSError(errno.EAGAIN, f"{STATE_FILE} is being written") from corrupt
-            self._last = self._mended()
+        except _InvalidFileError as invalid:
+            if invalid.age_s < _WRITE_TIME_S:
+                raise OSError(errno.EAGAIN, f"{STATE_FILE} is being written") from invalid
+            self._last = self._restore()
         return self._last
 
     def update(self, change: Callable[[ModelChoices], ModelChoices]) -> ModelChoices:
-        """Applies `change` to what the file says now. Raises ModelStateError where the folder cannot be written."""
-        try:
-            before = self.read()  # mends a corrupt one, which takes the lock
-            with self._locked():
-                with suppress(_CorruptError):  # damaged this very moment: what it said before counts
-                    before = self._read()
-                choices = change(before)
-                self._write(choices)
-                self._last = choices
-                return choices
-        except OSError as error:
-            raise ModelStateError(f"the state file cannot be written: {error.strerror}") from error
+        """Applies `change` to the file's content. Raises ModelStateError where the folder cannot be written."""
+        with self.locked():
+            try:
+                choices = change(self.read())
+                replace_file(self._file, choices.model_dump_json(indent=2).encode())
+            except OSError as error:
+                raise ModelStateError(f"the state file cannot be written: {error.strerror}") from error
+        self._last = choices
+        return choices
+
+    def _acquire(self, timeout_s: float) -> None:
+        """Raises OSError, TimeoutError."""
+        if not self._root.is_dir():  # FileLock would create it
+            raise FileNotFoundError(errno.ENOENT, "the folder does not exist")
+        self._lock.acquire(timeout=timeout_s)
 
     def _read(self) -> ModelChoices:
-        """Raises _CorruptError, OSError."""
+        """Raises _InvalidFileError, OSError."""
         try:
             data, age_s = _read_regular(self._file)
         except FileNotFoundError:
@@ -120,59 +193,49 @@ class ModelStateFile:
                 raise ValueError("too large")
             return ModelChoices.model_validate_json(data)
         except ValueError as error:
-            raise _CorruptError(age_s) from error
+            raise _InvalidFileError(age_s) from error
 
-    def _write(self, choices: ModelChoices) -> None:
-        replace_file(self._file, choices.model_dump_json(indent=2).encode())
-
-    def _mended(self) -> ModelChoices:
-        """Raises OSError."""
+    def _restore(self) -> ModelChoices:
+        """Does not wait for the lock: its holder may be waiting for the caller. Raises OSError."""
         try:
-            with self._locked():
-                try:
-                    return self._read()  # another process was first
-                except _CorruptError:
-                    return self._put_aside()
+            self._acquire(timeout_s=0)
+        except Timeout as error:
+            raise OSError(errno.EAGAIN, f"{STATE_FILE} is being written") from error
         except OSError as error:
             reason = f"{STATE_FILE} is corrupt, and the folder cannot be written: {error.strerror}"
             raise OSError(error.errno, reason) from error
+        try:
+            return self._read()  # another process may have restored it
+        except _InvalidFileError:
+            return self._put_aside()
+        finally:
+            self._lock.release()
 
     def _put_aside(self) -> ModelChoices:
-        """Where it is known what the file said, its name is never without one: none would be no choice made."""
+        """Keeps the corrupt file under another name, and replaces it with the last content if that is known."""
         kept = self._file.with_name(f"{STATE_FILE}.corrupt-{time.time_ns()}")
         if self._last is None:
             self._file.replace(kept)
-            _log.warning("%s was corrupt; it is kept as %s, the highest versions are served", STATE_FILE, kept.name)
+            _log.warning("state file corrupt, no choices restored  file=%s  kept_as=%s", STATE_FILE, kept.name)
             return ModelChoices()
-        try:
+        with suppress(OSError):  # a file system without hard links
             kept.hardlink_to(self._file)
-        except OSError:  # a file system without such links
-            self._file.replace(kept)
-        self._write(self._last)
-        _log.warning("%s was corrupt; it is kept as %s, what it said before is written anew", STATE_FILE, kept.name)
+        replace_file(self._file, self._last.model_dump_json(indent=2).encode())
+        _log.warning("state file corrupt, last choices restored  file=%s  kept_as=%s", STATE_FILE, kept.name)
         return self._last
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """The kernel frees the lock of a process that dies."""
-        with (self._root / _LOCK_FILE).open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
 
 
 def is_reserved(name: str) -> bool:
-    """Whether a model of that name would lie where the state is kept."""
+    """Whether a model's name collides with the state file's names."""
     return name.startswith(STATE_FILE)
 
 
 def _read_regular(file: Path) -> tuple[bytes, float]:
-    """Its bytes, one more than may be at the most, and its age in seconds; of nothing that could block or never end.
-
-    Raises OSError.
-    """
-    handle = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    """Returns at most _MAX_BYTES + 1 bytes, and the file's age in seconds. Raises OSError, also for a pipe."""
+    flags = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+    handle = os.open(file, os.O_RDONLY | flags)
     with os.fdopen(handle, "rb") as opened:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, f"{STATE_FILE} is no regular file")
+            raise OSError(errno.EINVAL, f"{STATE_FILE} is not a regular file")
         return opened.read(_MAX_BYTES + 1), abs(time.time() - status.st_mtime)

@@ -11,8 +11,8 @@ import pytest
 
 from engine.inference_engine import DeadlineExceededError, EngineOptions, InferenceEngine, ModelChoice
 from engine.models.load import load_model
+from engine.models.load_attempt import ModelUnavailableError
 from engine.models.model_manager import ModelManagerOptions
-from engine.models.slot import ModelUnavailableError
 from engine.pipeline import predict
 from engine.scheduling.run_context import alone
 from engine.scheduling.scheduler import QueueFullError

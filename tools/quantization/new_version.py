@@ -3,14 +3,12 @@
 import shutil
 import statistics
 import tempfile
-import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from time import perf_counter
 
-from engine.models.admin import UPLOAD_PREFIX
 from engine.models.load import load_model
 from engine.models.loaded_model import LoadedModel
 from engine.tasks.task import MAX_TOP_K, InvalidOutputError, PredictOptions
@@ -18,16 +16,16 @@ from loaders.image_loader import create_image_loader
 from loaders.images.base import ImageLoader
 from loaders.model_errors import ModelError
 from loaders.model_loader import create_model_loader
-from loaders.repository.model_repository import Catalog, ModelVersion, find_version
+from loaders.repository.model_repository import Catalog, ModelVersion
 from loaders.repository.model_state import ModelStateFile
 from loaders.repository.specs.model_spec import TaskName
+from loaders.repository.staged_version import StagedVersion
 from loaders.runtimes.base import SessionOptions
 from tools.quantization.agreement import MAIN_MEASURE, Measures, compare, summarise
 from tools.quantization.calibration import Pictures
 from tools.quantization.errors import QuantizationError
 from tools.quantization.int8_graph import Settings, may_overflow, write_int8
 from tools.quantization.report import Report
-from utils.files import sync_folder
 
 _GRAPH = "model.onnx"
 _SPEC = "model.toml"
@@ -67,22 +65,21 @@ def add_version(
     Raises UnknownModelError, and as `quantize_into`.
     """
     state = ModelStateFile(models)
-    chosen = state.read().active.get(name)
-    version = find_version(catalog, name, chosen if chosen in catalog.get(name, {}) else None)
+    version = state.read().version(catalog, name)
     if not version.numbered:
         raise QuantizationError(
             f"{name} is no folder with versions in it ({name}/1/{_GRAPH}), so none can be added; say OUT=folder"
         )
-    staged = models / f"{UPLOAD_PREFIX}{uuid.uuid4().hex}"
-    staged.mkdir()
+    staged = StagedVersion.create(models)
     try:
-        _copy(_describing(version, own=True), staged)
-        report = _make(version, pictures, (staged, models / name), image_loader)
-        # the highest version would be served otherwise, from the moment it is there
-        state.update(lambda choices: choices.with_active(name, version.number))
-        return _put_into_place(staged, models / name), report
+        _copy(_describing(version, own=True), staged.folder)
+        report = _make(version, pictures, (staged.folder, models / name), image_loader)
+        with state.locked():
+            # without an active version, the new one would be served as the highest
+            state.update(lambda choices: choices.with_active(name, version.number))
+            return staged.install(models / name), report
     finally:
-        shutil.rmtree(staged, ignore_errors=True)
+        staged.discard()
 
 
 def _make(
@@ -196,19 +193,3 @@ def _describing(version: ModelVersion, *, own: bool = False) -> dict[str, Path]:
 def _copy(files: dict[str, Path], folder: Path) -> None:
     for name, file in files.items():
         shutil.copyfile(file, folder / name)
-
-
-def _put_into_place(staged: Path, folder: Path) -> int:
-    """The next number that nobody has taken; renamed, so that nobody finds half of it."""
-    number = max((int(entry.name) for entry in folder.iterdir() if entry.name.isdecimal()), default=0) + 1
-    while True:
-        if not (folder / str(number)).exists():
-            try:
-                staged.rename(folder / str(number))
-            except OSError:
-                if not (folder / str(number)).exists():
-                    raise
-            else:
-                sync_folder(folder)
-                return number
-        number += 1

@@ -8,9 +8,9 @@ from threading import Event
 from time import monotonic, sleep
 
 from engine.models.load import load_model
+from engine.models.load_attempt import ModelUnavailableError
 from engine.models.loaded_model import LoadedModel
 from engine.models.model_manager import ModelManager
-from engine.models.slot import ModelUnavailableError
 from loaders.model_loader import create_model_loader
 from loaders.repository.model_repository import ModelVersion
 from loaders.runtimes.base import SessionOptions

@@ -9,10 +9,10 @@ from time import sleep
 
 import pytest
 
-from engine.models import slot as model_slot
+from engine.models import load_attempt
+from engine.models.load_attempt import ModelState
 from engine.models.loaded_model import LoadedModel
 from engine.models.model_manager import ModelManager, ModelManagerOptions
-from engine.models.slot import ModelState
 from loaders.model_errors import UnknownModelError
 from loaders.repository.model_repository import ModelRepository, ModelVersion
 from tests.engine.models.loading import ASKERS, WAIT_S, CountedLoad, Make, eventually, fails, serves
@@ -120,8 +120,8 @@ def test_a_failed_load_waits_before_it_is_tried_again(
     models = make()
     assert fails(models, "broken") is fails(models, "broken")
     assert load.counts["broken", 1] == 1
-    monkeypatch.setattr(model_slot, "RETRY_FAILED_LOAD_S", 0.0)
-    monkeypatch.setattr(model_slot, "_PAUSE_PER_SECOND_SPENT", 0)
+    monkeypatch.setattr(load_attempt, "RETRY_FAILED_LOAD_S", 0.0)
+    monkeypatch.setattr(load_attempt, "_PAUSE_PER_LOAD_SECOND", 0)
     add_model(tmp_path, "broken", colour_graph())
     assert models.request("broken").result(WAIT_S).ref.name == "broken"
 
@@ -181,8 +181,8 @@ def test_a_default_model_that_failed_is_tried_again_though_nobody_asks(
 ) -> None:
     shutil.rmtree(tmp_path / "colours" / "1")
     (tmp_path / "colours" / "2" / "model.onnx").write_bytes(b"no graph")
-    monkeypatch.setattr(model_slot, "RETRY_FAILED_LOAD_S", 0.0)
-    monkeypatch.setattr(model_slot, "_PAUSE_PER_SECOND_SPENT", 0)
+    monkeypatch.setattr(load_attempt, "RETRY_FAILED_LOAD_S", 0.0)
+    monkeypatch.setattr(load_attempt, "_PAUSE_PER_LOAD_SECOND", 0)
     models = make("default")
     assert eventually(lambda: models.status("colours", 2).state is ModelState.UNAVAILABLE)
     models.reconcile()
@@ -203,7 +203,7 @@ def test_an_unloaded_version_comes_back_when_it_is_asked_for(make: Make, load: C
     models = make()
     models.request("other").result(WAIT_S)
     assert serves(models, "other", 1)
-    models.unload("other", 1)
+    models.choose(lambda choices: choices.with_loaded("other", 1, loaded=False))
     assert models.serving("other") is None
     assert models.request("other").result(WAIT_S).ref.name == "other"
     assert load.counts["other", 1] == 2

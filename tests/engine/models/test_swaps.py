@@ -8,7 +8,7 @@ from time import sleep
 import pytest
 
 from engine.models import settled_catalog
-from engine.models.slot import ModelState
+from engine.models.load_attempt import ModelState
 from loaders.model_errors import UnknownModelError
 from tests.engine.models.loading import WAIT_S, CountedLoad, Make, eventually, forgotten, serves
 from tests.tiny_models import add_model, colour_graph

@@ -124,7 +124,7 @@ def test_a_folder_with_an_unusual_name_is_not_served_and_told(tmp_path: Path, fo
     add_model(tmp_path, folder, colour_graph())
     scan = ModelRepository(tmp_path).scan()
     assert not scan.catalog
-    assert "rename" in scan.unclear[folder]
+    assert "rename" in scan.invalid[folder]
 
 
 def test_a_graph_that_grows_endlessly_is_read_as_far_as_it_was(tmp_path: Path) -> None:

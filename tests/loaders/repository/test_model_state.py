@@ -132,7 +132,7 @@ def test_whoever_knows_what_a_corrupt_file_said_writes_it_anew(
     with caplog.at_level(logging.WARNING):
         assert [state.read(), state.read(), other.read()] == [chosen] * 3
     assert [file.read_text() for file in tmp_path.glob("*.corrupt-*")] == [text]
-    assert "written anew" in caplog.text
+    assert "restored" in caplog.text
 
 
 def test_a_change_on_top_of_a_corrupt_file_keeps_what_was_chosen_before(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def _fifo(file: Path) -> None:
 @pytest.mark.parametrize("make", [_directory, _loop, _fifo])
 def test_what_is_no_file_is_told_and_harms_nobody(tmp_path: Path, make: Callable[[Path], None]) -> None:
     make(tmp_path / STATE_FILE)
-    with pytest.raises(OSError, match=r"directory|symbolic links|no regular file"):
+    with pytest.raises(OSError, match=r"directory|symbolic links|not a regular file"):
         ModelStateFile(tmp_path).read()
 
 

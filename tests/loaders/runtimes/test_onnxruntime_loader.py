@@ -218,7 +218,7 @@ def test_a_stopped_run_ends_early_and_the_session_lives_on(tmp_path: Path) -> No
         session.run(inputs, stop)
     assert time.perf_counter() - started < 1.5
     threading.Timer(0.1, other.stop).start()
-    with pytest.raises(RunStoppedError, match="nobody waits"):
+    with pytest.raises(RunStoppedError, match="its client left"):
         session.run(inputs, other)
 
 

@@ -1,0 +1,111 @@
+"""One attempt to load a version of a model, its status, and the error of a model that cannot answer."""
+
+import asyncio
+import math
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from time import monotonic
+
+from engine.models.loaded_model import LoadedModel
+from loaders.repository.model_repository import ModelKey, ModelVersion
+
+# Minimum pause before a request retries a failed load; a load that took long is retried after a longer pause.
+RETRY_FAILED_LOAD_S = 5.0
+_PAUSE_PER_LOAD_SECOND = 10
+_MAX_PAUSE_S = 600.0
+
+
+class ModelState(StrEnum):
+    """The model states of the Open Inference Protocol."""
+
+    UNAVAILABLE = "UNAVAILABLE"
+    LOADING = "LOADING"
+    READY = "READY"
+    UNLOADING = "UNLOADING"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStatus:
+    """`since` is UTC; None for a version that was never loaded."""
+
+    state: ModelState
+    reason: str | None = None
+    since: datetime | None = field(default_factory=lambda: datetime.now(UTC))
+
+
+class ModelUnavailableError(Exception):
+    """The model exists but cannot answer now; `reason` says why, `retry_after_s` when to try again."""
+
+    def __init__(self, name: str, reason: str, retry_after_s: float = RETRY_FAILED_LOAD_S) -> None:
+        self.reason = reason
+        self.retry_after_s = math.ceil(retry_after_s)
+        super().__init__(f"The model {name} cannot answer: {reason}")
+
+
+async def loaded(load: Future[LoadedModel]) -> LoadedModel:
+    """Waits for a load that several requests share; cancelling one of them does not cancel the load.
+
+    Raises ModelUnavailableError.
+    """
+    try:
+        if load.done():
+            return load.result()
+        return await asyncio.shield(asyncio.wrap_future(load))
+    except ModelUnavailableError as error:  # shared: a traceback added to it would keep this request's picture alive
+        raise error.with_traceback(None) from None
+
+
+class LoadAttempt:
+    """Starts as LOADING and ends as READY or UNAVAILABLE; all requests for the version share the future `load`.
+
+    `is_fallback`: it replaces the active version, which failed to load.
+    """
+
+    def __init__(self, version: ModelVersion, *, is_fallback: bool = False) -> None:
+        self.version = version
+        self.is_fallback = is_fallback
+        self.load: Future[LoadedModel] = Future()
+        self.status = ModelStatus(ModelState.LOADING)
+        self.last_used = monotonic()
+        self._started = self._ended = monotonic()
+
+    @property
+    def key(self) -> ModelKey:
+        return self.version.key
+
+    @property
+    def failed(self) -> bool:
+        return self.status.state is ModelState.UNAVAILABLE
+
+    @property
+    def seconds(self) -> float:
+        """Duration of the load, without the time in the loading threads' queue."""
+        return self._ended - self._started
+
+    @property
+    def may_retry(self) -> bool:
+        """Whether the pause after a failure is over, so that a broken model does not occupy the loading threads."""
+        return self.failed and monotonic() - self._ended >= self._pause_s
+
+    @property
+    def _pause_s(self) -> float:
+        return min(max(RETRY_FAILED_LOAD_S, _PAUSE_PER_LOAD_SECOND * self.seconds), _MAX_PAUSE_S)
+
+    def begin(self) -> None:
+        """Called when a loading thread starts the load."""
+        self._started = monotonic()
+
+    def succeed(self, model: LoadedModel) -> None:
+        self._ended = self.last_used = monotonic()
+        self.status = ModelStatus(ModelState.READY)
+        self.load.set_result(model)
+
+    def fail(self, reason: str, explanation: str = "") -> None:
+        """`reason` becomes the status; requests that wait for the load receive `explanation`, if it differs."""
+        self._ended = monotonic()
+        self.status = ModelStatus(ModelState.UNAVAILABLE, reason)
+        if not self.load.done():
+            name = f"{self.version.name} version {self.version.number}"
+            self.load.set_exception(ModelUnavailableError(name, explanation or reason, self._pause_s))

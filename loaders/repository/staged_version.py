@@ -1,0 +1,62 @@
+"""A new version of a model, written in a hidden folder and then renamed into place."""
+
+import shutil
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from loaders.model_errors import ModelStateError
+from loaders.repository.model_repository import MAX_NUMBER
+from loaders.repository.names import parse_version
+from utils.files import sync_folder
+
+STAGING_PREFIX = ".upload-"
+_GRAPH = "model.onnx"
+
+
+@dataclass(frozen=True, slots=True)
+class StagedVersion:
+    """A hidden folder in the models folder that takes the files of one new version."""
+
+    folder: Path
+
+    @classmethod
+    def create(cls, models: Path) -> Self:
+        """Raises ModelStateError where the models folder cannot be written."""
+        folder = models / f"{STAGING_PREFIX}{uuid.uuid4().hex}"
+        try:
+            folder.mkdir()
+        except OSError as error:
+            raise ModelStateError(f"the models folder cannot be written: {error.strerror}") from error
+        return cls(folder)
+
+    @property
+    def graph(self) -> Path:
+        return self.folder / _GRAPH
+
+    def discard(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def install(self, model: Path, number: int | None = None) -> int:
+        """Renames the folder to `model/number`, without a number to the next one, and returns the number.
+
+        Call it under the models folder's lock. Raises FileExistsError as `free_version`, and OSError.
+        """
+        number = free_version(model, number)
+        model.mkdir(exist_ok=True)
+        self.folder.rename(model / str(number))
+        sync_folder(model)
+        return number
+
+
+def free_version(model: Path, number: int | None = None) -> int:
+    """Returns the number; None becomes the one after the highest version folder. Raises FileExistsError if taken."""
+    if number is None:
+        entries = model.iterdir() if model.is_dir() else ()
+        number = max((found for entry in entries if (found := parse_version(entry.name)) is not None), default=0) + 1
+        if number > MAX_NUMBER:
+            raise FileExistsError(f"{model.name} has a version {MAX_NUMBER}, the highest; name a free one (?version=).")
+    if (model / str(number)).exists():
+        raise FileExistsError(f"{model.name} has a version {number} already; versions are never overwritten.")
+    return number
