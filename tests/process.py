@@ -9,7 +9,7 @@ import tempfile
 import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -95,10 +95,9 @@ class Service:
         return sum(_memory_kb(pid, "smaps_rollup", "Pss") for pid in self.processes()) / 1024
 
     def kill(self) -> None:
-        """Kills all its processes with SIGKILL."""
-        for pid in self.processes():
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        """Kills all its processes with SIGKILL, also those that have lost their parent."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
         self._process.wait(_END_S)
 
     def kill_after(self, seconds: float) -> None:
@@ -125,10 +124,10 @@ class Service:
         return found[1] if found else None
 
 
-def start_service(*, command: Sequence[str] = MAIN, settings: Mapping[str, str] | None = None, **more: str) -> Service:
+def start(settings: Mapping[str, str], command: Sequence[str] = MAIN) -> Service:
     """Started, perhaps not ready yet; the caller ends it. An empty value leaves a setting at its default."""
-    settings = {**os.environ, "API_PORT": "0", **UNTUNED, **(settings or {}), **more}
-    environment = {name: value for name, value in settings.items() if value or not name.startswith("API_")}
+    everything = {**os.environ, "API_PORT": "0", **UNTUNED, **settings}
+    environment = {name: value for name, value in everything.items() if value or not name.startswith("API_")}
     log_fd, name = tempfile.mkstemp()
     Path(name).unlink()
     process = subprocess.Popen(
@@ -138,17 +137,15 @@ def start_service(*, command: Sequence[str] = MAIN, settings: Mapping[str, str] 
         stdin=subprocess.DEVNULL,
         stdout=log_fd,
         stderr=log_fd,
-        start_new_session=True,  # Ctrl-C reaches the tests only, which then end the service
+        start_new_session=True,  # for `kill`; and Ctrl-C reaches the tests only, which then end the service
     )
     return Service(process, log_fd)
 
 
 @contextmanager
-def running_service(
-    *, command: Sequence[str] = MAIN, settings: Mapping[str, str] | None = None, wait: bool = True, **more: str
-) -> Iterator[Service]:
-    """A service as `start_service` starts it, ready unless `wait` is False; ended by SIGTERM."""
-    service = start_service(command=command, settings=settings, **more)
+def running(settings: Mapping[str, str], command: Sequence[str] = MAIN, *, wait: bool = True) -> Iterator[Service]:
+    """A service as `start` starts it, ready unless `wait` is False; ended by SIGTERM."""
+    service = start(settings, command)
     try:
         if wait:
             service.wait_until_ready()
@@ -157,6 +154,14 @@ def running_service(
         service.kill()
         raise
     service.terminate()
+
+
+def start_service(**settings: str) -> Service:
+    return start(settings)
+
+
+def running_service(**settings: str) -> AbstractContextManager[Service]:
+    return running(settings)
 
 
 def is_running(pid: int) -> bool:

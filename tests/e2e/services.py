@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,7 @@ import pytest
 
 from tests.paths import ROOT
 from tests.pictures_by_colour import colour_picture
-from tests.process import MAIN, Service, running_service
+from tests.process import MAIN, Service, running
 from tests.tiny_models import add_model, colour_graph
 
 RED = colour_picture("red")
@@ -33,7 +33,7 @@ class Server:
 
     command: Sequence[str]
     workers: int = 1
-    settings: Mapping[str, str] = field(default_factory=dict)
+    settings: dict[str, str] = field(default_factory=dict)
 
     def with_port(self) -> list[str]:
         port = str(free_port())
@@ -45,9 +45,8 @@ def _tool(module: str, *arguments: str) -> tuple[str, ...]:
 
 
 _UVICORN = _tool("uvicorn", "main:app", "--port", "{port}")
-_GUNICORN = _tool(
-    GUNICORN, "main:app", "--worker-class", "uvicorn_worker.UvicornWorker", "--workers", "2", "--bind", "127.0.0.1:{port}"
-)  # fmt: skip
+_WORKER_CLASS = "uvicorn_worker.UvicornWorker"
+_GUNICORN = _tool(GUNICORN, "main:app", "-k", _WORKER_CLASS, "--workers", "2", "--bind", "127.0.0.1:{port}")
 
 SERVERS = {
     "main": Server(MAIN),
@@ -78,9 +77,12 @@ def own_models(models: Path, cache: Path) -> dict[str, str]:
 def service_under(
     *prefix: str, models: Path | None, cache: Path, wait: bool = True, **settings: str
 ) -> AbstractContextManager[Service]:
-    """A service, ready unless `wait` is False. `prefix`: a command that runs a command. `models` None: the repository's own."""
+    """A service, ready unless `wait` is False. `prefix`: a command that runs a command.
+
+    `models`: a folder that `make_models` made; None: the repository's own.
+    """
     own = own_models(models, cache) if models else {"API_CACHE_DIR": str(cache), "API_ADMIN_KEYS": "boss"}
-    return running_service(command=(*prefix, *MAIN), settings=own | settings, wait=wait)
+    return running(own | settings, (*prefix, *MAIN), wait=wait)
 
 
 def admin(service: Service) -> httpx.Client:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e.services import SERVERS, WAIT_S, label, own_models
 from tests.pictures_by_colour import colour_picture
-from tests.process import Service, running_service
+from tests.process import Service, running
 from tests.tiny_models import add_model, colour_graph
 
 UPLOAD_BYTES = 200_000_000
@@ -74,8 +74,8 @@ def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     models = tmp_path_factory.mktemp("models")
     add_model(models, "colour", colour_graph())
     settings = own_models(models, models / "cache")
-    with running_service(command=SERVERS[request.param].with_port(), settings=settings) as running:
-        yield running
+    with running(settings, SERVERS[request.param].with_port()) as started:
+        yield started
 
 
 @pytest.mark.parametrize("client", CLIENTS)

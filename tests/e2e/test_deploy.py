@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 from tests.e2e.nginx import check_conf, nginx, write_conf
 from tests.e2e.services import RED, own_models
 from tests.paths import ROOT
-from tests.process import running_service
+from tests.process import running
 from tests.tiny_models import add_model, colour_graph
 
 DEPLOY = ROOT / "deploy"
@@ -25,7 +25,7 @@ def test_requests_pass_through_nginx_at_the_root_and_under_a_prefix(tmp_path: Pa
     add_model(tmp_path / "models", "colour", colour_graph())
     settings = own_models(tmp_path / "models", tmp_path / "cache") | {"API_TRUSTED_PROXIES": "127.0.0.1"}
     with (
-        running_service(settings=settings) as service,
+        running(settings) as service,
         nginx([service.port], tmp_path) as url,
         httpx.Client(base_url=url, timeout=30) as client,
     ):

@@ -1,4 +1,4 @@
-"""Draining: readiness turns 503, requests are served for API_DRAIN_SECONDS and until all are answered, under any server."""
+"""Draining under any server: readiness is 503, requests are served for API_DRAIN_SECONDS, all are answered."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ import pytest
 from tests.e2e.load import Load
 from tests.e2e.nginx import nginx
 from tests.e2e.services import GUNICORN, RED, SERVERS, WAIT_S, infer, own_models
-from tests.process import Service, start_service
+from tests.process import Service, start
 from tests.server import until
 from tests.tiny_models import add_model, colour_graph, slow_graph
 
@@ -38,9 +38,7 @@ def not_ready(service: Service) -> bool:
 @pytest.mark.parametrize("name", SERVERS)
 def test_sigterm_turns_readiness_503_and_loses_no_request(name: str, settings: dict[str, str]) -> None:
     server = SERVERS[name]
-    service = start_service(
-        command=server.with_port(), settings={**settings, **server.settings, "API_DRAIN_SECONDS": str(DRAIN_S)}
-    )
+    service = start({**settings, **server.settings, "API_DRAIN_SECONDS": str(DRAIN_S)}, server.with_port())
     try:
         service.wait_until_ready()
         until(lambda: len(service.workers()) == server.workers)
@@ -69,7 +67,7 @@ def test_sigterm_turns_readiness_503_and_loses_no_request(name: str, settings: d
 
 def test_answers_while_draining_close_kept_connections(settings: dict[str, str]) -> None:
     """A client that pauses on a kept connection would lose its next request at the stop."""
-    service = start_service(settings={**settings, "API_DRAIN_SECONDS": str(DRAIN_S)})
+    service = start({**settings, "API_DRAIN_SECONDS": str(DRAIN_S)})
     service.wait_until_ready()
     with httpx.Client(base_url=service.base_url, timeout=WAIT_S) as kept:
         assert kept.post("/infer", content=RED).headers.get("connection", "keep-alive") == "keep-alive"
@@ -88,7 +86,7 @@ def test_requests_in_flight_are_answered_before_the_end(
 ) -> None:
     """Without a drain time. gunicorn's SIGINT stops at once, as its documentation says."""
     server = SERVERS[name]
-    service = start_service(command=server.with_port(), settings={**settings, **server.settings})
+    service = start({**settings, **server.settings}, server.with_port())
     service.wait_until_ready()
     statuses: list[int] = []
     clients = [httpx.Client(base_url=service.base_url, timeout=WAIT_S) for _ in range(4)]
@@ -117,7 +115,7 @@ def _busy(service: Service) -> bool:
 
 
 def test_a_second_interrupt_ends_at_once(settings: dict[str, str]) -> None:
-    service = start_service(settings=settings)
+    service = start(settings)
     service.wait_until_ready()
     with socket.create_connection(("127.0.0.1", service.port)) as client:
         client.sendall(b"POST /infer HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n")
@@ -131,7 +129,7 @@ def test_a_second_interrupt_ends_at_once(settings: dict[str, str]) -> None:
 
 def test_a_rolling_restart_behind_nginx_loses_nothing(settings: dict[str, str], tmp_path: Path) -> None:
     settings = {**settings, "API_DRAIN_SECONDS": "1"}
-    services = [start_service(settings=settings) for _ in range(2)]
+    services = [start(settings) for _ in range(2)]
     for service in services:
         service.wait_until_ready()
     with nginx([service.port for service in services], tmp_path) as url, Load(url, 8) as load:
@@ -139,7 +137,7 @@ def test_a_rolling_restart_behind_nginx_loses_nothing(settings: dict[str, str], 
             seen = load.answers["red"]
             until(lambda seen=seen: load.answers["red"] > seen + 100)  # type: ignore[misc]  # a lambda with a default
             service.terminate()
-            services[index] = start_service(settings={**settings, "API_PORT": str(service.port)})
+            services[index] = start({**settings, "API_PORT": str(service.port)})
             services[index].wait_until_ready()
     for service in services:
         service.terminate()

@@ -165,7 +165,7 @@ def test_a_thousand_pipelined_requests_are_answered_in_order(port: int) -> None:
 
 def test_hundreds_of_slow_connections_delay_no_other_client_and_are_closed(port: int, service: Service) -> None:
     starts = [b"", b"GET /", b"GET / HTTP/1.1\r\nX-A: ", post(bytes(9))[:-9], post(bytes(9), headers=FORM)[:-9]]
-    statuses = [([], [400], [408])] * 3 + [([408],)] * 2
+    statuses: list[tuple[list[int], ...]] = [([], [400], [408])] * 3 + [([408],)] * 2
     with ExitStack() as stack:
         slow = []
         for n in range(500):

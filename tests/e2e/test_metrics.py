@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.e2e.services import RED, SERVERS, infer, own_models
-from tests.process import running_service
+from tests.process import running
 from tests.server import until
 from tests.tiny_models import add_model, colour_graph
 
@@ -30,7 +30,7 @@ def test_counters_are_those_of_all_workers_and_never_go_back(tmp_path: Path, nam
     add_model(tmp_path / "models", "colour", colour_graph())
     server = SERVERS[name]
     settings = own_models(tmp_path / "models", tmp_path / "cache") | server.settings
-    with running_service(command=server.with_port(), settings=settings) as service:
+    with running(settings, server.with_port()) as service:
         until(lambda: len(service.workers()) == 2)
         for _ in range(REQUESTS):
             assert infer(service, RED).status_code == 200

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from tests.e2e.services import RED, own_models
-from tests.process import Service, running_service
+from tests.process import Service, running
 from tests.tiny_models import add_model, slow_graph
 
 QUEUE_LIMIT, TIMES = 16, 10
@@ -54,9 +54,9 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     mine = os.sched_getaffinity(0)
     os.sched_setaffinity(0, set(sorted(mine)[:-1]) or mine)
     try:
-        with running_service(settings=settings) as running:
+        with running(settings) as started:
             os.sched_setaffinity(0, {max(mine)})
-            yield running
+            yield started
     finally:
         os.sched_setaffinity(0, mine)
 

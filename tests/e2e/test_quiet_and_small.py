@@ -39,7 +39,7 @@ print((peak() - before) // 1024)
 def test_a_service_with_the_default_model_is_small(tmp_path: Path) -> None:
     """The second start, as usual: graph and measurement are cached."""
     for _ in range(2):
-        with running_service(API_CACHE_DIR=str(tmp_path), API_WORKERS="1", settings=TUNED) as service:
+        with running_service(API_CACHE_DIR=str(tmp_path), API_WORKERS="1", **TUNED) as service:
             eventually(lambda: len(service.processes()) == 1)  # the check of the model has ended
             memory = service.pss_mb()
     assert memory <= MEMORY_MIB
@@ -48,7 +48,9 @@ def test_a_service_with_the_default_model_is_small(tmp_path: Path) -> None:
 def test_an_idle_service_uses_no_cpu_and_the_runtime_logs_no_affinity_error(tmp_path: Path) -> None:
     """Threads that spin would use a whole core; the runtime complains of threads pinned to forbidden cores."""
     core = min(os.sched_getaffinity(0))
-    with service_under("taskset", "-c", str(core), models=None, cache=tmp_path, **TUNED) as service:
+    with service_under(
+        "taskset", "-c", str(core), models=None, cache=tmp_path, API_INTRA_OP_THREADS="", API_MAX_BATCH=""
+    ) as service:
         assert [label(service, CAT) for _ in range(5)] == ["tiger cat"] * 5
         eventually(lambda: len(service.processes()) == 1)
         spent = cpu_s(service.pid)

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.e2e.services import RED, SERVERS, free_port, own_models
-from tests.process import Service, running_service
+from tests.process import Service, running
 from tests.server import until
 from tests.tiny_models import add_model, colour_graph
 
@@ -57,7 +57,7 @@ def send(service: Service, clients: list[str]) -> Counter[int]:
 
 
 def test_one_process_counts_exactly(settings: dict[str, str]) -> None:
-    with running_service(settings=settings) as service:
+    with running(settings) as service:
         assert send(service, ["203.0.113.1"] * SENT) == {200: LIMIT, 429: SENT - LIMIT}
         network = ["2001:db8::1", "2001:db8::2"] * (SENT // 2)
         assert send(service, network) == {200: LIMIT, 429: SENT - LIMIT}, "an IPv6 network is one client"
@@ -67,7 +67,7 @@ def test_one_process_counts_exactly(settings: dict[str, str]) -> None:
 def test_workers_share_a_redis_server_and_count_exactly(settings: dict[str, str], redis: str, name: str) -> None:
     several = {"main": [*SERVERS["main"].command], "uvicorn": [*SERVERS["uvicorn"].with_port(), "--workers", "3"]}[name]
     more = {"API_RATE_LIMIT_STORAGE": redis, "API_WORKERS": "3"}
-    with running_service(command=several, settings=settings | more) as service:
+    with running(settings | more, several) as service:
         until(lambda: len(service.workers()) == 3)
         assert send(service, ["203.0.113.1"] * SENT) == {200: LIMIT, 429: SENT - LIMIT}
 
@@ -75,5 +75,5 @@ def test_workers_share_a_redis_server_and_count_exactly(settings: dict[str, str]
 def test_without_a_redis_server_requests_are_answered(settings: dict[str, str]) -> None:
     """A limit that cannot be counted is not a reason to answer nothing, and never a 500."""
     nothing = f"redis://127.0.0.1:{free_port()}"
-    with running_service(settings=settings | {"API_RATE_LIMIT_STORAGE": nothing}) as service:
+    with running(settings | {"API_RATE_LIMIT_STORAGE": nothing}) as service:
         assert set(send(service, ["203.0.113.1"] * 5)) <= {200, 503}

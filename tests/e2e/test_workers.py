@@ -13,7 +13,7 @@ import pytest
 from tests.crashing_model import crashing_graph
 from tests.e2e.load import Load
 from tests.e2e.services import CAT, KEY, RED, SERVERS, WAIT_S, admin, eventually, infer, label, own_models
-from tests.process import Service, running_service
+from tests.process import Service, running, running_service
 from tests.server import until
 from tests.tiny_models import add_model, colour_graph, solid_png
 
@@ -35,9 +35,9 @@ def models(tmp_path: Path) -> Path:
 def service(request: pytest.FixtureRequest, models: Path, tmp_path: Path) -> Iterator[Service]:
     server = SERVERS[request.param]
     settings = own_models(models, tmp_path / "cache") | server.settings
-    with running_service(command=server.with_port(), settings=settings) as running:
-        until(lambda: len(running.workers()) == server.workers)
-        yield running
+    with running(settings, server.with_port()) as started:
+        until(lambda: len(started.workers()) == server.workers)
+        yield started
 
 
 def replaced(service: Service, pid: int) -> bool:
@@ -101,7 +101,7 @@ def test_a_lone_request_and_many_are_answered_by_workers_that_share_the_cores(tm
 
 def test_requests_with_a_key_reach_every_worker(models: Path, tmp_path: Path) -> None:
     settings = own_models(models, tmp_path / "cache") | {"API_WORKERS": "2", "API_KEYS": "secret"}
-    with running_service(settings=settings) as service:
+    with running(settings) as service:
         until(lambda: len(service.workers()) == 2)
         for headers, status in (({}, 401), ({"X-API-Key": "secret"}, 200), (KEY, 200)):
             url = f"{service.base_url}/infer"
