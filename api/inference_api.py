@@ -3,7 +3,7 @@
 import logging
 import shutil
 from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -121,16 +121,14 @@ class InferenceAPI:
         app.include_router(admin_router(settings, engine), dependencies=admins)
         app.include_router(upload_router(settings, engine), dependencies=admins)
         app.include_router(health_router(self.health, self._providers, key_check(settings)))
-        app.include_router(
-            metrics_router(self.metrics, self._gauges), dependencies=[Depends(protected_guard(settings, "metrics"))]
-        )
+        app.include_router(metrics_router(self.metrics), dependencies=[Depends(protected_guard(settings, "metrics"))])
         app.add_api_route("/", _redirect_to_docs, include_in_schema=False)
         extend_openapi(app)
         app.include_router(docs_router(app.openapi), dependencies=[Depends(protected_guard(settings, "docs"))])
 
     @asynccontextmanager
     async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:
-        with ExitStack() as stack:
+        async with AsyncExitStack() as stack:
             raise_descriptor_limit()
             log_start(self.settings)
             stack.enter_context(drain_on_sigterm(self.settings.drain_seconds, self.health.drain))
@@ -139,6 +137,7 @@ class InferenceAPI:
             self._start(slot)
             if self._engine:
                 stack.callback(self._engine.close)
+            await stack.enter_async_context(self.metrics.lifespan(self._engine))
             yield
 
     def _start(self, slot: WorkerSlot) -> None:
@@ -196,9 +195,6 @@ class InferenceAPI:
         if self._engine is None:
             raise NotReadyError(self.health.not_ready_reason() or "the service is starting")
         return self._engine
-
-    def _gauges(self) -> Gauges:
-        return gauges(self._engine) if self._engine else {}
 
     def _providers(self) -> tuple[str, ...]:
         """Execution providers of the default model; empty before it is loaded."""

@@ -31,7 +31,7 @@ class InferQuery(_Strict):
     model: list[Annotated[str, Field(max_length=MAX_NAME, examples=["efficientnet-lite0"])]] = Field(
         [],
         max_length=MAX_MODELS,
-        description="Name of the model; default: the default model. Repeat it to run several models.",
+        description="Name of a model in GET /models; default: the default model. Repeat it to run several models.",
     )
     version: list[Annotated[str, Field(pattern=SELECTOR, examples=["1", "stable"])]] = Field(
         [],

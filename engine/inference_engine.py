@@ -1,4 +1,4 @@
-"""Pictures in, answers out: finds the models, waits for a lane, keeps the deadline."""
+"""The service without HTTP: finds the model, waits for a worker thread, keeps the deadline."""
 
 import asyncio
 import math
@@ -22,8 +22,8 @@ from engine.models.tuner import Tuner
 from engine.models.watch import ModelWatch
 from engine.pipeline import Answer, predict
 from engine.scheduling.run_plan import RunLimits, TuneLevel
-from engine.scheduling.scheduler import Among, QueueFullError, Scheduler
-from engine.scheduling.scoreboard import Place, no_neighbours
+from engine.scheduling.scheduler import QueueFullError, Scheduler
+from engine.scheduling.scoreboard import WorkerSlot
 from engine.tasks.task import PredictOptions
 from loaders.images.base import ImageLoader
 from loaders.repository.model_repository import ModelRepository, ModelVersion
@@ -33,11 +33,9 @@ from utils.blas import one_blas_thread
 from utils.cpu_budget import cpu_budget
 from utils.locks import process_lock
 from utils.memory import keep_freed_memory
-from utils.time_utils import QUEUE, StageTimer
+from utils.time_utils import StageTimer
 
-# So many times its own lanes one worker may have at work while its neighbours are idle.
-_BORROWED = 2
-# After so many seconds a client that finds a loading model's queue full may try again.
+# Retry-After for a client whose model is still loading while the limit of waiting requests is reached.
 _LOAD_RETRY_S = 2
 
 
@@ -49,7 +47,7 @@ class DeadlineExceededError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ModelChoice:
-    """Which model answers: by name, None for the default; by version or label, None for the one serving."""
+    """A model by name, None for the default; a version by number or label, None for the active one."""
 
     name: str | None = None
     selector: int | str | None = None
@@ -57,43 +55,42 @@ class ModelChoice:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """How an answer is waited for: at most `timeout_s`, or the engine's own limit where that is nearer.
+    """How long a request waits: at most `timeout_s` and the engine's own limit.
 
-    `patient`: however many wait; whoever asks sees to it that they are not too many.
+    `skip_queue_limit`: the caller bounds its requests itself, such as the pictures of one batch.
     """
 
     timeout_s: float = math.inf
-    patient: bool = False
+    skip_queue_limit: bool = False
 
 
 AT_MOST = Wait()
 
 
 class Observer(Protocol):
-    """Is told what happens, to count it."""
+    """Counts events, for metrics."""
 
     def answered(self, answers: Sequence[Answer]) -> None:
-        """About one picture; on the event loop."""
+        """One picture was answered; called on the event loop."""
 
     def loaded(self, name: str, seconds: float, *, ok: bool) -> None:
-        """A model's load has ended; on a loading thread."""
+        """A load has ended; called on a loading thread."""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
-    """`cores`: what all runs share, 0 for all there are. `lanes`: pictures worked on at once, 0 for one a core; like
-    `queue_limit` it is that of all workers together, of which this process is one, at `place`.
+    """`cores`: shared by all runs, 0: the CPU budget. `concurrency`: pictures worked on at once by all worker
+    processes, 0: one a core. `worker_slot`: the claimed slot of this process, None if it is the only worker.
 
-    `timeout_s`: from a picture's arrival to its answer. `check` tries a model in a process of its own before it is
-    loaded; None trusts all. `cache`: where to keep what need not be done again, None for nowhere.
+    `queue_limit`: waiting requests of each model, of this process. `timeout_s`: from a picture's arrival to its answer.
+    `check` tries each model in a separate process before it is loaded; None skips that. `cache`: the cache folder.
     """
 
     models: ModelManagerOptions
     providers: tuple[str, ...] = ("cpu",)
     cores: int = 0
-    lanes: int = 0
-    workers: int = 1
-    place: Place = field(default_factory=no_neighbours)
+    concurrency: int = 0
+    worker_slot: WorkerSlot | None = None
     tune: TuneLevel = TuneLevel.OFF
     run_limits: RunLimits = field(default_factory=RunLimits)
     queue_limit: int = 64
@@ -105,7 +102,7 @@ class EngineOptions:
 
 
 class InferenceEngine:
-    """The service without HTTP. Its coroutines belong to one event loop."""
+    """Its coroutines belong to one event loop."""
 
     def __init__(
         self,
@@ -116,23 +113,24 @@ class InferenceEngine:
     ) -> None:
         self._image_loader = image_loader
         self._options = options
-        self._cores = options.cores or cpu_budget()
-        session = SessionOptions(options.providers, threads=1, cache=options.cache)
-        lanes, waiting = options.lanes or self._cores, options.queue_limit
-        own = max(1, lanes // options.workers)
-        among = Among(options.place, lanes, max(own, min(lanes, _BORROWED * own)))
+        cores = options.cores or cpu_budget()
+        self.scheduler = Scheduler(options.concurrency or cores, options.queue_limit, cores, options.worker_slot)
         self._tuner = Tuner(
-            model_loader, session, self._cores, options.tune, options.run_limits, options.cache, among.most
+            model_loader,
+            SessionOptions(options.providers, threads=1, cache=options.cache),
+            cores,
+            options.tune,
+            options.run_limits,
+            options.cache,
+            lambda: self.scheduler.max_concurrency,
         )
-        self.scheduler = Scheduler(own, math.ceil(waiting / options.workers), self._cores, among)
         self._waiting_for_load = Counter[str]()
-        self._most_waiting = max(own, math.ceil(waiting / options.workers))
         self.models = ModelManager(repository, self._load, options.models)
         self.admin = ModelAdmin(self.models, repository, options.check)
         self._watch = ModelWatch(repository.root, self.models.reconcile)
 
     def start(self) -> None:
-        """Looks at the models folder, begins to load what the policy wants, and follows the folder from now on."""
+        """Read the models folder, start the loads that the load policy asks for, and watch the folder."""
         one_blas_thread()
         keep_freed_memory()
         self.admin.clean_up()
@@ -147,13 +145,13 @@ class InferenceEngine:
         self.scheduler.close()
 
     def request(self, choices: Sequence[ModelChoice]) -> list[Future[LoadedModel]]:
-        """Begins to load what is not loaded. Raises UnknownModelError."""
+        """Start to load what is not loaded. Raises UnknownModelError."""
         return [self.models.request(choice.name, choice.selector) for choice in choices]
 
     def check_queue(self, choices: Sequence[ModelChoice]) -> None:
-        """Raises QueueFullError where a picture that came now would find no place."""
+        """Raises QueueFullError if a new request would be rejected."""
         name = choices[0].name or self.models.default
-        self._check_waiting(name)
+        self._check_waiting_for_load(name)
         self.scheduler.check_queue(name)
 
     async def predict(
@@ -164,7 +162,7 @@ class InferenceEngine:
         timer: StageTimer,
         wait: Wait = AT_MOST,
     ) -> list[Answer]:
-        """The answers of those models about one picture, in their order.
+        """The answers of those models about one picture, in their order. A wait for a load counts in `total` alone.
 
         Raises ImageError, InvalidOutputError, ModelRunError, UnknownModelError, ModelUnavailableError, QueueFullError,
         DeadlineExceededError.
@@ -172,15 +170,14 @@ class InferenceEngine:
         timeout_s = min(wait.timeout_s, self._options.timeout_s)
         try:
             async with asyncio.timeout(timeout_s) as deadline:
-                with timer.stage(QUEUE):
-                    models = await self._loaded(choices, patient=wait.patient)
+                models = await self._loaded(choices, wait)
                 first, plan = models[0], models[0].runner.plan
                 answers = await self.scheduler.run(
                     partial(predict, models, self._image_loader, data, options),
                     timer,
                     first.ref.name,
-                    lanes=plan.lanes(self.scheduler.lanes),
-                    patient=wait.patient,
+                    concurrency=plan.concurrency(self.scheduler.concurrency),
+                    skip_queue_limit=wait.skip_queue_limit,
                 )
         except TimeoutError:
             if not deadline.expired():
@@ -190,51 +187,53 @@ class InferenceEngine:
             self._options.observer.answered(answers)
         return answers
 
-    async def _loaded(self, choices: Sequence[ModelChoice], *, patient: bool) -> list[LoadedModel]:
-        """Those who wait for a load hold their pictures, so no more may than in the queue. Raises QueueFullError."""
+    async def _loaded(self, choices: Sequence[ModelChoice], wait: Wait) -> list[LoadedModel]:
+        """The loaded models. Requests that wait for a load hold their pictures, so the queue limit bounds them, too.
+
+        Raises QueueFullError.
+        """
         loads = self.request(choices)
-        if patient or all(load.done() for load in loads):
+        if wait.skip_queue_limit or all(load.done() for load in loads):
             return [await loaded(load) for load in loads]
         name = choices[0].name or self.models.default
-        self._check_waiting(name)
+        self._check_waiting_for_load(name)
         self._waiting_for_load[name] += 1
         try:
             return [await loaded(load) for load in loads]
         finally:
             self._waiting_for_load[name] -= 1
-            self._waiting_for_load += Counter()  # which drops the zeros
+            self._waiting_for_load += Counter()  # drops the zeros
 
-    def _check_waiting(self, name: str) -> None:
+    def _check_waiting_for_load(self, name: str) -> None:
         waiting = self._waiting_for_load[name] if self._waiting_for_load else 0
-        if waiting >= self._most_waiting:
-            raise QueueFullError(waiting, _LOAD_RETRY_S)
+        limit = max(self.scheduler.concurrency, self._options.queue_limit)
+        if waiting >= limit:
+            raise QueueFullError(waiting, limit, _LOAD_RETRY_S)
 
     async def describe(self, name: str) -> ResolvedSpec:
         """The spec of the version serving, else of the active one. Raises UnknownModelError, ModelError."""
-        loaded = self.models.ready(name)
-        return loaded.resolved if loaded else await asyncio.to_thread(resolve_version, self.models.version(name))
+        serving = self.models.ready(name)
+        return serving.resolved if serving else await asyncio.to_thread(resolve_version, self.models.version(name))
 
     def _load(self, version: ModelVersion) -> LoadedModel:
-        """Runs on a loading thread."""
+        """Load a version, on a loading thread."""
         started, ok = perf_counter(), False
         try:
-            model = self._load_in_turn(version)
+            model = self._load_locked(version)
             ok = True
         finally:
             if self._options.observer:
                 self._options.observer.loaded(version.name, perf_counter() - started, ok=ok)
         return model
 
-    def _load_in_turn(self, version: ModelVersion) -> LoadedModel:
-        """What is found out about a model once for all is not found out by two processes at a time."""
+    def _load_locked(self, version: ModelVersion) -> LoadedModel:
+        """One process at a time checks and tunes a version; the others find its results in the cache."""
         options, tuner = self._options, self._tuner
-        with self._turn(version):
+        with self._lock(version):
             if options.check:
                 options.check(version)
-            with options.place.loading(version.name, version.number):
-                model = load_model(version, tuner.loader, tuner.options, exact_decode=options.exact_decode)
-                return tuner(model, version)
+            return tuner(load_model(version, tuner.loader, tuner.options, exact_decode=options.exact_decode), version)
 
-    def _turn(self, version: ModelVersion) -> AbstractContextManager[None]:
+    def _lock(self, version: ModelVersion) -> AbstractContextManager[None]:
         cache = self._options.cache
         return process_lock(cache / "locks" / f"{version.name}-{version.number}") if cache else nullcontext()

@@ -1,4 +1,4 @@
-"""One picture's trip, from bytes to predictions, in the thread that calls. The server and the command line share it."""
+"""From bytes to predictions, in the calling thread: decode, preprocess, inference, postprocess."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ _LARGE_PIXELS = 20_000_000
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`image` tells the picture as it was sent, upright; `predictions` come best first.
+    """`image`: format and size of the picture as sent, upright. `predictions`: best first.
 
-    `timer` has this model's stages; of several models each one's is stopped, of one it still runs.
+    `timer` holds the stages of this model. It still runs if one model answers, and is stopped if several do.
     """
 
     model: ModelRef
@@ -29,39 +29,38 @@ class Answer:
 
 
 def predict(
-    models: Sequence[LoadedModel], loader: ImageLoader, data: bytes, options: PredictOptions, turn: RunContext
+    models: Sequence[LoadedModel], loader: ImageLoader, data: bytes, options: PredictOptions, context: RunContext
 ) -> list[Answer]:
-    """The answers of several models about one picture, which is decoded once.
+    """Answers of several models about one picture, which is decoded once.
 
-    Raises ImageError for a picture at fault, InvalidOutputError or ModelRunError for a model at fault, RunStoppedError
-    when `turn` was told to stop.
+    Raises ImageError for a bad picture, InvalidOutputError or ModelRunError for a bad model, RunStoppedError after
+    `context.stop` was set.
     """
-    timer = turn.timer
-    turn.go_on()
+    timer = context.timer
+    context.stop.check()
     with timer.stage(DECODE):
         picture = loader.load(data, partial(_decode_size, models))
     if picture.info.size.pixels > _LARGE_PIXELS:
-        release_free_memory()  # a decoder has let go of hundreds of megabytes, which the allocator would keep
-    shared_s = timer.elapsed_s
+        release_free_memory()  # the allocator would keep the hundreds of megabytes that the decoder has freed
     if len(models) == 1:
-        return [_answer(models[0], picture, options, timer, turn)]
-    return [_stopped(_answer(model, picture, options, timer.resumed_at(shared_s), turn)) for model in models]
-
-
-def _stopped(answer: Answer) -> Answer:
-    answer.timer.stop()
-    return answer
+        return [_answer(models[0], picture, options, timer, context)]
+    shared_s, answers = timer.elapsed_s, list[Answer]()
+    for model in models:
+        answer = _answer(model, picture, options, timer.resumed_at(shared_s), context)
+        answer.timer.stop()
+        answers.append(answer)
+    return answers
 
 
 def _answer(
-    model: LoadedModel, picture: Picture, options: PredictOptions, timer: StageTimer, turn: RunContext
+    model: LoadedModel, picture: Picture, options: PredictOptions, timer: StageTimer, context: RunContext
 ) -> Answer:
     with timer.stage(PREPROCESS):
         frame = model.preprocessor.frame(picture.info.size)
         tensor = model.preprocessor(picture)
-    turn.go_on()
-    with timer.stage(INFERENCE), turn.place.running(model.ref.name, model.ref.version):
-        outputs = model.infer(tensor, frame, turn)
+    context.stop.check()
+    with timer.stage(INFERENCE):
+        outputs = model.infer(tensor, frame, context)
     with timer.stage(POSTPROCESS):
         try:
             predictions = model.task.postprocess(outputs, frame, options)
@@ -71,7 +70,7 @@ def _answer(
 
 
 def _decode_size(models: Sequence[LoadedModel], info: ImageInfo) -> Size | None:
-    """What suffices for the model that needs most; None when one needs all."""
+    """The smallest size that suffices for all models; None if one needs a full decode."""
     if len(models) == 1:
         return models[0].preprocessor.decode_size(info)
     sizes = [model.preprocessor.decode_size(info) for model in models]

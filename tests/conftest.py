@@ -1,16 +1,15 @@
 import gc
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from api.settings import ApiSettings
+from api.telemetry.logs import flush_logs
 from loaders.image_loader import create_image_loader, image_loader_names
 from loaders.images.base import ImageLoader
 from tests.pictures_by_colour import colour_picture
-from tests.server import FIXED_RUN, Server, serving
+from tests.server import Server, service_settings, serving
 from tests.tiny_models import add_model, colour_graph
 
 Serve = Callable[..., Server]
@@ -33,16 +32,14 @@ def no_collector() -> Iterator[None]:
     gc.enable()
 
 
-@pytest.fixture(autouse=True)
-def no_log_into_what_is_closed() -> Iterator[None]:
-    """A service made while a test captures its output logs there, and nowhere once that is over."""
+@pytest.hookimpl(wrapper=True, trylast=True)
+def _with_flushed_logs() -> Iterator[None]:
+    """A background thread writes the log: this waits for its lines while pytest still captures the output."""
     yield
-    root = logging.getLogger()
-    root.handlers = [handler for handler in root.handlers if not _is_closed(handler)]
+    flush_logs()
 
 
-def _is_closed(handler: logging.Handler) -> bool:
-    return bool(getattr(getattr(handler, "stream", None), "closed", False))
+pytest_runtest_setup = pytest_runtest_call = pytest_runtest_teardown = _with_flushed_logs
 
 
 @pytest.fixture
@@ -51,8 +48,9 @@ def serve(tiny_models: Path) -> Iterator[Serve]:
     with ExitStack() as servers:
 
         def start(**settings: object) -> Server:
-            chosen = {"models_dir": tiny_models, "default_model": "colour", **FIXED_RUN, **settings}
-            return servers.enter_context(serving(ApiSettings(_env_file=None, **chosen)))  # type: ignore[arg-type]  # pydantic checks
+            return servers.enter_context(
+                serving(service_settings(**{"models_dir": tiny_models, "default_model": "colour", **settings}))
+            )
 
         yield start
 
@@ -60,7 +58,7 @@ def serve(tiny_models: Path) -> Iterator[Serve]:
 @pytest.fixture(scope="session")
 def server(tiny_models: Path) -> Iterator[Server]:
     """One server for all tests that change nothing about it; its settings are the defaults, but nothing is measured."""
-    settings = ApiSettings(_env_file=None, models_dir=tiny_models, default_model="colour", **FIXED_RUN)
+    settings = service_settings(models_dir=tiny_models, default_model="colour")
     with serving(settings) as running:
         yield running
 

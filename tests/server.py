@@ -17,8 +17,10 @@ from api.settings import ApiSettings
 
 _START_S = 60
 
-# Fixed, so that nothing is measured when a model is loaded.
-FIXED_RUN = {"intra_op_threads": 2, "max_batch": 1}
+
+def service_settings(**chosen: object) -> ApiSettings:
+    """Settings without the environment's file. The run is fixed, so that nothing is measured at load."""
+    return ApiSettings(_env_file=None, **{"intra_op_threads": 2, "max_batch": 1, **chosen})  # type: ignore[arg-type]  # pydantic validates
 
 
 @dataclass(frozen=True)

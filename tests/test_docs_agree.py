@@ -1,79 +1,195 @@
-"""README, api_settings.env and the code tell the same story."""
+"""The docs agree with the code, with api_settings.env, and with each other."""
 
 import re
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
+from typing import Any, get_args
 
+import pytest
 from pydantic.fields import FieldInfo
 
 from api.problems import INTERNAL_ERROR, KINDS
 from api.settings import PREFIX, PROJECT, SETTINGS_FILE, ApiSettings
 from loaders.repository.specs.model_spec import ModelSpec, PreprocessSpec
-from tests.paths import ROOT
+from tests.conftest import Serve
+from tests.pages import DOCS, PAGES, README, anchors, commands, links, page_id, read
+from tests.paths import CAT, ROOT
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCS_FOLDER = ROOT / "docs"
+# Errors without an exception of Fovea's: from the router, and from the header limits of `python main.py`.
+OTHER_ERRORS = {
+    (404, "not_found"),
+    (405, "method_not_allowed"),
+    (400, "malformed_request"),
+    (408, "headers_too_slow"),
+    (431, "headers_too_large"),
+}
+UNITS = {"bytes": "bytes", "mb": "MiB", "s": "s", "seconds": "s", "ms": "ms", "pixels": "pixels", "images": "pictures"}
+UNITS_BY_NAME = {"max_batch": "pictures"}
+# Names of settings that bound something.
+LIMIT = re.compile(r"^max_|_limit$|_timeout_|_unload_|^keep_alive|^drain_")
 
 
-def test_the_readme_lists_every_setting_with_its_default_and_help() -> None:
-    rows = [f"| `{variable}` | {_code(default)} | {text} |" for variable, default, text in _settings()]
-    table = "\n".join(["| variable | default | meaning |", "|---|---|---|", *rows])
-    assert table in README, f"README.md should have:\n{table}"
+def test_settings_page_has_every_setting() -> None:
+    """Name, default, unit, bounds and meaning; the order is the page's own."""
+    shown = {line for line in read(DOCS_FOLDER / "settings.md").splitlines() if line.startswith(f"| `{PREFIX}")}
+    expected = {_settings_row(name, field) for name, field in ApiSettings.model_fields.items()}
+    missing, unexpected = "\n".join(sorted(expected - shown)), "\n".join(sorted(shown - expected))
+    assert shown == expected, f"docs/settings.md lacks:\n{missing}\nand should not have:\n{unexpected}"
 
 
-def test_the_settings_file_has_every_setting_with_its_default_and_survives_xargs() -> None:
+def test_settings_file_has_every_setting_with_its_default() -> None:
+    """Without characters that `export $(... | xargs)` would interpret."""
     lines = (ROOT / SETTINGS_FILE).read_text(encoding="utf-8").splitlines()
     values = [line for line in lines if line and not line.startswith("#")]
-    expected = [f"{variable}={default}" for variable, default, _ in _settings()]
-    assert values == expected
+    fields = ApiSettings.model_fields.items()
+    assert values == [f"{PREFIX}{name.upper()}={_default(field)}" for name, field in fields]
     assert not [value for value in values if re.search(r"""[\s"'\\$`#]""", value)]
 
 
-def test_the_readme_lists_every_error_code() -> None:
-    rows = {(int(status), code) for status, code in re.findall(r"^\| (\d{3}) \| `(\w+)` \|", README, re.MULTILINE)}
-    assert rows == {(kind.status, kind.code) for kind in (*KINDS.values(), INTERNAL_ERROR)}
+def test_api_page_lists_every_error_code() -> None:
+    table = re.findall(r"^\| (\d{3}) \| `(\w+)` \|", read(DOCS_FOLDER / "api.md"), re.MULTILINE)
+    raised = {(kind.status, kind.code) for kind in (*KINDS.values(), INTERNAL_ERROR)}
+    assert {(int(status), code) for status, code in table} == raised | OTHER_ERRORS
+    assert len(table) == len(set(table))
 
 
-def test_the_readme_lists_every_field_of_model_toml() -> None:
-    fields = [*_fields(ModelSpec.model_fields, ""), *_fields(PreprocessSpec.model_fields, "preprocess.")]
+def test_operate_page_lists_every_metric(serve: Serve) -> None:
+    """Except those that prometheus_client itself adds."""
+    client = serve().client
+    client.post("/infer", content=CAT.read_bytes())
+    families = re.findall(r"^# TYPE (\w+) (\w+)$", client.get("/metrics").text, re.MULTILINE)
+    served = {(name, kind) for name, kind in families if not re.match(r"process_|python_|.*_created$", name)}
+    assert set(re.findall(r"^\| `(\w+)` \| (\w+) \|", read(DOCS_FOLDER / "operate.md"), re.MULTILINE)) == served
+
+
+def test_models_page_lists_every_field_of_model_toml() -> None:
+    fields = [*_spec_rows(ModelSpec.model_fields, ""), *_spec_rows(PreprocessSpec.model_fields, "preprocess.")]
     table = "\n".join(["| field | default | meaning |", "|---|---|---|", *fields])
-    assert table in README, f"README.md should have:\n{table}"
+    assert table in read(DOCS_FOLDER / "models.md"), f"docs/models.md should have:\n{table}"
 
 
-def test_the_readme_shows_the_default_model_s_own_model_toml() -> None:
-    toml = (ROOT / "models" / "efficientnet-lite0" / "model.toml").read_text()
+def test_models_page_shows_the_default_models_model_toml() -> None:
+    toml = (ROOT / "models" / "efficientnet-lite0" / "model.toml").read_text(encoding="utf-8")
     shown = "\n".join(line for line in toml.splitlines() if not line.startswith("#"))
-    assert shown.strip() in README
+    assert shown.strip() in read(DOCS_FOLDER / "models.md")
 
 
-def _settings() -> list[tuple[str, str, str]]:
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_links_resolve(page: Path) -> None:
+    for link in links(page):
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("page", DOCS, ids=page_id)
+def test_contents_list_every_section(page: Path) -> None:
+    """In order, before the first section."""
+    contents = read(page).partition("\n## ")[0]
+    assert re.findall(r"\]\(#([\w-]+)\)", contents) == anchors(page, "##")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_make_targets_exist(page: Path) -> None:
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    named = {found[1] for command in commands(page) if (found := re.match(r"make ([a-z][\w-]*)", command))}
+    assert named <= targets
+
+
+@pytest.mark.parametrize("page", [README, *DOCS], ids=page_id)
+def test_named_test_files_exist(page: Path) -> None:
+    missing = [name for name in re.findall(r"`(tests/[\w/]+\.\w+)`", read(page)) if not (ROOT / name).is_file()]
+    assert not missing
+
+
+def test_reliability_page_has_a_test_for_each_row() -> None:
+    for heading in ("Guarantees", "Limits", "Faults", "Known problems of similar services"):
+        rows = _rows(heading)
+        assert rows
+        assert not [row for row in rows if "`tests/" not in row]
+
+
+def test_reliability_page_has_every_limit() -> None:
+    names = {PREFIX + name.upper() for name in ApiSettings.model_fields if LIMIT.search(name)}
+    assert set(re.findall(r"`(API_\w+)`", "\n".join(_rows("Limits")))) == names
+
+
+@pytest.mark.parametrize("page", [README, *DOCS], ids=page_id)
+def test_named_settings_exist(page: Path) -> None:
+    known = {PREFIX + name.upper() for name in ApiSettings.model_fields}
+    assert set(re.findall(r"`(API_[A-Z_]+[A-Z])[`=]", read(page))) <= known
+
+
+def test_decisions_are_dated_short_and_listed() -> None:
+    folder = DOCS_FOLDER / "decisions"
+    files = {file.name: file for file in folder.glob("*.md") if file.name != "README.md"}
+    assert not [name for name in files if not re.fullmatch(r"\d{4}-\d{2}-\d{2}-[a-z0-9-]+\.md", name)]
+    assert not [name for name, file in files.items() if len(read(file).splitlines()) > 40]
+    assert set(links(folder / "README.md")) == set(files)
+
+
+def _rows(heading: str) -> list[str]:
+    """The rows of the reliability page's table under that heading."""
+    section = read(DOCS_FOLDER / "reliability.md").partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    return [line for line in section.splitlines() if line.startswith("|")][2:]
+
+
+def _settings_row(name: str, field: FieldInfo) -> str:
+    cells = [_code(_default(field)), _unit(name), _allowed(field), field.description or ""]
+    return f"| `{PREFIX}{name.upper()}` | {' | '.join(cells)} |"
+
+
+def _unit(name: str) -> str:
+    return UNITS_BY_NAME.get(name) or UNITS.get(name.rpartition("_")[2], "")
+
+
+def _allowed(field: FieldInfo) -> str:
+    """The values or bounds, as the page writes them."""
+    kind: Any = field.annotation
+    if kind is bool:
+        return "true, false"
+    if isinstance(kind, type) and issubclass(kind, StrEnum):
+        return ", ".join(kind)
+    if choices := [choice for choice in get_args(kind) if isinstance(choice, str)]:
+        return ", ".join(choices)
+    low, above, high = (_bound(field, of) for of in ("ge", "gt", "le"))
+    if above:
+        return f"above {above}, to {high}" if high else f"above {above}"
+    if low:
+        return f"{low} to {high}" if high else f"{low} or more"
+    return ""
+
+
+def _bound(field: FieldInfo, attribute: str) -> str:
+    found = [getattr(bound, attribute) for bound in field.metadata if hasattr(bound, attribute)]
+    return f"{found[0]:.10g}" if found else ""
+
+
+def _spec_rows(fields: Mapping[str, FieldInfo], prefix: str) -> list[str]:
     return [
-        (PREFIX + name.upper(), _written(field.get_default(call_default_factory=True)), field.description or "")
-        for name, field in ApiSettings.model_fields.items()
-    ]
-
-
-def _fields(fields: Mapping[str, FieldInfo], prefix: str) -> list[str]:
-    return [
-        f"| `{prefix}{name}` | {_code(_written(field.default))} | {field.description} |"
+        f"| `{prefix}{name}` | {_code(_default(field))} | {field.description} |"
         for name, field in fields.items()
         if name != "preprocess"
     ]
 
 
-def _written(value: object) -> str:
+def _default(field: FieldInfo) -> str:
     """As a person writes it in the environment."""
-    match value:
-        case bool():
+    match field.get_default(call_default_factory=True):
+        case bool() as value:
             return str(value).lower()
-        case tuple():
+        case tuple() as value:
             return ",".join(str(part) for part in value)
-        case Path():
+        case Path() as value:
             return str(value.relative_to(PROJECT) if value.is_absolute() else value)
-        case float() if value.is_integer():
+        case float() as value if value.is_integer():
             return str(int(value))
         case None:
             return ""
-        case _:
+        case value:
             return "" if "Undefined" in str(value) else str(value)
 
 

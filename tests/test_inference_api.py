@@ -10,14 +10,13 @@ import httpx
 import pytest
 
 from api.schemas import InferResponse
-from api.settings import ApiSettings
 from loaders.images.base import ImageLoaderOptions, LeastSize, Picture
 from loaders.images.pillow_loader import PillowImageLoader
 from loaders.runtimes.base import ModelLoader, Session, SessionOptions
 from tests.conftest import Serve
 from tests.pictures_by_colour import colour_picture
 from tests.problems import assert_problem
-from tests.server import Server, request_lines, serving
+from tests.server import Server, request_lines, service_settings, serving
 from utils.time_utils import STAGES, TOTAL
 
 DATA = Path(__file__).parent / "data"
@@ -27,7 +26,7 @@ PHOTOS = json.loads((DATA / "photos" / "manifest.json").read_text())
 @pytest.fixture(scope="module")
 def real() -> Iterator[httpx.Client]:
     """The repository's own default model under its own settings."""
-    with serving(ApiSettings(_env_file=None)) as running:
+    with serving(service_settings()) as running:
         yield running.client
 
 
@@ -121,13 +120,13 @@ class _Broken(ModelLoader):
 
 
 def test_a_given_image_loader_replaces_the_one_of_the_settings(tiny_models: Path) -> None:
-    settings = ApiSettings(_env_file=None, models_dir=tiny_models, default_model="colour")
+    settings = service_settings(models_dir=tiny_models, default_model="colour")
     with serving(settings, image_loader=_AlwaysRed(ImageLoaderOptions())) as running:
         assert infer(running.client, colour_picture("blue")).json()["predictions"][0]["label"] == "red"
 
 
 def test_a_model_loader_that_fails_leaves_the_process_alive_and_says_so(tiny_models: Path, red_png: bytes) -> None:
-    settings = ApiSettings(_env_file=None, models_dir=tiny_models, default_model="colour")
+    settings = service_settings(models_dir=tiny_models, default_model="colour")
     with serving(settings, model_loader=_Broken()) as running:
         assert running.client.get("/health/live").status_code == 200
         assert_problem(running.client.get("/health/ready"), 503, "not_ready")

@@ -1,4 +1,4 @@
-"""The README's commands are run, and give what the README shows."""
+"""The commands in README and docs are run, and their output is compared with what the pages show."""
 
 import json
 import os
@@ -8,164 +8,123 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
+from tests.pages import README, blocks, page_id, read
 from tests.paths import ROOT
 from tests.process import running_service
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 ADDRESS = "http://127.0.0.1:8000"
-_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+ADMIN_KEY = "boss"
+PAGES_WITH_COMMANDS = [README, ROOT / "docs" / "api.md", ROOT / "docs" / "models.md"]
+# Present in both, with any value.
+_VARIABLE = {
+    "request_id",
+    "detail",
+    "reason",
+    "since",
+    "decode",
+    "preprocess",
+    "queue",
+    "inference",
+    "postprocess",
+    "total",
+}
 
 
 @pytest.fixture(scope="module")
-def base_url() -> Iterator[str]:
-    with running_service() as service:
+def base_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    models = tmp_path_factory.mktemp("readme") / "models"
+    shutil.copytree(ROOT / "models", models)
+    with running_service(API_MODELS_DIR=str(models), API_ADMIN_KEYS=ADMIN_KEY) as service:
         yield service.base_url
 
 
-def _curls() -> list[str]:
-    commands = [line for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
-    return [command for command in commands if command.startswith("curl")]
+@pytest.mark.parametrize("page", PAGES_WITH_COMMANDS, ids=page_id)
+def test_every_curl_command_works_and_answers_as_shown(base_url: str, page: Path) -> None:
+    """In the order of the page: later commands may need what earlier ones did."""
+    commands = _curl_commands(page)
+    assert commands
+    for command, shown in commands:
+        status, answer = _run(command, base_url)
+        expected = range(200, 300) if shown is None or "status" not in shown else [shown["status"]]
+        assert status in expected, f"{command}\n{answer}"
+        assert shown is None or not _differences(shown, answer), f"{command}\n{answer}"
 
 
-def _without_times(answer: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in answer.items() if name not in ("timings_ms", "request_id")}
+def test_the_readme_has_at_most_150_lines() -> None:
+    assert len(read(README).splitlines()) <= 150
 
 
-def _printed(command: str, base_url: str) -> str:
-    arguments = shlex.split(command.replace(ADDRESS, base_url))
-    return subprocess.run(arguments, cwd=ROOT, capture_output=True, check=True, text=True).stdout
+def test_the_readme_begins_with_the_two_commands() -> None:
+    first = blocks(README)[0].text
+    assert [line.split("#")[0].strip() for line in first.splitlines()] == ["make run", "make test"]
 
 
-def _run(command: str, base_url: str) -> dict[str, Any]:
-    answer: dict[str, Any] = json.loads(_printed(command, base_url))
-    return answer
-
-
-def test_the_first_curl_gives_the_answer_that_is_shown(base_url: str) -> None:
-    shown = json.loads(re.findall(r"```json\n(.*?)```", README, re.DOTALL)[0])
-    answer = _run(_curls()[0], base_url)
-    scores, shown_scores = ([p.pop("score") for p in a["predictions"]] for a in (answer, shown))
-    assert scores == pytest.approx(shown_scores, abs=2e-3)  # another CPU's arithmetic
-    assert _without_times(answer) == _without_times(shown)
-    assert set(answer["timings_ms"]) == set(shown["timings_ms"])
-
-
-@pytest.mark.parametrize("command", _curls())
-def test_every_curl_works(base_url: str, command: str) -> None:
-    answer = _run(command, base_url)
-    [first, *_] = answer.get("results", [answer])
-    assert first["predictions"][0]["label"] == "tiger cat"
-
-
-def test_the_batch_gives_what_is_shown(base_url: str) -> None:
-    [command] = [command for command in _curls() if "/infer/batch" in command]
-    shown = json.loads(re.findall(r"```json\n(.*?)```", README, re.DOTALL)[1])
-    assert _without_moments(_run(command, base_url)) == _without_moments(shown)
-
-
-def test_the_streamed_batch_gives_the_lines_that_are_shown(base_url: str) -> None:
-    """In the order of completion, which may be another."""
-    [block] = [b for b in re.findall(r"```console\n(.*?)```", README, re.DOTALL) if "stream=true" in b]
-    command, *shown = block.splitlines()
-    printed = _printed(command.removeprefix("$ "), base_url).splitlines()
-    answers, expected = ([_without_moments(json.loads(line)) for line in lines] for lines in (printed, shown))
-    assert sorted(answers, key=lambda line: line["index"]) == sorted(expected, key=lambda line: line["index"])
-
-
-def _sessions() -> list[tuple[str, Any]]:
-    """The `$ curl ...` lines of console blocks, each with the JSON that is shown under it."""
-    blocks = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
-    lines = [line for block in blocks for line in block.splitlines()]
-    sessions = [pair for pair in pairwise(lines) if pair[0].startswith("$ curl") and "stream=true" not in pair[0]]
-    return [(command.removeprefix("$ "), json.loads(answer)) for command, answer in sessions]
-
-
-def _without_moments(answer: Any) -> Any:  # noqa: ANN401 - JSON
-    """Scores rounded, times, ids and what is optional left out."""
-    match answer:
-        case dict():
-            kept = {key: value for key, value in answer.items() if key not in ("timings_ms", "request_id", "since")}
-            return {key: _without_moments(value) for key, value in kept.items()}
-        case list():
-            return [_without_moments(value) for value in answer]
-        case float():
-            return round(answer, 1)
-        case str():
-            return answer.replace(", HEIC", "")  # read here, not by who has requirements.txt alone
-        case _:
-            return answer
-
-
-def test_the_operator_s_session_goes_as_shown(tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "models", tmp_path / "models")
-    with running_service(API_MODELS_DIR=str(tmp_path / "models"), API_ADMIN_KEYS="boss") as service:
-        for command, shown in _sessions():
-            answer = _run(command, service.base_url)
-            if "versions" in shown and "active" in shown:  # the swapped-out version may still be leaving memory
-                answer["versions"] = [dict(v, state="", reason="") for v in answer["versions"]]
-                shown["versions"] = [dict(v, state="", reason="") for v in shown["versions"]]
-            assert _without_moments(answer) == _without_moments(shown), command
-
-
-def test_the_error_that_is_shown_is_the_one_that_comes(base_url: str) -> None:
-    shown = json.loads(re.findall(r"```json\n(.*?)```", README, re.DOTALL)[2])
-    answer = httpx.post(f"{base_url}/infer?model=nope", content=b"").json()
-    assert {**answer, "request_id": None} == {**shown, "request_id": None}
-
-
-def test_the_command_line_prints_what_is_shown() -> None:
-    block = next(b for b in re.findall(r"```console\n(.*?)```", README, re.DOTALL) if "run_locally" in b)
-    command, *shown = block.rstrip().splitlines()
-    arguments = [sys.executable, *shlex.split(command)[2:]]
+def test_the_command_line_prints_what_the_readme_shows() -> None:
+    [block] = [block for block in blocks(README) if block.language == "console"]
+    command, _, shown = block.text.partition("\n")
+    script = shlex.split(command.removeprefix("$ "))[1:]
     environment = {**os.environ, "COLUMNS": "100", "PYTHONIOENCODING": "utf-8"}
-    done = subprocess.run(arguments, cwd=ROOT, capture_output=True, check=True, env=environment)
-    printed = done.stdout.decode().rstrip().splitlines()
-    assert [_NUMBER.sub("", line) for line in printed] == [_NUMBER.sub("", line) for line in shown]
-    numbers, shown_numbers = (
-        [float(number) for line in lines[:-1] for number in _NUMBER.findall(line)] for lines in (printed, shown)
-    )
-    assert numbers == pytest.approx(shown_numbers, abs=2e-3)  # another CPU's arithmetic
+    done = subprocess.run([sys.executable, *script], cwd=ROOT, capture_output=True, check=True, env=environment)
+    assert _words(done.stdout.decode()) == _words(shown)
 
 
-def test_the_classic_way_starts_the_service() -> None:
-    """Word for word, but for the environment, which is this one, and the port."""
-    assert "uvicorn main:app --reload" in README
-    script = (
-        "export $(grep -v '^#' api_settings.env | xargs) && "
-        f"{sys.executable} -c 'from main import app, settings; print(app.title, settings.port)'"
-    )
-    done = subprocess.run(["sh", "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+def test_the_settings_file_can_be_exported_as_the_readme_says() -> None:
+    [block] = [block for block in blocks(README) if "uvicorn main:app" in block.text]
+    [export] = [line for line in block.text.splitlines() if line.startswith("export ")]
+    python = f"{sys.executable} -c 'from main import app, settings; print(app.title, settings.port)'"
+    done = subprocess.run(["sh", "-c", f"{export} && {python}"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stdout == "Fovea 8000\n", done.stderr
 
 
-def test_a_bad_setting_stops_the_start_in_a_line() -> None:
-    done = subprocess.run(
-        [sys.executable, "main.py"],
-        cwd=ROOT,
-        env={**os.environ, "API_PORT": "many"},
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
+def test_an_invalid_setting_stops_the_start_with_a_message() -> None:
+    environment = {**os.environ, "API_PORT": "many"}
+    command = [sys.executable, "main.py"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "API_PORT=many: " in done.stderr
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("target", ["setup", "run", "test", "check", "format", "lock", "clean", "help"])
-def test_make_help_lists_every_target(target: str) -> None:
-    done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert re.search(rf"^  make {target} +\w", done.stdout, re.MULTILINE)
+def _curl_commands(page: Path) -> list[tuple[str, Any]]:
+    """Each curl command of the page's shell blocks; the last of a block with the JSON that the next block shows."""
+    found: list[tuple[str, Any]] = []
+    for block in blocks(page):
+        if block.language == "sh":
+            found += [(line, None) for line in block.text.splitlines() if line.startswith("curl ")]
+        elif block.language == "json" and block.follows and found:
+            found[-1] = (found[-1][0], json.loads(block.text))
+    return found
 
 
-def test_every_file_the_readme_links_to_exists() -> None:
-    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
-        assert (ROOT / target).exists(), target
+def _run(command: str, base_url: str) -> tuple[int, Any]:
+    """The response's status and its JSON."""
+    arguments = [*shlex.split(command.replace(ADDRESS, base_url)), "--write-out", "\n%{http_code}"]
+    done = subprocess.run(arguments, cwd=ROOT, capture_output=True, check=True, text=True)
+    body, _, status = done.stdout.rpartition("\n")
+    return int(status), json.loads(body)
+
+
+def _differences(shown: Any, answer: Any, path: str = "") -> list[str]:  # noqa: ANN401 - JSON
+    """What differs beyond the arithmetic of another processor, and texts and times that vary."""
+    match shown, answer:
+        case dict(), dict():
+            missing = [f"{path}.{key}: only in one" for key in shown.keys() ^ answer.keys()]
+            both = [key for key in shown if key in answer and key not in _VARIABLE]
+            return missing + [text for key in both for text in _differences(shown[key], answer[key], f"{path}.{key}")]
+        case list(), list() if len(shown) == len(answer):
+            pairs = enumerate(zip(shown, answer, strict=True))
+            return [text for index, (a, b) in pairs for text in _differences(a, b, f"{path}[{index}]")]
+        case float(), float() | int():
+            same = abs(shown - answer) <= 0.01 + 0.005 * abs(shown)
+        case _:
+            same = shown == answer
+    return [] if same else [f"{path}: {shown!r} is shown, {answer!r} came"]
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[a-z_]{2,}", text.lower())

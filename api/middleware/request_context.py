@@ -13,8 +13,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.middleware.security_headers import security_headers
 from api.problems import problem_of
-from api.telemetry.logs import log_request
 from api.telemetry.metrics import Metrics
+from api.telemetry.request_log import RequestLog
 
 # Seconds in which a client must take a part of its response.
 SEND_TIMEOUT_S = 30.0
@@ -34,12 +34,14 @@ class RequestContext:
 
     def __init__(self, app: ASGIApp, metrics: Metrics, draining: Callable[[], bool] = lambda: False) -> None:
         self._app, self._metrics, self._draining = app, metrics, draining
+        self._log = RequestLog()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         request = _Request(scope, send, closes=self._draining())
+        failure: Exception | None = None
         try:
             await self._app(scope, receive, request.send)
             if request.status is not None and not request.complete:
@@ -47,21 +49,32 @@ class RequestContext:
         except ClientDisconnect:
             request.status = _CLIENT_CLOSED_REQUEST
         except Exception as error:
-            _log.exception("request failed request_id=%s", request.id)
+            failure = error
             if request.status is not None:
                 raise  # a part of the response was sent: the server must close the connection
             problem = problem_of(error)
             request.fields |= {"code": problem.code, "detail": problem.detail}
             await problem.response(request.id)(scope, receive, request.send)
         finally:
-            self._report(scope, request)
+            self._report(scope, request, failure)
+            failure = None  # its traceback holds this frame
 
-    def _report(self, scope: Scope, request: "_Request") -> None:
+    def _report(self, scope: Scope, request: "_Request", failure: Exception | None) -> None:
         seconds = perf_counter() - request.started
         status = request.status or _CLIENT_CLOSED_REQUEST
         codes = [*scope["state"]["failed"], *filter(None, [request.fields.get("code")])]
-        self._metrics.request(scope, status, seconds, codes)
-        log_request(scope, status, seconds, request.id, request.fields)
+        route, client = scope.get("route"), scope.get("client")
+        self._metrics.request(route.path if route else None, scope["method"], status, seconds, codes)
+        fields = {
+            "status": status,
+            "path": scope["path"],
+            "method": scope["method"],
+            "ms": round(seconds * 1e3, 3),
+            **request.fields,
+            "client": client[0] if client else None,
+            "request_id": request.id,
+        }
+        self._log.write(fields, failure)
 
 
 class _Request:

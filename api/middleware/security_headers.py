@@ -40,6 +40,6 @@ def security_headers(scope: Scope, given: Iterable[Header]) -> list[Header]:
     if b"etag" in names:
         names.add(b"cache-control")
     headers = _ALWAYS if scope["method"] == "POST" else _ALWAYS + _PAGES
-    if scope["scheme"] == "https":
+    if scope.get("scheme") == "https":
         headers += _HSTS
     return [header for header in headers if header[0] not in names]

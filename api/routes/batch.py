@@ -50,7 +50,9 @@ def batch_router(settings: ApiSettings, engine: GetEngine, memory: ArrivingMemor
         parsed = parse_query(query)
         running = engine()
         running.request(parsed.choices)  # before the upload: an unknown model is an error, an unloaded one loads
-        predict = partial(_predict, running, parsed, settings.max_upload_bytes, requested_wait(request, patient=True))
+        predict = partial(
+            _predict, running, parsed, settings.max_upload_bytes, requested_wait(request, skip_queue_limit=True)
+        )
         run = partial(_run, request, predict)
         if query.stream:
             return StreamedBatch(request, run)

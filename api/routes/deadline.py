@@ -5,7 +5,7 @@ from typing import Any
 from starlette.requests import Request
 
 from api.problems import ParameterError
-from engine.inference_engine import AT_MOST, Wait
+from engine.inference_engine import Wait
 
 HEADER = "X-Request-Timeout-Ms"
 _MOST_DIGITS = 12
@@ -24,11 +24,11 @@ WITH_DEADLINE: dict[str, Any] = {
 }
 
 
-def requested_wait(request: Request, *, patient: bool = False) -> Wait:
+def requested_wait(request: Request, *, skip_queue_limit: bool = False) -> Wait:
     """How long the client waits. Raises ParameterError for a header that is not a whole number of at least 1."""
     value = request.headers.get(HEADER)
     if value is None:
-        return Wait(patient=True) if patient else AT_MOST
+        return Wait(skip_queue_limit=skip_queue_limit)
     if not value.isdecimal() or len(value) > _MOST_DIGITS or int(value) < 1:
         raise ParameterError(f"{HEADER}={value[:100]}: give a whole number of milliseconds, at least 1")
-    return Wait(int(value) / 1e3, patient)
+    return Wait(int(value) / 1e3, skip_queue_limit)

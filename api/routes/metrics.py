@@ -1,24 +1,20 @@
 """GET /metrics."""
 
-import asyncio
-from collections.abc import Callable
 from typing import Any
 
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api import VERSION
 from api.openapi import WITH_KEY, error_responses
-from api.telemetry.metrics import Gauges, Metrics
+from api.telemetry.metrics import Metrics
 
 _METRICS: dict[int | str, dict[str, Any]] = {
     200: {"description": "The metrics.", "content": {"text/plain": {"schema": {"type": "string"}}}}
 }
 
 
-def metrics_router(metrics: Metrics, gauges: Callable[[], Gauges]) -> APIRouter:
-    """`gauges` gives those of this process as they are now."""
+def metrics_router(metrics: Metrics) -> APIRouter:
     router = APIRouter(tags=["health"])
 
     @router.get(
@@ -33,16 +29,7 @@ def metrics_router(metrics: Metrics, gauges: Callable[[], Gauges]) -> APIRouter:
 
         A key is needed only if API_PROTECT names `metrics`.
         """
-        metrics.look(gauges())
-        accept = request.headers.get("accept", "")
-        body, content_type = await asyncio.to_thread(_text, metrics, accept)
+        body, content_type = await metrics.exposition(request.headers.get("accept", ""))
         return Response(body, headers={"Content-Type": content_type})
 
     return router
-
-
-def _text(metrics: Metrics, accept: str) -> tuple[bytes, str]:
-    """Not on the event loop: it takes milliseconds, and the first time as long as prometheus_client's import."""
-    from api.metrics_text import metrics_text
-
-    return metrics_text(metrics.counters.everybody(), VERSION, accept)

@@ -1,1 +1,1 @@
-"""Keys, guards and the rate limit."""
+"""API keys, guards, the rate limit and the delay of repeated rejections."""

@@ -1,4 +1,4 @@
-"""Who may infer: keys, compared in constant time, kept as hashes only."""
+"""API keys: where a request carries its key, and which keys are valid. Only hashes are kept."""
 
 import binascii
 import hashlib
@@ -14,12 +14,12 @@ _HASHED = "sha256:"
 _BEARER = "bearer "
 _BASIC = "basic "
 
-# Finds the key that a request brings; None where there is none.
+# Returns the key of a request, or None.
 FindKey = Callable[[Request], str | None]
 
 
 def key_in_header(request: Request) -> str | None:
-    """The key of `Authorization: Bearer` or `X-API-Key`. Keys in addresses end in logs: those are never looked at."""
+    """Returns the key in `Authorization: Bearer` or `X-API-Key`. Keys in URLs end up in logs and are ignored."""
     authorization = request.headers.get("authorization", "")
     if authorization[: len(_BEARER)].lower() == _BEARER:
         return authorization[len(_BEARER) :].strip() or None
@@ -27,11 +27,11 @@ def key_in_header(request: Request) -> str | None:
 
 
 def key_or_password(request: Request) -> str | None:
-    """As `key_in_header`, or the password of `Authorization: Basic`, which browsers ask people for.
+    """As `key_in_header`, or the password in `Authorization: Basic`.
 
-    They send it by themselves, also for other sites' pages: only for addresses that change nothing.
+    Use it only for routes that change nothing: browsers also send Basic credentials with requests of other sites.
     """
-    if not brings_password(request):
+    if not has_basic_credentials(request):
         return key_in_header(request)
     try:
         encoded = request.headers["authorization"][len(_BASIC) :]
@@ -41,20 +41,20 @@ def key_or_password(request: Request) -> str | None:
     return password or None
 
 
-def brings_password(request: Request) -> bool:
+def has_basic_credentials(request: Request) -> bool:
     return request.headers.get("authorization", "")[: len(_BASIC)].lower() == _BASIC
 
 
 class KeyRing:
-    """The keys that open a door; without any, the door is open."""
+    """A set of valid keys, as text or `sha256:<hex>`. Without keys, every request is valid."""
 
     def __init__(self, keys: Iterable[str]) -> None:
         self._digests = [_digest_of_setting(key) for key in keys]
 
     def check(self, request: Request, find_key: FindKey = key_in_header) -> str | None:
-        """The digest of the key that opened; None where the door is open anyway, whatever key was sent.
+        """Returns the SHA-256 digest of the request's key in hex, or None if the ring is empty.
 
-        Raises UnauthenticatedError without a key, WrongKeyError for one that is not in the ring.
+        Raises UnauthenticatedError without a key, WrongKeyError for a key that is not in the ring.
         """
         if not self._digests:
             return None
@@ -62,7 +62,7 @@ class KeyRing:
         if key is None:
             raise UnauthenticatedError
         digest = _digest(key)
-        if not sum(hmac.compare_digest(digest, known) for known in self._digests):  # every key is compared
+        if not sum(hmac.compare_digest(digest, known) for known in self._digests):  # compares all: constant time
             raise WrongKeyError
         return digest.hex()
 

@@ -7,14 +7,13 @@ import asyncio
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from api.problems import Problem
+from api.problems import TITLES, Problem
 
 HEADER_TIMEOUT_S = 10.0
 MAX_HEADER_BYTES = 64 * 1024
 
 _TOO_SLOW = Problem(408, "headers_too_slow", f"The request's headers did not arrive within {HEADER_TIMEOUT_S:g} s.")
 _TOO_LARGE = Problem(431, "headers_too_large", f"The request's headers are larger than {MAX_HEADER_BYTES:,} bytes.")
-_STATUS_LINES = {400: "Bad Request", 408: "Request Timeout", 431: "Request Header Fields Too Large"}
 
 
 class HeaderLimitProtocol(HttpToolsProtocol):
@@ -36,10 +35,9 @@ class HeaderLimitProtocol(HttpToolsProtocol):
         self._stop_timer()
         super().connection_lost(exc)
 
-    def data_received(self, data: bytes) -> None:
-        if self._in_headers:
-            self._start_timer()
-        super().data_received(data)
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._start_timer()
 
     def on_url(self, url: bytes) -> None:
         super().on_url(url)
@@ -85,14 +83,16 @@ class HeaderLimitProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def _reject(self, problem: Problem) -> None:
-        """Closes the connection; sends the problem unless a response is in progress."""
+        """Sends the problem and closes the connection; a response in progress is completed in its place."""
         self._stop_timer()
+        if self.cycle and not self.cycle.response_complete:
+            self.cycle.keep_alive = False
+            return
         if self.transport.is_closing():
             return
-        if self.cycle is None or self.cycle.response_complete:
-            self.logger.warning("request rejected status=%s code=%s", problem.status, problem.code)
-            body = bytes(problem.response("-").body)
-            head = f"HTTP/1.1 {problem.status} {_STATUS_LINES[problem.status]}\r\nconnection: close\r\n"
-            head += f"content-type: application/problem+json\r\ncontent-length: {len(body)}\r\n\r\n"
-            self.transport.write(head.encode() + body)
+        self.logger.warning("request rejected status=%s code=%s", problem.status, problem.code)
+        body = bytes(problem.response("-").body)
+        head = f"HTTP/1.1 {problem.status} {TITLES[problem.status]}\r\nconnection: close\r\n"
+        head += f"content-type: application/problem+json\r\ncontent-length: {len(body)}\r\n\r\n"
+        self.transport.write(head.encode() + body)
         self.transport.close()

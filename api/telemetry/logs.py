@@ -1,143 +1,175 @@
-"""Logs by structlog: readable on a terminal, or one JSON object a line; the server's own lines go the same way."""
+"""Log configuration: standard library logging, rendered by structlog, written to stderr by a background thread."""
 
+import atexit
+import json
 import logging
+import os
+import queue
 import re
-import sys
-import time
-from collections.abc import Callable
-from datetime import UTC, datetime
-from typing import Any
+import traceback
+from logging.handlers import QueueHandler, QueueListener
+from typing import Any, TextIO
 
-import orjson
 import structlog
+from structlog.dev import Column, ConsoleRenderer, KeyValueColumnFormatter
 
-from api.log_stream import log_stream
+_STDERR = 2
+_MAX_QUEUED_LINES = 4096
+_FLUSH_S = 1.0
+_UNQUOTED = re.compile(r"[^\s=\"']+")
 
-_HANDLER = "fovea"
-_HEAD = {"timestamp", "level", "event", "logger"}
-_QUOTED = re.compile("[ \t=\r\n\"']")
-
-_requests = logging.getLogger("fovea.request")
-
-# Without local variables: they hold keys and whole pictures.
-_TRACEBACKS_AS_DICTS = structlog.processors.ExceptionRenderer(
-    structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
-)
+_log = structlog.stdlib.get_logger("fovea")
 
 
 def set_up_logs(level: str, log_format: str) -> None:
-    """Gives the root logger one handler on stderr. Calling it again replaces that handler."""
+    """Sends the log to stderr, as `log_format`: "text", or "json" for one object a line. May be called again.
+
+    The loggers of Fovea and uvicorn log from `level` up, those of other libraries warnings and errors only.
+    """
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.stdlib.PositionalArgumentsFormatter(),
     ]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.stdlib.BoundLogger,
         logger_factory=structlog.stdlib.LoggerFactory(),
-        cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(log_stream())
-    handler.set_name(_HANDLER)
-    handler.setFormatter(
-        _Formatter(
-            foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(log_format)],
-            request_line=_request_line(log_format),
-        )
-    )
-    root = logging.getLogger()
-    root.handlers = [h for h in root.handlers if h.get_name() != _HANDLER] + [handler]
-    for name in ("fovea", "uvicorn"):  # what libraries tell of themselves below a warning is nobody's business
+    processors = [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(log_format)]
+    formatter = structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=processors)
+    _queue_handler().setFormatter(formatter)
+    for name in ("fovea", "uvicorn"):
         logging.getLogger(name).setLevel(level.upper())
-    _adopt_server_logs()
+    _take_over_uvicorn_logs()
 
 
-def log_request(facts: dict[str, Any]) -> None:
-    """One request's line, at the level info. It looks like structlog's lines and costs half of one."""
-    if _requests.isEnabledFor(logging.INFO):
-        line = _RequestLine(facts, event="request", level="info", logger=_requests.name, timestamp=_now())
-        _requests.handle(_RequestRecord(line))
+def flush_logs() -> None:
+    """Waits until all queued lines are written, one second at most. Runs at exit; call it before `os._exit`."""
+    lines = _queue_handler().lines
+    with lines.all_tasks_done:
+        lines.all_tasks_done.wait_for(lambda: not lines.unfinished_tasks, _FLUSH_S)
 
 
-class _RequestLine(dict[str, Any]):
-    """The message of a request's line."""
+class _LineQueueHandler(QueueHandler):
+    """Formats records and queues the lines. A line that finds the queue full is dropped and counted."""
+
+    def __init__(self) -> None:
+        self.lines = queue.Queue[logging.LogRecord](_MAX_QUEUED_LINES)
+        self.dropped = 0
+        self._listening_pid = 0
+        super().__init__(self.lines)
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        if self._listening_pid != os.getpid():  # the first line, or the first line after a fork
+            self._start_listener()
+        try:
+            self.lines.put_nowait(record)
+        except queue.Full:
+            self.dropped += 1
+
+    def _start_listener(self) -> None:
+        """Makes a new queue, too: a fork may have copied the lock of the old one while it was held."""
+        self._listening_pid = os.getpid()
+        self.queue = self.lines = queue.Queue(_MAX_QUEUED_LINES)
+        QueueListener(self.lines, _StderrWriter(self)).start()
 
 
-class _RequestRecord(logging.LogRecord):
-    """The time, and what all of them have in common: to find that out anew costs more than to write the line."""
+class _StderrWriter(logging.Handler):
+    """Writes lines to stderr in the listener's thread. Once the queue is empty again, it logs how many were dropped.
 
-    _COMMON = vars(logging.LogRecord(_requests.name, logging.INFO, __file__, 0, "", None, None))
+    It writes to the file descriptor: a thread that blocks there holds no lock that the exit of the process needs.
+    """
 
-    def __init__(self, line: _RequestLine) -> None:
-        now = time.time()
-        self.__dict__.update(self._COMMON, msg=line, created=now, msecs=now % 1 * 1e3)
+    def __init__(self, source: _LineQueueHandler) -> None:
+        super().__init__()
+        self._source = source
+        self._reported = source.dropped
 
-
-class _Formatter(structlog.stdlib.ProcessorFormatter):
-    """With a short cut for requests' lines; None takes them the long way."""
-
-    def __init__(
-        self,
-        *,
-        request_line: Callable[[dict[str, Any]], str] | None,
-        **options: Any,  # noqa: ANN401 - structlog's own options, handed on as they are
-    ) -> None:
-        super().__init__(**options)
-        self._request_line = request_line
-
-    def format(self, record: logging.LogRecord) -> str:
-        line: object = record.msg
-        if not isinstance(line, _RequestLine):
-            return super().format(record)
-        if self._request_line:
-            return self._request_line(line)
-        event: Any = dict(line)
-        for processor in self.processors[1:]:
-            event = processor(None, "info", event)
-        return str(event)
+    def handle(self, record: logging.LogRecord) -> bool:
+        data = f"{record.getMessage()}\n".encode("utf-8", "backslashreplace")
+        try:
+            while data:
+                data = data[os.write(_STDERR, data) :]
+        except OSError:  # closed, or the disk is full
+            self._source.dropped += 1
+            return False
+        if self._source.lines.empty() and (count := self._source.dropped - self._reported):
+            self._reported += count
+            _log.warning("log lines dropped", count=count)
+        return True
 
 
-def _request_line(log_format: str) -> Callable[[dict[str, Any]], str] | None:
-    if log_format == "json":
-        return _to_json
-    return None if sys.stderr.isatty() else plain_line  # colours are structlog's own
+def _queue_handler() -> _LineQueueHandler:
+    root = logging.getLogger()
+    handler = next((found for found in root.handlers if isinstance(found, _LineQueueHandler)), None)
+    if handler is None:
+        handler = _LineQueueHandler()
+        root.addHandler(handler)
+        atexit.register(flush_logs)
+    return handler
 
 
-def plain_line(line: dict[str, Any]) -> str:
-    """Letter for letter what structlog's ConsoleRenderer makes of it without colours."""
-    head = f"{line['timestamp']} [{line['level']:<9}] {line['event']:<30} [{line['logger']}] "
-    quoted = _QUOTED.search
-    return head + " ".join(
-        [
-            f"{key}={value}" if isinstance(value := line[key], str) and not quoted(value) else f"{key}={value!r}"
-            for key in sorted(line)
-            if key not in _HEAD
-        ]
-    )
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat()[:-6] + "Z"
-
-
-def _renderers(log_format: str) -> list[structlog.typing.Processor]:
-    if log_format == "json":
-        return [_TRACEBACKS_AS_DICTS, structlog.processors.JSONRenderer(serializer=_to_json)]
-    plain = structlog.dev.plain_traceback
-    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
-
-
-def _to_json(event: Any, **_: Any) -> str:  # noqa: ANN401 - the renderer's own signature
-    return orjson.dumps(event, default=repr).decode()
-
-
-def _adopt_server_logs() -> None:
-    """uvicorn's lines pass through our handler; its access log is ours, one line a request."""
+def _take_over_uvicorn_logs() -> None:
+    """uvicorn's own handlers go; its access log is off, because each request has a line of Fovea's."""
     for name in ("uvicorn", "uvicorn.error"):
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
     logging.getLogger("uvicorn.access").disabled = True
+
+
+def _renderers(log_format: str) -> list[structlog.typing.Processor]:
+    if log_format == "json":
+        # Without local variables: they hold keys and whole pictures.
+        transformer = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+        return [
+            structlog.processors.ExceptionRenderer(transformer),
+            structlog.processors.JSONRenderer(separators=(",", ":")),
+        ]
+    columns = _columns(colours=os.isatty(_STDERR))
+    return [
+        _name_other_loggers,
+        ConsoleRenderer(columns=columns, sort_keys=False, exception_formatter=_write_traceback),
+    ]
+
+
+def _columns(*, colours: bool) -> list[Column]:
+    """`2026-11-24T21:41:46.123456Z INFO     server started  url=http://127.0.0.1:8000`."""
+    styles = ConsoleRenderer.get_default_column_styles(colours)
+    levels = ConsoleRenderer.get_default_level_styles(colours)
+
+    def level(key: str, value: object) -> str:  # noqa: ARG001 - structlog passes both by position
+        return f"{levels.get(str(value), '')}{str(value).upper():<8}{styles.reset}"
+
+    return [
+        Column("timestamp", KeyValueColumnFormatter(None, styles.timestamp, styles.reset, str)),
+        Column("level", level),
+        Column("event", KeyValueColumnFormatter(None, styles.bright, styles.reset, _printable)),
+        Column("", KeyValueColumnFormatter(styles.kv_key, styles.kv_value, styles.reset, _quoted, prefix=" ")),
+    ]
+
+
+def _name_other_loggers(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:  # noqa: ANN401 - structlog's processor type
+    if event.get("logger", "").startswith(("fovea", "uvicorn")):
+        del event["logger"]
+    return event
+
+
+def _printable(value: object) -> str:
+    """Escapes control characters: clients choose some of this text, and terminals obey escape sequences."""
+    text = str(value)
+    return text if text.isprintable() else json.dumps(text)[1:-1]
+
+
+def _quoted(value: object) -> str:
+    text = str(value)
+    if text.isprintable() and _UNQUOTED.fullmatch(text):
+        return text
+    return json.dumps(text, ensure_ascii=not text.isprintable())
+
+
+def _write_traceback(stream: TextIO, exc_info: structlog.typing.ExcInfo) -> None:
+    """Indents every line: an exception's message may have lines that look like the log's."""
+    for line in "".join(traceback.format_exception(*exc_info)).rstrip().split("\n"):
+        stream.write(f"\n    {_printable(line)}")

@@ -1,160 +1,37 @@
-"""What is counted and measured, for Prometheus.
+"""Prometheus metrics: requests, pictures, stages, errors, model loads, queues and model states.
 
-Requests add to plain numbers of their own process (`api/counters.py`): some 3 us a request, where prometheus_client's
-own metrics take 9 with several processes. Only when somebody asks are they made into prometheus_client's families.
+With several worker processes, prometheus_client keeps the metrics of each in files of the folder that the environment
+variable PROMETHEUS_MULTIPROC_DIR names, and a scrape of any worker adds them up. prometheus_client reads the variable
+when it is imported; this module imports it when `Metrics` is created.
 """
 
 import asyncio
 import os
-from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
-from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING
 
-from api.counters import Counters, Key
+from api import VERSION
 from engine.inference_engine import InferenceEngine
 from engine.models.load_attempt import ModelState
 from engine.pipeline import Answer
-from utils.time_utils import STAGES
 
-# Upper bounds in seconds: of a request, and of a stage or a model's load.
-BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-STAGE_BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 10.0)
-# A histogram's values: their sum, how many there are up to each bound, and how many above.
-HISTOGRAM_VALUES = 1 + len(BOUNDS) + 1
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry, Gauge
 
-REQUESTS, REQUEST_SECONDS = "requests", "request_seconds"
-STAGE_SECONDS, PICTURES, ERRORS = "stage_seconds", "pictures", "errors"
-LOADS, LOAD_SECONDS = "loads", "load_seconds"
-WAITING, RUNNING, STATES = "waiting", "running", "states"
-PID = "pid"
-GAUGES = (WAITING, RUNNING, STATES, PID)
+# Histogram buckets in seconds: of requests and model loads, and of a picture's stages.
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_STAGE_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 10.0)
 
-# What has no name of its own any more: labels must not grow without end.
-OTHER = "other"
-_MOST_MODELS = 256
-_SHOW_EVERY_S = 1.0
+# Label values are bounded: further models and versions, unknown paths and methods share this one.
+_OTHER = "other"
+_MAX_MODELS = 256
+_MAX_VERSIONS = 1024
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"))
 
-# By family and label values.
-Gauges = Mapping[Key, float]
-
-
-class Metrics:
-    """Of one app. All but `loaded` belongs to the event loop's thread.
-
-    `folder`: shared with other processes. `doors`: addresses that are answered before the framework finds a route.
-    """
-
-    def __init__(self, folder: Path | None = None, doors: Sequence[str] = ()) -> None:
-        self.counters = Counters(folder)
-        self._doors = frozenset(doors)
-        self._values = self.counters.values
-        self._requests: dict[tuple[str, str, int], tuple[int, int]] = {}
-        self._models: dict[tuple[str, int], list[int]] = {}
-        self._names: set[str] = set()
-        self._errors: dict[str, int] = {}
-        self._gauges = {key: at for key, at in self.counters.places().items() if key[0] in GAUGES and key[0] != PID}
-        self._loading = Lock()
-        self._values[self.counters.place((PID,))] = os.getpid()
-
-    def request(self, scope: Mapping[str, Any], status: int, seconds: float, codes: Sequence[str] = ()) -> None:
-        """One is answered, perhaps with problems of these codes. Its route is a template, never what was asked for."""
-        route, path = scope.get("route"), scope["path"]
-        if route is not None:
-            path = route.path
-        elif path not in self._doors:
-            path = OTHER
-        places = self._requests.get((path, scope["method"], status)) or self._places_of(path, scope["method"], status)
-        values = self._values
-        values[places[0]] += 1.0
-        at = places[1]
-        values[at] += seconds
-        values[at + 1 + bisect_left(BOUNDS, seconds)] += 1.0
-        for code in codes:
-            self._error(code)
-
-    def _error(self, code: str) -> None:
-        place = self._errors.get(code)
-        if place is None:
-            place = self._errors[code] = self.counters.place((ERRORS, code))
-        self._values[place] += 1.0
-
-    def answered(self, answers: Sequence[Answer]) -> None:
-        """What one or several models say about a picture, with the stages that led there."""
-        values = self._values
-        for answer in answers:
-            ref = answer.model
-            places = self._models.get((ref.name, ref.version)) or self._places_of_model(ref.name, ref.version)
-            values[places[0]] += 1.0
-            for at, seconds in zip(places[1:], answer.timer.stages.values(), strict=True):
-                values[at] += seconds
-                values[at + 1 + bisect_left(STAGE_BOUNDS, seconds)] += 1.0
-
-    def loaded(self, name: str, seconds: float, *, ok: bool) -> None:
-        """A model's load has ended; from any thread."""
-        with self._loading:
-            name = self._known(name)
-            self._values[self.counters.place((LOADS, name, "ok" if ok else "failed"))] += 1.0
-            at = self.counters.place((LOAD_SECONDS, name), HISTOGRAM_VALUES)
-            self._values[at] += seconds
-            self._values[at + 1 + bisect_left(BOUNDS, seconds)] += 1.0
-
-    async def keep_shown(self, look: Callable[[], Gauges]) -> None:
-        """For other processes; this one looks when it is asked."""
-        while True:
-            self.look(look())
-            await asyncio.sleep(_SHOW_EVERY_S)
-
-    def look(self, gauges: Gauges) -> None:
-        """These are the gauges now; those that are not among them are 0."""
-        for key in gauges:
-            if key not in self._gauges:
-                self._gauges[key] = self.counters.place(key)
-        for key, place in self._gauges.items():
-            self._values[place] = gauges.get(key, 0.0)
-
-    def _places_of(self, path: str, method: str, status: int) -> tuple[int, int]:
-        """Anybody may invent methods: what they ask by is not kept."""
-        shown = method if method in _METHODS else OTHER
-        places = (
-            self.counters.place((REQUESTS, path, shown, str(status))),
-            self.counters.place((REQUEST_SECONDS, path), HISTOGRAM_VALUES),
-        )
-        if shown == method:
-            self._requests[path, method, status] = places
-        return places
-
-    def _places_of_model(self, name: str, version: int) -> list[int]:
-        shown, number = self._known(name), str(version)
-        if shown == OTHER or len(self._models) >= _MOST_MODELS:
-            number = OTHER
-        stages = [self.counters.place((STAGE_SECONDS, shown, stage), HISTOGRAM_VALUES) for stage in STAGES]
-        places = [self.counters.place((PICTURES, shown, number)), *stages]
-        if number != OTHER:
-            self._models[name, version] = places
-        return places
-
-    def _known(self, name: str) -> str:
-        if name not in self._names and len(self._names) < _MOST_MODELS:
-            self._names.add(name)
-        return name if name in self._names else OTHER
-
-
-def gauges(engine: InferenceEngine) -> Gauges:
-    """Of an engine as it is now."""
-    found: dict[Key, float] = {}
-    for model, (waiting, running) in engine.scheduler.queues().items():
-        found[WAITING, model], found[RUNNING, model] = waiting, running
-    for name, versions in engine.models.catalog.items():
-        for number in versions:
-            status = engine.models.status(name, number)
-            never = status.state is ModelState.UNAVAILABLE and status.since is None
-            state = "unloaded" if never else _STATES[status.state]
-            found[STATES, name, str(number), state] = 1
-    return found
-
+_REFRESH_S = 1.0
 
 _STATES = {
     ModelState.READY: "ready",
@@ -162,3 +39,177 @@ _STATES = {
     ModelState.UNLOADING: "unloading",
     ModelState.UNAVAILABLE: "failed",
 }
+
+
+class Metrics:
+    """The metrics of one application. Counts may come from any thread."""
+
+    def __init__(self) -> None:
+        folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+        self._folder = Path(folder) if folder else None
+        if self._folder:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # prometheus_client leaves it untyped
+        self._registry = registry = CollectorRegistry()
+        self._requests = Counter(
+            "fovea_http_requests",
+            "Requests answered; status 499: the client disconnected.",
+            ("route", "method", "status"),
+            registry=registry,
+        )
+        self._request_seconds = Histogram(
+            "fovea_http_request_duration_seconds",
+            "Time from a request's headers to the end of its response.",
+            ("route",),
+            registry=registry,
+            buckets=_SECONDS,
+        )
+        self._errors = Counter(
+            "fovea_errors",
+            "Requests, and pictures of batches, answered with an error, by its code.",
+            ("code",),
+            registry=registry,
+        )
+        self._pictures = Counter("fovea_pictures", "Pictures answered.", ("model", "version"), registry=registry)
+        self._stage_seconds = Histogram(
+            "fovea_stage_duration_seconds",
+            "Time in the stages of inference: decode, preprocess, queue, inference, postprocess.",
+            ("model", "stage"),
+            registry=registry,
+            buckets=_STAGE_SECONDS,
+        )
+        self._loads = Counter(
+            "fovea_model_loads", "Finished model loads: ok or failed.", ("model", "result"), registry=registry
+        )
+        self._load_seconds = Histogram(
+            "fovea_model_load_duration_seconds", "Model load time.", ("model",), registry=registry, buckets=_SECONDS
+        )
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(name, text, labels, registry=registry, multiprocess_mode="livesum")
+
+        self._waiting = gauge("fovea_requests_waiting", "Pictures queued.", "model")
+        self._running = gauge("fovea_requests_running", "Pictures in flight on worker threads.", "model")
+        self._model_workers = gauge(
+            "fovea_model_workers",
+            "Worker processes that have a model version in a state: ready, loading, unloading, failed or unloaded.",
+            *("model", "version", "state"),
+        )
+        self._workers = gauge("fovea_workers", "Worker processes.")
+        self._build = Gauge(
+            "fovea_build_info", "Version of Fovea.", ("version",), registry=registry, multiprocess_mode="livemax"
+        )
+        self._engine: InferenceEngine | None = None
+        self._shown: set[tuple[Gauge, tuple[str, ...]]] = set()
+        self._models: set[str] = set()
+        self._versions: set[tuple[str, int]] = set()
+
+    def request(self, route: str | None, method: str, status: int, seconds: float, codes: Iterable[str] = ()) -> None:
+        """Counts a request and the `codes` of its errors. `route` is a path template; None is an unknown path."""
+        route = route or _OTHER
+        self._requests.labels(route, method if method in _METHODS else _OTHER, str(status)).inc()
+        self._request_seconds.labels(route).observe(seconds)
+        for code in codes:
+            self._errors.labels(code).inc()
+
+    def answered(self, answers: Sequence[Answer]) -> None:
+        """Counts a picture once for each model that answered, with the time of its stages."""
+        for answer in answers:
+            model, version = self._labels(answer.model.name, answer.model.version)
+            self._pictures.labels(model, version).inc()
+            for stage, seconds in answer.timer.stages.items():
+                self._stage_seconds.labels(model, stage).observe(seconds)
+
+    def loaded(self, name: str, seconds: float, *, ok: bool) -> None:
+        """Counts a finished model load."""
+        model = self._model_label(name)
+        self._loads.labels(model, "ok" if ok else "failed").inc()
+        self._load_seconds.labels(model).observe(seconds)
+
+    @asynccontextmanager
+    async def lifespan(self, engine: InferenceEngine | None) -> AsyncIterator[None]:
+        """Shows `engine` and this process in the gauges while the application runs."""
+        self._engine = engine
+        if not self._folder:
+            yield
+            return
+        from prometheus_client.multiprocess import mark_process_dead
+
+        refreshing = asyncio.create_task(self._keep_refreshed())
+        try:
+            yield
+        finally:
+            refreshing.cancel()
+            mark_process_dead(os.getpid())  # type: ignore[no-untyped-call]  # prometheus_client leaves it untyped
+
+    async def exposition(self, accept: str) -> tuple[bytes, str]:
+        """Returns the metrics of all workers in the format that the header `accept` names, and its content type."""
+        self._refresh()
+        return await asyncio.to_thread(self._render, accept)
+
+    def _render(self, accept: str) -> tuple[bytes, str]:
+        from prometheus_client.exposition import choose_encoder
+
+        try:
+            encode, content_type = choose_encoder(accept)
+        except (TypeError, ValueError):  # it names a version that is not a number
+            encode, content_type = choose_encoder("")
+        return encode(self._all_processes()), content_type
+
+    def _all_processes(self) -> "CollectorRegistry":
+        from prometheus_client import CollectorRegistry, multiprocess
+
+        from api.telemetry.process_metrics import ProcessMetrics, live_processes
+
+        registry = CollectorRegistry()
+        if self._folder:
+            registry.register(ProcessMetrics(live_processes(self._folder)))
+            multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # prometheus_client leaves it untyped
+        else:
+            registry.register(ProcessMetrics([os.getpid()]))
+            registry.register(self._registry)
+        return registry
+
+    async def _keep_refreshed(self) -> None:
+        """Other workers read this one's gauges from its file."""
+        while True:
+            self._refresh()
+            await asyncio.sleep(_REFRESH_S)
+
+    def _refresh(self) -> None:
+        """Sets the gauges. Labels that are gone become 0: with several workers they cannot be removed."""
+        self._workers.set(1)
+        self._build.labels(VERSION).set(1)
+        values = defaultdict[tuple["Gauge", tuple[str, ...]], float](float)
+        if self._engine:
+            for name, (waiting, running) in self._engine.scheduler.queues().items():
+                model = self._model_label(name)
+                values[self._waiting, (model,)] += waiting
+                values[self._running, (model,)] += running
+            for name, versions in self._engine.models.catalog.items():
+                for number in versions:
+                    values[self._model_workers, (*self._labels(name, number), _state(self._engine, name, number))] += 1
+        for gauge, labels in self._shown - values.keys():
+            gauge.labels(*labels).set(0)
+        for (gauge, labels), value in values.items():
+            gauge.labels(*labels).set(value)
+        self._shown |= values.keys()
+
+    def _model_label(self, name: str) -> str:
+        if len(self._models) < _MAX_MODELS:
+            self._models.add(name)
+        return name if name in self._models else _OTHER
+
+    def _labels(self, name: str, number: int) -> tuple[str, str]:
+        model = self._model_label(name)
+        if len(self._versions) < _MAX_VERSIONS:
+            self._versions.add((name, number))
+        return model, str(number) if model != _OTHER and (name, number) in self._versions else _OTHER
+
+
+def _state(engine: InferenceEngine, name: str, number: int) -> str:
+    status = engine.models.status(name, number)
+    never_loaded = status.state is ModelState.UNAVAILABLE and status.since is None
+    return "unloaded" if never_loaded else _STATES[status.state]

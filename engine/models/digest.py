@@ -5,7 +5,7 @@ from pathlib import Path
 
 import orjson
 
-from loaders.repository.file_digest import file_digest
+from loaders.file_digest import file_digest
 from loaders.repository.model_repository import ModelVersion
 
 

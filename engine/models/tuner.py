@@ -1,10 +1,11 @@
-"""A loaded model -> the same model with the plan that suits it here: measured once, then remembered.
+"""Gives a loaded model the run plan that is best on this machine, which is measured once and cached.
 
-The plan is kept in `<cache>/tuning` by the digest of the model's files, the runtime, the execution providers, the
+The key of a plan in `<cache>/tuning` is the digest of the model's files, the runtime, the execution providers, the
 processor and its cores.
 """
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -24,9 +25,9 @@ from loaders.tensors import Tensor
 from utils.files import replace_file
 from utils.processor import processor
 
-# Of so large a graph one session is kept, which always uses all cores: memory counts more than the last tenth of speed.
+# A graph of this size or more gets one session, which always uses all cores: memory counts more than speed.
 _LARGE_BYTES = 512 * 1024 * 1024
-# A copy of so small a graph for each lane does not matter.
+# A graph up to this size may be copied for each run.
 _SMALL_BYTES = 8 * 1024 * 1024
 _DEEPER = {TuneLevel.OFF: 0, TuneLevel.QUICK: 1, TuneLevel.FULL: 2}
 
@@ -36,9 +37,9 @@ _log = logging.getLogger("fovea.models")
 
 @dataclass(frozen=True, slots=True)
 class Tuner:
-    """`options` make a session of one core; `cores`: what all runs share; `cache`: where plans are kept, if at all.
+    """`options`: of a session with one thread. `cores`: shared by all runs. `cache`: the cache folder, if any.
 
-    `runs`: most of them at once in this process, 0: one a core.
+    `concurrency` gives the runs at once in this process at most, when a model is loaded; None: one a core.
     """
 
     loader: ModelLoader
@@ -47,43 +48,42 @@ class Tuner:
     level: TuneLevel = TuneLevel.OFF
     limits: RunLimits = field(default_factory=RunLimits)
     cache: Path | None = None
-    runs: int = 0
+    concurrency: Callable[[], int] | None = None
 
     def __call__(self, model: LoadedModel, version: ModelVersion) -> LoadedModel:
-        """Raises ModelError when a further session cannot be made."""
+        """Raises ModelError if a further session cannot be loaded."""
         if model.session.on_cpu and _size(version) > _LARGE_BYTES:
-            return self._as_wide_as_can_be(model, version)
+            return self._with_one_session(model, version)
         on_cpu = model.session.on_cpu
         tuning = self._tuning(model, version)
         plan = tuning.plan if tuning else default_plan(self.cores, on_cpu=on_cpu)
         batches = max(plan.batch, self.limits.batch) > 1 and can_batch(model)
         plan = self.limits.apply(plan, self.cores, on_cpu=on_cpu, can_batch=batches)
         sessions = {threads: self._sessions(model, version, threads) for threads in plan.intra_op_threads}
-        return model.with_runner(Runner(sessions, plan, self.limits.wait_s), tuning)
+        return model.with_runner(Runner(sessions, plan), tuning)
 
-    def _as_wide_as_can_be(self, model: LoadedModel, version: ModelVersion) -> LoadedModel:
-        threads = min(self.limits.threads or self.cores, self.cores)
+    def _with_one_session(self, model: LoadedModel, version: ModelVersion) -> LoadedModel:
+        threads = min(self.limits.intra_op_threads or self.cores, self.cores)
         return model.with_runner(Runner({threads: [self._load(version, threads)]}, RunPlan((threads,))), None)
 
     def _sessions(self, model: LoadedModel, version: ModelVersion, threads: int) -> list[Session]:
-        """As many as may run at once, where that takes little memory; none that was measured with others beside it."""
+        """One for each run at once, if that takes little memory. Sessions used for measuring are not reused."""
         if not model.session.shares_weights and _size(version) > _SMALL_BYTES:
             return [model.session] if threads == self.options.threads else [self._load(version, threads)]
-        sessions = [self._load(version, threads) for _ in range(self._at_once(threads))]
+        concurrency = self.concurrency() if self.concurrency else self.cores
+        runs = max(1, min(concurrency, self.cores // threads))
+        sessions = [self._load(version, threads) for _ in range(runs)]
         for session in sessions:
-            session.run(model.black_picture())  # its memory is there before the first request
+            session.run(model.black_picture())  # allocates before the first request
         return sessions
 
-    def _at_once(self, threads: int) -> int:
-        return max(1, min(self.runs or self.cores, self.cores // threads))
-
     def _tuning(self, model: LoadedModel, version: ModelVersion) -> Tuning | None:
-        """What is remembered, or measured now."""
+        """The cached tuning, or one that is measured now; None without tuning."""
         if self.level is TuneLevel.OFF:
             return None
         file = self._file(version, model.session.providers)
         known = _read(file)
-        if known and known.plan.suits(self.cores) and _DEEPER[known.level] >= _DEEPER[self.level]:
+        if known and known.plan.is_valid(self.cores) and _DEEPER[known.level] >= _DEEPER[self.level]:
             return known
         intra_op_threads = thread_counts_to_try(self.cores, self.level) if model.session.on_cpu else (1,)
         sessions = {threads: self._load(version, threads) for threads in intra_op_threads}
@@ -91,24 +91,24 @@ class Tuner:
         tuning = measure(subject, self.cores, self.level)
         if tuning.conclusive:
             _write(file, tuning)
-        words = (*_words(version, tuning.plan), tuning.reason)
-        _log.info("tuned: %s version %s runs on %s cores, at most %s pictures a run: %s", *words)
+        threads, batch = "/".join(map(str, tuning.plan.intra_op_threads)), tuning.plan.batch
+        figures = (version.name, version.number, threads, batch, tuning.reason)
+        _log.info("model tuned name=%s version=%s intra_op_threads=%s max_batch=%s reason=%s", *figures)
         return tuning
 
     def _load(self, version: ModelVersion, threads: int) -> Session:
         return self.loader.load(version.graph, replace(self.options, threads=threads))
 
     def _file(self, version: ModelVersion, providers: tuple[str, ...]) -> Path | None:
-        own = processor()
-        if self.cache is None or own is None:
+        this_processor = processor()
+        if self.cache is None or this_processor is None:
             return None
-        context = (self.loader.version, self.options.providers, providers, own, self.cores)
-        digest = model_digest(version, *context)
-        return self.cache / "tuning" / f"{digest}.json"
+        context = (self.loader.version, self.options.providers, providers, this_processor, self.cores)
+        return self.cache / "tuning" / f"{model_digest(version, *context)}.json"
 
 
 def can_batch(model: LoadedModel) -> bool:
-    """Whether two pictures in one run give two answers: the graph says so, and one run proves it."""
+    """Whether the graph declares a free batch dimension, and a run of two pictures gives two answers."""
     session = model.session
     if any(not info.shape or info.shape[0] is not None for info in (*session.inputs, *session.outputs)):
         return False
@@ -127,12 +127,8 @@ def _size(version: ModelVersion) -> int:
     return sum(size for _, size, _ in version.signature)
 
 
-def _words(version: ModelVersion, plan: RunPlan) -> tuple[str, int, str, int]:
-    return version.name, version.number, " or ".join(map(str, plan.intra_op_threads)), plan.batch
-
-
 def _read(file: Path | None) -> Tuning | None:
-    """None for what is missing or makes no sense: it is measured again."""
+    """None for a missing or invalid file."""
     if file is None:
         return None
     try:
@@ -148,4 +144,4 @@ def _write(file: Path | None, tuning: Tuning) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         replace_file(file, _TUNING.dump_json(tuning))
     except OSError as error:
-        _log.warning("what was measured cannot be remembered: %s", error.strerror)
+        _log.warning("cannot write the tuning cache file=%s error=%s", file.name, error.strerror)

@@ -1,38 +1,26 @@
-"""What a request may use while it is on a lane, and whether somebody still waits for it."""
+"""What one request may use while it runs on a worker thread."""
 
 from collections.abc import Callable
 
-from engine.scheduling.scoreboard import Place, no_neighbours
 from loaders.runtimes.base import RunStop
 from utils.time_utils import StageTimer
 
 
 class RunContext:
-    """One request's time on a lane. `stop` ends its run in the runtime when nobody waits for the answer any more.
+    """`timer` records the stages of the request. `stop` ends its run once the caller is gone."""
 
-    `place`: where this process notes what it runs.
-    """
+    __slots__ = ("_cores", "stop", "timer")
 
-    __slots__ = ("_cores", "place", "stop", "timer")
-
-    def __init__(self, timer: StageTimer, cores: Callable[[], int], place: Place) -> None:
+    def __init__(self, timer: StageTimer, cores: Callable[[], int]) -> None:
         self.timer = timer
-        self.place = place
-        self._cores = cores
         self.stop = RunStop()
+        self._cores = cores
 
     def cores(self) -> int:
-        """How many cores a run that begins now may use, at least 1: its share among those that are busy."""
+        """The number of cores that a run which starts now may use, at least 1."""
         return self._cores()
-
-    def go_on(self) -> None:
-        """Between two stages. Raises RunStoppedError when nobody waits for the answer any more."""
-        self.stop.check()
-
-
-_NO_NEIGHBOURS = no_neighbours()
 
 
 def alone(timer: StageTimer, cores: int = 1) -> RunContext:
-    """Of a caller that has those cores to itself."""
-    return RunContext(timer, lambda: cores, _NO_NEIGHBOURS)
+    """Return the context of a run outside a scheduler, with `cores` cores to itself."""
+    return RunContext(timer, lambda: cores)

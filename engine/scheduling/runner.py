@@ -1,7 +1,7 @@
-"""One model's graph, run as its plan says: as wide as the cores allow, or several pictures at once.
+"""Runs one model's graph by its plan: with as many intra-op threads as the cores allow, or several pictures in one run.
 
-A session keeps the memory of its runs, and arranges it anew for each. Runs side by side in one session leave that
-memory in pieces which no longer fit a core's cache: 10 to 20 % slower from then on. So a run has a session to itself.
+A session keeps the memory of its runs. Runs side by side in one session fragment it until it no longer fits the cache
+of a core, which costs 10 to 20 % of the speed from then on. So each run has a session to itself.
 """
 
 from collections import deque
@@ -16,25 +16,23 @@ from loaders.tensors import Tensor
 
 
 class Runner:
-    """`sessions`: the same graph by the number of cores a run of it may use, each as often as runs may need it at once.
+    """`sessions`: the same graph by its number of intra-op threads, one for each run that may happen at once.
 
     May be used from many threads.
     """
 
-    def __init__(self, sessions: Mapping[int, Sequence[Session]], plan: RunPlan, wait_s: float = 0.0) -> None:
+    def __init__(self, sessions: Mapping[int, Sequence[Session]], plan: RunPlan) -> None:
         self.plan = plan
-        self.session = sessions[plan.intra_op_threads[0]][
-            0
-        ]  # what tells inputs, outputs and providers; they are all alike
+        self.session = sessions[plan.intra_op_threads[0]][0]  # all have the same inputs, outputs and providers
         self._pools = {threads: _Pool(sessions[threads]) for threads in plan.intra_op_threads}
-        self._batcher = Batcher(self.session.run, plan.batch, plan.runs, wait_s) if plan.batch > 1 else None
+        self._batcher = Batcher(self.session.run, plan.batch, plan.runs) if plan.batch > 1 else None
 
-    def run(self, inputs: Mapping[str, Tensor], turn: RunContext) -> dict[str, Tensor]:
+    def run(self, inputs: Mapping[str, Tensor], context: RunContext) -> dict[str, Tensor]:
         """All outputs by name, for one picture. Raises ModelRunError, RunStoppedError."""
-        threads = self.plan.threads(turn.cores())
+        threads = self.plan.threads(context.cores())
         if self._batcher and threads == self.plan.intra_op_threads[0]:
-            return self._batcher.run(inputs, turn.stop)
-        return self._pools[threads].run(inputs, turn.stop)
+            return self._batcher.run(inputs, context.stop)
+        return self._pools[threads].run(inputs, context.stop)
 
 
 class _Pool:
@@ -68,5 +66,5 @@ class _Pool:
 
 
 def single_session(session: Session, threads: int) -> Runner:
-    """Of a graph that always runs alike."""
+    """Return a runner for a graph that always runs with `threads` intra-op threads."""
     return Runner({threads: [session]}, RunPlan((threads,)))

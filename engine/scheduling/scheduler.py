@@ -1,371 +1,293 @@
-"""Admission and lanes: who may wait, who runs next, how much of the machine a run gets, and when waiting ends.
+"""Admission and dispatch: which requests wait, which one runs next, on how many cores, and when a wait ends.
 
-A lane is a thread that takes one request the whole way: decode, preprocess, run, postprocess. OpenCV, Pillow, NumPy and
-ONNX Runtime release the GIL, so as many lanes as cores use the whole machine.
+A worker thread takes a request through all stages: decode, preprocess, inference, postprocess. OpenCV, Pillow, NumPy
+and ONNX Runtime release the GIL, so as many worker threads as cores use the whole machine. `concurrency` is for all
+worker processes together; the share of one process is an equal part of it, at least 1.
 
-| what happens | what follows |
+| event | effect |
 |---|---|
-| a lane is free | the request begins at once |
-| all lanes are busy, fewer than `queue_limit` wait for its model | it waits; those of one model come in their order |
-| `queue_limit` wait for its model | QueueFullError, with the time after which a place should be free |
-| a lane gets free, several models wait | the model that has had the least time on lanes goes first |
-| all lanes are busy with other models only | one spare lane takes it: a slow model does not hold up a fast one |
-| all lanes are busy, those of other workers are not | it borrows one of theirs |
-| a run begins | it may use its share of the cores: all when it is alone, one when all lanes are busy |
-| the caller gives up while the request waits | it leaves the queue at once |
-| the caller gives up while it runs | it goes on at once; the run is told to stop, and frees its lane when it has |
-| a run does not end LOST_AFTER_S after its caller gave up | its lane is lost: another takes its place |
-| work raises what is no Exception, or its thread ends | the caller gets WorkerThreadError; the lane goes on |
-"""
+| A request comes while the process has less in flight than its share. | The request starts at once. |
+| Its share is in flight, fewer than `queue_limit` requests of the model wait. | The request waits; each model's queue is first in, first out. |
+| `queue_limit` requests of the model wait. | QueueFullError, with the time after which a retry should succeed. |
+| A worker thread becomes free while several models have requests waiting. | The model with the least busy time goes first. |
+| The whole share is in flight for other models. | One spare worker thread takes the request: a slow model does not block a fast one. |
+| The whole share is in flight, the shares of other processes are not. | The process borrows from them, up to twice its share. |
+| A run starts. | It may use its part of the cores: all if it is the only one, one if as many runs as cores are in flight. |
+| The caller is cancelled while its request waits. | The request leaves the queue at once. |
+| The caller is cancelled while its request runs. | The caller returns at once; the run is stopped, and its thread is free when it has ended. |
+| A run has not ended HUNG_AFTER_S after it was stopped. | Its thread counts as hung, and a new one replaces it. |
+| A job raises something else than an Exception, such as SystemExit. | The caller gets WorkerThreadError; the thread takes the next request. |
+"""  # noqa: E501 - the rows of a table
 
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
-from queue import SimpleQueue
-from threading import Lock, Thread
+from threading import Lock
 from time import perf_counter
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from engine.scheduling.run_context import RunContext
-from engine.scheduling.scoreboard import Place, no_neighbours
+from engine.scheduling.scoreboard import Scoreboard, WorkerSlot
 from engine.scheduling.service_rate import ServiceRate
-from utils.time_utils import QUEUE, StageTimer
+from engine.scheduling.worker_thread import Job, Work, WorkerThread, WorkerThreadError
+from utils.time_utils import StageTimer
 
 T = TypeVar("T")
-Work = Callable[[RunContext], T]
 
-# A run that its caller has given up is told to stop, which takes it an operator of the graph; a picture that is being
-# decoded cannot be told. What takes longer hangs.
-LOST_AFTER_S = 10.0
-# Threads that hang keep their memory; with so many of them the machine is past help.
-_MOST_LOST = 16
 
-_log = logging.getLogger("fovea.lanes")
+# A stopped run ends after the graph operator that it is in; a decoder cannot be stopped. What takes longer hangs.
+HUNG_AFTER_S = 10.0
+# Hung threads keep their memory: so many at most are replaced.
+_MAX_HUNG = 16
+# How many times its share one worker process may have in flight while the others are idle.
+_MAX_SHARES = 2
+
+_log = logging.getLogger("fovea.scheduler")
 
 
 class QueueFullError(Exception):
-    """`retry_after_s`: whole seconds, at least 1, after which a place should be free for one who comes then."""
+    """`retry_after_s`: whole seconds, at least 1, after which a retry should find a place in the queue."""
 
-    def __init__(self, waiting: int, retry_after_s: int) -> None:
-        self.waiting, self.retry_after_s = waiting, retry_after_s
-        super().__init__(f"{waiting} requests are waiting already; try again in {retry_after_s} s.")
-
-
-class WorkerThreadError(Exception):
-    """A lane broke down under a request; the next one finds it whole again."""
-
-
-class _Job(Generic[T]):
-    """`future` belongs to `loop`; all else is touched under the scheduler's lock, or by the lane that has it."""
-
-    __slots__ = ("asked", "done", "future", "loop", "lost", "model", "on_cores", "patient", "started", "turn", "work")
-
-    def __init__(self, work: Work[T], model: "_Model", turn: RunContext, *, patient: bool) -> None:
-        self.work, self.model, self.turn, self.patient = work, model, turn, patient
-        self.loop = asyncio.get_running_loop()
-        self.future: asyncio.Future[T] | None = self.loop.create_future()
-        self.asked = perf_counter()
-        self.started: float | None = None
-        self.done = self.lost = self.on_cores = False
-
-    def forget(self) -> None:
-        """Its caller has what it waited for, or does not wait."""
-        self.future = None
-        self.work = _nothing
-
-
-def _nothing(_: RunContext) -> Any:  # noqa: ANN401 - in the place of any work
-    """What is left to do of a request that nobody waits for."""
+    def __init__(self, waiting: int, limit: int, retry_after_s: int) -> None:
+        self.waiting, self.limit, self.retry_after_s = waiting, limit, retry_after_s
+        super().__init__(
+            f"{waiting} requests are queued for this model (limit {limit}); try again in {retry_after_s} s."
+        )
 
 
 class _Model:
-    """What the scheduler knows of one model. `busy_seconds`: time on lanes, by which models are compared.
+    """The queue and the counts of one model.
 
-    `lanes`: requests of it under way at once; more than the scheduler has where they meet in one run on a device.
-    `places_taken`: those waiting that are not patient.
+    `concurrency`: its requests in flight at most; above the scheduler's own if they meet in one run on a device.
+    `queued`: waiting requests that count towards the queue limit. `threads`: worker threads started for it alone.
+    `busy_seconds`: time of its requests on worker threads, by which models are compared.
     """
 
-    __slots__ = ("busy_seconds", "lanes", "places_taken", "running", "service_rate", "threads", "waiting")
-
-    def __init__(self, lanes: int) -> None:
-        self.waiting: OrderedDict[_Job[Any], None] = OrderedDict()
-        self.lanes = lanes
-        self.running = self.places_taken = self.threads = 0
+    def __init__(self, concurrency: int) -> None:
+        self.waiting: OrderedDict[Job[Any], None] = OrderedDict()
+        self.concurrency = concurrency
+        self.in_flight = self.queued = self.threads = 0
         self.busy_seconds = 0.0
         self.service_rate = ServiceRate()
 
     @property
     def idle(self) -> bool:
-        return not self.waiting and not self.running
+        return not self.waiting and not self.in_flight
 
-    def add(self, job: _Job[Any]) -> None:
+    def add(self, job: Job[Any]) -> None:
         self.waiting[job] = None
-        self.places_taken += not job.patient
+        self.queued += job.counts_in_queue
 
-    def remove(self, job: _Job[Any]) -> None:
+    def remove(self, job: Job[Any]) -> None:
         if job in self.waiting:
             del self.waiting[job]
-            self.places_taken -= not job.patient
-
-
-@dataclass(frozen=True, slots=True)
-class Among:
-    """What one of several workers has of the machine: its `place` among them, the `lanes` of all of them together, and
-    how many of these it may have at work when the others are idle (`most`)."""
-
-    place: Place
-    lanes: int
-    most: int
+            self.queued -= job.counts_in_queue
 
 
 class Scheduler:
-    """`lanes`: requests under way at once, of models that run on the cores; `cores`: what all share, 0: one a lane."""
+    """Runs jobs of several models on worker threads.
 
-    def __init__(self, lanes: int, queue_limit: int, cores: int = 0, among: Among | None = None) -> None:
-        self.lanes = lanes
-        self._among = among or Among(no_neighbours(), lanes, lanes)
-        self._cores = cores or lanes
+    `concurrency`: requests in flight on the cores, of all worker processes together. `queue_limit`: waiting requests
+    of each model, of this process. `cores`: shared by all runs, 0: as many as `concurrency`. `slot`: the claimed slot
+    of this process; None if it is the only worker.
+    """
+
+    def __init__(self, concurrency: int, queue_limit: int, cores: int = 0, slot: WorkerSlot | None = None) -> None:
+        self.concurrency = concurrency
+        self._slot = slot or Scoreboard.open(None).claim()
+        self._cores = cores or concurrency
         self._queue_limit = queue_limit
         self._lock = Lock()
         self._models: dict[str, _Model] = {}
-        self._running = self._on_cores = self._lost = 0
-        self._lanes: list[_Lane] = []
-        self._idle: list[_Lane] = []
+        self._in_flight = self._on_cores = self._hung = 0
+        self._threads: list[WorkerThread] = []
+        self._idle: list[WorkerThread] = []
         self._closed = False
-        self._start_lanes(self._among.most)
+        self._start_threads(concurrency + 1)  # the spare one
 
     @property
     def max_concurrency(self) -> int:
-        """Those that it may have at work while its neighbours are idle."""
-        return self._among.most
+        """Requests that this process may have in flight on the cores while the other workers are idle."""
+        return min(self.concurrency, _MAX_SHARES * self._share())
 
     async def run(
-        self, work: Work[T], timer: StageTimer, model: str = "", *, lanes: int = 0, patient: bool = False
+        self,
+        work: Work[T],
+        timer: StageTimer,
+        model: str = "",
+        *,
+        concurrency: int = 0,
+        skip_queue_limit: bool = False,
     ) -> T:
-        """Runs `work` on a lane and records its wait in `timer`.
+        """Run `work` on a worker thread and record its wait in `timer`.
 
-        `lanes`: how many requests of this model may be under way, where that is more than the lanes there are.
-        `patient`: it waits however many do and takes nobody's place; its caller sees to it that they are not too many.
+        `concurrency`: requests of this model in flight at most, if above the scheduler's. `skip_queue_limit`: the
+        caller bounds its requests itself; this one neither counts towards the limit nor is rejected by it.
         Raises QueueFullError, WorkerThreadError, and what `work` raises.
         """
         with self._lock:
             if self._closed:
-                raise WorkerThreadError("the lanes have ended")
+                raise WorkerThreadError("the worker threads have been shut down")
             of_model = self._model(model)
-            self._give_lanes(of_model, max(lanes, self.lanes))
-            if not patient:
-                self._check_place(of_model)
-            job = _Job(work, of_model, RunContext(timer, self._share, self._among.place), patient=patient)
+            self._set_concurrency(of_model, max(concurrency, self.concurrency))
+            if not skip_queue_limit:
+                self._check_queue(of_model)
+            job = Job(work, model, RunContext(timer, self._cores_a_run), counts_in_queue=not skip_queue_limit)
             of_model.add(job)
             self._dispatch()
         assert job.future is not None  # noqa: S101 - it is new
         try:
             return await job.future
         except asyncio.CancelledError:
-            self._give_up(job)
+            self._cancel(job)
             raise
         finally:
-            job.forget()  # an error holds this frame: it must not lead back to the error, nor to the picture
+            job.drop_references()  # an error's traceback holds this frame, which must not lead back to the error
 
     def queues(self) -> dict[str, tuple[int, int]]:
-        """By model: how many wait, and how many are under way."""
+        """The numbers of requests that wait and that are in flight, by model."""
         with self._lock:
-            return {name: (len(model.waiting), model.running) for name, model in self._models.items()}
+            return {name: (len(model.waiting), model.in_flight) for name, model in self._models.items()}
 
     def check_queue(self, model: str) -> None:
-        """Raises QueueFullError where one that came now would find no place."""
+        """Raises QueueFullError if a new request would be rejected."""
         with self._lock:
             if (of_model := self._models.get(model)) is not None:
-                self._check_place(of_model)
+                self._check_queue(of_model)
 
     def close(self) -> None:
-        """Ends the lanes; what still waits is dropped, what runs ends."""
+        """Cancel what waits, and wait up to HUNG_AFTER_S for what runs."""
         with self._lock:
             self._closed = True
-            for job in [job for model in self._models.values() for job in model.waiting]:
-                job.model.remove(job)
-                _hand_over(job, asyncio.Future.cancel)
-            for lane in self._lanes:
-                lane.inbox.put(None)
-        until = perf_counter() + LOST_AFTER_S
-        for lane in tuple(self._lanes):
-            lane.join(max(0.0, until - perf_counter()))
+            for model in self._models.values():
+                for job in tuple(model.waiting):
+                    model.remove(job)
+                    job.deliver(asyncio.Future.cancel)
+            for thread in self._threads:
+                thread.inbox.put(None)
+        until = perf_counter() + HUNG_AFTER_S
+        for thread in tuple(self._threads):
+            thread.join(max(0.0, until - perf_counter()))
 
     def _model(self, name: str) -> _Model:
-        """One that was idle does not save up time: it starts level with those that are busy."""
+        """An idle model gets no credit for its idle time: it starts level with the busy ones."""
         found = self._models.get(name)
         if found is None:
-            found = self._models[name] = _Model(self.lanes)
+            found = self._models[name] = _Model(self.concurrency)
         if found.idle:
             busy = [model.busy_seconds for model in self._models.values() if not model.idle]
             found.busy_seconds = max(found.busy_seconds, min(busy, default=found.busy_seconds))
         return found
 
-    def _check_place(self, model: _Model) -> None:
-        if model.places_taken >= self._queue_limit and not (self._idle and self._may_begin(model)):
+    def _check_queue(self, model: _Model) -> None:
+        if model.queued >= self._queue_limit and not (self._idle and self._may_start(model)):
             waiting = len(model.waiting)
-            raise QueueFullError(waiting, model.service_rate.refused(perf_counter(), waiting, model.running))
+            retry_after_s = model.service_rate.rejected(perf_counter(), waiting, model.in_flight)
+            raise QueueFullError(waiting, self._queue_limit, retry_after_s)
 
-    def _may_begin(self, model: _Model) -> bool:
-        """A lane is free, or the spare one that is for models none of whose requests is under way."""
-        if model.lanes > self.lanes:
-            return model.running < model.lanes
-        if self._on_cores < self.lanes or (self._on_cores <= self._among.most and model.running == 0):
+    def _may_start(self, model: _Model) -> bool:
+        if model.concurrency > self.concurrency:
+            return model.in_flight < model.concurrency
+        if self._on_cores < self._share():
             return True
-        return (
-            self._on_cores < self._among.most and self._on_cores + self._among.place.others_busy() < self._among.lanes
-        )
+        most = self.max_concurrency
+        if model.in_flight == 0 and self._on_cores <= most:  # on the spare thread
+            return True
+        return self._on_cores < most and self._on_cores + self._slot.others_busy() < self.concurrency
 
     def _share(self) -> int:
-        return max(1, self._cores // max(1, self._running + self._among.place.others_busy()))
+        return max(1, self.concurrency // self._slot.workers)
+
+    def _cores_a_run(self) -> int:
+        return max(1, self._cores // max(1, self._in_flight + self._slot.others_busy()))
 
     def _dispatch(self) -> None:
-        """Starts what may start; the caller holds the lock.
-
-        The lane that was busy last goes first: its memory is still in a core's cache.
-        """
+        """Start what may start, on the thread that was busy last; the caller holds the lock."""
         while self._idle and (job := self._next()):
             self._idle.pop().inbox.put(job)
 
-    def _next(self) -> _Job[Any] | None:
-        """Takes a job out of its queue, now under way; the caller holds the lock."""
-        waiting = [model for model in self._models.values() if model.waiting and self._may_begin(model)]
-        if not waiting:
+    def _next(self) -> Job[Any] | None:
+        """Take the next job out of its queue and count it as in flight; the caller holds the lock."""
+        ready = [model for model in self._models.values() if model.waiting and self._may_start(model)]
+        if not ready:
             return None
-        model = min(waiting, key=lambda model: model.busy_seconds)
+        model = min(ready, key=lambda model: model.busy_seconds)
         job = next(iter(model.waiting))
         model.remove(job)
-        job.started = perf_counter()
-        if not model.running:
-            model.service_rate.began_alone(job.started)
-        job.on_cores = model.lanes == self.lanes
+        job.started_at = perf_counter()
+        if not model.in_flight:
+            model.service_rate.started_alone(job.started_at)
+        job.on_cores = model.concurrency == self.concurrency
         self._count(job, 1)
         return job
 
-    def _count(self, job: _Job[Any], change: int) -> None:
-        job.model.running += change
-        self._running += change
+    def _count(self, job: Job[Any], change: int) -> None:
+        self._models[job.model].in_flight += change
+        self._in_flight += change
         if job.on_cores:
             self._on_cores += change
-            self._among.place.tell_busy(self._on_cores)
+            self._slot.set_busy(self._on_cores)
 
-    def _give_up(self, job: _Job[Any]) -> None:
-        """Its caller is gone."""
+    def _cancel(self, job: Job[Any]) -> None:
         with self._lock:
-            job.turn.stop.stop()
-            if job.started is None:
-                job.model.remove(job)
+            job.context.stop.stop()
+            if job.started_at is None:
+                self._models[job.model].remove(job)
             elif not job.done:
-                job.loop.call_later(LOST_AFTER_S, self._replace_lane, job)
+                job.loop.call_later(HUNG_AFTER_S, self._replace_thread, job)
 
-    def _replace_lane(self, job: _Job[Any]) -> None:
+    def _replace_thread(self, job: Job[Any]) -> None:
         with self._lock:
             if job.done or self._closed:
                 return
-            if self._lost >= _MOST_LOST:  # one of them may come back
-                job.loop.call_later(LOST_AFTER_S, self._replace_lane, job)
+            if self._hung >= _MAX_HUNG:  # until one of them ends after all
+                job.loop.call_later(HUNG_AFTER_S, self._replace_thread, job)
                 return
-            job.lost = True
-            self._lost += 1
-            self._leave(job)
-            self._start_lanes(1)
+            job.hung = True
+            self._hung += 1
+            self._finish(job)
+            self._start_threads(1)
             self._dispatch()
-        _log.error("a lane hangs since %.0f s; another takes its place", perf_counter() - (job.started or 0))
+        _log.error("worker thread hangs, replaced seconds=%.0f", perf_counter() - (job.started_at or 0))
 
-    def _leave(self, job: _Job[Any]) -> None:
-        """No longer under way; the caller holds the lock."""
-        now, model = perf_counter(), job.model
-        seconds = now - (job.started or 0)
+    def _finish(self, job: Job[Any]) -> None:
+        """Count the job as no longer in flight; the caller holds the lock."""
+        now, model = perf_counter(), self._models[job.model]
+        seconds = now - (job.started_at or 0)
         model.busy_seconds += seconds
         model.service_rate.ended(now, seconds, others_wait=bool(model.waiting))
         self._count(job, -1)
 
-    def _give_lanes(self, model: _Model, lanes: int) -> None:
-        """More than there are take threads of their own, for as long as the scheduler lives."""
-        model.lanes = lanes
-        if lanes > max(self.lanes, model.threads):
-            self._start_lanes(lanes - model.threads)
-            model.threads = lanes
+    def _set_concurrency(self, model: _Model, concurrency: int) -> None:
+        """Start the threads that a model of higher concurrency needs; they live as long as the scheduler."""
+        model.concurrency = concurrency
+        if concurrency > max(self.concurrency, model.threads):
+            self._start_threads(concurrency - model.threads)
+            model.threads = concurrency
 
-    def _start_lanes(self, count: int) -> None:
-        """They are started before they are needed; the spare one with the first."""
-        for _ in range(count if self._lanes else count + 1):
-            lane = _Lane(self._work_until_told)
-            lane.start()
-            self._lanes.append(lane)
-            self._idle.append(lane)
+    def _start_threads(self, count: int) -> None:
+        for _ in range(count):
+            thread = WorkerThread(self._run_jobs)
+            thread.start()
+            self._threads.append(thread)
+            self._idle.append(thread)
 
-    def _work_until_told(self, lane: "_Lane") -> None:
-        """Until it is told to end, or was replaced while it hung."""
-        job = lane.inbox.get()
+    def _run_jobs(self, thread: WorkerThread) -> None:
+        """Run jobs until the scheduler closes, or this thread hung and has been replaced."""
+        job = thread.inbox.get()
         while job:
-            answer = _work(job)
+            outcome = job.outcome()
             with self._lock:
                 job.done = True
-                if job.lost:
-                    self._lost -= 1
-                    self._lanes.remove(lane)
+                if job.hung:
+                    self._hung -= 1
+                    self._threads.remove(thread)
                     return
-                self._leave(job)
+                self._finish(job)
                 following = None if self._closed else self._next()
                 if following is None:
-                    self._idle.append(lane)
+                    self._idle.append(thread)
                 self._dispatch()
-            _hand_over(job, answer)
-            del answer, job  # the lane may wait long for its next job
-            job = following or lane.inbox.get()
-
-
-class _Lane(Thread):
-    """`inbox`: what it shall do next; None to end."""
-
-    def __init__(self, work: Callable[["_Lane"], None]) -> None:
-        super().__init__(name="lane", daemon=True)
-        self.inbox: SimpleQueue[_Job[Any] | None] = SimpleQueue()
-        self._work = work
-
-    def run(self) -> None:
-        self._work(self)
-
-
-Answer = Callable[["asyncio.Future[Any]"], object]
-
-
-def _work(job: _Job[Any]) -> Answer:
-    """Does it, and says how its future gets what came of it."""
-    assert job.started is not None  # noqa: S101 - `_next` started it
-    job.turn.timer.add(QUEUE, job.started - job.asked)
-    try:
-        result = job.work(job.turn)
-    except StopIteration:  # a future refuses to carry it
-        return _failed(WorkerThreadError("the work ended with StopIteration"))
-    except Exception as error:  # noqa: BLE001 - it is the caller's
-        return _failed(error)
-    except BaseException as error:  # noqa: BLE001 - what a library raises to end a thread must not end a lane
-        _log.exception("a lane broke down")
-        return _failed(WorkerThreadError(f"the lane broke down: {type(error).__name__}"))
-    finally:
-        del job  # which an error's traceback would hold
-    return lambda future: future.set_result(result)
-
-
-def _failed(error: Exception) -> Answer:
-    return lambda future: future.set_exception(error)
-
-
-def _hand_over(job: _Job[Any], answer: Answer) -> None:
-    """To the event loop; it may be closed by now."""
-    future = job.future
-    if future is None:  # nobody waits for it any more
-        return
-    try:
-        job.loop.call_soon_threadsafe(_settle, future, answer)
-    except RuntimeError:
-        _log.debug("an answer came after the end")
-
-
-def _settle(future: "asyncio.Future[Any]", answer: Answer) -> None:
-    if not future.done():
-        answer(future)
+            job.deliver(outcome)
+            del outcome, job  # the next job may be long in coming
+            job = following or thread.inbox.get()

@@ -12,10 +12,9 @@ import httpx
 import pytest
 
 from api.schemas import BatchResponse, BatchResult
-from api.settings import ApiSettings
 from tests.pictures_by_colour import colour_picture
 from tests.problems import assert_problem
-from tests.server import Server, request_lines, serving
+from tests.server import Server, request_lines, service_settings, serving
 from tests.tiny_models import add_model, colour_graph, slow_graph
 
 LARGEST = 20_000
@@ -32,12 +31,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     models = tmp_path_factory.mktemp("models")
     add_model(models, "colour", colour_graph())
     add_model(models, "slow", slow_graph(rounds=100))
-    settings = ApiSettings(
-        _env_file=None,
+    settings = service_settings(
         models_dir=models,
         default_model="colour",
         load="all",
-        lanes=2,
+        concurrency=2,
         queue_limit=4,
         max_upload_bytes=LARGEST,
         body_timeout_s=0.5,
@@ -219,7 +217,7 @@ def test_batches_do_not_lock_single_pictures_out(server: Server) -> None:
 
 
 def test_a_batch_is_one_request_of_a_rate(tiny_models: Path) -> None:
-    settings = ApiSettings(_env_file=None, models_dir=tiny_models, default_model="colour", rate_limit="2/minute")
+    settings = service_settings(models_dir=tiny_models, default_model="colour", rate_limit="2/minute")
     with serving(settings) as running:
         statuses = [send(running.client, pictures(COLOURS[:5])).status_code for _ in range(3)]
     assert statuses == [200, 200, 429]

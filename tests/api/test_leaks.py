@@ -9,12 +9,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from api.settings import ApiSettings
-from engine.scheduling.run_plan import TuneLevel
 from tests.conftest import Serve
 from tests.problems import LEAKS
 from tests.process import running_service
-from tests.server import Server, serving, until
+from tests.server import Server, service_settings, serving, until
 
 KEY, WRONG = "s3cr3t-k3y-of-ours", "wr0ng-k3y-of-theirs"
 ADMIN = {"X-API-Key": "boss"}
@@ -73,9 +71,7 @@ def open_server(tiny_models: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     (models / "colour" / "1").mkdir(parents=True)
     for name in ("model.toml", "labels.txt", "1/model.onnx"):
         (models / "colour" / name).write_bytes((tiny_models / "colour" / name).read_bytes())
-    settings = ApiSettings(
-        _env_file=None, models_dir=models, default_model="colour", admin_keys=("boss",), tune=TuneLevel.OFF
-    )
+    settings = service_settings(models_dir=models, default_model="colour", admin_keys=("boss",))
     with serving(settings) as running:
         yield running
 

@@ -12,14 +12,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from api.settings import ApiSettings
 from engine.models.load_policy import LoadPolicy
-from engine.scheduling.run_plan import TuneLevel
 from loaders.model_loader import create_model_loader
 from tests.engine.tasks.graphs import Outputs, Thing, yolo_masks, yolov8
 from tests.pictures_by_colour import colour_picture
 from tests.problems import assert_problem
-from tests.server import serving
+from tests.server import service_settings, serving
 from tests.tiny_models import add_model
 
 BLACK, WHITE = colour_picture("black"), colour_picture("white")
@@ -71,9 +69,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
         for version, word in ((1, "nan"), (2, "inf")):
             graph = fading_graph(outputs, word)
             add_model(models, name, graph, version=version, spec=spec + PREPROCESS, labels=None)
-    settings = ApiSettings(
-        _env_file=None, models_dir=models, default_model="classes", load=LoadPolicy.ON_DEMAND, tune=TuneLevel.OFF
-    )
+    settings = service_settings(models_dir=models, default_model="classes", load=LoadPolicy.ON_DEMAND)
     with serving(settings, model_loader=create_model_loader("onnxruntime")) as running:
         yield running.client
 
@@ -132,7 +128,7 @@ def test_a_graph_that_has_no_answer_to_a_black_picture_only_is_served(tmp_path: 
     add_model(tmp_path, "spread", graph, spec=MODELS["classes"][1] + PREPROCESS, labels=None)
     nothing = fading_graph({"out": np.full((1, 3), np.nan, np.float32)}, "nan")
     add_model(tmp_path, "nothing", nothing, spec='task = "tensor"' + PREPROCESS, labels=None)
-    settings = ApiSettings(_env_file=None, models_dir=tmp_path, default_model="spread", tune=TuneLevel.OFF)
+    settings = service_settings(models_dir=tmp_path, default_model="spread")
     with serving(settings, model_loader=create_model_loader("onnxruntime")) as server:
         assert server.client.post("/infer", content=WHITE).status_code == 200
         assert_problem(server.client.post("/infer", content=BLACK), 500, "invalid_model_output")

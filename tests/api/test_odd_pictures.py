@@ -6,15 +6,14 @@ from pathlib import Path
 import pytest
 
 from api.problems import KINDS
-from api.settings import ApiSettings
 from tests.odd_pictures import FOLDER, ODD_PICTURES
 from tests.problems import assert_problem
-from tests.server import Server, serving
+from tests.server import Server, service_settings, serving
 
 
 @pytest.fixture(scope="module", params=["opencv", "pillow"])
 def decoding(request: pytest.FixtureRequest, tiny_models: Path) -> Iterator[Server]:
-    settings = ApiSettings(_env_file=None, models_dir=tiny_models, default_model="colour", image_loader=request.param)
+    settings = service_settings(models_dir=tiny_models, default_model="colour", image_loader=request.param)
     with serving(settings) as running:
         yield running
 

@@ -16,7 +16,7 @@ HEAD = b"POST /infer HTTP/1.1\r\nHost: x\r\nContent-Length: 5000000\r\nExpect: 1
 
 def test_a_full_queue_is_told_before_the_picture_is_sent(serve: Serve, tmp_path: Path) -> None:
     add_model(tmp_path, "slow", stuck_on_red_graph())
-    server = serve(models_dir=tmp_path, default_model="slow", lanes=1, queue_limit=1)
+    server = serve(models_dir=tmp_path, default_model="slow", concurrency=1, queue_limit=1)
     red, hurry = solid_png("red"), {"X-Request-Timeout-Ms": "600"}
     url = f"http://127.0.0.1:{server.port}/infer"
     with ThreadPoolExecutor(2) as clients:

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from api.settings import ApiSettings, SettingsError, load_settings, unknown_variables
+from tests.server import service_settings
 
 BAD = [
     ("API_PORT", "99999", "65535"),
@@ -59,19 +60,19 @@ def test_keys_that_are_only_commas_do_not_open_the_door(monkeypatch: pytest.Monk
         load_settings()
 
 
-def test_every_bad_value_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_invalid_values_are_reported_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("API_PORT", "x")
-    monkeypatch.setenv("API_LANES", "x")
-    with pytest.raises(SettingsError, match=r"(?s)API_PORT.*\n.*API_LANES"):
+    monkeypatch.setenv("API_CONCURRENCY", "x")
+    with pytest.raises(SettingsError, match=r"(?s)API_PORT.*\n.*API_CONCURRENCY"):
         load_settings()
 
 
 def test_environment_beats_file_beats_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     file = tmp_path / "settings.env"
-    file.write_text("API_PORT=1111\nAPI_LANES=7\n")
+    file.write_text("API_PORT=1111\nAPI_CONCURRENCY=7\n")
     monkeypatch.setenv("API_PORT", "2222")
     settings = ApiSettings(_env_file=file)
-    assert (settings.port, settings.lanes, settings.host) == (2222, 7, "127.0.0.1")
+    assert (settings.port, settings.concurrency, settings.host) == (2222, 7, "127.0.0.1")
 
 
 def test_lists_are_split_at_commas(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,3 +90,21 @@ def test_a_misspelt_variable_is_found() -> None:
 def test_settings_are_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
         ApiSettings(_env_file=None).port = 1  # type: ignore[misc]  # that is what is tested
+
+
+@pytest.mark.parametrize(("old", "new"), [("API_LANES", "API_CONCURRENCY"), ("API_WIDTH", "API_INTRA_OP_THREADS")])
+def test_a_renamed_setting_stops_the_start_with_the_new_name(
+    monkeypatch: pytest.MonkeyPatch, old: str, new: str
+) -> None:
+    monkeypatch.setenv(old, "2")
+    with pytest.raises(SettingsError, match=f"{old}: renamed to {new}"):
+        load_settings()
+
+
+@pytest.mark.parametrize(("cores", "workers"), [(1, 1), (2, 1), (4, 1), (7, 1), (8, 2), (64, 16)])
+def test_the_default_is_one_worker_for_every_four_cores(
+    monkeypatch: pytest.MonkeyPatch, cores: int, workers: int
+) -> None:
+    monkeypatch.setattr("api.settings.cpu_budget", lambda: cores)
+    assert service_settings().worker_count == workers
+    assert service_settings(workers=3).worker_count == 3

@@ -76,9 +76,8 @@ class Swagger:
 
     def status(self) -> str:
         """The status of the response."""
-        return self._browser.find_element(
-            By.CSS_SELECTOR, f"{self._block} .live-responses-table .response-col_status"
-        ).text
+        cell = f"{self._block} .live-responses-table tbody .response-col_status"
+        return self._browser.find_element(By.CSS_SELECTOR, cell).text
 
     def _click(self, selector: str) -> None:
         self._wait.until(condition.element_to_be_clickable((By.CSS_SELECTOR, f"{self._block} {selector}"))).click()

@@ -1,4 +1,4 @@
-"""What a request leaves behind: nothing, also where it failed, without the garbage collector's help."""
+"""A request leaves nothing in memory, also if it failed, without the garbage collector."""
 
 import asyncio
 from typing import NoReturn
@@ -7,28 +7,28 @@ from weakref import ref
 import pytest
 
 from engine.scheduling.run_context import RunContext
-from engine.scheduling.scheduler import Scheduler
 from loaders.images.errors import CorruptImageError
-from utils.time_utils import StageTimer
+from tests.engine.models.loading import eventually
+from tests.engine.scheduling.worker_threads import scheduling
+from utils.time_utils import DECODE, StageTimer
 
 
 class Upload:
-    """Stands for a picture; plain bytes cannot be watched."""
+    """Stands for a picture; bytes cannot be weakly referenced."""
 
 
 @pytest.mark.usefixtures("no_collector")
-def test_a_picture_that_fails_leaves_memory_with_its_error() -> None:
-    scheduler = Scheduler(lanes=1, queue_limit=1)
-
-    async def ask() -> "ref[Upload]":
+def test_a_failed_picture_is_freed_with_its_error() -> None:
+    async def fail() -> "ref[Upload]":
         upload = Upload()
         watched = ref(upload)
 
-        def work(_: RunContext, picture: Upload = upload) -> NoReturn:
-            try:
-                raise ValueError(picture)
-            except ValueError as error:
-                raise CorruptImageError("it is damaged") from error
+        def work(context: RunContext, picture: Upload = upload) -> NoReturn:
+            with context.timer.stage(DECODE):
+                try:
+                    raise ValueError(picture)
+                except ValueError as error:
+                    raise CorruptImageError("it is damaged") from error
 
         try:
             await scheduler.run(work, StageTimer())
@@ -37,9 +37,8 @@ def test_a_picture_that_fails_leaves_memory_with_its_error() -> None:
         raise AssertionError("it did not fail")
 
     async def main() -> None:
-        left = [await ask() for _ in range(3)]
-        await asyncio.sleep(0.1)  # the lane has let go of its last one
-        assert [watched() for watched in left] == [None] * 3
+        watched = [await fail() for _ in range(3)]
+        assert await asyncio.to_thread(eventually, lambda: [w() for w in watched] == [None] * 3)
 
-    asyncio.run(main())
-    scheduler.close()
+    with scheduling(concurrency=1, queue_limit=1) as scheduler:
+        asyncio.run(main())

@@ -1,4 +1,4 @@
-"""Deadlines wherever the time goes, and the next request that works all the same."""
+"""Deadlines while loading, waiting and running, full queues, and bad requests beside good ones."""
 
 import asyncio
 import traceback
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from engine.inference_engine import DeadlineExceededError, EngineOptions, InferenceEngine, ModelChoice
+from engine.inference_engine import DeadlineExceededError, EngineOptions, InferenceEngine, ModelChoice, Wait
 from engine.models.load import load_model
 from engine.models.load_attempt import ModelUnavailableError
 from engine.models.model_manager import ModelManagerOptions
@@ -26,18 +26,19 @@ from loaders.model_loader import create_model_loader
 from loaders.repository.model_repository import ModelRepository
 from loaders.runtimes.base import ModelLoader, Session, SessionOptions
 from loaders.runtimes.onnxruntime_loader import OnnxRuntimeLoader
+from tests.engine.models.loading import eventually
 from tests.tiny_models import add_model, colour_graph, not_a_number_graph, slow_graph, solid_png
-from utils.time_utils import INFERENCE, QUEUE, StageTimer
+from utils.time_utils import INFERENCE, QUEUE, TOTAL, StageTimer
 
 WAIT_S = 30.0
 SHORT_S = 0.1
-SLOW_ROUNDS = 400  # about half a second of real work
+SLOW_ROUNDS = 80  # about 100 ms of real work
 RED = solid_png("red")
 BEST = PredictOptions(top_k=1)
 
 
 class GatedImageLoader(OpenCVImageLoader):
-    """The default loader, which waits for `gate`."""
+    """The default loader, but it waits for `gate`."""
 
     def __init__(self) -> None:
         super().__init__(ImageLoaderOptions())
@@ -51,7 +52,7 @@ class GatedImageLoader(OpenCVImageLoader):
 
 
 class GatedModelLoader(OnnxRuntimeLoader):
-    """The default loader, which waits for `gate`."""
+    """The default loader, but it waits for `gate`."""
 
     def __init__(self) -> None:
         self.gate = Event()
@@ -80,10 +81,14 @@ def make(repository: ModelRepository, pictures: GatedImageLoader) -> Iterator[Ma
     made: list[InferenceEngine] = []
 
     def build(
-        model_loader: ModelLoader | None = None, *, lanes: int = 1, queue_limit: int = 64, timeout_s: float = WAIT_S
+        model_loader: ModelLoader | None = None,
+        *,
+        concurrency: int = 1,
+        queue_limit: int = 64,
+        timeout_s: float = WAIT_S,
     ) -> InferenceEngine:
         options = EngineOptions(
-            ModelManagerOptions("colours"), lanes=lanes, queue_limit=queue_limit, timeout_s=timeout_s
+            ModelManagerOptions("colours"), concurrency=concurrency, queue_limit=queue_limit, timeout_s=timeout_s
         )
         loader = model_loader or create_model_loader("onnxruntime")
         made.append(InferenceEngine(repository, pictures, loader, options))
@@ -109,7 +114,7 @@ async def best(
 
 
 @pytest.mark.parametrize("colour", ["red", "green", "blue"])
-def test_answers_are_those_of_the_pipeline(make: Make, repository: ModelRepository, colour: str) -> None:
+def test_predict_answers_like_the_pipeline(make: Make, repository: ModelRepository, colour: str) -> None:
     engine, data, options = make(), solid_png(colour), PredictOptions()
     loader = create_model_loader("onnxruntime")
     model = load_model(repository.find("colours"), loader, SessionOptions())
@@ -124,8 +129,8 @@ def test_answers_are_those_of_the_pipeline(make: Make, repository: ModelReposito
     run(test)
 
 
-def test_many_at_once_each_get_their_own_answer(make: Make) -> None:
-    engine = make(lanes=4)
+def test_parallel_requests_each_get_their_answer(make: Make) -> None:
+    engine = make(concurrency=4)
     colours = ["red", "blue", "red", "blue", "blue", "red"] * 5
 
     async def test() -> None:
@@ -135,7 +140,7 @@ def test_many_at_once_each_get_their_own_answer(make: Make) -> None:
     run(test)
 
 
-def test_a_deadline_while_running_frees_the_caller_and_the_next_one_is_answered(
+def test_a_deadline_while_running_returns_at_once_and_the_next_request_is_answered(
     make: Make, pictures: GatedImageLoader
 ) -> None:
     engine = make(timeout_s=SHORT_S)
@@ -143,10 +148,10 @@ def test_a_deadline_while_running_frees_the_caller_and_the_next_one_is_answered(
     async def test() -> None:
         engine.models.request().result(WAIT_S)
         pictures.gate.clear()
-        with pytest.raises(DeadlineExceededError, match="100 ms") as error:
-            await best(engine)
-        assert error.value.timeout_s == SHORT_S
-        assert pictures.entered.is_set(), "it was running"
+        while not pictures.entered.is_set():  # on a busy machine the deadline may pass before
+            with pytest.raises(DeadlineExceededError, match="100 ms") as error:
+                await best(engine)
+            assert error.value.timeout_s == SHORT_S
         pictures.gate.set()
         assert await retried(engine) == "red"
 
@@ -154,7 +159,7 @@ def test_a_deadline_while_running_frees_the_caller_and_the_next_one_is_answered(
 
 
 async def retried(engine: InferenceEngine) -> str:
-    """The deadline is short for a noisy machine: a few tries."""
+    """Several tries: the deadline is short for a busy machine."""
     for _ in range(20):
         try:
             return await best(engine)
@@ -163,28 +168,28 @@ async def retried(engine: InferenceEngine) -> str:
     return "never"
 
 
-def test_a_deadline_while_waiting_takes_the_request_out_of_the_queue(make: Make, pictures: GatedImageLoader) -> None:
+def test_a_deadline_while_waiting_removes_the_request_from_the_queue(make: Make, pictures: GatedImageLoader) -> None:
     engine = make(timeout_s=SHORT_S, queue_limit=1)
 
     async def test() -> None:
         engine.models.request().result(WAIT_S)
         pictures.gate.clear()
-        lane = asyncio.ensure_future(
+        running = asyncio.ensure_future(
             engine.scheduler.run(lambda _: pictures.gate.wait(WAIT_S), StageTimer(), "colours")
         )
         await asyncio.sleep(0)
-        for _ in range(3):  # each finds the only place in the queue free again
+        for _ in range(3):  # each finds the queue empty
             with pytest.raises(DeadlineExceededError):
                 await best(engine)
-        assert not pictures.entered.is_set(), "none of them ran"
+        assert not pictures.entered.is_set()
         pictures.gate.set()
-        await lane
+        await running
         assert await retried(engine) == "red"
 
     run(test)
 
 
-def test_a_deadline_while_loading_lets_the_load_go_on(make: Make) -> None:
+def test_a_deadline_while_loading_does_not_cancel_the_load(make: Make) -> None:
     loader = GatedModelLoader()
     engine = make(loader, timeout_s=SHORT_S)
 
@@ -198,52 +203,53 @@ def test_a_deadline_while_loading_lets_the_load_go_on(make: Make) -> None:
     run(test)
 
 
-def test_a_deadline_within_the_runtime_itself_is_kept_too(make: Make, repository: ModelRepository) -> None:
+def test_a_deadline_within_a_run_is_kept(make: Make, repository: ModelRepository) -> None:
     add_model(repository.root, "slow", slow_graph(SLOW_ROUNDS))
-    engine = make(timeout_s=SHORT_S)
+    engine = make()
 
     async def test() -> None:
         await asyncio.wrap_future(engine.models.request("slow"))
-        timer = StageTimer()
         with pytest.raises(DeadlineExceededError):
-            await best(engine, name="slow", timer=timer)
+            await engine.predict(RED, [ModelChoice("slow")], BEST, StageTimer(), Wait(timeout_s=0.01))
 
     run(test)
 
 
-def test_a_timeout_that_is_not_the_deadline_is_not_taken_for_it(
+def test_a_timeout_error_of_a_loader_is_not_the_deadline(
     make: Make, pictures: GatedImageLoader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = make()
 
     def fail(*_: object) -> Picture:
-        raise TimeoutError("a disk's")
+        raise TimeoutError("disk")
 
     monkeypatch.setattr(pictures, "load", fail)
 
     async def test() -> None:
-        with pytest.raises(TimeoutError, match="a disk's"):
+        with pytest.raises(TimeoutError, match="disk"):
             await best(engine)
 
     run(test)
 
 
-def test_waiting_for_a_load_counts_as_queue_time(make: Make) -> None:
+def test_the_wait_for_a_load_is_in_total_and_not_queue_time(make: Make) -> None:
     loader, timer = GatedModelLoader(), StageTimer()
     engine = make(loader)
 
     async def test() -> None:
         asked = asyncio.create_task(best(engine, timer=timer))
-        await asyncio.sleep(SHORT_S)
+        loaded_after_s = timer.elapsed_s + SHORT_S
+        await asyncio.to_thread(eventually, lambda: timer.elapsed_s > loaded_after_s)
         loader.gate.set()
         assert await asked == "red"
 
     run(test)
-    assert timer.as_ms()[QUEUE] >= SHORT_S * 1e3 / 2
-    assert timer.as_ms()[INFERENCE] > 0
+    timings = timer.as_ms()
+    assert timings[QUEUE] <= timings[TOTAL] - SHORT_S * 1e3
+    assert timings[INFERENCE] > 0
 
 
-def test_a_full_queue_turns_requests_away(make: Make, pictures: GatedImageLoader) -> None:
+def test_a_full_queue_rejects_requests(make: Make, pictures: GatedImageLoader) -> None:
     engine = make(queue_limit=1)
 
     async def test() -> None:
@@ -259,10 +265,10 @@ def test_a_full_queue_turns_requests_away(make: Make, pictures: GatedImageLoader
     run(test)
 
 
-def test_a_bad_request_leaves_its_neighbours_alone(make: Make, repository: ModelRepository) -> None:
+def test_a_bad_request_does_not_fail_others(make: Make, repository: ModelRepository) -> None:
     add_model(repository.root, "nan", not_a_number_graph(), labels=None)
     (add_model(repository.root, "broken", colour_graph()) / "1" / "model.onnx").write_bytes(b"no graph")
-    engine = make(lanes=2)
+    engine = make(concurrency=2)
     asked: list[tuple[bytes, str | None, type[Exception] | None]] = [
         (b"\xff\xd8\xff no picture", None, CorruptImageError),
         (solid_png("white"), "nan", InvalidOutputError),
@@ -279,8 +285,8 @@ def test_a_bad_request_leaves_its_neighbours_alone(make: Make, repository: Model
     run(test)
 
 
-def test_asking_for_a_broken_model_again_and_again_keeps_nothing(make: Make, repository: ModelRepository) -> None:
-    """The error of a failed load is raised to all who ask: its traceback must not grow, and hold each one's picture."""
+def test_requests_for_a_broken_model_keep_no_memory(make: Make, repository: ModelRepository) -> None:
+    """All requests get the error of one load: its traceback must not grow, as it would hold their pictures."""
     (add_model(repository.root, "broken", colour_graph()) / "1" / "model.onnx").write_bytes(b"no graph")
     engine = make()
     depths: list[int] = []

@@ -1,4 +1,4 @@
-"""From bytes to an answer in one call: what it tells of the picture, of the model and of the time."""
+"""From bytes to an answer in one call: predictions, picture, model and timings."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def ask(model: LoadedModel, data: bytes, *, loader: str = "opencv", timer: Stage
 
 @pytest.mark.parametrize("loader", ["opencv", "pillow"])
 @pytest.mark.parametrize("colour", ["red", "green", "blue"])
-def test_a_picture_is_answered(tmp_path: Path, loader: str, colour: str) -> None:
+def test_predict_answers_a_picture(tmp_path: Path, loader: str, colour: str) -> None:
     answer = ask(load(tmp_path), solid_png(colour, 30, 20), loader=loader)
     assert (answer.model.name, answer.model.version) == ("colours", 1)
     assert (answer.image.format, answer.image.width, answer.image.height) == ("PNG", 30, 20)
@@ -43,7 +43,7 @@ def test_a_picture_is_answered(tmp_path: Path, loader: str, colour: str) -> None
 
 
 @pytest.mark.parametrize("orientation", range(2, 9))
-def test_a_turned_picture_is_told_upright_and_answered_as_its_twin(tmp_path: Path, orientation: int) -> None:
+def test_a_rotated_picture_is_answered_as_its_upright_twin(tmp_path: Path, orientation: int) -> None:
     model, upright = load(tmp_path), scene(60, 40)
     turned = ask(model, rotated_twin(upright, "PNG", orientation))
     twin = ask(model, encode(upright, "PNG"))
@@ -51,12 +51,12 @@ def test_a_turned_picture_is_told_upright_and_answered_as_its_twin(tmp_path: Pat
     assert turned.predictions == twin.predictions
 
 
-def test_the_size_told_is_the_originals_though_the_decoder_scaled(tmp_path: Path) -> None:
+def test_the_size_is_that_of_the_original_when_the_decoder_scales(tmp_path: Path) -> None:
     answer = ask(load(tmp_path), encode(scene(400, 300), "JPEG"))
     assert (answer.image.width, answer.image.height) == (400, 300)
 
 
-def test_each_stage_is_timed_except_the_queue(tmp_path: Path) -> None:
+def test_each_stage_but_the_queue_is_timed(tmp_path: Path) -> None:
     timer = StageTimer()
     ask(load(tmp_path), encode(scene(900, 700), "PNG"), timer=timer)
     timings = timer.as_ms()
@@ -68,12 +68,12 @@ def test_each_stage_is_timed_except_the_queue(tmp_path: Path) -> None:
     ("data", "error"),
     [(b"", EmptyImageError), (b"\xff\xd8\xff no picture", CorruptImageError), (b"hello there", ImageError)],
 )
-def test_a_bad_picture_is_the_pictures_fault(tmp_path: Path, data: bytes, error: type[ImageError]) -> None:
+def test_a_bad_picture_raises_an_image_error(tmp_path: Path, data: bytes, error: type[ImageError]) -> None:
     with pytest.raises(error):
         ask(load(tmp_path), data)
 
 
-def test_a_failed_decode_is_timed_too(tmp_path: Path) -> None:
+def test_a_failed_decode_is_timed(tmp_path: Path) -> None:
     timer = StageTimer()
     with pytest.raises(ImageError):
         ask(load(tmp_path), encode(scene(400, 300), "PNG")[:-500], timer=timer)
@@ -81,6 +81,6 @@ def test_a_failed_decode_is_timed_too(tmp_path: Path) -> None:
     assert timer.as_ms()[INFERENCE] == 0
 
 
-def test_a_model_that_answers_no_numbers_is_the_models_fault(tmp_path: Path) -> None:
+def test_a_model_that_answers_nan_raises_an_output_error(tmp_path: Path) -> None:
     with pytest.raises(InvalidOutputError):
         ask(load(tmp_path, "nan"), solid_png("white"))

@@ -51,7 +51,7 @@ def test_openapi_documents_the_header(server: Server) -> None:
 
 def test_queued_requests_time_out_while_all_worker_threads_are_busy(serve: Serve, slow_models: Path) -> None:
     server = serve(
-        models_dir=slow_models, default_model="slow", lanes=1, queue_limit=CALLERS, request_timeout_ms=60_000
+        models_dir=slow_models, default_model="slow", concurrency=1, queue_limit=CALLERS, request_timeout_ms=60_000
     )
 
     red = solid_png("red")

@@ -1,66 +1,66 @@
-"""Who is refused and comes back at once waits; who comes for the first time does not."""
+"""A client that comes back right after a rejection is delayed; other clients are not."""
 
 import asyncio
 from collections.abc import Hashable
-from time import monotonic
+from contextlib import suppress
 
-from api.security.rejection_delay import Pace
+from api.security.rejection_delay import RejectionDelay
 
-PAUSE_S = 0.2
-AT_ONCE_S = 0.1
-
-
-async def took(pace: Pace, client: Hashable) -> float:
-    started = monotonic()
-    await pace.wait(client)
-    return monotonic() - started
+LONG_S = 3600.0
+SHORT_S = 0.05
+END_S = 20.0
 
 
-def test_a_first_refusal_is_told_at_once_and_the_next_after_the_pause() -> None:
+async def is_delayed(delay: RejectionDelay, client: Hashable) -> bool:
+    """Whether `client` still waits after the event loop has run everything that is ready."""
+    waiting = asyncio.ensure_future(delay.wait(client))
+    await asyncio.sleep(0)
+    delayed = not waiting.done()
+    waiting.cancel()
+    with suppress(asyncio.CancelledError):
+        await waiting
+    return delayed
+
+
+def test_only_repeated_rejections_are_delayed() -> None:
     async def test() -> None:
-        pace = Pace(PAUSE_S)
-        for client in ("a", "b"):
-            assert await took(pace, client) < AT_ONCE_S
-        again = await asyncio.gather(took(pace, "a"), took(pace, "b"))
-        assert min(again) > AT_ONCE_S
-        assert await took(pace, "c") < AT_ONCE_S
-        await asyncio.sleep(PAUSE_S)
-        assert await took(pace, "a") < AT_ONCE_S
+        delay = RejectionDelay(LONG_S)
+        assert [await is_delayed(delay, client) for client in ("a", "b")] == [False, False]
+        assert [await is_delayed(delay, client) for client in ("a", "b", "c")] == [True, True, False]
 
     asyncio.run(test())
 
 
-def test_many_behind_one_address_wait_no_longer_than_the_pause() -> None:
+def test_delay_ends_and_the_next_rejection_is_immediate() -> None:
     async def test() -> None:
-        pace = Pace(PAUSE_S)
-        waits = await asyncio.gather(*[took(pace, "a proxy") for _ in range(20)])
-        assert max(waits) < 5 * PAUSE_S
+        delay = RejectionDelay(SHORT_S)
+        await delay.wait("a")
+        async with asyncio.timeout(END_S):
+            await delay.wait("a")
+        await asyncio.sleep(2 * SHORT_S)
+        assert not await is_delayed(delay, "a")
 
     asyncio.run(test())
 
 
-def test_those_who_end_together_wake_up_together_and_one_who_left_takes_nobody_along() -> None:
+def test_clients_behind_one_address_are_delayed_together() -> None:
+    """Their delays do not add up."""
+
     async def test() -> None:
-        pace = Pace(PAUSE_S)
-        for client in range(50):
-            await pace.wait(client)
-        again = [asyncio.create_task(took(pace, client)) for client in range(50)]
-        await asyncio.sleep(0)
-        assert len(pace._ends) < 25
-        again.pop().cancel()
-        assert max(await asyncio.gather(*again)) < 5 * PAUSE_S
-        assert not pace._ends
+        delay = RejectionDelay(SHORT_S)
+        async with asyncio.timeout(END_S):
+            await asyncio.gather(*[delay.wait("a proxy") for _ in range(10_000)])
 
     asyncio.run(test())
 
 
-def test_what_is_over_is_forgotten() -> None:
+def test_past_delays_are_forgotten() -> None:
     async def test() -> None:
-        pace = Pace(0.01)
-        for number in range(1000):
-            await pace.wait(number)
-        await asyncio.sleep(0.05)
-        await pace.wait("last")
-        assert len(pace._next) == 1
+        delay = RejectionDelay(SHORT_S)
+        for client in range(1000):
+            await delay.wait(client)
+        await asyncio.sleep(2 * SHORT_S)
+        await delay.wait("last")
+        assert len(delay._next) == 1
 
     asyncio.run(test())

@@ -10,9 +10,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api.server import header_limits
 from api.server.header_limits import MAX_HEADER_BYTES, HeaderLimitProtocol
-from api.settings import ApiSettings
 from tests.raw_http import chunked, connected, post, read_answer, read_to_end, talk
-from tests.server import FIXED_RUN, Server, serving
+from tests.server import Server, service_settings, serving
 
 LIVE = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -20,7 +19,7 @@ LIVE = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
 OVERRIDDEN = {
     "connection_made": ["self", "transport"],
     "connection_lost": ["self", "exc"],
-    "data_received": ["self", "data"],
+    "on_message_begin": ["self"],
     "on_url": ["self", "url"],
     "on_header": ["self", "name", "value"],
     "on_headers_complete": ["self"],
@@ -33,7 +32,7 @@ OVERRIDDEN = {
 def server(tiny_models: Path) -> Iterator[Server]:
     patch = pytest.MonkeyPatch()
     patch.setattr(header_limits, "HEADER_TIMEOUT_S", 0.2)
-    with serving(ApiSettings(_env_file=None, models_dir=tiny_models, default_model="colour", **FIXED_RUN)) as running:
+    with serving(service_settings(models_dir=tiny_models, default_model="colour")) as running:
         yield running
     patch.undo()
 

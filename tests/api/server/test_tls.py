@@ -1,4 +1,4 @@
-"""Certificates and keys that cannot be used stop the start; tests/e2e/test_tls.py serves with one."""
+"""An invalid certificate or key stops the start. tests/e2e/test_tls.py serves HTTPS."""
 
 from pathlib import Path
 
@@ -11,9 +11,10 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from api.server.tls import server_context
-from api.settings import ApiSettings, SettingsError, load_settings
+from api.server.run import serve
+from api.settings import SettingsError, load_settings
 from tests.certificates import issue
+from tests.server import service_settings
 
 
 @pytest.fixture(scope="module")
@@ -26,43 +27,53 @@ def files(tmp_path: Path, authority: trustme.CA) -> tuple[Path, Path]:
     return issue(authority, tmp_path)
 
 
-def test_without_a_certificate_there_is_no_tls() -> None:
-    assert server_context(ApiSettings(_env_file=None)) is None
-
-
 @pytest.mark.parametrize(
-    ("certificate", "key", "variable", "told"),
+    ("certificate", "key", "variable", "reason"),
     [
-        ("cert.pem", "", "API_TLS_KEY", "go together"),
-        ("", "key.pem", "API_TLS_KEY", "go together"),
+        ("cert.pem", "", "API_TLS_KEY", "must be set together"),
+        ("", "key.pem", "API_TLS_KEY", "must be set together"),
         ("missing.pem", "key.pem", "API_TLS_CERT", "No such file"),
         (".", "key.pem", "API_TLS_CERT", "Is a directory"),
-        ("key.pem", "key.pem", "API_TLS_KEY", "not a valid PEM file"),
-        ("empty.pem", "key.pem", "API_TLS_KEY", "not a valid PEM file"),
-        ("cert.pem", "other.pem", "API_TLS_KEY", "do not belong together"),
-        ("cert.pem", "encrypted.pem", "API_TLS_KEY", "is encrypted"),
     ],
 )
-def test_files_that_cannot_be_used_stop_the_start_and_name_the_variable(
-    files: tuple[Path, Path],
-    authority: trustme.CA,
-    monkeypatch: pytest.MonkeyPatch,
-    certificate: str,
-    key: str,
-    variable: str,
-    told: str,
+def test_an_unreadable_file_stops_the_start_with_its_variable(
+    files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, certificate: str, key: str, variable: str, reason: str
 ) -> None:
     folder = files[0].parent
-    (folder / "empty.pem").touch()
-    authority.issue_cert("other").private_key_pem.write_to_path(folder / "other.pem")
-    (folder / "encrypted.pem").write_bytes(encrypted(files[1].read_bytes()))
     monkeypatch.setenv("API_TLS_CERT", str(folder / certificate) if certificate else "")
     monkeypatch.setenv("API_TLS_KEY", str(folder / key) if key else "")
     with pytest.raises(SettingsError) as error:
         load_settings()
     [line] = str(error.value).splitlines()
     assert line.startswith(f"{variable}=")
-    assert told in line
+    assert reason in line
+
+
+@pytest.mark.parametrize(
+    ("certificate", "key", "reason"),
+    [
+        ("key.pem", "key.pem", "not a valid PEM file"),
+        ("empty.pem", "key.pem", "not a valid PEM file"),
+        ("cert.pem", "other.pem", "not the certificate's key"),
+        ("cert.pem", "encrypted.pem", "is encrypted"),
+    ],
+)
+def test_an_invalid_file_stops_the_start(
+    files: tuple[Path, Path],
+    authority: trustme.CA,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    certificate: str,
+    key: str,
+    reason: str,
+) -> None:
+    folder = files[0].parent
+    (folder / "empty.pem").touch()
+    authority.issue_cert("other").private_key_pem.write_to_path(folder / "other.pem")
+    (folder / "encrypted.pem").write_bytes(encrypted(files[1].read_bytes()))
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    assert serve(service_settings(tls_cert=folder / certificate, tls_key=folder / key)) == 1
+    assert reason in capsys.readouterr().err
 
 
 def encrypted(key: bytes) -> bytes:

@@ -1,18 +1,44 @@
-"""GET /metrics of a real server: what Prometheus reads after real requests."""
+"""The metrics that Prometheus reads after real requests, and those of several processes."""
 
+import asyncio
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
-from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families as plain
 
-from api.settings import ApiSettings
-from engine.scheduling.run_plan import TuneLevel
+from api.telemetry.metrics import Metrics
 from tests.conftest import Serve
-from tests.server import Server, serving, until
+from tests.paths import ROOT
+from tests.server import service_settings, serving, until
+
+TWO_WORKERS = """
+import asyncio, os, signal
+from api.telemetry.metrics import Metrics
+
+def scrape():
+    print(asyncio.run(metrics.exposition(""))[0].decode(), flush=True)
+
+metrics = Metrics()
+counted, count = os.pipe()
+pid = os.fork()
+metrics.request("/infer", "POST", 200, 0.1)
+if not pid:
+    asyncio.run(metrics.exposition(""))  # which sets its gauges
+    os.write(count, b"x")
+    signal.pause()
+os.read(counted, 1)
+scrape()
+os.kill(pid, signal.SIGKILL)
+os.waitpid(pid, 0)
+print("# the other worker is dead", flush=True)
+scrape()
+"""
 
 
 def scrape(client: httpx.Client) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -26,15 +52,13 @@ def value(client: httpx.Client, name: str, **labels: str) -> float:
 
 @pytest.fixture(scope="module")
 def client(tiny_models: Path) -> Iterator[httpx.Client]:
-    """Of a service that nobody else asks."""
-    with serving(
-        ApiSettings(_env_file=None, models_dir=tiny_models, default_model="colour", tune=TuneLevel.OFF)
-    ) as server:
+    """A service that serves only this module."""
+    with serving(service_settings(models_dir=tiny_models, default_model="colour")) as server:
         yield server.client
 
 
 class Since:
-    """How much a value has grown since this was made."""
+    """How much values have grown since its creation."""
 
     def __init__(self, client: httpx.Client) -> None:
         self._client, self._then = client, scrape(client)
@@ -59,7 +83,7 @@ def test_requests_are_counted_by_route_method_and_status(client: httpx.Client, r
     assert 0 < grown("fovea_http_request_duration_seconds_sum", route="/infer") < 60
 
 
-def test_what_anybody_may_invent_adds_one_value_only(client: httpx.Client) -> None:
+def test_unknown_paths_models_and_methods_share_one_label(client: httpx.Client) -> None:
     def series() -> set[str]:
         return {str(sorted(labels)) for name, labels in scrape(client) if "http" in name}
 
@@ -81,7 +105,7 @@ def test_what_anybody_may_invent_adds_one_value_only(client: httpx.Client) -> No
     assert grown("fovea_http_requests_total", route="other", method="GET", status="404") == 21
 
 
-def test_pictures_stages_and_errors_are_counted_with_those_of_batches(client: httpx.Client, red_png: bytes) -> None:
+def test_pictures_stages_and_errors_are_counted_in_batches_too(client: httpx.Client, red_png: bytes) -> None:
     grown = Since(client)
     client.post("/infer", content=red_png)
     client.post("/infer/batch", files=[("images", red_png), ("images", b"no picture"), ("images", red_png)])
@@ -109,28 +133,32 @@ def test_models_queues_and_the_process_are_shown(client: httpx.Client, red_png: 
     assert [labels for name, labels in found if name == "fovea_build_info"]
 
 
-def test_it_speaks_both_of_prometheus_formats(server: Server) -> None:
-    server.client.get("/health/live")
-    text = server.client.get("/metrics")
-    assert text.headers["content-type"].startswith("text/plain; version=")
-    families = {family.name: family for family in plain(text.text)}
-    assert all(family.documentation for family in families.values())
-    accept = {"Accept": "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"}
-    open_text = server.client.get("/metrics", headers=accept)
-    assert open_text.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
-    families = open_metrics(open_text.text)  # type: ignore[no-untyped-call]  # prometheus_client leaves it untyped
-    assert {"fovea_http_requests", "fovea_stage_duration_seconds"} <= {family.name for family in families}
-
-
-def test_two_apps_of_one_process_count_apart(serve: Serve, red_png: bytes) -> None:
+def test_two_applications_in_one_process_count_separately(serve: Serve, red_png: bytes) -> None:
     one, other = serve(), serve()
     one.client.post("/infer", content=red_png)
     assert value(one.client, "fovea_pictures_total", model="colour", version="1") == 1
     assert value(other.client, "fovea_pictures_total", model="colour", version="1") == 0
 
 
-@pytest.mark.parametrize(("protect", "status"), [("", 200), ("metrics", 401)])
-def test_it_may_need_a_key(serve: Serve, protect: str, status: int) -> None:
-    client = serve(keys=("secret",), protect=protect).client
-    assert client.get("/metrics").status_code == status
-    assert client.get("/metrics", headers={"Authorization": "Bearer secret"}).status_code == 200
+def test_further_models_share_one_label() -> None:
+    metrics = Metrics()
+    for number in range(1000):
+        metrics.loaded(f"model-{number}", 0.1, ok=True)
+    text = asyncio.run(metrics.exposition(""))[0].decode()
+    counts = re.findall(r'^fovea_model_loads_total{model="(.*)",result="ok"} (.*)$', text, re.MULTILINE)
+    assert len(counts) == 257
+    assert dict(counts)["other"] == "744.0"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no fork")
+def test_metrics_of_all_workers_are_added_and_dead_workers_have_no_gauges(tmp_path: Path) -> None:
+    environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "metrics")}
+    ran = subprocess.run(
+        [sys.executable, "-c", TWO_WORKERS], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True
+    )
+    before, after = (set(text.splitlines()) for text in ran.stdout.split("# the other worker is dead"))
+    count = 'fovea_http_requests_total{method="POST",route="/infer",status="200"} 2.0'
+    assert {count, "fovea_workers 2.0"} <= before
+    assert {count, "fovea_workers 1.0"} <= after
+    assert any(line.startswith('process_resident_memory_bytes{worker="1"}') for line in before)
+    assert not any(line.startswith('process_resident_memory_bytes{worker="1"}') for line in after)

@@ -1,4 +1,4 @@
-"""Real sessions of tiny graphs, and what is remembered of them."""
+"""Plans for real sessions of tiny graphs, and their cache."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -52,7 +52,7 @@ def model(version: ModelVersion) -> LoadedModel:
 
 @pytest.fixture
 def measured(monkeypatch: pytest.MonkeyPatch) -> list[TuneLevel]:
-    """The levels at which something was measured; what is found is always the same."""
+    """The levels of all measurements, whose result is always the same."""
     levels: list[TuneLevel] = []
 
     def measure(subject: Subject, cores: int, level: TuneLevel) -> Tuning:
@@ -70,27 +70,29 @@ def answers(model: LoadedModel, cores: int) -> bytes:
     return b"".join(output.tobytes() for output in model.infer(tensor, frame, alone(StageTimer(), cores)).values())
 
 
-def test_off_measures_nothing_and_takes_one_core_or_all(
+def test_level_off_measures_nothing_and_uses_the_default_plan(
     model: LoadedModel, version: ModelVersion, loader: CountedLoader, measured: list[TuneLevel]
 ) -> None:
     tuned = Tuner(loader, ONE, cores=3)(model, version)
     assert tuned.runner.plan == RunPlan((1, 3))
     assert tuned.tuning is None
-    assert loader.threads == [1, 1, 1, 3], "a session for each run that there may be at once"
+    assert loader.threads == [1, 1, 1, 3], "a session for each run at once"
     assert measured == []
 
 
-def test_answers_do_not_depend_on_the_width(model: LoadedModel, version: ModelVersion, loader: CountedLoader) -> None:
+def test_outputs_do_not_depend_on_the_number_of_threads(
+    model: LoadedModel, version: ModelVersion, loader: CountedLoader
+) -> None:
     tuned = Tuner(loader, ONE, cores=2)(model, version)
     assert answers(tuned, 1) == answers(tuned, 2) == answers(model, 1)
 
 
-def test_what_was_measured_is_remembered(
+def test_a_tuning_is_cached(
     model: LoadedModel, version: ModelVersion, loader: CountedLoader, measured: list[TuneLevel], tmp_path: Path
 ) -> None:
     tuners = [Tuner(loader, ONE, 2, level, cache=tmp_path / "c") for level in (Q, Q, TuneLevel.FULL, Q)]
     found = [tuner(model, version) for tuner in tuners]
-    assert measured == [Q, TuneLevel.FULL], "a full measurement serves a quick look, not the other way round"
+    assert measured == [Q, TuneLevel.FULL], "a full tuning serves the quick level, not the reverse"
     assert {tuned.runner.plan for tuned in found} == {RunPlan((1, 2))}
     assert found[0].tuning == found[1].tuning
     assert found[2].tuning == found[3].tuning
@@ -98,7 +100,7 @@ def test_what_was_measured_is_remembered(
     assert found[0].tuning.measured
 
 
-def test_other_files_or_other_cores_are_measured_anew(
+def test_other_files_or_other_cores_are_measured_again(
     model: LoadedModel, version: ModelVersion, loader: CountedLoader, measured: list[TuneLevel], tmp_path: Path
 ) -> None:
     for cores in (2, 3):
@@ -120,7 +122,7 @@ def test_other_files_or_other_cores_are_measured_anew(
         lambda data: data.replace(b'"batch":1,"runs":1}', b'"batch":0,"runs":1}'),
     ],
 )
-def test_what_was_remembered_badly_is_measured_again(
+def test_a_damaged_cache_is_measured_again(
     model: LoadedModel,
     version: ModelVersion,
     loader: CountedLoader,
@@ -136,25 +138,25 @@ def test_what_was_remembered_badly_is_measured_again(
     assert len(measured) == 2
 
 
-def test_a_cache_that_cannot_be_written_changes_nothing(
+def test_a_cache_that_cannot_be_written_is_logged(
     model: LoadedModel, version: ModelVersion, loader: CountedLoader, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").touch()
     tuned = Tuner(loader, ONE, 1, TuneLevel.QUICK, cache=tmp_path / "file")(model, version)
     assert tuned.tuning
-    assert "cannot be remembered" in caplog.text
+    assert "cannot write the tuning cache" in caplog.text
 
 
 @pytest.mark.parametrize(
     ("limits", "plan"),
     [
-        (RunLimits(threads=1), RunPlan((1,))),
-        (RunLimits(threads=1024), RunPlan((1, 2))),
+        (RunLimits(intra_op_threads=1), RunPlan((1,))),
+        (RunLimits(intra_op_threads=1024), RunPlan((1, 2))),
         (RunLimits(batch=8), RunPlan((1, 2), 8, 2)),
-        (RunLimits(threads=1, batch=1), RunPlan((1,))),
+        (RunLimits(intra_op_threads=1, batch=1), RunPlan((1,))),
     ],
 )
-def test_what_the_operator_fixes_stands(
+def test_limits_of_the_operator_override_the_plan(
     model: LoadedModel, version: ModelVersion, loader: CountedLoader, limits: RunLimits, plan: RunPlan
 ) -> None:
     tuned = Tuner(loader, ONE, cores=2, limits=limits)(model, version)
@@ -171,22 +173,20 @@ def test_a_large_graph_has_one_session_of_all_cores(
 
 
 @pytest.mark.parametrize(("batch", "can"), [("batch", True), (1, False)])
-def test_whether_two_pictures_fit_a_run(tmp_path: Path, batch: int | str, can: bool) -> None:
+def test_can_batch(tmp_path: Path, batch: int | str, can: bool) -> None:
     add_model(tmp_path, "m", colour_graph(batch=batch))
     model = load_model(ModelRepository(tmp_path).find("m"), create_model_loader("onnxruntime"), ONE)
     assert can_batch(model) == can
 
 
-def test_a_graph_that_takes_one_picture_keeps_to_it_whatever_the_operator_says(
-    tmp_path: Path, loader: CountedLoader
-) -> None:
+def test_a_graph_without_a_batch_dimension_ignores_the_batch_limit(tmp_path: Path, loader: CountedLoader) -> None:
     add_model(tmp_path, "one", colour_graph(batch=1))
     version = ModelRepository(tmp_path).find("one")
     model = load_model(version, loader, ONE)
     assert Tuner(loader, ONE, 2, limits=RunLimits(batch=8))(model, version).runner.plan.batch == 1
 
 
-def test_what_is_not_conclusive_is_measured_again(
+def test_an_inconclusive_tuning_is_measured_again(
     model: LoadedModel, version: ModelVersion, loader: CountedLoader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     levels: list[TuneLevel] = []

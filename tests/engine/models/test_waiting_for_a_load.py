@@ -36,7 +36,7 @@ class Gated(OnnxRuntimeLoader):
 def test_above_the_queue_limit_they_are_refused_and_the_others_answered(tmp_path: Path) -> None:
     add_model(tmp_path, "m", colour_graph())
     loader = Gated()
-    options = EngineOptions(ModelManagerOptions("m", LoadPolicy.ON_DEMAND), lanes=1, queue_limit=3)
+    options = EngineOptions(ModelManagerOptions("m", LoadPolicy.ON_DEMAND), concurrency=1, queue_limit=3)
     engine = InferenceEngine(ModelRepository(tmp_path), create_image_loader("opencv"), loader, options)
     engine.start()
     choice = [ModelChoice("m")]

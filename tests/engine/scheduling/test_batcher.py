@@ -1,4 +1,4 @@
-"""Pictures of many threads in one run: who runs with whom, and who gets which answer."""
+"""Pictures of several threads in one run: which ones run together, and which output each gets."""
 
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,7 +16,7 @@ from tests.engine.models.loading import WAIT_S, eventually
 
 
 class Device:
-    """Doubles numbers; `gate` holds its runs up, `one` lets one of them go, `refused` numbers make it fail."""
+    """Doubles numbers. `gate` holds up its runs, `one` lets a single one end, `bad` numbers fail."""
 
     def __init__(self) -> None:
         self.gate = Event()
@@ -24,7 +24,7 @@ class Device:
         self.one = Semaphore(0)
         self.batches: list[list[float]] = []
         self.stops: list[RunStop | None] = []
-        self.refused: set[float] = set()
+        self.bad: set[float] = set()
 
     def __call__(self, inputs: Mapping[str, Tensor], stop: RunStop | None) -> dict[str, Tensor]:
         self.stops.append(stop)
@@ -35,8 +35,8 @@ class Device:
             assert monotonic() < until
         if stop and stop.stopped:
             raise RunStoppedError
-        if self.refused & set(numbers):
-            raise ModelRunError("refused")
+        if self.bad & set(numbers):
+            raise ModelRunError("bad number")
         return {"y": inputs["x"] * 2}
 
 
@@ -55,10 +55,10 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 
 
 def asking(threads: ThreadPoolExecutor, batcher: Batcher) -> Ask:
-    """Gives what asks `batcher` for a number in a thread of its own."""
+    """Returns a function that runs a number through `batcher` in another thread."""
 
-    def ask(number: float, width: int = 1, stop: RunStop | None = None) -> Future[float]:
-        tensor = np.full((1, width), number, np.float32)
+    def ask(number: float, length: int = 1, stop: RunStop | None = None) -> Future[float]:
+        tensor = np.full((1, length), number, np.float32)
         return threads.submit(lambda: float(batcher.run({"x": tensor}, stop or RunStop())["y"][0, 0]))
 
     return ask
@@ -69,7 +69,7 @@ def wait_for(batcher: Batcher, count: int) -> bool:
 
 
 def held_up(device: Device, batcher: Batcher, ask: Ask, numbers: list[float]) -> list[Future[float]]:
-    """A run of 0 under way, and the numbers waiting behind it."""
+    """A run of 0 in flight, and the numbers that wait for it."""
     device.gate.clear()
     first = ask(0)
     assert eventually(lambda: device.batches)
@@ -80,13 +80,13 @@ def held_up(device: Device, batcher: Batcher, ask: Ask, numbers: list[float]) ->
     return [first, *others]
 
 
-def test_alone_it_runs_at_once(device: Device, threads: ThreadPoolExecutor) -> None:
+def test_a_single_picture_runs_at_once(device: Device, threads: ThreadPoolExecutor) -> None:
     ask = asking(threads, Batcher(device, limit=8))
     assert [ask(number).result(WAIT_S) for number in (1, 2)] == [2, 4]
     assert device.batches == [[1], [2]]
 
 
-def test_what_has_waited_runs_together_and_each_gets_its_own(device: Device, threads: ThreadPoolExecutor) -> None:
+def test_waiting_pictures_run_together_and_each_gets_its_output(device: Device, threads: ThreadPoolExecutor) -> None:
     batcher = Batcher(device, limit=4)
     futures = held_up(device, batcher, asking(threads, batcher), [1, 2, 3, 4, 5, 6])
     device.gate.set()
@@ -94,12 +94,12 @@ def test_what_has_waited_runs_together_and_each_gets_its_own(device: Device, thr
     assert device.batches == [[0], [1, 2, 3, 4], [5, 6]]
 
 
-def test_other_shapes_run_by_themselves(device: Device, threads: ThreadPoolExecutor) -> None:
+def test_other_shapes_run_in_other_batches(device: Device, threads: ThreadPoolExecutor) -> None:
     batcher = Batcher(device, limit=8)
     ask = asking(threads, batcher)
     futures = held_up(device, batcher, ask, [1])
-    for width, count in ((2, 2), (1, 3), (2, 4)):
-        futures.append(ask(count, width))
+    for length, count in ((2, 2), (1, 3), (2, 4)):
+        futures.append(ask(count, length))
         assert wait_for(batcher, count)
     device.gate.set()
     assert [future.result(WAIT_S) for future in futures] == [0, 2, 4, 6, 8]
@@ -118,24 +118,24 @@ def test_several_runs_at_once(device: Device, threads: ThreadPoolExecutor) -> No
     assert [future.result(WAIT_S) for future in futures] == [2, 4, 6]
 
 
-def test_one_that_fails_does_its_neighbours_no_harm(device: Device, threads: ThreadPoolExecutor) -> None:
+def test_a_bad_picture_does_not_fail_the_others_of_its_batch(device: Device, threads: ThreadPoolExecutor) -> None:
     batcher = Batcher(device, limit=8)
     futures = held_up(device, batcher, asking(threads, batcher), [1, 2, 3])
-    device.refused = {2}
+    device.bad = {2}
     device.gate.set()
     assert [futures[number].result(WAIT_S) for number in (0, 1, 3)] == [0, 2, 6]
-    with pytest.raises(ModelRunError, match="refused"):
+    with pytest.raises(ModelRunError, match="bad number"):
         futures[2].result(WAIT_S)
 
 
-def test_one_that_nobody_waits_for_takes_no_part(device: Device, threads: ThreadPoolExecutor) -> None:
+def test_a_cancelled_waiting_picture_is_left_out(device: Device, threads: ThreadPoolExecutor) -> None:
     batcher, stop = Batcher(device, limit=8), RunStop()
     ask = asking(threads, batcher)
     futures = held_up(device, batcher, ask, [1])
     futures.append(ask(2, 1, stop))
     assert eventually(lambda: batcher.waiting == 2)
     stop.stop()
-    with pytest.raises(RunStoppedError):  # while the run ahead of it goes on
+    with pytest.raises(RunStoppedError):  # while the run before it continues
         futures[2].result(WAIT_S)
     assert batcher.waiting == 1
     device.gate.set()
@@ -143,19 +143,17 @@ def test_one_that_nobody_waits_for_takes_no_part(device: Device, threads: Thread
     assert device.batches == [[0], [1]]
 
 
-def test_who_gives_up_on_a_run_that_others_wait_for_goes_on_at_once(
-    device: Device, threads: ThreadPoolExecutor
-) -> None:
+def test_a_picture_cancelled_in_a_run_of_several_returns_at_once(device: Device, threads: ThreadPoolExecutor) -> None:
     batcher, stop = Batcher(device, limit=8), RunStop()
     ask = asking(threads, batcher)
     futures = held_up(device, batcher, ask, [1])
-    gives_up = ask(2, 1, stop)
+    cancelled = ask(2, 1, stop)
     assert eventually(lambda: batcher.waiting == 2)
     device.one.release()
     assert eventually(lambda: len(device.batches) == 2)
     stop.stop()
     with pytest.raises(RunStoppedError):
-        gives_up.result(WAIT_S)
+        cancelled.result(WAIT_S)
     together = device.stops[1]
     assert together
     assert not together.stopped
@@ -163,7 +161,7 @@ def test_who_gives_up_on_a_run_that_others_wait_for_goes_on_at_once(
     assert [future.result(WAIT_S) for future in futures] == [0, 2]
 
 
-def test_a_run_that_nobody_waits_for_any_more_is_stopped(device: Device, threads: ThreadPoolExecutor) -> None:
+def test_a_run_with_all_pictures_cancelled_is_stopped(device: Device, threads: ThreadPoolExecutor) -> None:
     batcher, stops = Batcher(device, limit=8), [RunStop(), RunStop()]
     ask = asking(threads, batcher)
     held_up(device, batcher, ask, [])
@@ -182,32 +180,18 @@ def test_a_run_that_nobody_waits_for_any_more_is_stopped(device: Device, threads
         assert isinstance(future.exception(WAIT_S), RunStoppedError)
 
 
-def test_it_may_wait_for_others_but_not_when_it_is_full(device: Device, threads: ThreadPoolExecutor) -> None:
-    ask = asking(threads, Batcher(device, limit=3, wait_s=WAIT_S))
-    started = monotonic()
-    assert sorted(future.result(WAIT_S) for future in [ask(number) for number in (1, 2, 3)]) == [2, 4, 6]
-    assert [sorted(batch) for batch in device.batches] == [[1, 2, 3]]
-    assert monotonic() - started < WAIT_S / 2
-
-
-def test_when_the_wait_is_over_it_runs_with_those_there_are(device: Device, threads: ThreadPoolExecutor) -> None:
-    ask = asking(threads, Batcher(device, limit=3, wait_s=0.02))
-    assert ask(1).result(WAIT_S) == 2
-    assert device.batches == [[1]]
-
-
-def test_a_storm_mixes_nothing_up(device: Device, threads: ThreadPoolExecutor) -> None:
+def test_many_pictures_each_get_their_output(device: Device, threads: ThreadPoolExecutor) -> None:
     ask = asking(threads, Batcher(device, limit=5, runs=2))
     numbers = [float(number) for number in range(500)]
-    device.refused = {number for number in numbers if number % 50 == 7}
+    device.bad = {number for number in numbers if number % 50 == 7}
     for number, future in [(number, ask(number)) for number in numbers]:
-        if number in device.refused:
+        if number in device.bad:
             assert isinstance(future.exception(WAIT_S), ModelRunError)
         else:
             assert future.result(WAIT_S) == number * 2
 
 
-def test_rows_that_nobody_can_tell_apart_are_run_one_by_one(threads: ThreadPoolExecutor, device: Device) -> None:
+def test_outputs_with_rows_missing_are_run_one_by_one(threads: ThreadPoolExecutor, device: Device) -> None:
     """A graph that leaves rows out, such as boxes below a threshold."""
 
     def some_rows(inputs: Mapping[str, Tensor], stop: RunStop | None) -> dict[str, Tensor]:

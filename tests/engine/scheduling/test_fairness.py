@@ -1,186 +1,193 @@
-"""Several models on the same lanes: none starves another, and the cores are shared out."""
+"""Several models and several worker processes on the same cores: no model starves another, the cores are shared."""
 
 import asyncio
-import os
 from functools import partial
+from pathlib import Path
 
 import pytest
 
 from engine.scheduling import scheduler as scheduler_module
+from engine.scheduling import scoreboard as scoreboard_module
 from engine.scheduling.run_context import RunContext
-from engine.scheduling.scheduler import Among, QueueFullError, Scheduler
-from engine.scheduling.scoreboard import make_board
-from tests.engine.scheduling.worker_threads import busy, run, waiting
+from engine.scheduling.scheduler import QueueFullError, Scheduler
+from engine.scheduling.scoreboard import Scoreboard
+from tests.engine.scheduling.worker_threads import run, scheduling, start_job, submit
 from utils.time_utils import StageTimer
 
 
-def test_a_slow_model_that_has_all_lanes_does_not_hold_up_another() -> None:
-    scheduler = Scheduler(lanes=2, queue_limit=8)
+async def cores(scheduler: Scheduler) -> int:
+    return await scheduler.run(lambda context: context.cores(), StageTimer())
 
+
+async def assert_rejected(scheduler: Scheduler, model: str = "", concurrency: int = 0) -> None:
+    with pytest.raises(QueueFullError):
+        await scheduler.run(lambda _: "never", StageTimer(), model, concurrency=concurrency)
+
+
+def test_a_slow_model_on_all_threads_does_not_block_another() -> None:
     async def test() -> None:
-        slow = [await busy(scheduler, "slow") for _ in range(2)]
-        more_slow = await waiting(scheduler, model="slow")
-        assert await scheduler.run(lambda _: "fast", StageTimer(), "fast") == "fast"
-        assert not more_slow.done(), "the spare lane is not for the model that has all others"
-        for lane, _ in slow:
-            lane.end.set()
-        assert await more_slow == "ran"
+        with scheduling(concurrency=2, queue_limit=8) as scheduler:
+            slow = [await start_job(scheduler, "slow") for _ in range(2)]
+            more_slow = await submit(scheduler, model="slow")
+            assert await scheduler.run(lambda _: "fast", StageTimer(), "fast") == "fast"
+            assert not more_slow.done(), "the spare thread is for other models"
+            for job, _ in slow:
+                job.end.set()
+            assert await more_slow == "ran"
 
     run(test)
-    scheduler.close()
 
 
-def test_a_lane_goes_to_the_model_that_had_the_least_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Model a's runs last 10 s, b's 1 s, by a clock of the test's own; ten of each wait when the lane gets free."""
+def test_a_free_thread_goes_to_the_model_with_the_least_busy_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of model a take 10 s, those of b 1 s, by a clock of the test; ten of each wait for one thread."""
     clock = [0.0]
     monkeypatch.setattr(scheduler_module, "perf_counter", lambda: clock[0])
-    scheduler, order = Scheduler(lanes=1, queue_limit=20), list[str]()
+    order: list[str] = []
 
     def work(name: str, seconds: float, _: RunContext) -> None:
         clock[0] += seconds
         order.append(name)
 
     async def test() -> None:
-        lane, task = await busy(scheduler, "a")
-        spare, spare_task = await busy(scheduler, "c")
-        tasks = [await waiting(scheduler, partial(work, "a", 10.0), "a") for _ in range(10)]
-        tasks += [await waiting(scheduler, partial(work, "b", 1.0), "b") for _ in range(10)]
-        lane.end.set()
-        await task
-        await asyncio.gather(*tasks)
-        spare.end.set()
-        await spare_task
+        with scheduling(concurrency=1, queue_limit=20) as scheduler:
+            job, task = await start_job(scheduler, "a")
+            spare, spare_task = await start_job(scheduler, "c")
+            tasks = [await submit(scheduler, partial(work, "a", 10.0), "a") for _ in range(10)]
+            tasks += [await submit(scheduler, partial(work, "b", 1.0), "b") for _ in range(10)]
+            job.end.set()
+            await task
+            await asyncio.gather(*tasks)
+            spare.end.set()
+            await spare_task
 
     run(test)
-    scheduler.close()
     assert order[:12].count("b") >= 9, order
 
 
 def test_the_queue_limit_is_for_each_model() -> None:
-    scheduler = Scheduler(lanes=1, queue_limit=1)
-
     async def test() -> None:
-        lanes = [await busy(scheduler, name) for name in ("a", "b")]  # the second on the spare lane
-        others = [await waiting(scheduler, model=name) for name in ("a", "b", "c")]
-        for name in ("a", "b", "c"):
-            with pytest.raises(QueueFullError):
-                await scheduler.run(lambda _: "never", StageTimer(), name)
-        patient = asyncio.create_task(scheduler.run(lambda _: "patient", StageTimer(), "a", patient=True))
-        for lane, _ in lanes:
-            lane.end.set()
-        assert await asyncio.gather(*others, patient) == ["ran", "ran", "ran", "patient"]
-        await asyncio.gather(*[task for _, task in lanes])
+        with scheduling(concurrency=1, queue_limit=1) as scheduler:
+            running = [await start_job(scheduler, name) for name in ("a", "b")]  # the second on the spare thread
+            others = [await submit(scheduler, model=name) for name in ("a", "b", "c")]
+            for name in ("a", "b", "c"):
+                await assert_rejected(scheduler, name)
+            for job, _ in running:
+                job.end.set()
+            assert await asyncio.gather(*others) == ["ran", "ran", "ran"]
+            await asyncio.gather(*[task for _, task in running])
 
     run(test)
-    scheduler.close()
 
 
-def test_a_run_alone_may_use_all_cores_and_one_among_many_its_share() -> None:
-    scheduler = Scheduler(lanes=4, queue_limit=0, cores=4)
-
-    async def share() -> int:
-        return await scheduler.run(lambda turn: turn.cores(), StageTimer())
-
+def test_requests_that_skip_the_queue_limit_do_not_count_towards_it() -> None:
     async def test() -> None:
-        assert await share() == 4
-        shares, lanes = [], []
-        for _ in range(3):
-            lanes.append(await busy(scheduler))
-            shares.append(await share())
-        assert shares == [2, 1, 1]
-        for lane, task in lanes:
-            lane.end.set()
-            await task
-        assert await share() == 4
+        with scheduling(concurrency=1, queue_limit=1) as scheduler:
+            job, task = await start_job(scheduler)
+            of_batch = [
+                asyncio.create_task(scheduler.run(lambda _: "of a batch", StageTimer(), skip_queue_limit=True))
+                for _ in range(5)
+            ]
+            await asyncio.sleep(0)
+            other = await submit(scheduler)
+            await assert_rejected(scheduler)
+            of_batch.pop().cancel()
+            await asyncio.sleep(0)
+            await assert_rejected(scheduler)
+            job.end.set()
+            assert await asyncio.gather(task, other, *of_batch) == ["done", "ran", *["of a batch"] * 4]
+            assert await scheduler.run(lambda _: "ran", StageTimer()) == "ran"
 
     run(test)
-    scheduler.close()
 
 
-def test_those_who_are_patient_take_nobody_s_place() -> None:
-    scheduler = Scheduler(lanes=1, queue_limit=1)
-
+def test_a_run_uses_all_cores_when_alone_and_its_part_among_others() -> None:
     async def test() -> None:
-        lane, task = await busy(scheduler)
-        patient = [
-            asyncio.create_task(scheduler.run(lambda _: "patient", StageTimer(), patient=True)) for _ in range(5)
-        ]
-        await asyncio.sleep(0)
-        other = await waiting(scheduler)
-        with pytest.raises(QueueFullError):
-            await scheduler.run(lambda _: "never", StageTimer())
-        patient.pop().cancel()
-        await asyncio.sleep(0)
-        with pytest.raises(QueueFullError):
-            await scheduler.run(lambda _: "never", StageTimer())
-        lane.end.set()
-        assert await asyncio.gather(task, other, *patient) == ["done", "ran", *["patient"] * 4]
-        assert await scheduler.run(lambda _: "ran", StageTimer()) == "ran"
+        with scheduling(concurrency=4, queue_limit=0, cores=4) as scheduler:
+            assert await cores(scheduler) == 4
+            found, jobs = [], []
+            for _ in range(3):
+                jobs.append(await start_job(scheduler))
+                found.append(await cores(scheduler))
+            assert found == [2, 1, 1]
+            for job, task in jobs:
+                job.end.set()
+                await task
+            assert await cores(scheduler) == 4
 
     run(test)
-    scheduler.close()
 
 
-def test_models_that_batch_keep_to_the_queue_limit_and_leave_the_others_their_lanes() -> None:
-    scheduler = Scheduler(lanes=2, queue_limit=2)
-
+def test_models_on_a_device_keep_the_queue_limit_and_leave_the_cores_to_others() -> None:
     async def test() -> None:
-        held = [await busy(scheduler, name, lanes=6) for name in ("a", "b") for _ in range(6)]
-        waits = [scheduler.run(lambda _: "ran", StageTimer(), name, lanes=6) for name in ("a", "b") for _ in range(2)]
-        others = [asyncio.create_task(wait) for wait in waits]
-        await asyncio.sleep(0)
-        for name in ("a", "b"):
-            with pytest.raises(QueueFullError):
-                await scheduler.run(lambda _: "never", StageTimer(), name, lanes=6)
-        assert await scheduler.run(lambda _: "cpu", StageTimer(), "cpu") == "cpu"
-        for lane, _ in held:
-            lane.end.set()
-        assert await asyncio.gather(*others) == ["ran"] * 4
-        await asyncio.gather(*[task for _, task in held])
+        with scheduling(concurrency=2, queue_limit=2) as scheduler:
+            held = [await start_job(scheduler, name, concurrency=6) for name in ("a", "b") for _ in range(6)]
+            waits = [
+                scheduler.run(lambda _: "ran", StageTimer(), name, concurrency=6) for name in "ab" for _ in range(2)
+            ]
+            others = [asyncio.create_task(wait) for wait in waits]
+            await asyncio.sleep(0)
+            for name in ("a", "b"):
+                await assert_rejected(scheduler, name, concurrency=6)
+            assert await scheduler.run(lambda _: "cpu", StageTimer(), "cpu") == "cpu"
+            for job, _ in held:
+                job.end.set()
+            assert await asyncio.gather(*others) == ["ran"] * 4
+            await asyncio.gather(*[task for _, task in held])
 
     run(test)
-    scheduler.close()
 
 
-def test_a_version_that_no_longer_batches_has_the_lanes_of_the_cores_again() -> None:
-    scheduler = Scheduler(lanes=1, queue_limit=1)
-
+def test_a_new_version_without_batches_has_the_concurrency_of_the_cores_again() -> None:
     async def test() -> None:
-        await scheduler.run(lambda _: "batched", StageTimer(), "m", lanes=8)
-        lane, task = await busy(scheduler, "m")
-        other = await waiting(scheduler, model="m")
-        assert not other.done()
-        lane.end.set()
-        assert [await task, await other] == ["done", "ran"]
+        with scheduling(concurrency=1, queue_limit=1) as scheduler:
+            await scheduler.run(lambda _: "batched", StageTimer(), "m", concurrency=8)
+            job, task = await start_job(scheduler, "m")
+            other = await submit(scheduler, model="m")
+            assert scheduler.queues()["m"] == (1, 1)
+            job.end.set()
+            assert [await task, await other] == ["done", "ran"]
 
     run(test)
-    scheduler.close()
 
 
-def test_lanes_of_idle_neighbours_are_borrowed_and_the_cores_shared_with_busy_ones() -> None:
-    board, descriptor = make_board(2)
-    os.close(descriptor)
-    neighbour = board.place(1)
-    scheduler = Scheduler(lanes=1, queue_limit=8, cores=4, among=Among(board.place(0), lanes=2, most=2))
+def test_a_worker_borrows_from_idle_ones_and_shares_the_cores_with_busy_ones(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(scoreboard_module, "_REFRESH_S", 0.0)
+    slot, neighbour = (Scoreboard.open(tmp_path).claim() for _ in range(2))
 
     async def test() -> None:
-        shares = await scheduler.run(lambda turn: turn.cores(), StageTimer(), "m")
-        assert shares == 4
-        neighbour.tell_busy(1)
-        assert await scheduler.run(lambda turn: turn.cores(), StageTimer(), "m") == 2
-        first, task = await busy(scheduler, "m")
-        assert board.busy(0) == 1
-        queued = await waiting(scheduler, model="m")
-        await asyncio.sleep(0.05)
-        assert not queued.done(), "both lanes of the two workers are busy"
-        neighbour.tell_busy(0)
-        first.end.set()
-        assert [await task, await queued] == ["done", "ran"]
-        held = [await busy(scheduler, "m") for _ in range(2)]
-        assert board.busy(0) == 2, "the neighbour's lane is idle and may be borrowed"
-        for lane, running in held:
-            lane.end.set()
-            await running
+        with scheduling(concurrency=2, queue_limit=8, cores=4, slot=slot) as scheduler:
+            assert scheduler.max_concurrency == 2
+            assert await cores(scheduler) == 4
+            neighbour.set_busy(1)
+            assert await cores(scheduler) == 2
+            first, task = await start_job(scheduler)
+            assert neighbour.others_busy() == 1
+            queued = await submit(scheduler)
+            assert scheduler.queues() == {"": (1, 1)}, "the concurrency of both workers is used up"
+            neighbour.set_busy(0)
+            first.end.set()
+            assert [await task, await queued] == ["done", "ran"]
+            held = [await start_job(scheduler) for _ in range(2)]
+            assert neighbour.others_busy() == 2, "one is borrowed"
+            for job, running in held:
+                job.end.set()
+                await running
 
     run(test)
-    scheduler.close()
+    neighbour.release()
+    slot.release()
+
+
+def test_the_share_of_a_worker_follows_the_number_of_live_workers(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(scoreboard_module, "_REFRESH_S", 0.0)
+    slots = [Scoreboard.open(tmp_path).claim() for _ in range(4)]
+    with scheduling(concurrency=8, queue_limit=8, slot=slots[0]) as scheduler:
+        found = [scheduler.max_concurrency]
+        for slot in slots[1:]:
+            slot.release()
+            found.append(scheduler.max_concurrency)
+    assert found == [4, 4, 8, 8]

@@ -1,4 +1,4 @@
-"""What is decided from what was measured. Time is a clock that each run moves by what it costs: nothing is timed."""
+"""The plan that follows from measurements. Each run advances a clock of the tests by its cost."""
 
 from collections.abc import Callable, Mapping
 from threading import Lock, get_ident
@@ -12,12 +12,12 @@ from engine.scheduling.tuning import Subject, measure, thread_counts_to_try
 from loaders.runtimes.base import RunStop, Session
 from loaders.tensors import Tensor, TensorInfo
 
-# Seconds that a run of so many pictures takes on so many cores.
+# Seconds of a run, by its number of threads and of pictures.
 Cost = Callable[[int, int], float]
 
 
 class Clock:
-    """Threads that run side by side advance it together, unless there is one core for all of them."""
+    """Parallel threads advance it together, unless they share `one_core`."""
 
     def __init__(self) -> None:
         self.now, self.one_core, self._lock = 0.0, False, Lock()
@@ -30,8 +30,8 @@ class Clock:
 
     def advance(self, seconds: float) -> None:
         with self._lock:
-            who = 0 if self.one_core else get_ident()
-            self._of_threads[who] = self._of_threads.get(who, self.now) + seconds
+            thread = 0 if self.one_core else get_ident()
+            self._of_threads[thread] = self._of_threads.get(thread, self.now) + seconds
 
 
 class CostlySession(Session):
@@ -41,12 +41,12 @@ class CostlySession(Session):
     def __init__(self, clock: Clock, threads: int, cost: Cost, *, on_cpu: bool) -> None:
         self.on_cpu = on_cpu
         self.providers = ("CPUExecutionProvider",) if on_cpu else ("CUDAExecutionProvider",)
-        self._clock, self._width, self._cost = clock, threads, cost
+        self._clock, self._threads, self._cost = clock, threads, cost
         self.runs = 0
 
     def run(self, inputs: Mapping[str, Tensor], stop: RunStop | None = None) -> dict[str, Tensor]:  # noqa: ARG002 - the interface
         self.runs += 1
-        self._clock.advance(self._cost(self._width, len(inputs["x"])))
+        self._clock.advance(self._cost(self._threads, len(inputs["x"])))
         return {"x": inputs["x"]}
 
 
@@ -75,7 +75,7 @@ def subject(
         (16, TuneLevel.QUICK, (1, 4, 16)),
     ],
 )
-def test_widths_to_try(cores: int, level: TuneLevel, intra_op_threads: tuple[int, ...]) -> None:
+def test_thread_counts_to_try(cores: int, level: TuneLevel, intra_op_threads: tuple[int, ...]) -> None:
     assert thread_counts_to_try(cores, level) == intra_op_threads
 
 
@@ -90,7 +90,7 @@ def test_widths_to_try(cores: int, level: TuneLevel, intra_op_threads: tuple[int
         ("loses", lambda threads, _: 0.01 * threads, (1,)),
     ],
 )
-def test_all_cores_unless_that_is_clearly_slower_and_between_what_is_clearly_faster(
+def test_all_cores_unless_clearly_slower_and_numbers_between_if_clearly_faster(
     clock: Clock, what: str, cost: Cost, intra_op_threads: tuple[int, ...]
 ) -> None:
     found = measure(subject(clock, cost, (1, 2, 4)), 4, TuneLevel.QUICK)
@@ -108,20 +108,18 @@ def test_all_cores_unless_that_is_clearly_slower_and_between_what_is_clearly_fas
 @pytest.mark.parametrize(
     ("what", "cost", "batch"),
     [
-        ("a picture more costs nothing", lambda *_: 0.01, 32),
-        ("a picture more costs as much", lambda _, batch: 0.01 * batch, 1),
+        ("another picture costs nothing", lambda *_: 0.01, 32),
+        ("another picture costs as much", lambda _, batch: 0.01 * batch, 1),
         ("eight at once, then no gain", lambda _, batch: 0.01 * max(1, batch / 8), 8),
         ("a twentieth better", lambda _, batch: 0.01 * batch * 0.95, 1),
     ],
 )
-def test_a_batch_is_kept_on_a_device_when_it_clearly_brings_more(
-    clock: Clock, what: str, cost: Cost, batch: int
-) -> None:
+def test_a_device_batches_if_that_clearly_gains_throughput(clock: Clock, what: str, cost: Cost, batch: int) -> None:
     found = measure(subject(clock, cost, (1,), on_cpu=False), 4, TuneLevel.QUICK)
     assert found.plan == RunPlan((1,), batch, 2 if batch > 1 else 1), what
 
 
-def test_on_a_cpu_a_quick_look_tries_no_batch_and_a_full_one_does(clock: Clock) -> None:
+def test_on_a_cpu_only_the_full_level_tries_batches(clock: Clock) -> None:
     levels = (TuneLevel.QUICK, TuneLevel.FULL)
     quick, full = (measure(subject(clock, lambda *_: 0.001, (1, 2)), 2, level) for level in levels)
     assert {row.batch for row in quick.measured} == {1}
@@ -129,12 +127,12 @@ def test_on_a_cpu_a_quick_look_tries_no_batch_and_a_full_one_does(clock: Clock) 
     assert full.plan.batch > 1
 
 
-def test_a_graph_that_takes_one_picture_only_is_never_tried_with_more(clock: Clock) -> None:
+def test_a_graph_without_a_batch_dimension_is_measured_with_one_picture(clock: Clock) -> None:
     found = measure(subject(clock, lambda *_: 0.001, (1,), on_cpu=False, batch=False), 2, TuneLevel.FULL)
     assert {row.batch for row in found.measured} == {1}
 
 
-def test_a_run_that_takes_long_is_not_measured(clock: Clock) -> None:
+def test_a_long_run_is_not_measured(clock: Clock) -> None:
     slow = subject(clock, lambda *_: 2.0, (1, 2))
     found = measure(slow, 2, TuneLevel.QUICK)
     assert found.plan == RunPlan((1, 2))
@@ -142,8 +140,8 @@ def test_a_run_that_takes_long_is_not_measured(clock: Clock) -> None:
     assert "too long" in found.reason
 
 
-def test_a_single_round_gone_wrong_changes_nothing(clock: Clock) -> None:
-    """A neighbour takes the machine away for a while in the first round, when the wide run had its turn."""
+def test_one_slow_round_changes_nothing(clock: Clock) -> None:
+    """Another program delays the run on all cores in the first round."""
     runs = iter(range(10_000))
 
     def cost(threads: int, _: int) -> float:
@@ -152,15 +150,15 @@ def test_a_single_round_gone_wrong_changes_nothing(clock: Clock) -> None:
     assert measure(subject(clock, cost, (1, 2)), 2, TuneLevel.FULL).plan.intra_op_threads == (1, 2)
 
 
-def test_with_somebody_else_on_the_cores_nothing_is_concluded(clock: Clock) -> None:
+def test_with_other_programs_on_the_cores_the_result_is_not_conclusive(clock: Clock) -> None:
     clock.one_core = True
     found = measure(subject(clock, lambda *_: 0.01, (1, 2, 4)), 4, TuneLevel.QUICK)
     assert found.plan == RunPlan((1, 4)), "the default"
     assert not found.conclusive
-    assert "others were busy" in found.reason
+    assert "other programs" in found.reason
 
 
-def test_a_run_of_microseconds_is_never_shared_out(clock: Clock) -> None:
+def test_a_run_of_microseconds_uses_one_thread(clock: Clock) -> None:
     found = measure(subject(clock, lambda threads, _: 0.00005 / threads, (1, 2, 4)), 4, TuneLevel.FULL)
     assert found.plan == RunPlan((1,))
     assert "too short" in found.reason

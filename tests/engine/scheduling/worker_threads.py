@@ -1,19 +1,21 @@
-"""Work for lanes that a test holds up and lets go."""
+"""Jobs that a test holds up on worker threads and lets end."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from threading import Event
 from typing import Any
 
 from engine.scheduling.run_context import RunContext
 from engine.scheduling.scheduler import Scheduler
+from engine.scheduling.scoreboard import WorkerSlot
 from utils.time_utils import StageTimer
 
 WAIT_S = 30.0
 
 
-class Lane:
-    """Work that has `started` and runs until `end`."""
+class HeldJob:
+    """Work that sets `started` and runs until `end` is set."""
 
     def __init__(self) -> None:
         self.started, self.end = Event(), Event()
@@ -24,23 +26,31 @@ class Lane:
         return "done"
 
 
+@contextmanager
+def scheduling(
+    concurrency: int, queue_limit: int, cores: int = 0, slot: WorkerSlot | None = None
+) -> Iterator[Scheduler]:
+    scheduler = Scheduler(concurrency, queue_limit, cores, slot)
+    yield scheduler
+    scheduler.close()
+
+
 def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
     asyncio.run(asyncio.wait_for(test(), WAIT_S))
 
 
-async def busy(scheduler: Scheduler, model: str = "", lanes: int = 0) -> tuple[Lane, asyncio.Task[str]]:
-    """One lane taken."""
-    lane = Lane()
-    task = asyncio.create_task(scheduler.run(lane, StageTimer(), model, lanes=lanes))
-    assert await asyncio.to_thread(lane.started.wait, WAIT_S)
-    return lane, task
+async def start_job(scheduler: Scheduler, model: str = "", concurrency: int = 0) -> tuple[HeldJob, asyncio.Task[str]]:
+    """A job that runs on a worker thread by now."""
+    job = HeldJob()
+    task = asyncio.create_task(scheduler.run(job, StageTimer(), model, concurrency=concurrency))
+    assert await asyncio.to_thread(job.started.wait, WAIT_S)
+    return job, task
 
 
-async def waiting(
-    scheduler: Scheduler,
-    work: Callable[[RunContext], Any] = lambda _: "ran",
-    model: str = "",
+async def submit(
+    scheduler: Scheduler, work: Callable[[RunContext], Any] = lambda _: "ran", model: str = ""
 ) -> asyncio.Task[Any]:
+    """A job that the scheduler has by now, in its queue or on a thread."""
     task = asyncio.create_task(scheduler.run(work, StageTimer(), model))
     await asyncio.sleep(0)
     return task

@@ -25,7 +25,7 @@ RUNS = 64
 COUNT_THREADS = """
 import os, sys
 from pathlib import Path
-from loaders.model_loader import SessionOptions
+from loaders.runtimes.base import SessionOptions
 from loaders.runtimes.onnxruntime_loader import OnnxRuntimeLoader
 loader = OnnxRuntimeLoader()
 before = len(os.listdir("/proc/self/task"))
@@ -38,7 +38,7 @@ RUN_MANY_SIZES = """
 import sys
 from pathlib import Path
 import numpy as np
-from loaders.model_loader import SessionOptions
+from loaders.runtimes.base import SessionOptions
 from loaders.runtimes.onnxruntime_loader import OnnxRuntimeLoader
 session = OnnxRuntimeLoader().load(Path(sys.argv[1]), SessionOptions())
 sides = [(500, 500), (500, 500), *np.random.default_rng(0).integers(20, 500, (20, 2)).tolist()]

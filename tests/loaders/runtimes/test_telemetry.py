@@ -10,7 +10,8 @@ from tests.paths import ROOT
 LOAD = """
 import sys
 from pathlib import Path
-from loaders.model_loader import SessionOptions, create_model_loader
+from loaders.model_loader import create_model_loader
+from loaders.runtimes.base import SessionOptions
 create_model_loader("onnxruntime").load(Path(sys.argv[1]), SessionOptions(("cpu",)))
 """
 

@@ -1,4 +1,4 @@
-"""A file's digest, computed once while the file stays as it is: two gigabytes take a second."""
+"""SHA-256 digests of files, cached until a file changes: hashing two gigabytes takes a second."""
 
 import hashlib
 from functools import lru_cache
@@ -7,12 +7,12 @@ from time import time
 
 from loaders.model_errors import ModelFileError
 
-# A file that was written less than so long ago may be written again without its times telling.
+# A file system's clock may give two writes within this time the same timestamp.
 _SETTLED_S = 2.0
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256, hexadecimal. Raises ModelFileError for a file that is gone meanwhile, or cannot be opened."""
+    """Returns the SHA-256 in hexadecimal. Raises ModelFileError for a file that cannot be read."""
     try:
         return _digest(path)
     except OSError as error:
@@ -24,11 +24,11 @@ def _digest(path: Path) -> str:
     newest_s = max(stat.st_mtime, stat.st_ctime)
     if not 0 <= newest_s <= time() - _SETTLED_S:
         return _read(path)
-    return _remembered(path, stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+    return _cached(path, stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
 
 
 @lru_cache(maxsize=4096)
-def _remembered(path: Path, *_identity: int) -> str:
+def _cached(path: Path, *_identity: int) -> str:
     return _read(path)
 
 
