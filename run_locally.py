@@ -1,17 +1,18 @@
-"""The same pipeline on files, folders or stdin, without a server.
+"""Runs the service's pipeline on files, folders or stdin, without a server.
 
     python run_locally.py cat.jpg            a table of labels and scores, and the time of each stage
-    python run_locally.py holiday/ --json    one JSON object a line
-    python run_locally.py - < cat.jpg        the picture from stdin
-    python run_locally.py                    asks for the path
+    python run_locally.py holiday/ --json    one JSON object per line
+    python run_locally.py < cat.jpg          the picture from stdin
+    python run_locally.py                    on a terminal: asks for a path
 
-Exit status: 0; 1 when some picture failed (each is named on stderr); 2 for a wrong call or a model that cannot run.
+Exit status: 0; 1 if a picture failed or a path does not exist (each is named on stderr); 2 for wrong arguments, an
+invalid setting or a model that cannot be loaded.
 """
 
 import argparse
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import orjson
@@ -33,7 +34,7 @@ from loaders.images.base import ImageLoader, ImageLoaderOptions
 from loaders.images.errors import ImageError
 from loaders.images.formats import picture_files
 from loaders.model_errors import ModelError, ModelRunError
-from loaders.model_loader import create_model_loader
+from loaders.model_loader import DEFAULT_MODEL_LOADER, create_model_loader
 from loaders.repository.model_repository import ModelRepository
 from loaders.repository.model_state import ModelStateFile
 from loaders.repository.specs.model_spec import TaskName
@@ -50,31 +51,32 @@ _errors = Console(stderr=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit status; a wrong call raises SystemExit(2)."""
+    """Returns the exit status. Raises SystemExit(2) for wrong arguments."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    paths = options.paths or [path for path in [ask_for_path()] if path]
+    paths = options.paths or _default_paths()
     if not paths:
         parser.error("no picture given")
     one_blas_thread()
     try:
         settings = load_settings()
-        pictures = list(_find_pictures(paths))
         model = _load_model(settings, options.model)
     except (SettingsError, ModelError, OSError) as error:
         parser.error(str(error))
     limits = ImageLoaderOptions(settings.max_image_pixels, settings.accept_truncated)
     loader = create_image_loader(settings.image_loader, limits)
     predict_options = PredictOptions(options.top_k)
-    return _run(pictures, model, loader, predict_options, as_json=options.json)
+    pictures, missing = _find_pictures(paths)
+    failed = _run(pictures, model, loader, predict_options, as_json=options.json)
+    return _SOME_FAILED if failed or missing else _OK
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="Labels pictures without a server.")
-    parser.add_argument("paths", nargs="*", metavar="PICTURE", help="files or folders; - reads a picture from stdin")
-    parser.add_argument("--model", metavar="NAME", help="the model that answers; default: API_DEFAULT_MODEL")
-    parser.add_argument("--top-k", type=_top_k, metavar="N", help="at most so many; default: 5 labels or 100 boxes")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line, for programs")
+    parser = argparse.ArgumentParser(description="Runs a model on pictures, without a server.")
+    parser.add_argument("paths", nargs="*", metavar="PICTURE", help="files or folders; -, or none in a pipe: stdin")
+    parser.add_argument("--model", metavar="NAME", help="name of the model; default: API_DEFAULT_MODEL")
+    parser.add_argument("--top-k", type=_top_k, metavar="N", help="most predictions; default: 5 labels, 100 boxes")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per line")
     return parser
 
 
@@ -84,32 +86,46 @@ def _top_k(text: str) -> int:
     return int(text)
 
 
-def _find_pictures(paths: Sequence[str]) -> Iterator[str]:
-    """A folder gives the pictures in it and below it, by their suffix, in order of name."""
+def _default_paths() -> list[str]:
+    """Asks on a terminal; otherwise standard input is the picture."""
+    if not sys.stdin.isatty():
+        return [STDIN]
+    path = ask_for_path()
+    return [path] if path else []
+
+
+def _find_pictures(paths: Sequence[str]) -> tuple[list[str], int]:
+    """Returns the pictures of all paths, those of a folder sorted, and the number of paths without any."""
+    found: list[str] = []
+    missing = 0
     for path in paths:
         if path == STDIN or Path(path).is_file():
-            yield path
-        elif Path(path).is_dir():
-            yield from map(str, picture_files(Path(path)))
-        else:
-            raise FileNotFoundError(f"there is no file or folder {path}")
+            found.append(path)
+            continue
+        try:
+            found += map(str, picture_files(Path(path)))
+        except FileNotFoundError as error:
+            missing += 1
+            _print_error(path, str(error))
+    return found, missing
 
 
 def _load_model(settings: ApiSettings, name: str | None) -> LoadedModel:
-    """What the service would serve; one picture at a time, so one run gets all cores."""
+    """The version that the service would use, with all cores for one run."""
     catalog = ModelRepository(settings.models_dir).scan().catalog
     choices = ModelStateFile(settings.models_dir).read()
     default = DefaultModel(settings.default_model)
     default.update(catalog, choices)
     version = choices.version(catalog, name or default.name)
     options = SessionOptions(settings.providers, threads=cpu_budget())
-    model_loader = create_model_loader(settings.model_loader)
+    model_loader = create_model_loader(DEFAULT_MODEL_LOADER)
     return load_model(version, model_loader, options, exact_decode=settings.exact_decode)
 
 
 def _run(
     pictures: Sequence[str], model: LoadedModel, loader: ImageLoader, options: PredictOptions, *, as_json: bool
 ) -> int:
+    """Returns the number of pictures that failed."""
     failed = 0
     several = len(pictures) > 1 and _errors.is_terminal
     for path in track(pictures, "Pictures", console=_errors, disable=not several, transient=True):
@@ -119,13 +135,16 @@ def _run(
             [answer] = predict([model], loader, data, options, alone(timer, cpu_budget()))
         except (ImageError, InvalidOutputError, ModelRunError, MemoryError, OSError) as error:
             failed += 1
-            reason = error.strerror if isinstance(error, OSError) else str(error)
-            _errors.print(f"{path}: {reason}", markup=False, highlight=False, soft_wrap=True)
+            _print_error(path, error.strerror or str(error) if isinstance(error, OSError) else str(error))
             continue
         timer.stop()
         show = _show_json if as_json else _show_table
         show(path, answer, timer.as_ms())
-    return _SOME_FAILED if failed else _OK
+    return failed
+
+
+def _print_error(path: str, reason: str) -> None:
+    _errors.print(f"{path}: {reason}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _show_json(path: str, answer: Answer, timings_ms: dict[str, float]) -> None:
@@ -166,7 +185,7 @@ _COLUMNS: dict[TaskName, tuple[Column | str, ...]] = {
 
 
 def _cells(prediction: Prediction) -> tuple[str, ...]:
-    """What fits a line; --json has all of it."""
+    """A row of the table, shortened; --json has everything."""
     match prediction:
         case Classification(label=label, score=score):
             return label, f"{score:.4f}"
@@ -184,5 +203,5 @@ def _cells(prediction: Prediction) -> tuple[str, ...]:
 
 if __name__ == "__main__":
     if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` may close the pipe
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # exits quietly when `| head` closes the pipe
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""`make bench`: measures, prints the tables, and writes docs/performance.json, the plot and the page's tables.
+"""`make bench`: measures, prints the tables, and writes them and the plot into docs/.
 
 python -m benchmarks [--quick] [--rounds N] [--only NAME,NAME] [--write | --no-write] [--render]
 """
@@ -15,7 +15,7 @@ from typing import IO
 import uvloop
 
 from benchmarks import contestants
-from benchmarks.contestants import FOVEA, Contestant
+from benchmarks.contestants import FOVEA, FOVEA_2, Contestant
 from benchmarks.measure import Patience
 from benchmarks.models import INT8_VARIABLE, prepare_models
 from benchmarks.report import keep, print_tables, render, write
@@ -38,7 +38,7 @@ def main() -> None:
     try:
         uvloop.run(_measure(_plan(options), 1 if options.quick else options.rounds, results))
     except (KeyboardInterrupt, asyncio.CancelledError):
-        sys.exit("Stopped: every server has been ended, nothing was written.")
+        sys.exit("Stopped: all servers are ended, nothing was written.")
     finally:
         lock.close()
     print_tables(results)
@@ -47,39 +47,43 @@ def main() -> None:
 
 
 def _lock() -> IO[str]:
-    """Held until it is closed: two runs at once would measure each other."""
+    """Two benchmarks at the same time would disturb each other. Held until it is closed."""
     contestants.CACHE.mkdir(exist_ok=True)
     lock = (contestants.CACHE / "lock").open("w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        sys.exit("Another benchmark is running here; wait for its end.")
+        sys.exit("Another benchmark is running in this folder.")
     return lock
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benchmarks", description="Fovea, the bare loop and peers side by side.")
     parser.add_argument("--quick", action="store_true", help="Fovea and the bare loop only, one round, short windows")
-    parser.add_argument("--rounds", type=int, default=_ROUNDS, help="how often everybody has a turn")
-    parser.add_argument("--only", default="", help="names, with commas: which contestants take part")
-    parser.add_argument("--render", action="store_true", help="only plot and page anew, from docs/performance.json")
-    parser.add_argument("--no-write", dest="write", action="store_false", help="print only, leave docs/ as it is")
+    parser.add_argument(
+        "--rounds", type=int, default=_ROUNDS, help="number of rounds; every contestant is measured once in each"
+    )
+    parser.add_argument("--only", default="", help="names of contestants, separated by commas")
+    parser.add_argument(
+        "--render", action="store_true", help="only write plot and tables again, from docs/performance.json"
+    )
+    parser.add_argument("--no-write", dest="write", action="store_false", help="print only, do not write docs/")
     options = parser.parse_args()
     options.write = options.write and not options.quick and not options.only
     return options
 
 
 def _plan(options: argparse.Namespace) -> Plan:
-    shutil.rmtree(contestants.SERVICE_CACHE, ignore_errors=True)  # what it measures about its models is measured anew
+    shutil.rmtree(contestants.SERVICE_CACHE, ignore_errors=True)  # so that the service measures its models again
     models = prepare_models(contestants.MODELS)
     if "int8" not in models:
-        print(f"There is no int8 twin, so nothing is said about it; {INT8_VARIABLE}=model.onnx gives one.")
+        print(f"The int8 model could not be made, so it is not measured; {INT8_VARIABLE}=model.onnx gives one.")
     cells = [cell for cell in (QUICK if options.quick else FULL) if cell.workload.model in models]
     return Plan(cells, _chosen(options), models, _QUICK if options.quick else _FULL, memory=not options.quick)
 
 
 def _chosen(options: argparse.Namespace) -> list[Contestant]:
-    names = [FOVEA] if options.quick else [name.strip() for name in options.only.split(",") if name.strip()]
+    names = [FOVEA, FOVEA_2] if options.quick else [name.strip() for name in options.only.split(",") if name.strip()]
     known = [contestant.name for contestant in contestants.ALL]
     if unknown := set(names) - set(known):
         sys.exit(f"Unknown: {', '.join(sorted(unknown))}; there are: {', '.join(known)}.")
@@ -90,7 +94,7 @@ def _chosen(options: argparse.Namespace) -> list[Contestant]:
 
 
 async def _measure(plan: Plan, rounds: int, results: Results) -> None:
-    """A SIGTERM ends it as Ctrl-C does, with every server."""
+    """SIGTERM ends it like Ctrl-C, with every server."""
     task, started = asyncio.current_task(), time.monotonic()
     assert task
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
@@ -100,7 +104,7 @@ async def _measure(plan: Plan, rounds: int, results: Results) -> None:
 
     for number in range(rounds):
         await Round(number, plan, results, say).run()
-        keep(results, contestants.CACHE)  # should a later round fail, half an hour is not lost
+        keep(results, contestants.CACHE)  # in case a later round fails
     if plan.memory:
         await Round(rounds, plan, results, say).memory()
 

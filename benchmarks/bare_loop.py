@@ -1,9 +1,9 @@
 """The limit: decode, preprocess and run in a bare loop, without HTTP, queue, checks or answers.
 
-A process of its own, which prints a line of JSON a window until it is ended: how long the window was, the latency of
-each picture in seconds, and how many of those looked at had a wrong class.
+Runs until it is ended and prints a line of JSON for each window: its length, the latency of each picture in seconds,
+and the number of wrong classes among the pictures that were checked.
 
-python -m benchmarks.bare_loop WAY GRAPH SECONDS FILE=CLASS,CLASS ...   (the classes that are right for that picture)
+python -m benchmarks.bare_loop WAY GRAPH SECONDS FILE=CLASS,CLASS ...   (the right classes of the picture)
 """
 
 import json
@@ -34,7 +34,7 @@ _MODEL_TOML = Path(__file__).parent.parent / "models" / "efficientnet-lite0" / "
 _CHECK_EACH = 16
 _WARM_UP_S = 0.3
 
-# A picture may lose this much to the decoder's own scaling and still leave the resize twice the size it needs.
+# The decoder may scale a picture down to this shortest edge, twice what the resize needs.
 _ENOUGH = 2 * 256
 
 Steps = Callable[[bytes], NDArray[Any]]
@@ -42,17 +42,17 @@ Steps = Callable[[bytes], NDArray[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """`processes` x `threads` loops, each run on `width` cores; 0 stands for as many as there are."""
+    """`processes` x `threads` loops, each run with `intra_op_threads`; 0 stands for the number of cores."""
 
     processes: int
     threads: int
-    width: int
+    intra_op_threads: int
     steps: Callable[[], Steps]
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """An encoded picture and the classes that are right for it."""
+    """An encoded picture and its right classes."""
 
     data: bytes
     classes: frozenset[int]
@@ -66,7 +66,7 @@ def fovea_steps() -> Steps:
 
 
 def inter_area_steps() -> Steps:
-    """The least that still answers right: what peers do, behind OpenCV's scaled decode where a JPEG is large."""
+    """The least work that still gives right answers: the peers' steps behind OpenCV's scaled decode of large JPEGs."""
     loader = create_image_loader("opencv")
 
     def prepare(data: bytes) -> NDArray[Any]:
@@ -86,7 +86,7 @@ WAYS = {
     "processes": Way(0, 1, 1, fovea_steps),
     "threads, INTER_AREA": Way(1, 0, 1, inter_area_steps),
     "processes, INTER_AREA": Way(0, 1, 1, inter_area_steps),
-    "one wide run": Way(1, 1, 0, fovea_steps),
+    "all cores in one run": Way(1, 1, 0, fovea_steps),
 }
 
 
@@ -95,7 +95,7 @@ class Loops:
 
     def __init__(self, way: Way, graph: str, samples: list[Sample]) -> None:
         options = ort.SessionOptions()
-        options.intra_op_num_threads = way.width or cpu_budget()
+        options.intra_op_num_threads = way.intra_op_threads or cpu_budget()
         self._session = ort.InferenceSession(graph, options)
         self._input = self._session.get_inputs()[0].name
         self._prepare = way.steps()
@@ -107,7 +107,7 @@ class Loops:
             threading.Thread(target=self._loop, args=[first], daemon=True).start()
 
     def cut(self) -> tuple[list[float], int]:
-        """Latencies and wrong answers since the last cut."""
+        """Returns latencies and wrong answers since the last call."""
         latencies, self._latencies, wrong, self._wrong = self._latencies, [], self._wrong, 0
         return latencies, wrong
 

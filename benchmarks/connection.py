@@ -1,4 +1,4 @@
-"""One kept-alive HTTP/1.1 connection that sends ready-made bytes and reads no more than status and length."""
+"""A keep-alive HTTP/1.1 connection that sends prepared bytes and parses only the status and length of answers."""
 
 import asyncio
 import re
@@ -17,17 +17,15 @@ LOST = 0
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`status` is LOST when the connection broke before the answer was there."""
+    """`status` is LOST if the connection broke before the answer was complete."""
 
     status: int
     body: bytes
+    head: bytes = b""
 
 
 class Connection(asyncio.Protocol):
-    """Carries one request at a time; `on_answer` is called with each answer, once a request.
-
-    A body that comes in chunks is given as it came, with their lengths in it.
-    """
+    """Carries one request at a time; calls `on_answer` once for each. A chunked body keeps its chunk headers."""
 
     def __init__(self, on_answer: Callable[["Connection", Answer], None]) -> None:
         self._on_answer = on_answer
@@ -46,13 +44,13 @@ class Connection(asyncio.Protocol):
         self._transport.write(request)
 
     def close(self) -> None:
-        """No answer is reported any more."""
+        """Stops reporting answers."""
         self._busy = False
         if self._transport:
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's transport is not a subclass
 
     def data_received(self, data: bytes) -> None:
         self._received += data
@@ -77,4 +75,4 @@ class Connection(asyncio.Protocol):
             self._transport.close()
         if self._busy:
             self._busy = False
-            self._on_answer(self, Answer(int(head[9:12]), body))
+            self._on_answer(self, Answer(int(head[9:12]), body, head))

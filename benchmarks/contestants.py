@@ -1,4 +1,4 @@
-"""Who is compared: how each is started, and where it takes pictures."""
+"""The servers that are compared: the command of each, and its address for pictures."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,16 +13,21 @@ SERVICE_CACHE = CACHE / "cache"
 _PRODUCT = ROOT / ".venv"
 
 FOVEA = "Fovea"
+FOVEA_2 = f"{FOVEA} with 2 workers"
 
 
 @dataclass(frozen=True, slots=True)
 class Contestant:
-    """`command` is started in the project's folder; it reads model and port from the environment."""
+    """`command` runs in the project's folder and reads model and port from the environment.
+
+    `models`: those that it is measured with.
+    """
 
     name: str
     command: Sequence[str]
     path: str = "/infer"
     environment: Mapping[str, str] = field(default_factory=dict)
+    models: Sequence[Model] = ("default", "int8", "no-cost")
 
     @property
     def installed(self) -> bool:
@@ -49,6 +54,12 @@ def _peer(name: str, module: str, environment: Path) -> Contestant:
 
 ALL = (
     Contestant(FOVEA, (str(_PRODUCT / "bin" / "python"), "main.py")),
+    Contestant(
+        FOVEA_2,
+        (str(_PRODUCT / "bin" / "python"), "main.py"),
+        environment={"API_WORKERS": "2"},
+        models=("no-cost",),  # with other models the interpreter's lock is not the limit
+    ),
     _peer("classic handler", "classic", _PRODUCT),
     _peer("FastAPI thread pool", "thread_pool", _PRODUCT),
     _peer("LitServe", "litserve_server", CACHE / "litserve"),

@@ -1,4 +1,4 @@
-"""CPU time that a measurement cost: the server's, the load generator's, and what the rest of the machine took away."""
+"""CPU time of the server, the load generator and the other processes during a measurement."""
 
 import resource
 from dataclasses import dataclass
@@ -28,12 +28,12 @@ class CpuUse:
 
     @property
     def others(self) -> float:
-        """Cores that neither the server nor the load generator used, on average; what a host stole counts, too."""
+        """Average number of cores that other processes used, including time stolen by the host."""
         return max(0.0, self.machine - self.server - self.client) / self.wall
 
 
 def read(server: ServerProcess) -> CpuUse:
-    """Since the processes and the machine were started; only differences say anything."""
+    """Totals since the start of the processes and the machine; use their differences."""
     own = resource.getrusage(resource.RUSAGE_SELF)
     times = psutil.cpu_times()
     busy = times.user + times.nice + times.system + times.irq + times.softirq + times.steal

@@ -1,4 +1,4 @@
-"""Ready-made HTTP requests, and what their answers must say."""
+"""Prepared HTTP requests, and the check of their answers."""
 
 import re
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ _OK = 200
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """An encoded picture; `classes`: the class ids that a right answer may have first."""
+    """An encoded picture; `classes`: the right class ids."""
 
     file: Path
     media_type: str
@@ -31,20 +31,20 @@ class Request:
     pictures: int = 1
 
     def is_right(self, answer: Answer) -> bool:
-        """Whether the best prediction of every picture is one that is accepted."""
+        """Whether the best prediction of every picture is a right class."""
         found = _CLASS_ID.findall(answer.body) if answer.status == _OK else []
         return len(found) == self.pictures and all(int(class_id) in self.classes for class_id in found)
 
 
 def multipart(path: str, pictures: Sequence[Picture], field: str = "image") -> Request:
-    """One request with each picture in a part of its own, all named `field`."""
+    """One request with a part named `field` for each picture."""
     body = b"".join(_part(picture, field) for picture in pictures) + f"--{_BOUNDARY}--\r\n".encode()
     classes = frozenset[int]().union(*(picture.classes for picture in pictures))
     return Request(_post(path, f"multipart/form-data; boundary={_BOUNDARY}", body), classes, len(pictures))
 
 
 def raw(path: str, picture: Picture) -> Request:
-    """The picture is the body."""
+    """The body is the picture."""
     return Request(_post(path, picture.media_type, picture.data), picture.classes)
 
 

@@ -1,4 +1,4 @@
-"""What each layer between the bare loop and a request costs: the same pictures through more and more of the service.
+"""The cost of each layer between the bare loop and a request, measured by adding one layer after another.
 
 .venv/bin/python -m benchmarks.layers [ROUNDS] [PICTURE]
 
@@ -40,7 +40,7 @@ _CORES = cpu_budget()
 
 @cache
 def _parts() -> tuple[LoadedModel, ImageLoader]:
-    """As the service has them, in each process anew."""
+    """Model and image loader as in the service, made once in each process."""
     one_blas_thread()
     version = ModelRepository(_ROOT / "models").find(_MODEL)
     loader, options = create_model_loader("onnxruntime"), SessionOptions(cache=_ROOT / ".cache")
@@ -80,7 +80,7 @@ def _in_processes(processes: ProcessPoolExecutor, data: bytes) -> float:
 
 
 async def _scheduled(data: bytes) -> float:
-    """Eight requests under way, as with eight connections."""
+    """Eight requests in flight, as with eight connections."""
     model, loader = _parts()
     scheduler, done, started = Scheduler(_CORES, _CONNECTIONS, _CORES), 0, perf_counter()
 
@@ -106,7 +106,7 @@ def main(arguments: Sequence[str]) -> None:
             "decode, preprocess and run, a process a core": partial(_in_processes, processes, data),
             "the same, a thread a core of one process": partial(_in_threads, _bare, data),
             "and the answer: scores, labels, checks, times": partial(_in_threads, _whole, data),
-            "and the scheduler, eight requests under way": lambda: uvloop.run(_scheduled(data)),
+            "and the scheduler, eight requests in flight": lambda: uvloop.run(_scheduled(data)),
         }
         figures: dict[str, list[float]] = {name: [] for name in layers}
         for _ in range(rounds):

@@ -1,4 +1,4 @@
-"""The load: closed loop (as many requests under way as connections) and open loop (arrivals that wait for nobody)."""
+"""Load generators: closed loop (as many requests in flight as connections) and open loop (arrivals at a fixed rate)."""
 
 import asyncio
 import random
@@ -14,19 +14,19 @@ from benchmarks.http_requests import Request
 from benchmarks.windows import Window
 
 _HOST = "127.0.0.1"
-# An open loop opens connections as it needs them, up to this many; then arrivals wait, and their latency runs.
+# An open loop opens up to this many connections; further arrivals wait, which counts as latency.
 OPEN_CONNECTIONS = 64
 _RECONNECT_S = 0.05
 _SEED = 20
 
 
 class Load(ABC):
-    """Sends `requests` in turn to a port of this machine. Latency counts the wait for a connection, too."""
+    """Sends `requests` in a cycle to a local port. Latency includes the wait for a connection."""
 
     def __init__(self, port: int, requests: Sequence[Request]) -> None:
         self._port = port
         self._requests = cycle(requests)
-        self._under_way: dict[Connection, tuple[Request, float]] = {}
+        self._in_flight: dict[Connection, tuple[Request, float]] = {}
         self._latencies: list[float] = []
         self.errors: Counter[str] = Counter()
         self._errors_before = 0
@@ -39,15 +39,15 @@ class Load(ABC):
 
     @abstractmethod
     def _answered(self, connection: Connection) -> None:
-        """The connection is free; it may have been closed."""
+        """Called when a connection has its answer; the connection may be closed."""
 
     @property
     def answered(self) -> int:
-        """Answers since the last cut, right and wrong."""
+        """Number of answers since the last cut, right and wrong."""
         return len(self._latencies) + self.errors.total() - self._errors_before
 
     def cut(self) -> Window:
-        """What was answered since the last cut."""
+        """Returns the answers since the last call."""
         now = perf_counter()
         errors = self.errors.total()
         window = Window(now - self._cut_at, self._latencies, errors - self._errors_before)
@@ -55,11 +55,11 @@ class Load(ABC):
         return window
 
     def stop(self) -> None:
-        """Drops what is under way."""
+        """Drops the requests in flight."""
         self._stopped = True
         for task in self._tasks:
             task.cancel()
-        for connection in [*self._under_way]:
+        for connection in [*self._in_flight]:
             connection.close()
 
     async def _connect(self) -> Connection:
@@ -75,12 +75,12 @@ class Load(ABC):
 
     def _send(self, connection: Connection, asked_at: float | None = None) -> None:
         request = next(self._requests)
-        self._under_way[connection] = request, asked_at or perf_counter()
+        self._in_flight[connection] = request, asked_at or perf_counter()
         connection.send(request.payload)
 
     def _on_answer(self, connection: Connection, answer: Answer) -> None:
         now = perf_counter()
-        request, asked_at = self._under_way.pop(connection)
+        request, asked_at = self._in_flight.pop(connection)
         if request.is_right(answer):
             self._latencies.append(now - asked_at)
         else:
@@ -127,13 +127,13 @@ class OpenLoop(Load):
     def __init__(self, port: int, requests: Sequence[Request], rate: float) -> None:
         super().__init__(port, requests)
         self._rate = rate
-        # The one that waited longest is used next, so that none waits until its server closes it.
+        # The connection that was idle longest is used next, so that the server closes none as idle.
         self._idle: deque[Connection] = deque()
         self._opened = 0
         self._waiting: deque[float] = deque()
 
     async def start(self) -> None:
-        """Arrivals come from a thread: the event loop's own timers are exact to a millisecond only."""
+        """Arrivals come from a thread, as timers of the event loop are exact to a millisecond only."""
         loop = asyncio.get_running_loop()
         threading.Thread(target=self._arrive, args=[loop], daemon=True).start()
 

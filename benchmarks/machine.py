@@ -1,4 +1,4 @@
-"""On what machine, with which versions, from which revision the figures come."""
+"""The machine, the versions and the revision of a run."""
 
 import datetime
 import os
@@ -22,11 +22,11 @@ _SHOWN = (
     "pillow",
     "numpy",
 )
-_LOCKS = ("requirements.lock", *(f"requirements-bench-{peer}.lock" for peer in ("litserve", "bentoml", "ray")))
+_LOCKS = ("requirements.lock", *(f"requirements/bench-{peer}.txt" for peer in ("litserve", "bentoml", "ray")))
 
 
 def describe() -> dict[str, str]:
-    """Names and values for the page."""
+    """Names and values."""
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "revision": _revision(),
@@ -45,7 +45,7 @@ def _cpu_model() -> str:
 
 
 def _revision() -> str:
-    """With a plus sign where the working tree differs from the commit; empty outside a repository."""
+    """The commit, with a plus sign if the working tree differs; empty outside a repository."""
     commit = _git("rev-parse", "--short", "HEAD")
     return commit + ("+" if _git("status", "--porcelain", "--untracked-files=no") else "")
 
@@ -56,7 +56,7 @@ def _git(*arguments: str) -> str:
 
 
 def _versions() -> dict[str, str]:
-    """As the locks say, which is what was installed."""
+    """Versions from the locks that were installed."""
     pins: dict[str, str] = {}
     for lock in _LOCKS:
         for name, version in re.findall(r"^([\w.-]+)(?:\[\w+\])?==([\w.]+)", (ROOT / lock).read_text(), re.MULTILINE):

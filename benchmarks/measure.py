@@ -1,4 +1,4 @@
-"""One cell: a load runs until three windows agree; memory and CPU are read around them."""
+"""Measures one cell: a load runs until three windows agree; memory and CPU time are read before and after."""
 
 import asyncio
 import json
@@ -18,18 +18,18 @@ _CONNECT_S = 10.0
 _LOOK_EACH_S = 0.05
 _ANSWER_EACH_S = 0.001
 
-# In a window of fewer answers than this, its end is worth a look; it may then become so many windows longer.
+# A window with fewer answers than this ends at an answer; it may then become at most _MOST_WINDOWS_LONGER times longer.
 _FEW = 30
 _MOST_WINDOWS_LONGER = 4
 
 
 class NoAnswerError(Exception):
-    """Not one right answer came; says what came instead."""
+    """No answer was right. The message counts what came instead."""
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """`window_s`: length of a window. `tolerance`: how far three may differ. `most`: windows until it gives up."""
+    """`window_s`: length of a window. `tolerance`: allowed difference of three. `most`: maximum number of windows."""
 
     window_s: float
     tolerance: float = 0.1
@@ -41,7 +41,7 @@ class Patience:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a measurement belongs. `pictures`: in each request."""
+    """The cell of a measurement. `pictures`: number in each request."""
 
     round: int
     contestant: str
@@ -73,12 +73,12 @@ async def _start(load: Load, server: ServerProcess) -> None:
     try:
         await asyncio.wait_for(load.start(), _CONNECT_S)
     except TimeoutError:
-        raise ServerDiedError(f"it takes no connections any more:\n{server.log_end()}") from None
+        raise ServerDiedError(f"it accepts no connections:\n{server.log_end()}") from None
     await asyncio.sleep(_WARM_UP_S)
 
 
 async def _cut(load: Load, patience: Patience) -> Window:
-    """At an answer where there are few, since half of one would count as none or as one."""
+    """Cuts at an answer if there are few, since a fraction of one would count as none or one."""
     known, give_up_at = load.answered, perf_counter() + _MOST_WINDOWS_LONGER * patience.window_s
     while load.answered == known < _FEW and perf_counter() < give_up_at:  # noqa: ASYNC110 - an event costs all answers
         await asyncio.sleep(_ANSWER_EACH_S)
@@ -86,7 +86,7 @@ async def _cut(load: Load, patience: Patience) -> Window:
 
 
 async def measure_loop(server: ServerProcess, patience: Patience, place: Place) -> Measurement:
-    """A bare loop, which prints its windows. Raises ServerDiedError."""
+    """Measures a bare loop, which prints its windows. Raises ServerDiedError."""
     windows = await _more_than(0, server)
     before, first = cpu_use.read(server), len(windows)
     while not patience.is_over(windows):
@@ -127,7 +127,7 @@ class _Reading:
 
 
 async def _more_than(known: int, server: ServerProcess) -> list[Window]:
-    """What a loop has printed, as soon as it is more than `known` windows."""
+    """Returns the windows that a loop has printed, as soon as there are more than `known`."""
     while len(windows := _printed(server)) <= known:
         server.check_alive()
         await asyncio.sleep(_LOOK_EACH_S)

@@ -1,4 +1,4 @@
-"""The models that are served, in a folder of their own: the default one, its int8 twin, and one that costs nothing."""
+"""The models of the benchmark: the default model, its int8 version, and one that costs nothing."""
 
 import os
 import shutil
@@ -19,14 +19,14 @@ NAMES: dict[Model, str] = {"default": DEFAULT_NAME, "int8": f"{DEFAULT_NAME}-int
 _PYTHON = ROOT / ".venv" / "bin" / "python"
 _PHOTOS = ROOT / "tests" / "data" / "photos"
 
-# A graph to take as the int8 twin in place of our own quantisation's.
+# Variable with the path of an int8 graph to use instead of the one that `make quantize` makes.
 INT8_VARIABLE = "BENCH_INT8"
 
 _CLASSES, _STEP, _OPSET = 1000, 32, 17
 
 
 def prepare_models(folder: Path) -> list[Model]:
-    """Writes the models into `folder`, laid out as a model repository; gives those that are there."""
+    """Writes the models into `folder`, a model repository. Returns those that could be made."""
     original = ROOT / "models" / DEFAULT_NAME
     _write(folder, "default", (original / "1" / "model.onnx").read_bytes())
     _write(folder, "no-cost", no_cost_graph().SerializeToString())
@@ -42,7 +42,7 @@ def graph_of(folder: Path, model: Model) -> Path:
 
 
 def no_cost_graph() -> onnx.ModelProto:
-    """1000 scores from one pixel in 32 x 32, in microseconds: the mean of red, green and blue are the first three."""
+    """1000 scores in microseconds: the first three are the means of red, green and blue of every 32nd pixel."""
     nodes = [
         helper.make_node("Slice", ["image", "start", "stop", "axes", "step"], ["few"]),
         helper.make_node("ReduceMean", ["few"], ["means"], axes=[2, 3], keepdims=0),
@@ -68,14 +68,14 @@ def no_cost_graph() -> onnx.ModelProto:
 def _write(folder: Path, model: Model, graph: bytes) -> None:
     target = graph_of(folder, model)
     target.parent.mkdir(parents=True, exist_ok=True)
-    if not target.exists() or target.read_bytes() != graph:  # the same file keeps the verdict of its check
+    if not target.exists() or target.read_bytes() != graph:  # an unchanged file is not checked again
         target.write_bytes(graph)
     for name in ("model.toml", "labels.txt"):
         shutil.copyfile(ROOT / "models" / DEFAULT_NAME / name, folder / NAMES[model] / name)
 
 
 def _int8_twin(cache: Path) -> bytes | None:
-    """The default model, quantised by `make quantize` on the photos of the tests; None when that fails."""
+    """The default model, quantised with the tests' photos; None if that fails."""
     given, folder = os.environ.get(INT8_VARIABLE), cache / "int8"
     if given:
         return Path(given).read_bytes()

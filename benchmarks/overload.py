@@ -1,8 +1,8 @@
-"""What ten times too much does to the service: throughput, latency, refusals, health, memory. Linux only.
+"""Ten times more requests than the service can do: throughput, latency, rejections, health, memory. Linux only.
 
 .venv/bin/python -m benchmarks.overload [SECONDS]
 
-The service has all cores but the last, the load that one: what the load costs must not look like the service's loss.
+The service runs on all cores but the last, the load on that one, so that they do not compete.
 """
 
 import asyncio
@@ -36,21 +36,21 @@ TIMES = 10
 _PROBED = ("/health/live", "/health/ready", "/metrics")
 _PROBE_EVERY_S = 0.05
 _WARM_UP_S = 2.0
-# An open loop has connections for so many seconds of arrivals: a refusal takes up to one.
+# Seconds of arrivals that an open loop has connections for; a rejection may be delayed by one second.
 _OPEN_S = 2.0
 _START_S = 60.0
 _SEED = 7
 
 
-_TOLD = re.compile(rb"try again in (\d+) s")
-# For `pause_s`: the time that Retry-After tells, which a refusal's text has, too.
-AS_TOLD = math.nan
+_RETRY_AFTER = re.compile(rb"\r\nretry-after: (\d+)", re.IGNORECASE)
+# A value of `pause_s`: the seconds of Retry-After.
+RETRY_AFTER = math.nan
 
 
 class Load:
     """Answers by kind, and the latency of the right ones (s), since `reset`.
 
-    Closed loops: who is refused comes again after `pause_s`.
+    In closed loops a rejected client sends its next request after `pause_s`.
     """
 
     def __init__(self, port: int, pause_s: float = 0.0) -> None:
@@ -82,7 +82,7 @@ class Load:
             self._all.append(connection)
 
     def close(self) -> None:
-        """What is under way is dropped."""
+        """Drops the requests in flight."""
         for connection in self._all:
             connection.close()
 
@@ -92,7 +92,7 @@ class Load:
             self._ask(self._idle.popleft(), time.perf_counter())
 
     async def open(self, rate: float, seconds: float) -> None:
-        """Arrivals that wait for nobody; one that finds no connection free is counted as `no connection`."""
+        """Arrivals at a fixed rate. One that finds all connections busy counts as `no connection`."""
         self._closed_loop = False
         gaps, loop = random.Random(_SEED), asyncio.get_running_loop()
         next_at, end = loop.time(), loop.time() + seconds
@@ -118,22 +118,22 @@ class Load:
     def _answered(self, connection: Connection, answer: Answer) -> None:
         now = time.perf_counter()
         asked_at = self._asked.pop(connection)
-        refused = answer.status == 503 and b"queue_full" in answer.body
+        rejected = answer.status == 503 and b"queue_full" in answer.body
         if answer.status == 200:
             self.latencies.append(now - asked_at)
-        self.kinds["queue_full" if refused else str(answer.status)] += 1
+        self.kinds["queue_full" if rejected else str(answer.status)] += 1
         if not self._closed_loop:
             self._idle.append(connection)
-        elif refused and self._pause_s:
-            told = _TOLD.search(answer.body)
-            pause_s = float(told[1]) if told and math.isnan(self._pause_s) else self._pause_s
+        elif rejected and self._pause_s:
+            found = _RETRY_AFTER.search(answer.head)
+            pause_s = float(found[1]) if found and math.isnan(self._pause_s) else self._pause_s
             asyncio.get_running_loop().call_later(pause_s, self._ask_again, connection)
         else:
             self._ask(connection, now)
 
 
 class Probe(threading.Thread):
-    """Asks the addresses that must always answer; how long each took, in ms."""
+    """Sends requests to the addresses that must always answer. `took`: the duration of each, ms."""
 
     def __init__(self, url: str) -> None:
         super().__init__(daemon=True)
@@ -159,7 +159,7 @@ class Probe(threading.Thread):
 
 @contextmanager
 def service(cores: set[int], **settings: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """Ready, on those cores; gives its process and its port."""
+    """A ready service on those cores: its process and its port."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port: int = free.getsockname()[1]
     own = {"API_PORT": str(port), "API_QUEUE_LIMIT": str(QUEUE_LIMIT), **settings}
@@ -196,10 +196,10 @@ def rss_mib(pid: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Served and refused a second; p50 and p99 of the served, s; how long each probe took, ms; RSS, MiB."""
+    """Served and rejected requests a second; p50 and p99 of the served, s; duration of each probe, ms; RSS, MiB."""
 
     served: float
-    refused: float
+    rejected: float
     p50: float
     p99: float
     probes: dict[str, list[float]]
@@ -211,7 +211,7 @@ class Row:
         slowest = " ".join(f"{max(took, default=math.inf):5.0f}" for took in self.probes.values())
         failed = f"{self.probes_failed} probes failed" if self.probes_failed else ""
         return (
-            f"{self.served:7.1f} {self.refused:8.0f} {self.p50 * 1e3:6.0f} {self.p99 * 1e3:6.0f}  {slowest}"
+            f"{self.served:7.1f} {self.rejected:8.0f} {self.p50 * 1e3:6.0f} {self.p99 * 1e3:6.0f}  {slowest}"
             f"  {self.rss[0]:4.0f} -> {self.rss[1]:4.0f}  {self.others or ''} {failed}"
         )
 
@@ -241,9 +241,9 @@ async def phase(load: Load, port: int, pid: int, seconds: float, rate: float | N
     )
 
 
-async def measure(port: int, pid: int, seconds: float, lanes: int) -> None:
-    """Prints a line for each load, in between what it can do: machines get slower and faster while one looks."""
-    places = QUEUE_LIMIT + lanes
+async def measure(port: int, pid: int, seconds: float, concurrency: int) -> None:
+    """Prints a line for each load, and the throughput without overload before and after it, as machines vary."""
+    accepted = QUEUE_LIMIT + concurrency
 
     async def row(name: str, connections: int, pause_s: float = 0.0, rate: float | None = None) -> tuple[str, Row]:
         load = Load(port, pause_s)
@@ -251,16 +251,16 @@ async def measure(port: int, pid: int, seconds: float, lanes: int) -> None:
         return f"{name:34}", await phase(load, port, pid, seconds, rate)
 
     async def best() -> float:
-        name, found = await row("what it can do", 4 * lanes)
+        name, found = await row("without overload", 4 * concurrency)
         print(f"{name}{found}", flush=True)
         return found.served
 
     before = await best()
     for name, connections, pause_s, times in (
-        ("as many as may wait", places, 0.0, 0),
-        (f"{TIMES * places} connections, back when told", TIMES * places, AS_TOLD, 0),
-        (f"{TIMES * places} connections, back after 1 s", TIMES * places, 1.0, 0),
-        (f"{TIMES * places} connections, back at once", TIMES * places, 0.0, 0),
+        ("as many as are accepted", accepted, 0.0, 0),
+        (f"{TIMES * accepted} connections, back after Retry-After", TIMES * accepted, RETRY_AFTER, 0),
+        (f"{TIMES * accepted} connections, back after 1 s", TIMES * accepted, 1.0, 0),
+        (f"{TIMES * accepted} connections, back at once", TIMES * accepted, 0.0, 0),
         (f"{TIMES} times as many arrivals", int(_OPEN_S * TIMES * before), 0.0, TIMES),
     ):
         shown, found = await row(name, connections, pause_s, times * before or None)
@@ -276,7 +276,9 @@ def main() -> None:
     *for_service, for_load = sorted(os.sched_getaffinity(0))
     with service(set(for_service) or {for_load}) as (process, port):
         os.sched_setaffinity(0, {for_load})
-        print(f"{'':34}{'served':>7} {'refused':>8} {'p50':>6} {'p99':>6}   live ready metrics (longest, ms)  RSS, MiB")
+        print(
+            f"{'':34}{'served':>7} {'rejected':>8} {'p50':>6} {'p99':>6}   live ready metrics (longest, ms)  RSS, MiB"
+        )
         uvloop.run(measure(port, process.pid, seconds, len(for_service) or 1))
 
 

@@ -1,4 +1,4 @@
-"""The pictures that are sent, and the classes that a right answer to each may have first."""
+"""The pictures of the benchmark, with the right classes of each."""
 
 import json
 from io import BytesIO
@@ -16,7 +16,7 @@ _DATA = Path(__file__).parent.parent / "tests" / "data"
 _SOURCE = _DATA / "photos" / "debian_palapeli-data_european-honey-bee.jpg"
 _MEDIA_TYPES = {".jpg": "image/jpeg", ".png": "image/png", ".webp": "image/webp"}
 
-# A class whose score is so near the best one's is right, too: decoders may differ by a level.
+# A class whose score is this near to the best one is right, too, since decoders may differ by a level.
 _NEARLY = 0.8
 
 _SHORTEST_EDGE, _SIDE = 256, 224
@@ -24,7 +24,7 @@ _BIG = (4000, 3000)
 
 
 class PictureSets:
-    """The sets of pictures, for one model. `big`: where the 12-megapixel photo is kept."""
+    """The sets of pictures for one model. `big`: the file of the 12-megapixel photo."""
 
     def __init__(self, graph: Path, big: Path) -> None:
         self._session = ort.InferenceSession(str(graph))
@@ -55,7 +55,7 @@ class PictureSets:
 
 
 def _reference(data: bytes) -> NDArray[np.float32]:
-    """What the default model was evaluated with, step by step: (1, 3, 224, 224)."""
+    """The default model's reference preprocessing: (1, 3, 224, 224)."""
     image = Image.open(BytesIO(data)).convert("RGB")
     scale = _SHORTEST_EDGE / min(image.size)
     width, height = round(image.width * scale), round(image.height * scale)
@@ -66,7 +66,7 @@ def _reference(data: bytes) -> NDArray[np.float32]:
 
 
 def _written_big(file: Path) -> Path:
-    """A photo scaled up to 4000 x 3000, with a sensor's noise so that its JPEG is as large as a camera's."""
+    """A photo scaled up to 4000 x 3000, with noise, so that its JPEG is as large as a camera's."""
     if not file.exists():
         image = Image.open(_SOURCE).convert("RGB").resize(_BIG, Image.Resampling.LANCZOS)
         noise = np.random.default_rng(0).normal(0, 4, (_BIG[1], _BIG[0], 1))

@@ -1,9 +1,9 @@
-"""Ways from a picture's bytes to the default model's tensor: how long each takes, how far it ends from the reference.
+"""Ways from a picture's bytes to the default model's tensor: duration, and distance from the reference.
 
 .venv/bin/python -m benchmarks.preprocessing [ROUNDS]
 
 The reference is Pillow alone: a full decode, a full resize across and then down, the crop, arithmetic in float64.
-Times are of this thread's processor, medians over interleaved rounds. simplejpeg takes part where it is installed.
+Times are this thread's CPU time, medians of interleaved rounds. simplejpeg is included if it is installed.
 """
 
 import json
@@ -66,7 +66,7 @@ def at_margin(margin: float, info: ImageInfo) -> Size:
 
 
 def pillow(data: bytes) -> Picture:
-    """`draft` picks the scale; nothing is checked."""
+    """`draft` picks the scale."""
     info = read_header(data).info
     image = Image.open(BytesIO(data))
     least = at_margin(2, info)
@@ -103,7 +103,7 @@ def looked_up(pixels: Pixels) -> Tensor:
 
 
 def crop_box(picture: Picture) -> tuple[float, float, float, float]:
-    """What the crop shows, in decoded pixels."""
+    """The box that the crop keeps, in decoded pixels."""
     place, target = placement_of(picture), USUAL.target
     height, width = picture.pixels.shape[:2]
     across, down = width / place.resized.width, height / place.resized.height
@@ -116,17 +116,17 @@ def pillow_two_passes(picture: Picture) -> Tensor:
 
 
 def pillow_four_bytes(picture: Picture) -> Tensor:
-    """Pillow keeps RGB in 4 bytes a pixel; OpenCV makes them faster, and Pillow takes them without a copy."""
-    wide = cv2.cvtColor(picture.pixels, cv2.COLOR_RGB2RGBA)
-    image = Image.frombuffer("RGBX", (wide.shape[1], wide.shape[0]), wide, "raw", "RGBX", 0, 1)
+    """Pillow stores RGB in 4 bytes a pixel; OpenCV converts faster, and Pillow wraps the buffer without a copy."""
+    four = cv2.cvtColor(picture.pixels, cv2.COLOR_RGB2RGBA)
+    image = Image.frombuffer("RGBX", (four.shape[1], four.shape[0]), four, "raw", "RGBX", 0, 1)
     return two_passes(image, picture)
 
 
 def two_passes(image: Image.Image, picture: Picture) -> Tensor:
     left, top, right, bottom = crop_box(picture)
     side = USUAL.target.width
-    narrow = image.resize((side, image.height), BICUBIC, box=(left, 0, right, image.height))
-    return looked_up(np.asarray(narrow.resize((side, side), BICUBIC, box=(0, top, side, bottom))))
+    columns = image.resize((side, image.height), BICUBIC, box=(left, 0, right, image.height))
+    return looked_up(np.asarray(columns.resize((side, side), BICUBIC, box=(0, top, side, bottom))))
 
 
 def pillow_one_call(picture: Picture, gap: float | None = None) -> Tensor:
@@ -209,9 +209,9 @@ def normalisations(planes: Pixels) -> dict[str, Callable[[], Tensor]]:
 
 
 def timed(functions: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Microseconds of this thread, of each second call: the first meets what the function before left in the caches.
+    """Microseconds of this thread of every second call; the first call fills the caches.
 
-    In changing order, for who comes after a function that takes much memory pays for it.
+    In random order, since a function that uses much memory slows the next one.
     """
     spent: dict[str, list[float]] = {name: [] for name in functions}
     order, random = list(functions.items()), Random(1)
@@ -243,7 +243,7 @@ def timed_pictures() -> dict[str, bytes]:
 
 
 def distances(trips: Mapping[str, Trip], pictures: list[bytes]) -> dict[str, str]:
-    """Mean of the picture that is worst, largest difference (both in levels), changed answers."""
+    """Mean and largest difference (in levels), the mean of the worst picture, and changed answers, as table cells."""
     session = onnxruntime.InferenceSession(MODEL / "1" / "model.onnx", providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     expected = [reference(data) for data in pictures]

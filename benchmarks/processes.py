@@ -1,4 +1,4 @@
-"""A server as the tree of its processes: started, measured, ended with all that it has started. Linux only."""
+"""A server as a tree of processes: started, measured and ended as a whole. Linux only."""
 
 import ctypes
 import os
@@ -22,7 +22,7 @@ class ServerDiedError(Exception):
 
 
 class ServerProcess:
-    """A running command and every process that comes from it. `log`: what it prints."""
+    """A running command and all its descendants. `log`: the file of its output."""
 
     def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
         self._process = process
@@ -31,7 +31,7 @@ class ServerProcess:
     def check_alive(self) -> None:
         """Raises ServerDiedError."""
         if self._process.poll() is not None:
-            raise ServerDiedError(f"it ended with status {self._process.returncode}:\n{self.log_end()}")
+            raise ServerDiedError(f"exit status {self._process.returncode}:\n{self.log_end()}")
 
     def log_end(self) -> str:
         return self.log.read_bytes()[-_SHOWN_LOG_BYTES:].decode(errors="replace")
@@ -51,7 +51,7 @@ class ServerProcess:
 
 @contextmanager
 def running(command: Sequence[str], environment: Mapping[str, str], folder: Path, log: Path) -> Iterator[ServerProcess]:
-    """Started, perhaps not ready yet; at the end nothing of it is left. `log` gets what it prints."""
+    """Started, perhaps not ready yet. Ends all its processes at the end of the block. `log` gets its output."""
     _adopt_orphans()
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
@@ -62,7 +62,7 @@ def running(command: Sequence[str], environment: Mapping[str, str], folder: Path
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C reaches the benchmark alone, which then ends its servers
+            start_new_session=True,  # Ctrl-C reaches the benchmark only, which then ends its servers
         )
     try:
         yield ServerProcess(process, log)
@@ -71,14 +71,14 @@ def running(command: Sequence[str], environment: Mapping[str, str], folder: Path
 
 
 def free_port() -> int:
-    """A TCP port that nobody listens on now."""
+    """A free TCP port."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
 
 
 def descendants() -> list[psutil.Process]:
-    """Of this process; only a server has any."""
+    """The descendants of this process, which are those of the running server."""
     found: list[psutil.Process] = psutil.Process().children(recursive=True)
     return found
 
@@ -95,12 +95,12 @@ def _cpu_s(process: psutil.Process) -> float:
 
 
 def _adopt_orphans() -> None:
-    """A daemon whose parent ends becomes our child, not init's: so it is measured, and ended."""
+    """A daemon whose parent ends becomes a child of this process instead of init's, so it is measured and ended."""
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Asks the first process to end, then all that are left, then kills."""
+    """SIGTERM to the first process, SIGTERM to those that are left, SIGKILL."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
     with suppress(subprocess.TimeoutExpired):

@@ -13,7 +13,7 @@ _HOST = "127.0.0.1"
 
 
 async def wait_until_right(server: ServerProcess, port: int, request: Request, patience_s: float) -> None:
-    """Asks until the answer is right. Raises ServerDiedError when the server ends or `patience_s` is over."""
+    """Sends requests until an answer is right. Raises ServerDiedError if the server ends or after `patience_s`."""
     give_up_at = perf_counter() + patience_s
     answer = Answer(LOST, b"")
     while not request.is_right(answer):
@@ -25,7 +25,7 @@ async def wait_until_right(server: ServerProcess, port: int, request: Request, p
 
 
 async def ask(port: int, request: Request) -> Answer:
-    """One request over a connection of its own; LOST when there is no answer."""
+    """One request over a new connection; LOST if there is no answer."""
     loop = asyncio.get_running_loop()
     answered: asyncio.Future[Answer] = loop.create_future()
 

@@ -1,4 +1,4 @@
-"""The results, printed and kept: docs/performance.json, docs/performance.svg, a section of docs/performance.md."""
+"""Prints the results and writes docs/performance.json, docs/performance.svg and a section of docs/performance.md."""
 
 import json
 import re
@@ -26,19 +26,19 @@ def print_tables(results: Results) -> None:
 
 
 def keep(results: Results, folder: Path) -> None:
-    """As JSON, with what the machine is."""
+    """Writes the results and a description of the machine as JSON."""
     kept = {"machine": describe(), **results.as_json()}
     (folder / _JSON).write_text(json.dumps(_rounded(kept), indent=1) + "\n")
 
 
 def write(results: Results) -> None:
-    """JSON and plot into docs/, and the tables into its page."""
+    """Writes JSON, plot and tables into docs/."""
     keep(results, DOCS)
     render()
 
 
 def render(folder: Path = DOCS) -> None:
-    """Plot and tables anew from the JSON that is there."""
+    """Writes plot and tables again from the JSON file."""
     kept = json.loads((folder / _JSON).read_text())
     results = results_from(kept)
     draw(results, folder / _PLOT)
@@ -67,7 +67,7 @@ def _section(results: Results, machine: dict[str, str]) -> str:
 
 def _quiet(results: Results) -> str:
     share = f"{len(results.disturbed())} of {len(results.measurements)} measurements"
-    return f"The rest of the machine took more than {DISTURBED_CORES:g} cores in {share}."
+    return f"Other processes used more than {DISTURBED_CORES:g} cores during {share}."
 
 
 def _folded(table: Table) -> str:
@@ -75,7 +75,7 @@ def _folded(table: Table) -> str:
 
 
 def _rounded(value: Any) -> Any:  # noqa: ANN401 - JSON
-    """Floats with four significant digits after the point at most."""
+    """Rounds floats to four decimals."""
     if isinstance(value, float):
         return round(value, 4)
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""What was measured, and what it says over several rounds: medians, and ratios taken round by round."""
+"""The measurements of all rounds."""
 
 import statistics
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import Any
 
 LOOP = "bare loop"
 
-# From so many cores on, what the rest of the machine does is worth a word.
+# A measurement is reported as disturbed if other processes used more cores than this.
 DISTURBED_CORES = 0.1
 
 
@@ -16,8 +16,8 @@ class Measurement:
     """One cell of one contestant in one round. `throughput` counts pictures a second, latencies are ms a request.
 
     `server_cpu_ms`, `client_cpu_ms`: CPU time per request of the server's processes and of the load generator.
-    `other_cores`: cores that the rest of the machine used meanwhile, which should be next to none.
-    `rss_mib` counts a page once in every process that has it, `pss_mib` once. `stable`: three windows agreed.
+    `other_cores`: cores that other processes used meanwhile. `stable`: three windows agreed.
+    `rss_mib` counts a shared page in every process, `pss_mib` once.
     """
 
     round: int
@@ -52,7 +52,7 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A contestant that did not start, or died, and why."""
+    """A contestant that did not start or died, with the reason."""
 
     round: int
     contestant: str
@@ -68,10 +68,10 @@ class Results:
         self.starts: list[Start] = []
         self.failures: list[Failure] = []
         self.memory_mib: dict[int, float] = {}
-        """RSS of Fovea after so many requests of mixed photos."""
+        """RSS of Fovea by the number of requests of mixed photos."""
 
     def of(self, contestant: str, workload: str, load: str) -> list[Measurement]:
-        """One a round, in the order of rounds."""
+        """The measurements of a cell, by round."""
         wanted = (contestant, workload, load)
         found = [m for m in self.measurements if (m.contestant, m.workload, m.load) == wanted]
         return sorted(found, key=lambda m: m.round)
@@ -85,11 +85,11 @@ class Results:
         return [m for m in self.measurements if m.workload == loop_name and m.contestant.startswith(LOOP)]
 
     def disturbed(self) -> list[Measurement]:
-        """During which the rest of the machine was busy."""
+        """Measurements during which other processes used the machine."""
         return [m for m in self.measurements if m.other_cores > DISTURBED_CORES]
 
     def limit(self, loop_name: str, number: int) -> float:
-        """What the fastest bare loop did in that round, in pictures a second."""
+        """Pictures a second of the fastest bare loop in that round."""
         return max((m.throughput for m in self.loops(loop_name) if m.round == number), default=0.0)
 
     def as_json(self) -> dict[str, Any]:
@@ -102,7 +102,7 @@ class Results:
 
 
 def results_from(json: dict[str, Any]) -> Results:
-    """What `as_json` gave."""
+    """The inverse of `Results.as_json`."""
     results = Results()
     results.measurements = [Measurement(**entry) for entry in json["measurements"]]
     results.starts = [Start(**entry) for entry in json["starts"]]

@@ -1,4 +1,4 @@
-"""One round: every contestant once with every model, one after another, so that rounds interleave them (A B A B)."""
+"""One round: every contestant once with every model. Several rounds interleave the contestants (A B A B)."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from time import perf_counter
 
-from benchmarks.contestants import CACHE, FOVEA, MODELS, Contestant, bare_loop_command
+from benchmarks.contestants import CACHE, FOVEA, FOVEA_2, MODELS, Contestant, bare_loop_command
 from benchmarks.http_requests import Request, multipart, raw
 from benchmarks.load import ClosedLoop, Load, OpenLoop
 from benchmarks.measure import NoAnswerError, Patience, Place, measure, measure_loop
@@ -18,10 +18,10 @@ from benchmarks.results import DISTURBED_CORES, LOOP, Failure, Measurement, Resu
 from benchmarks.scenarios import BATCH_PICTURES, MIXED, Cell, Model, Workload
 
 _READY_S = 90.0
-_LOOP_WAYS = ("threads", "processes", "threads, INTER_AREA", "processes, INTER_AREA", "one wide run")
+_LOOP_WAYS = ("threads", "processes", "threads, INTER_AREA", "processes, INTER_AREA", "all cores in one run")
 LOOP_LOAD = "loop"
 
-# When the memory of a long run is looked at, in requests.
+# Requests after which the memory of a long run is read.
 MEMORY_AFTER = (1000, 20_000)
 _MEMORY_CONNECTIONS = 8
 _LOOK_EACH_S = 0.1
@@ -29,7 +29,7 @@ _LOOK_EACH_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run measures, and how patiently."""
+    """What a run measures. `patience` is that of each measurement."""
 
     cells: Sequence[Cell]
     contestants: Sequence[Contestant]
@@ -39,7 +39,7 @@ class Plan:
 
 
 class Round:
-    """One pass over the whole plan. `say` gets a line about each thing that was measured."""
+    """One pass over the plan. `say` is called with a line for each measurement."""
 
     def __init__(self, number: int, plan: Plan, results: Results, say: Callable[[str], None]) -> None:
         self._number, self._plan, self._results, self._say = number, plan, results, say
@@ -47,14 +47,16 @@ class Round:
         self._pictures = {model: PictureSets(graph_of(MODELS, model), big) for model in plan.models}
 
     async def run(self) -> None:
-        """The bare loops come first: they tell the limit that the open loops take a share of."""
+        """The bare loops come first: the rates of the open loops are shares of their limit."""
         for model in self._plan.models:
             cells = [cell for cell in self._plan.cells if cell.workload.model == model]
             for workload in {cell.workload.loop_name: cell.workload for cell in cells}.values():
                 for way in _LOOP_WAYS:
                     await self._loop(way, workload)
-            turn = self._number % len(self._plan.contestants)
-            for contestant in (*self._plan.contestants[turn:], *self._plan.contestants[:turn]):
+            first = self._number % len(self._plan.contestants)
+            for contestant in (*self._plan.contestants[first:], *self._plan.contestants[:first]):
+                if model not in contestant.models:
+                    continue
                 await self._contestant(contestant, model, cells)
 
     async def memory(self) -> None:
@@ -92,11 +94,11 @@ class Round:
             self._fail(name, workload.model, error)
 
     async def _contestant(self, contestant: Contestant, model: Model, cells: Sequence[Cell]) -> None:
-        """Whatever goes wrong with one contestant is noted, and the others go on."""
+        """Records the failure of a contestant; the others are measured all the same."""
         try:
             async with self._ready(contestant, model) as (server, port):
                 for cell in cells:
-                    if cell.workload.everyone or contestant.name == FOVEA:
+                    if cell.workload.everyone or contestant.name in (FOVEA, FOVEA_2):
                         await self._cell(contestant, cell, server, port)
         except ServerDiedError as error:
             self._fail(contestant.name, model, error)
@@ -144,7 +146,7 @@ class Round:
         parts = [f"{m.throughput:.1f}/s", f"p50 {m.p50_ms:.2f} ms", f"p99 {m.p99_ms:.2f} ms"]
         parts += [f"{m.errors} errors ({m.note})"] if m.errors else []
         parts += [] if m.stable else ["not stable"]
-        parts += [f"{m.other_cores:.1f} cores were busy with other things"] if m.other_cores > DISTURBED_CORES else []
+        parts += [f"{m.other_cores:.1f} cores were used by others"] if m.other_cores > DISTURBED_CORES else []
         self._say(f"{m.contestant}, {m.workload}, {m.load}: {', '.join(parts)}")
 
     def _fail(self, name: str, model: Model, error: Exception) -> None:

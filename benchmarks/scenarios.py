@@ -1,4 +1,4 @@
-"""What is measured: which model gets which photos in which body, under which load."""
+"""The cells of the benchmark: a model, photos, a kind of body and a load."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -12,7 +12,7 @@ BATCH_PICTURES = 64
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """`everyone`: peers serve it, too; else Fovea and the bare loop only. `pictures`: in one request."""
+    """`everyone`: peers are measured, too. `pictures`: number in one request."""
 
     name: str
     model: Model
@@ -22,7 +22,7 @@ class Workload:
 
     @property
     def loop_name(self) -> str:
-        """Of the bare loop that does the same without HTTP: how the picture is packed makes no difference to it."""
+        """The name of the bare loop that does the same work without HTTP, whatever the request's body is."""
         return f"{self.model}, {self.photos}"
 
     @property
@@ -32,8 +32,8 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Closed: `value` connections, each sends when its answer is there. Open: `value` is the share of the limit that
-    arrives, whatever the answers do."""
+    """Closed: `value` connections that each send a request after an answer. Open: requests arrive at a fixed rate, the
+    share `value` of the limit."""
 
     kind: Literal["closed", "open"]
     value: float

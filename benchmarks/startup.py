@@ -1,6 +1,6 @@
-"""How long from the start of the process until it is ready, and how much memory it has then. Linux only.
+"""Seconds from the start of the process until it is ready, and its memory then. Linux only.
 
-.venv/bin/python benchmarks/startup.py [RUNS]
+.venv/bin/python -m benchmarks.startup [RUNS]
 """
 
 import os
@@ -14,7 +14,7 @@ import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-_ADDRESS = re.compile(r"running on (http://[0-9.]+:\d+)")
+_ADDRESS = re.compile(r"(?:url=|running on )(http://[0-9.]+:\d+)")
 _MIB = 1024.0
 
 
@@ -59,7 +59,7 @@ def _ready(base_url: str) -> bool:
 
 
 def _pss(pid: str) -> float:
-    """Memory; what several processes share counts once."""
+    """Memory in MiB; shared pages count once."""
     rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
     return int(re.findall(r"^Pss:\s+(\d+) kB", rollup, re.MULTILINE)[0]) / _MIB
 

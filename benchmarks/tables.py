@@ -1,4 +1,4 @@
-"""The results as tables: rows of text, printed aligned or written as Markdown."""
+"""The results as tables, aligned text or Markdown."""
 
 import statistics
 from collections.abc import Iterable, Sequence
@@ -48,7 +48,7 @@ def target_table(targets: Sequence[Target]) -> Table:
 
 
 def loop_table(results: Results) -> Table:
-    """Pictures a second of every way of the bare loop; the fastest of a column is the limit."""
+    """Pictures a second of each bare loop; the fastest of a column is the limit."""
     names = _in_order(m.workload for m in results.measurements if m.contestant.startswith(LOOP))
     ways = _in_order(m.contestant for m in results.measurements if m.contestant.startswith(LOOP))
     rows = [(way.removeprefix(f"{LOOP}: "), *(_loop_cell(results, way, name) for name in names)) for way in ways]
@@ -56,7 +56,7 @@ def loop_table(results: Results) -> Table:
 
 
 def start_table(results: Results) -> Table:
-    """Of the default model."""
+    """Start times of the default model."""
     rows = []
     for name in _in_order(start.contestant for start in results.starts):
         starts = [start for start in results.starts if start.contestant == name and start.model == "default"]
@@ -67,7 +67,7 @@ def start_table(results: Results) -> Table:
 
 
 def load_tables(results: Results) -> list[Table]:
-    """One for each workload: every contestant under every load."""
+    """A table for each workload, with every contestant and load."""
     servers = [m for m in results.measurements if not m.contestant.startswith(LOOP)]
     return [
         _load_table(workload, [m for m in servers if m.workload == workload])

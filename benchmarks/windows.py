@@ -1,4 +1,4 @@
-"""When a measurement is done: three windows in a row that agree, as Triton's perf_analyzer decides it."""
+"""The end of a measurement: three windows in a row that agree, as in Triton's perf_analyzer."""
 
 import statistics
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ AGREEING = 3
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What was answered in `seconds`: the latency of each right answer, in seconds, and the number of errors."""
+    """The answers within `seconds`: the latency of each right one, in seconds, and the number of errors."""
 
     seconds: float
     latencies: Sequence[float]
@@ -22,7 +22,7 @@ class Window:
 
     @property
     def median(self) -> float:
-        """Seconds; infinite when nothing was answered."""
+        """Median latency in seconds; infinite without answers."""
         return statistics.median(self.latencies) if self.latencies else float("inf")
 
 
@@ -35,7 +35,7 @@ def stable(windows: Sequence[Window], tolerance: float) -> bool:
 
 
 def merged(windows: Sequence[Window]) -> Window:
-    """The last three as one."""
+    """The last three windows as one."""
     last = windows[-AGREEING:]
     return Window(
         sum(window.seconds for window in last),

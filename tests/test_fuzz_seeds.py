@@ -1,4 +1,4 @@
-"""What fuzzing has found or bred: each input goes through its target once more."""
+"""The inputs that fuzzing has found: each runs through its target again."""
 
 import pytest
 

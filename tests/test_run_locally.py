@@ -1,4 +1,4 @@
-"""The command line, run as a user runs it."""
+"""run_locally.py as a command."""
 
 import json
 import os
@@ -41,7 +41,7 @@ def test_a_picture_gives_a_table_of_labels_scores_and_stages() -> None:
 def test_a_folder_gives_one_json_object_a_line_in_order(environment: dict[str, str], tmp_path: Path) -> None:
     for name, colour in [("b.png", "blue"), ("a.png", "red")]:
         (tmp_path / name).write_bytes(colour_picture(colour))
-    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "notes.txt").write_text("not a picture")
     done = run(str(tmp_path), "--json", env=environment)
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert [Path(answer["image"]["filename"]).name for answer in answers] == ["a.png", "b.png"]
@@ -49,21 +49,36 @@ def test_a_folder_gives_one_json_object_a_line_in_order(environment: dict[str, s
     assert answers[0]["model"] == {"name": "colour", "version": 1, "task": "image-classification"}
 
 
-def test_a_dash_reads_the_picture_from_stdin(environment: dict[str, str]) -> None:
-    done = run("-", "--json", env=environment, stdin=colour_picture("blue"))
+@pytest.mark.parametrize("arguments", [["-"], []], ids=["dash", "pipe"])
+def test_the_picture_may_come_from_stdin(environment: dict[str, str], arguments: list[str]) -> None:
+    done = run(*arguments, "--json", env=environment, stdin=colour_picture("blue"))
+    assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["predictions"][0]["label"] == "blue"
 
 
 def test_a_bad_picture_is_named_on_stderr_and_the_others_are_answered(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
-    (tmp_path / "bad.png").write_bytes(b"no picture")
+    (tmp_path / "bad.png").write_bytes(b"not a picture")
     (tmp_path / "good.png").write_bytes(colour_picture("red"))
     done = run(str(tmp_path), "--json", env=environment)
     assert done.returncode == 1
     assert len(done.stdout.splitlines()) == 1
     assert b"bad.png: " in done.stderr
     assert b"good.png" not in done.stderr
+
+
+def test_a_missing_path_is_named_on_stderr_and_the_others_are_answered(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "good.png").write_bytes(colour_picture("red"))
+    (tmp_path / "empty").mkdir()
+    done = run("no/such.jpg", str(tmp_path / "empty"), str(tmp_path / "good.png"), "--json", env=environment)
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["predictions"][0]["label"] == "red"
+    first, second = done.stderr.decode().splitlines()
+    assert first.startswith("no/such.jpg: ")
+    assert second.startswith(f"{tmp_path / 'empty'}: ")
 
 
 def test_a_model_is_chosen_by_name(environment: dict[str, str], tmp_path: Path) -> None:
@@ -79,7 +94,7 @@ def test_a_model_is_chosen_by_name(environment: dict[str, str], tmp_path: Path) 
     assert json.loads(done.stdout)["predictions"][0]["label"] == "r"
 
 
-def test_what_operators_chose_counts_here_too(environment: dict[str, str], tmp_path: Path) -> None:
+def test_the_choices_in_the_state_file_apply(environment: dict[str, str], tmp_path: Path) -> None:
     add_model(tmp_path, "colour", colour_graph(), version=1)
     add_model(tmp_path, "colour", colour_graph(gain=2), version=2)
     add_model(tmp_path, "other", colour_graph())
@@ -97,21 +112,19 @@ def test_what_operators_chose_counts_here_too(environment: dict[str, str], tmp_p
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
-        (["no/such/file.jpg"], "no/such/file.jpg"),
         (["--top-k", "0", "-"], "from 1 to 1000"),
         (["--model", "nope", "-"], "There is: colour"),
         (["--colour"], "unrecognized"),
-        ([], "no picture given"),
     ],
 )
-def test_a_wrong_call_is_status_2_and_told_in_a_line(
-    environment: dict[str, str], arguments: list[str], told: str
+def test_wrong_arguments_are_status_2_with_a_message(
+    environment: dict[str, str], arguments: list[str], message: str
 ) -> None:
     done = run(*arguments, env=environment)
     assert done.returncode == 2
-    assert told in done.stderr.decode()
+    assert message in done.stderr.decode()
     assert b"Traceback" not in done.stderr
 
 
@@ -127,7 +140,7 @@ def test_without_an_argument_it_asks_on_a_terminal(environment: dict[str, str]) 
     assert json.loads(done.stdout)["image"]["width"] == 451
 
 
-def test_a_closed_pipe_ends_it_quietly(environment: dict[str, str], tmp_path: Path) -> None:
+def test_a_closed_pipe_prints_no_error(environment: dict[str, str], tmp_path: Path) -> None:
     for number in range(200):
         (tmp_path / f"{number}.png").write_bytes(colour_picture("red"))
     command = f"{sys.executable} {ROOT / 'run_locally.py'} {tmp_path} --json | head -1"

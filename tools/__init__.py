@@ -1,1 +1,1 @@
-"""Programs that are not the service."""
+"""Command-line programs beside the service."""

@@ -1,6 +1,7 @@
-"""What would be served, and who decided it: `python -m tools.inspect PATH`, an .onnx file or a model's folder.
+"""Shows the spec of a model and what decided each field: `python -m tools.inspect PATH`.
 
-Exit status: 0; 1 when the model cannot be understood (one sentence on stderr); 2 for a wrong call.
+PATH is an .onnx file or a model's folder. Exit status: 0; 1 if the model cannot be understood (the reason is on
+stderr); 2 for wrong arguments.
 """
 
 import argparse
@@ -25,12 +26,12 @@ _LONGEST_VALUE = 60  # characters in the table
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit status; a wrong call raises SystemExit(2)."""
+    """Returns the exit status. Raises SystemExit(2) for wrong arguments."""
     parser = _parser()
     options = parser.parse_args(arguments)
     path = Path(options.path)
     if not path.exists():
-        parser.error(f"there is no file or folder {path}")
+        parser.error(f"no such file or folder: {path}")
     try:
         files = find_model(path)
         graph = read_onnx(files.graph)
@@ -45,9 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def find_model(path: Path) -> ModelFiles:
-    """Raises ModelFileError for a folder without a graph.
+    """Returns the graph and the folders that describe it. Raises ModelFileError for a folder without a graph.
 
-    A file's folder is its own, with all that lies in it, if it is the only graph there or is named model*.onnx.
+    The files beside a graph describe it if it is the only graph in the folder, or is named model*.onnx.
     """
     path = path.resolve()
     if path.is_dir():
@@ -64,18 +65,18 @@ def _graph_of(folder: Path) -> Path:
     numbered = {number: v for v in folder.iterdir() if (number := parse_version(v.name)) is not None and v.is_dir()}
     versions = [numbered[number] for number in sorted(numbered, reverse=True)]
     try:
-        graph = next((graph for place in (*versions, folder) if (graph := find_graph(place))), None)
+        graph = next((graph for candidate in (*versions, folder) if (graph := find_graph(candidate))), None)
     except InvalidFolderError as error:
-        raise ModelFileError(f"{folder.name} is not served: {error}") from error
+        raise ModelFileError(f"{folder.name}: {error}") from error
     if graph is None:
-        raise ModelFileError(f"{folder.name} holds no {_SUFFIX} file")
+        raise ModelFileError(f"{folder.name}: no {_SUFFIX} file")
     return graph
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m tools.inspect", description="Shows how a model is understood.")
+    parser = argparse.ArgumentParser(prog="python -m tools.inspect", description="Shows the spec of a model.")
     parser.add_argument("path", metavar="PATH", help="an .onnx file, or a model's folder")
-    parser.add_argument("--json", action="store_true", help="one JSON object, for programs")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
 
 

@@ -1,12 +1,12 @@
-"""Makes an 8-bit version of a model, beside the one that is served, and shows how it fares on your pictures.
+"""Makes an 8-bit version of a model and compares it with the original on your pictures.
 
-    python -m tools.quantize NAME FOLDER              the next version of models/NAME; what was active stays active
-    python -m tools.quantize NAME FOLDER --out OUT    a model of its own in the folder OUT
+    python -m tools.quantize NAME FOLDER              the next version of models/NAME, not active
+    python -m tools.quantize NAME FOLDER --out OUT    writes a separate model into the folder OUT
 
-The pictures should be like those that the model will see: they show what values to expect, and are what both are
-compared on. Needs requirements-quantize.txt; `make quantize MODEL=NAME CALIBRATION=FOLDER` installs it first.
+The pictures should resemble those that the model will see: they calibrate the value ranges, and both versions are
+compared on them. Needs requirements/quantize.txt; `make quantize MODEL=NAME CALIBRATION=FOLDER` installs it.
 
-Exit status: 0; 1 when it cannot be done (the reason is on stderr); 2 for a wrong call.
+Exit status: 0; 1 if the model cannot be quantised (the reason is on stderr); 2 for wrong arguments.
 """
 
 import argparse
@@ -30,16 +30,16 @@ _OK, _FAILED = 0, 1
 
 
 _HOW_TO_SWITCH = """
-Version {new} of {name} is there and not active; version {old} goes on answering. To try it, ask for it by number:
+Version {new} of {name} was added and is not active; version {old} keeps serving. To try it, name it in a request:
   curl -F image=@picture.jpg 'http://127.0.0.1:8000/infer?model={name}&version={new}'
-To make it the one that answers, and to go back:
+To activate it, and to go back:
   curl -X PUT -H 'X-API-Key: <one of API_ADMIN_KEYS>' -H 'Content-Type: application/json' \\
     -d '{{"version": {new}}}' http://127.0.0.1:8000/models/{name}/active
   ... -d '{{"version": {old}}}' ..."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit status; a wrong call raises SystemExit(2)."""
+    """Returns the exit status. Raises SystemExit(2) for wrong arguments."""
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
@@ -71,9 +71,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tools.quantize", description="Makes an 8-bit version of a model and compares both."
     )
-    parser.add_argument("model", metavar="NAME", help="a model in the models folder")
-    parser.add_argument("pictures", metavar="FOLDER", help="with pictures like those that the model will see")
-    parser.add_argument("--out", type=Path, metavar="OUT", help="a folder to write it to, which is not there yet")
+    parser.add_argument("model", metavar="NAME", help="name of a model in the models folder")
+    parser.add_argument("pictures", metavar="FOLDER", help="folder of pictures like those that the model will see")
+    parser.add_argument("--out", type=Path, metavar="OUT", help="a new folder to write the model to")
     return parser
 
 
@@ -81,16 +81,18 @@ def _show(report: Report, new: int | None) -> None:
     console = Console(highlight=False, soft_wrap=True)
     table = Table("", "before", "after")
     table.add_row("size, MB", f"{report.bytes_before / 1e6:.1f}", f"{report.bytes_after / 1e6:.1f}")
-    table.add_row("ms a picture, one core", f"{report.ms_before:.1f}", f"{report.ms_after:.1f}")
+    table.add_row("ms per picture, one core", f"{report.ms_before:.1f}", f"{report.ms_after:.1f}")
     console.print(table)
     if report.float_first:
-        console.print(f"The first {report.float_first:.0%} of the layers stay float: else too little agrees.")
-    left_out = f", {report.unreadable} unreadable ones left out" if report.unreadable else ""
+        console.print(
+            f"The first {report.float_first:.0%} of the layers stay float: predictions differ too often otherwise."
+        )
+    left_out = f", {report.unreadable} unreadable ones skipped" if report.unreadable else ""
     console.print(f"Compared on {report.pictures} pictures{left_out}:", markup=False)
     for name, value in report.agreement.items():
         console.print(f"  {name.replace('_', ' ')}: {value:.4f}", markup=False)
     if report.main_agreement is None or report.main_agreement < GOOD:
-        console.print("They often answer differently: look closely before you use it.", markup=False)
+        console.print("The predictions often differ: examine the new version before you use it.", markup=False)
     if new is not None:
         text = _HOW_TO_SWITCH.format(name=report.model, old=report.made_from_version, new=new)
         console.print(text, markup=False)

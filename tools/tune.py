@@ -1,10 +1,10 @@
-"""Measures at length how models run best on this machine; the service uses what was found from its next start.
+"""Measures thoroughly which thread counts and batch sizes are best for models on this machine.
 
-    python -m tools.tune                      every model in the models folder
-    python -m tools.tune efficientnet-lite0   these
+    python -m tools.tune                      all models in the models folder
+    python -m tools.tune efficientnet-lite0   the named models
 
-Run it while the machine is idle, with the settings of the service. Exit status: 0; 1 when some model could not be
-measured; 2 for a wrong call.
+The service uses the results from its next start. Run it on an idle machine, with the service's settings. Exit status:
+0; 1 if a model could not be measured; 2 for wrong arguments.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from engine.models.tuner import Tuner
 from engine.scheduling.run_plan import TuneLevel
 from engine.scheduling.tuning import Tuning
 from loaders.model_errors import ModelError
-from loaders.model_loader import create_model_loader
+from loaders.model_loader import DEFAULT_MODEL_LOADER, create_model_loader
 from loaders.repository.model_repository import Catalog, ModelRepository, ModelVersion, find_version
 from loaders.runtimes.base import SessionOptions
 from utils.cpu_budget import cpu_budget
@@ -29,9 +29,9 @@ _OK, _SOME_FAILED = 0, 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit status; a wrong call raises SystemExit(2)."""
-    parser = argparse.ArgumentParser(description="Measures how models run best on this machine.")
-    parser.add_argument("models", nargs="*", metavar="MODEL", help="names; default: all")
+    """Returns the exit status. Raises SystemExit(2) for wrong arguments."""
+    parser = argparse.ArgumentParser(description="Measures the best thread counts and batch sizes of models.")
+    parser.add_argument("models", nargs="*", metavar="MODEL", help="names of models; default: all")
     chosen = parser.parse_args(arguments).models
     try:
         settings = load_settings()
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _versions(catalog: Catalog, names: Sequence[str]) -> list[ModelVersion]:
-    """All versions of the models named. Raises UnknownModelError."""
+    """All versions of the named models. Raises UnknownModelError."""
     for name in names:
         find_version(catalog, name, None)
     return [version for name in names or sorted(catalog) for _, version in sorted(catalog[name].items())]
@@ -51,7 +51,7 @@ def _versions(catalog: Catalog, names: Sequence[str]) -> list[ModelVersion]:
 
 def _tune(version: ModelVersion, settings: ApiSettings) -> bool:
     console = Console(highlight=False, soft_wrap=True)
-    loader, options = create_model_loader(settings.model_loader), SessionOptions(settings.providers)
+    loader, options = create_model_loader(DEFAULT_MODEL_LOADER), SessionOptions(settings.providers)
     cores = cpu_budget()
     tuner = Tuner(loader, options, cores, TuneLevel.FULL, cache=settings.cache_dir)
     console.print(f"{version.name} version {version.number}, {cores} cores ...", markup=False)
@@ -66,12 +66,12 @@ def _tune(version: ModelVersion, settings: ApiSettings) -> bool:
 
 
 def _show(tuning: Tuning, console: Console) -> None:
-    table = Table("cores a run", "pictures a run", "runs at once", "ms a run", "pictures/s")
+    table = Table("intra-op threads", "batch size", "runs at once", "ms per run", "pictures/s")
     for row in tuning.measured:
         table.add_row(str(row.threads), str(row.batch), str(row.runs), f"{row.ms:.2f}", f"{row.pictures_per_s:.1f}")
     console.print(table)
     intra_op_threads = " or ".join(map(str, tuning.plan.intra_op_threads))
-    console.print(f"kept: {intra_op_threads} cores a run, at most {tuning.plan.batch} pictures a run ({tuning.reason})")
+    console.print(f"chosen: {intra_op_threads} intra-op threads, batches up to {tuning.plan.batch} ({tuning.reason})")
 
 
 if __name__ == "__main__":

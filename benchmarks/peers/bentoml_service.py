@@ -1,4 +1,4 @@
-"""BentoML: one worker process a core, started with `bentoml serve`; the picture is a file, as its guide shows."""
+"""BentoML: one worker process per core, started with `bentoml serve`; the picture is a file, as its guide shows."""
 
 from pathlib import Path
 from typing import Any

@@ -8,7 +8,7 @@ from fastapi import FastAPI, File, UploadFile
 from benchmarks.peers.classifier import Classifier, port
 
 app = FastAPI()
-# Nothing else runs beside this one picture, so the run takes all cores: the default of ONNX Runtime.
+# One picture at a time, so a run uses all cores, which is ONNX Runtime's default.
 classifier = Classifier(threads=0)
 
 

@@ -1,4 +1,4 @@
-"""The model that every peer runs, and its answer. The environment says which model and which port."""
+"""The model that every peer runs, and its answer. Model and port come from the environment."""
 
 import os
 from pathlib import Path
@@ -14,7 +14,7 @@ _TOP_K = 5
 
 
 class Classifier:
-    """Encoded picture -> answer. `threads`: cores that one run may use (intra-op threads)."""
+    """Encoded picture -> answer. `threads`: intra-op threads of a run."""
 
     def __init__(self, threads: int) -> None:
         options = ort.SessionOptions()

@@ -1,4 +1,4 @@
-"""LitServe: one worker process a core, pictures over ZeroMQ instead of a multiprocessing queue."""
+"""LitServe: one worker process per core, pictures over ZeroMQ instead of a multiprocessing queue."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from benchmarks.peers.classifier import CORES, Classifier, port
 
 
 class ClassifierAPI(litserve.LitAPI):
-    def setup(self, device: str) -> None:  # noqa: ARG002 - there are only cores
+    def setup(self, device: str) -> None:  # noqa: ARG002 - always the CPU
         self._classifier = Classifier(threads=1)
 
     def decode_request(self, request: Request) -> bytes:
@@ -33,7 +33,7 @@ if __name__ == "__main__":
         timeout=False,
         disable_openapi_url=True,
     )
-    # One HTTP process feeds two workers: a second one only takes their cores.
+    # One HTTP process feeds two workers; a second one would take their cores.
     server.run(
         host="127.0.0.1",
         port=port(),

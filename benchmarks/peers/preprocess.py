@@ -1,4 +1,4 @@
-"""What every peer does with a picture before the model runs.
+"""The preprocessing of every peer.
 
 Engineers write it with Pillow (full decode, bicubic) or with OpenCV (full decode, INTER_AREA). This is the second: it
 is the faster one on every picture, and its best class is right on all photos of the benchmark.
@@ -13,19 +13,19 @@ from numpy.typing import NDArray
 _SHORTEST_EDGE, _SIDE = 256, 224
 _MEAN, _SCALE = 127.0, 1 / 128
 
-cv2.setNumThreads(1)  # the other cores have pictures of their own
+cv2.setNumThreads(1)  # the other cores process other pictures
 
 
 def preprocess(data: bytes) -> NDArray[Any]:
     """(1, 3, 224, 224) float32 RGB of an encoded picture."""
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     if pixels is None:
-        raise ValueError("this is no picture that can be decoded")
+        raise ValueError("the picture cannot be decoded")
     return to_tensor(pixels)
 
 
 def to_tensor(pixels: NDArray[Any]) -> NDArray[Any]:
-    """Of a decoded BGR picture: shortest edge to 256, the centre's 224 x 224, (pixel - 127) / 128, RGB planes."""
+    """BGR picture -> shortest edge 256, centre crop 224 x 224, (pixel - 127) / 128, RGB planes."""
     height, width = pixels.shape[:2]
     scale = _SHORTEST_EDGE / min(height, width)
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC

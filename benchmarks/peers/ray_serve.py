@@ -1,4 +1,4 @@
-"""Ray Serve: one replica a core, behind HAProxy, with the switches that its documentation names for high throughput."""
+"""Ray Serve: one replica per core behind HAProxy, with the options that its documentation names for throughput."""
 
 import os
 import signal

@@ -13,7 +13,7 @@ from benchmarks.peers.classifier import CORES, Classifier, port
 
 @asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-    """As many threads as cores, each running on one: more of them (the default is 40) only take turns."""
+    """One thread per core, as each run uses one core; the default of 40 threads would only compete."""
     anyio.to_thread.current_default_thread_limiter().total_tokens = CORES
     yield
 

@@ -1,1 +1,1 @@
-"""`make chaos`: things fail under load, and every request is answered all the same."""
+"""`make chaos`: random faults under load; every request must be answered."""

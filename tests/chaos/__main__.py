@@ -1,7 +1,6 @@
-"""Faults by chance under load: `python -m tests.chaos [--seconds N] [--seed N] [--only NAME ...]`.
+"""Random faults under load: `python -m tests.chaos [--seconds N] [--seed N] [--only NAME ...]`.
 
-The same seed makes the same faults. Exit status 0; 1 where a request was not answered as it must be; 2 for a wrong
-call.
+The same seed makes the same faults. Exit status: 0; 1 if a request got a wrong answer or none; 2 for wrong arguments.
 """
 
 import argparse
@@ -9,11 +8,11 @@ import asyncio
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -24,7 +23,7 @@ from tests.chaos.site import STEADY, VICTIM, Site, make_models, mount_small_disk
 from tests.load.asks import EchoAsks
 from tests.load.clients import Clients, Tally
 from tests.load.echo import coloured_pictures
-from tests.service import running
+from tests.process import MAIN, start
 
 _CLIENTS, _PICTURES = 8, 400
 _WORKERS = 2
@@ -35,7 +34,7 @@ _QUIET_S = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A fault, when it begins (s from the start) and how long it lasts (s)."""
+    """A fault, its start (s from the beginning) and its duration (s)."""
 
     at: float
     seconds: float
@@ -43,15 +42,15 @@ class Planned:
 
 
 def plan(faults: Sequence[Fault], seconds: float, chance: random.Random) -> list[Planned]:
-    """Each lane has its faults one after another, all of them before one comes again."""
-    lanes: dict[str, list[Fault]] = defaultdict(list)
+    """In each track one fault follows another, each of them once before any is repeated."""
+    tracks: dict[str, list[Fault]] = defaultdict(list)
     for fault in faults:
-        lanes[fault.lane].append(fault)
+        tracks[fault.track].append(fault)
     planned = []
-    for lane in lanes.values():
+    for track in tracks.values():
         at, round_ = 1.0 + chance.random(), list[Fault]()
         while at < seconds:
-            round_ = round_ or chance.sample(lane, len(lane))
+            round_ = round_ or chance.sample(track, len(track))
             lasts = round(0.5 + 1.5 * chance.random(), 2)
             planned.append(Planned(round(at, 2), lasts, round_.pop()))
             at += lasts + 2.0 + chance.random()
@@ -59,7 +58,7 @@ def plan(faults: Sequence[Fault], seconds: float, chance: random.Random) -> list
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit status."""
+    """Returns the exit status."""
     names = [fault.name for fault in FAULTS]
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--seconds", type=float, default=120)
@@ -79,17 +78,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 async def _run(options: argparse.Namespace, folder: Path, small_disk: bool) -> int:
     place = folder / "disk"
     make_models(place)
-    environment = {
+    settings = {
         "API_MODELS_DIR": str(place / "models"),
         "API_CACHE_DIR": str(place / "cache"),
         "API_DEFAULT_MODEL": STEADY,
         "API_LOAD": "all",
         "API_ADMIN_KEYS": "boss",
         "API_WORKERS": str(_WORKERS),
-        "API_TUNE": "off",
     }
     clock = movable_clock(folder)
-    with running(folder / "log", environment | clock, _DESCRIPTORS) as service:
+    service = start(settings | clock, ("prlimit", f"--nofile={_DESCRIPTORS}", *MAIN))
+    try:
+        service.wait_until_ready()
         site = Site(service, folder, small_disk, random.Random(options.seed))
         faults = [fault for fault in FAULTS if fault.name in options.only and _possible(fault, site, bool(clock))]
         planned = plan(faults, options.seconds, random.Random(options.seed))
@@ -99,47 +99,50 @@ async def _run(options: argparse.Namespace, folder: Path, small_disk: bool) -> i
         asks = EchoAsks(site.chance, coloured_pictures(options.seed, _PICTURES), (STEADY, STEADY, VICTIM))
         tally, after = Tally(), Tally()
         async with Clients(service.port, _CLIENTS, asks.next, site.verdict, tally):
-            await _make_happen(planned, site)
+            await _cause(planned, site)
         await site.all_workers(_WORKERS)
         await asyncio.sleep(_QUIET_S)
         async with Clients(service.port, _CLIENTS, asks.next, Site(service, folder, False, site.chance).verdict, after):
             await asyncio.sleep(_QUIET_S)
-        site.wrong += [f"the log has: {line}" for line in service.bugs()[:10]]
-        if ended := service.end():
-            site.wrong.append(ended)
-        if site.wrong or tally.wrong or after.wrong:
-            kept = Path(tempfile.gettempdir()) / f"fovea-chaos-{options.seed}.log"
-            with suppress(OSError):
-                shutil.copy(folder / "log", kept)
-                print(f"the service's log: {kept}")
+        try:
+            service.terminate()
+        except (AssertionError, subprocess.TimeoutExpired) as error:
+            site.wrong.append(f"the end: {error}")
+    finally:
+        service.kill()
+    site.wrong += [f"the log has: {line}" for line in service.bugs()[:10]]
+    if site.wrong or tally.wrong or after.wrong:
+        kept = Path(tempfile.gettempdir()) / f"fovea-chaos-{options.seed}.log"
+        kept.write_text(service.log_text)
+        print(f"the service's log: {kept}")
     return _report(tally, after, site.wrong)
 
 
-async def _make_happen(planned: Sequence[Planned], site: Site) -> None:
+async def _cause(planned: Sequence[Planned], site: Site) -> None:
     began = monotonic()
 
-    async def one_lane(lane: str) -> None:
+    async def one_track(track: str) -> None:
         for one in planned:
-            if one.fault.lane == lane:
+            if one.fault.track == track:
                 await asyncio.sleep(max(0.0, one.at - (monotonic() - began)))
                 await one.fault.make(site, one.seconds)
 
-    await asyncio.gather(*[one_lane(lane) for lane in {fault.lane for fault in FAULTS}])
+    await asyncio.gather(*[one_track(track) for track in {fault.track for fault in FAULTS}])
 
 
 def _possible(fault: Fault, site: Site, clock: bool) -> bool:
-    """What cannot be done on this machine is told, not passed over."""
+    """Prints why a fault cannot be caused on this machine."""
     why_not = {
         "full": None if site.small_disk else "a small disk cannot be mounted here (root can)",
         "clock": None if clock else "there is no C compiler here",
     }.get(fault.name)
     if why_not:
-        print(f"not done: {fault.name}: {why_not}")
+        print(f"skipped: {fault.name}: {why_not}")
     return not why_not
 
 
 def _report(tally: Tally, after: Tally, wrong: list[str]) -> int:
-    for title, found in (("while things failed", tally), ("afterwards", after)):
+    for title, found in (("during the faults", tally), ("afterwards", after)):
         print(f"\n{title}: {found.sent} requests, {found.total} ends")
         for (kind, verdict), number in sorted(found.outcomes.items()):
             print(f"  {kind:12} {verdict:60} {number:7}")
@@ -150,10 +153,10 @@ def _report(tally: Tally, after: Tally, wrong: list[str]) -> int:
             wrong.append(f"{title}: nothing was answered")
     for line in wrong:
         print(f"WRONG  {line}")
-    print("chaos: " + ("FAILED" if wrong else "every request had its one answer"))
+    print("chaos: " + ("FAILED" if wrong else "every request was answered"))
     return 1 if wrong else 0
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the service ends, too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the service is ended
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""A clock of the service's own that can be moved, where there is a C compiler."""
+"""A clock that can be moved while the service runs. Needs a C compiler."""
 
 import shutil
 import struct
@@ -10,7 +10,7 @@ _FILE = "clock"
 
 
 def movable_clock(folder: Path) -> dict[str, str]:
-    """The environment that makes a process live by it; empty where it cannot be built."""
+    """Returns the environment that makes a process use it; empty if it cannot be built."""
     compiler = shutil.which("cc")
     library = folder / "clock.so"
     if not compiler:
@@ -23,7 +23,7 @@ def movable_clock(folder: Path) -> dict[str, str]:
 
 
 def set_clock(folder: Path, shift_s: int) -> None:
-    """The time of day becomes the true one and so many seconds; written in place, for it is mapped."""
+    """Moves the time of day by `shift_s` seconds. The file is written in place, as the service maps it."""
     file = folder / _FILE
     with file.open("r+b" if file.exists() else "w+b", buffering=0) as opened:
         opened.write(struct.pack("l", shift_s))

@@ -1,53 +1,52 @@
-"""The faults: each is a function that makes one happen, tells what it excuses, and puts everything right again."""
+"""The faults: each is a function that causes one, declares what it excuses, and undoes it."""
 
 import asyncio
 import os
 import shutil
+import signal
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
-import psutil
-
 from tests.chaos.clock import set_clock
 from tests.chaos.site import LOST, NO_MODEL, STEADY, VERSIONS, VICTIM, Site
 from tests.tiny_models import colour_graph
 
-# A look at the folder, a file's time to settle, and a load; then it must serve again.
+# A scan of the folder, a file's time to settle, and a load; then the model must serve again.
 _BACK_S = 4.0
 _FILL_BLOCK = 1 << 16
 _IDLE = 1000  # connections
 _STATE = "fovea-state.json"
 _SHIFTS_S = (3600, -86_400, 40 * 86_400, 0)
-# What an operator may be told while something is wrong with the disk or a file: no, and why.
-_REFUSED = (200, 409, 503)
+# Statuses of admin requests while a disk or a file is broken.
+_BROKEN = (200, 409, 503)
 
 
 async def swap(site: Site, seconds: float) -> None:
-    """Versions change as fast as the operator asks; nobody notices."""
+    """The active version changes all the time."""
     end, version = monotonic() + seconds, site.chance.choice(VERSIONS)
     async with site.excused("swap"):
         while monotonic() < end:
             version = 3 - version
-            # a worker that is killed while it does so takes the operator's connection with it
-            await site.operate("PUT", f"/models/{STEADY}/active", (200, 0), json={"version": version})
+            # a killed worker loses the connection
+            await site.admin("PUT", f"/models/{STEADY}/active", (200, 0), json={"version": version})
             await asyncio.sleep(0.1)
 
 
 async def truncate(site: Site, seconds: float) -> None:
-    """A graph is cut off in place, as a copy that broke off leaves it."""
+    """A graph is truncated in place, as by an interrupted copy."""
     await _spoil(site, seconds, "truncate", lambda graph: os.truncate(graph, graph.stat().st_size // 2))
 
 
 async def garble(site: Site, seconds: float) -> None:
-    """A graph becomes another file's bytes, at once."""
+    """A graph is replaced by random bytes."""
     await _spoil(site, seconds, "garble", lambda graph: _replace(graph, os.urandom(2000)))
 
 
 async def pipe(site: Site, seconds: float) -> None:
-    """A graph becomes a named pipe: who opens it waits for ever."""
+    """A graph becomes a named pipe, which blocks a reader."""
 
     def spoil(graph: Path) -> None:
         graph.unlink()
@@ -57,7 +56,7 @@ async def pipe(site: Site, seconds: float) -> None:
 
 
 async def delete(site: Site, seconds: float) -> None:
-    """A model is gone, and comes back."""
+    """A model is deleted, and comes back."""
     away = site.folder / "deleted"
     async with site.excused("delete", NO_MODEL, VICTIM):
         (site.models / VICTIM).rename(away)
@@ -67,9 +66,9 @@ async def delete(site: Site, seconds: float) -> None:
 
 
 async def folder(site: Site, seconds: float) -> None:
-    """All models are moved away, as when a volume is unmounted; those in memory serve on."""
+    """The models folder is moved away, as when a volume is unmounted; loaded models keep serving."""
     away = site.folder / "away"
-    # A worker that begins just then fails to load, and tries again after 5 s.
+    # A worker that starts meanwhile cannot load its model, and tries again after 5 s.
     async with site.excused("folder", frozenset({"503 model_unavailable"}), grace_s=7.0):
         site.models.rename(away)
         await asyncio.sleep(seconds)
@@ -77,7 +76,7 @@ async def folder(site: Site, seconds: float) -> None:
 
 
 async def state(site: Site, seconds: float) -> None:
-    """What operators have chosen is half written by an editor, then complete garbage, then gone."""
+    """The state file is half written, then garbage, then names an unknown version, then missing."""
     file = site.models / _STATE
     async with site.excused("state"):
         for content in (b'{"default": "ste', b"\0" * 100, b'{"active": {"steady": 99}}'):
@@ -89,52 +88,48 @@ async def state(site: Site, seconds: float) -> None:
 
 
 async def full(site: Site, seconds: float) -> None:
-    """No byte is left on the disk of the models and the cache."""
+    """The disk of the models and the cache is full."""
     filler = site.folder / "filler"
     async with site.excused("full"):
         await asyncio.to_thread(_fill, filler)
         end = monotonic() + seconds
         while monotonic() < end:
-            await site.operate("PUT", f"/models/{STEADY}/active", (*_REFUSED, 0), json={"version": 1})
+            await site.admin("PUT", f"/models/{STEADY}/active", (*_BROKEN, 0), json={"version": 1})
             graph = bytes(colour_graph().SerializeToString()) + bytes(1 << 20)
-            await site.operate("POST", "/models/new/versions", (409, 422, 503, 507, 0), content=graph)
+            await site.admin("POST", "/models/new/versions", (409, 422, 503, 507, 0), content=graph)
             await asyncio.sleep(0.3)
         filler.unlink()
-        await site.operate("PUT", f"/models/{STEADY}/active", (200, 0), json={"version": 2})
+        await site.admin("PUT", f"/models/{STEADY}/active", (200, 0), json={"version": 2})
 
 
 async def kill(site: Site, seconds: float) -> None:
-    """A worker dies; another takes its place."""
+    """A worker dies; the process manager replaces it."""
     number = len(site.service.workers())
-    worker = site.any_worker()
     async with site.excused("kill", LOST, grace_s=1.0):
-        if worker:
-            worker.kill()
+        _signal(site.any_worker(), signal.SIGKILL)
         await asyncio.sleep(0.5)
     await asyncio.sleep(seconds)
     await site.all_workers(number)
 
 
 async def stop(site: Site, seconds: float) -> None:
-    """A worker stands still for a while; its requests wait, nobody else's do."""
+    """A worker is suspended; its requests wait."""
     worker = site.any_worker()
     async with site.excused("stop"):
-        if worker:
-            with suppress(psutil.NoSuchProcess):
-                worker.suspend()
-                await asyncio.sleep(seconds)
-                worker.resume()
+        _signal(worker, signal.SIGSTOP)
+        await asyncio.sleep(seconds)
+        _signal(worker, signal.SIGCONT)
 
 
 async def hostile(site: Site, seconds: float) -> None:
-    """Garbage, headers a byte at a time, bodies that never come, resets in the middle."""
+    """Garbage, headers byte by byte, missing bodies, resets."""
     end = monotonic() + seconds
     async with site.excused("hostile"):
         await asyncio.gather(*[_attack(site, i % 4, end) for i in range(40)])
 
 
 async def descriptors(site: Site, seconds: float) -> None:
-    """More idle connections than the service may have open files; those that serve go on, the others wait."""
+    """More idle connections than the service may have open files; requests on open connections are answered."""
     opened: list[asyncio.StreamWriter] = []
     async with site.excused("descriptors"):
         for _ in range(_IDLE):
@@ -147,7 +142,7 @@ async def descriptors(site: Site, seconds: float) -> None:
 
 
 async def clock(site: Site, seconds: float) -> None:
-    """The clock of the system jumps an hour ahead, a day back, forty days ahead, and home."""
+    """The time of day jumps an hour ahead, a day back, forty days ahead, and back to normal."""
     async with site.excused("clock"):
         for shift_s in _SHIFTS_S:
             set_clock(site.root, shift_s)
@@ -156,16 +151,16 @@ async def clock(site: Site, seconds: float) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """`lane`: faults of one lane follow each other; the lanes meet as chance has it."""
+    """`track`: faults of one track follow each other; those of different tracks overlap at random."""
 
     name: str
     make: Callable[[Site, float], Awaitable[None]]
-    lane: str
+    track: str
 
 
 FAULTS = tuple(
-    Fault(make.__name__, make, lane)
-    for lane, makes in {
+    Fault(make.__name__, make, track)
+    for track, makes in {
         "files": (swap, truncate, garble, pipe, delete, folder, state, full),
         "processes": (kill, stop, hostile, descriptors, clock),
     }.items()
@@ -173,8 +168,13 @@ FAULTS = tuple(
 )
 
 
+def _signal(pid: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
 async def _spoil(site: Site, seconds: float, name: str, spoil: Callable[[Path], None]) -> None:
-    """The highest version of the victim, which serves by default."""
+    """Spoils the graph of the active version of the victim."""
     graph = site.models / VICTIM / str(max(VERSIONS)) / "model.onnx"
     kept = graph.read_bytes()
     async with site.excused(name, NO_MODEL, VICTIM):
@@ -197,7 +197,7 @@ def _fill(file: Path) -> None:
             with suppress(OSError):
                 while opened.write(bytes(size)):
                     if shutil.disk_usage(file.parent).total > 1 << 30:
-                        raise RuntimeError("this is no small disk")
+                        raise RuntimeError("the disk is not small")
 
 
 async def _attack(site: Site, way: int, end: float) -> None:

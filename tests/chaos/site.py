@@ -1,4 +1,4 @@
-"""Where the faults happen: the service, its models, its disk, and what each fault excuses."""
+"""The service, its models and its disk, and the errors that each fault excuses."""
 
 import asyncio
 import random
@@ -11,26 +11,25 @@ from pathlib import Path
 from time import monotonic
 
 import httpx
-import psutil
 
 from tests.load.asks import RIGHT
 from tests.load.clients import Outcome
 from tests.load.echo import add_echo
-from tests.service import Service
+from tests.process import Service
 
 KEY = {"X-API-Key": "boss"}
 STEADY, VICTIM = "steady", "victim"
 VERSIONS = (1, 2)
 LOST = frozenset({"lost", "lost with half an answer"})
-# A model that cannot be read or is gone; what serves in memory may go on.
+# Errors of a model that cannot be read or is deleted. A loaded model may keep answering.
 NO_MODEL = frozenset({"503 model_unavailable", "404 unknown_model"})
 _ALWAYS = frozenset({"503 queue_full"})
-_FOLLOWS_S = 60.0  # the supervisor pauses for up to 30 s when workers die soon after their start
+_FOLLOWS_S = 60.0
 
 
 @dataclass
 class Window:
-    """While it is open, and for `grace_s` after, `results` are right for requests to `model` (None: to any)."""
+    """Until `grace_s` after its end, `results` are excused for requests to `model` (None: to any)."""
 
     fault: str
     results: frozenset[str]
@@ -45,7 +44,7 @@ class Window:
 
 
 class Site:
-    """`root/disk` holds the models and the cache; `small_disk`: it is a file system of its own that can be filled."""
+    """`root/disk` holds the models and the cache. `small_disk`: it is a small file system that can be filled."""
 
     def __init__(self, service: Service, root: Path, small_disk: bool, chance: random.Random) -> None:
         self.service, self.root, self.small_disk, self.chance = service, root, small_disk, chance
@@ -65,13 +64,13 @@ class Site:
         if window:
             return f"{done.result} of {done.ask.model}, {window.fault}"
         now = ", ".join(one.fault for one in self._windows if one.end > done.sent) or "none"
-        return f"wrong: {done.result} at {done.ended - self._began:.2f} s, not excused; faults just then: {now}"
+        return f"wrong: {done.result} at {done.ended - self._began:.2f} s, not excused; faults at that time: {now}"
 
     @asynccontextmanager
     async def excused(
         self, fault: str, results: frozenset[str] = frozenset(), model: str | None = None, grace_s: float = 0.0
     ) -> AsyncIterator[None]:
-        """What the fault may cause, while the block lasts."""
+        """Excuses `results` while the block lasts."""
         window = Window(fault, results, model, grace_s)
         self._windows.append(window)
         try:
@@ -79,8 +78,8 @@ class Site:
         finally:
             window.end = monotonic()
 
-    async def operate(self, method: str, path: str, allowed: Sequence[int], **body: object) -> int:
-        """An operator's request; an answer that is none of `allowed` is wrong. 0 for a connection that was lost."""
+    async def admin(self, method: str, path: str, allowed: Sequence[int], **body: object) -> int:
+        """An admin request; a status that is not in `allowed` is wrong. Returns 0 for a lost connection."""
         try:
             async with httpx.AsyncClient(base_url=self.service.base_url, headers=KEY, timeout=60) as boss:
                 answer = await boss.request(method, path, **body)  # type: ignore[arg-type]  # json= or content=
@@ -93,7 +92,7 @@ class Site:
         return answer.status_code
 
     async def all_workers(self, number: int) -> None:
-        """Waits until so many serve; a worker that is not replaced is wrong."""
+        """Waits until `number` workers serve; a worker that is not replaced is wrong."""
         end = monotonic() + _FOLLOWS_S
         while len(self.service.workers()) < number or not await asyncio.to_thread(self.service.is_ready):
             if monotonic() > end:
@@ -101,19 +100,19 @@ class Site:
                 return
             await asyncio.sleep(0.1)
 
-    def any_worker(self) -> psutil.Process | None:
-        workers = sorted(self.service.workers(), key=lambda worker: worker.pid)
-        return self.chance.choice(workers) if workers else None
+    def any_worker(self) -> int:
+        """The process id of a worker."""
+        return self.chance.choice(sorted(self.service.workers()))
 
 
 def make_models(folder: Path) -> None:
-    """Two models that tell a picture's colour, each in two versions."""
+    """Two models that answer with a picture's colour, each in two versions."""
     for name in (STEADY, VICTIM):
         add_echo(folder / "models", name, VERSIONS)
 
 
 def mount_small_disk(folder: Path, mib: int) -> bool:
-    """A file system of that size at `folder`, where that may be done; False where not."""
+    """Mounts a file system of `mib` MiB at `folder`. Returns False if that is not allowed."""
     folder.mkdir(parents=True, exist_ok=True)
     command = ["mount", "-t", "tmpfs", "-o", f"size={mib}m", "fovea-chaos", str(folder)]
     try:

@@ -1,4 +1,4 @@
-"""Broken models beside a good one: everything else keeps serving, and each is told in one sentence."""
+"""Broken models beside a good one: everything else keeps serving, and the reason of each is one sentence."""
 
 import re
 import time
@@ -17,14 +17,13 @@ from tests.engine.models.test_check import (
 )
 from tests.pictures_by_colour import colour_picture
 from tests.process import Service, running_service
-from tests.tiny_models import add_model, colour_graph, slow_graph, with_weights_beside
+from tests.tiny_models import add_model, colour_graph, with_weights_beside
 
-CHECK_TIMEOUT_S = 3
 SETTLE_S = 40
 
 
 def nan_graph() -> onnx.ModelProto:
-    """Zero over zero, whatever the picture."""
+    """Divides zero by zero for every picture."""
     graph = colour_graph()
     graph.graph.node[2].output[0] = "scaled"
     graph.graph.node.extend(
@@ -42,7 +41,6 @@ BROKEN: dict[str, tuple[onnx.ModelProto | bytes, str]] = {
     "missing-weights": (with_weights_beside("weights.bin"), "weights.bin"),
     "not-a-number": (nan_graph(), "finite|NaN"),
     "huge-tensor": (huge_tensor_graph(gigabytes=20), "memory"),
-    "endless": (slow_graph(rounds=10_000_000), f"longer than {CHECK_TIMEOUT_S} s"),
     "labels": (colour_graph(), "labels"),
 }
 
@@ -59,7 +57,6 @@ def service(models: Path, tmp_path: Path) -> Iterator[Service]:
         "API_MODELS_DIR": str(models),
         "API_DEFAULT_MODEL": "good",
         "API_LOAD": "all",
-        "API_CHECK_TIMEOUT_S": str(CHECK_TIMEOUT_S),
         "API_CACHE_DIR": str(tmp_path / "cache"),
     }
     with running_service(**environment) as running:
@@ -73,7 +70,7 @@ def drop(models: Path, name: str, content: onnx.ModelProto | bytes) -> None:
         (folder / "1" / "model.onnx").write_bytes(content)
 
 
-def test_broken_models_leave_everything_else_serving_and_say_what_is_wrong(service: Service, models: Path) -> None:
+def test_broken_models_report_a_reason_and_everything_else_serves(service: Service, models: Path) -> None:
     for name, (content, _) in BROKEN.items():
         drop(models, name, content)
     picture = colour_picture("red")
@@ -89,7 +86,7 @@ def test_broken_models_leave_everything_else_serving_and_say_what_is_wrong(servi
                 [version] = model["versions"]
                 if version["state"] == "UNAVAILABLE" and version["since"]:
                     reasons[model["name"]] = version["reason"]
-    for name, (_, told) in BROKEN.items():
-        assert re.search(told, reasons[name]), (name, reasons[name])
+    for name, (_, expected) in BROKEN.items():
+        assert re.search(expected, reasons[name]), (name, reasons[name])
         assert "\n" not in reasons[name]
         assert str(models) not in reasons[name]

@@ -1,4 +1,4 @@
-"""Four processes on one folder agree on what is active after every change, though they are killed in between."""
+"""Four services on one models folder agree on what is active after every change, although some are killed."""
 
 import random
 import shutil
@@ -10,12 +10,12 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.e2e.services import KEY
 from tests.process import Service, start_service
 from tests.tiny_models import add_model, colour_graph
 
-PROCESSES, CHANGES = 4, 16
+PROCESSES, CHANGES = 4, 12
 AGREE_WITHIN_S = 2.0
-KEY = {"X-API-Key": "boss"}
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def models(tmp_path: Path) -> Path:
 
 
 class Fleet:
-    """Processes that share a models folder; one that was killed is started anew."""
+    """Services that share a models folder; a killed one is started again."""
 
     def __init__(self, models: Path, cache: Path, stack: ExitStack) -> None:
         self._environment = {
@@ -37,9 +37,9 @@ class Fleet:
             "API_CACHE_DIR": str(cache),
         }
         self._stack = stack
-        self.services = [self._start() for _ in range(PROCESSES)]
+        self.services = [self.start() for _ in range(PROCESSES)]
 
-    def _start(self) -> Service:
+    def start(self) -> Service:
         service = start_service(**self._environment)
         self._stack.callback(service.kill)
         return service
@@ -47,7 +47,7 @@ class Fleet:
     def kill_one(self) -> None:
         victim = random.randrange(PROCESSES)
         self.services[victim].kill()
-        self.services[victim] = self._start()
+        self.services[victim] = self.start()
 
     def wait_until_ready(self) -> None:
         for service in self.services:
@@ -70,7 +70,7 @@ def fleet(models: Path, tmp_path: Path) -> Iterator[Fleet]:
         yield running
 
 
-def test_four_processes_agree_after_every_change_though_killed_in_between(fleet: Fleet, models: Path) -> None:
+def test_four_services_agree_after_every_change(fleet: Fleet, models: Path) -> None:
     random.seed(7)
     for change in range(CHANGES):
         version, default = random.choice((1, 2, 3)), random.choice(("m", "other"))
@@ -90,7 +90,7 @@ def test_four_processes_agree_after_every_change_though_killed_in_between(fleet:
     assert not list(models.glob("*.corrupt-*"))
 
 
-def test_a_process_killed_while_it_changes_leaves_a_state_all_can_read(fleet: Fleet, models: Path) -> None:
+def test_a_service_killed_during_a_change_leaves_a_readable_state(fleet: Fleet, models: Path) -> None:
     random.seed(11)
     for _ in range(6):
         victim = fleet.services[0]
@@ -102,7 +102,7 @@ def test_a_process_killed_while_it_changes_leaves_a_state_all_can_read(fleet: Fl
                     boss.put("/models/m/active", json={"version": random.choice((1, 2, 3))})
             except httpx.HTTPError:
                 pass
-        fleet.services[0] = fleet._start()
+        fleet.services[0] = fleet.start()
         fleet.wait_until_ready()
         settled = time.monotonic()
         while len({str(view) for view in fleet.views()}) > 1:
@@ -111,7 +111,7 @@ def test_a_process_killed_while_it_changes_leaves_a_state_all_can_read(fleet: Fl
     assert not list(models.glob("*.corrupt-*"))
 
 
-def test_a_folder_replaced_as_a_whole_is_followed(fleet: Fleet, models: Path) -> None:
+def test_a_replaced_folder_is_followed(fleet: Fleet, models: Path) -> None:
     away = models.with_name("away")
     shutil.copytree(models, away)
     shutil.rmtree(away / "m" / "3")

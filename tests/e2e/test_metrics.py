@@ -1,4 +1,4 @@
-"""GET /metrics of any worker adds up the counts of all workers, also of killed ones."""
+"""/metrics adds up what all workers have counted, including those that have ended."""
 
 import os
 import re
@@ -6,39 +6,37 @@ import signal
 from pathlib import Path
 
 import httpx
+import pytest
 
-from tests.pictures_by_colour import colour_picture
-from tests.process import running_service
+from tests.e2e.services import RED, SERVERS, infer, own_models
+from tests.process import running
 from tests.server import until
 from tests.tiny_models import add_model, colour_graph
 
-REQUESTS = 30
-ASKED = 12
+REQUESTS, ASKED = 30, 12
+SEVERAL = [name for name, server in SERVERS.items() if server.workers > 1]
 
 
-def value(url: str, pattern: str) -> float:
-    """Scrapes over a new connection, which goes to the worker with the fewest."""
-    found = re.findall(rf"^{pattern} (\S+)$", httpx.get(f"{url}/metrics").text, re.MULTILINE)
-    return sum(float(number) for number in found)
+def pictures(base_url: str) -> float:
+    """Counted for the model `colour`; each call may be answered by another worker."""
+    text = httpx.get(f"{base_url}/metrics").text
+    return sum(
+        float(found) for found in re.findall(r'^fovea_pictures_total\{[^}]*"colour"[^}]*\} (\S+)$', text, re.MULTILINE)
+    )
 
 
-def test_counters_are_those_of_all_workers_and_never_go_back(tmp_path: Path) -> None:
-    add_model(tmp_path, "colour", colour_graph())
-    pictures, workers = r'fovea_pictures_total\{model="colour",version="1"\}', "fovea_workers"
-    with running_service(API_MODELS_DIR=str(tmp_path), API_DEFAULT_MODEL="colour", API_WORKERS="2") as service:
-        url = service.base_url
-        until(lambda: value(url, workers) == 2)
-        keeps = [httpx.Client(base_url=url) for _ in range(4)]  # so that both workers have some
-        for number in range(REQUESTS):
-            assert keeps[number % 4].post("/infer", content=colour_picture("red")).status_code == 200
-        assert {value(url, pictures) for _ in range(ASKED)} == {REQUESTS}
-        states = r'fovea_model_workers\{model="colour",state="ready",version="1"\}'
-        until(lambda: value(url, states) == 2)
-        children = Path(f"/proc/{service.pid}/task/{service.pid}/children").read_text().split()
-        os.kill(int(children[0]), signal.SIGKILL)
-        until(lambda: value(url, workers) == 1)
-        assert value(url, pictures) == REQUESTS
-        until(lambda: value(url, workers) == 2)
-        assert {value(url, pictures) for _ in range(ASKED)} == {REQUESTS}
-        for client in keeps:
-            client.close()
+@pytest.mark.parametrize("name", SEVERAL)
+def test_counters_are_those_of_all_workers_and_never_go_back(tmp_path: Path, name: str) -> None:
+    add_model(tmp_path / "models", "colour", colour_graph())
+    server = SERVERS[name]
+    settings = own_models(tmp_path / "models", tmp_path / "cache") | server.settings
+    with running(settings, server.with_port()) as service:
+        until(lambda: len(service.workers()) == 2)
+        for _ in range(REQUESTS):
+            assert infer(service, RED).status_code == 200
+        assert {pictures(service.base_url) for _ in range(ASKED)} == {REQUESTS}
+        killed = service.workers()[0]
+        os.kill(killed, signal.SIGKILL)
+        until(lambda: len(service.workers()) == 2 and killed not in service.workers())
+        until(service.is_ready)
+        assert {pictures(service.base_url) for _ in range(ASKED)} == {REQUESTS}

@@ -1,4 +1,4 @@
-"""The default model in 8 bits, made from the tests' photos: it knows them nearly as well, and serves if told to."""
+"""The default model in 8 bits, calibrated with the tests' photos: it classifies them nearly as well, and serves."""
 
 import json
 import shutil
@@ -40,7 +40,7 @@ def made(models: Path, photos: list[Path]) -> tuple[int, Report]:
     return add_version(models, ModelRepository(models).scan().catalog, NAME, photos)
 
 
-def test_it_answers_nearly_alike_at_half_the_size(made: tuple[int, Report]) -> None:
+def test_the_8_bit_model_answers_alike_at_half_the_size(made: tuple[int, Report]) -> None:
     number, report = made
     assert number == 2
     assert report.pictures == 41
@@ -49,8 +49,8 @@ def test_it_answers_nearly_alike_at_half_the_size(made: tuple[int, Report]) -> N
     assert report.bytes_after < 0.6 * report.bytes_before
 
 
-def test_it_knows_what_the_photos_show(made: tuple[int, Report], models: Path, photos: list[Path]) -> None:
-    """The float model knows all of them."""
+def test_the_8_bit_model_classifies_the_photos(made: tuple[int, Report], models: Path, photos: list[Path]) -> None:
+    """The float model gets all of them right."""
     version = ModelRepository(models).find(NAME, made[0])
     model = load_model(version, create_model_loader("onnxruntime"), SessionOptions())
     loader = create_image_loader("opencv")
@@ -66,8 +66,8 @@ def test_it_knows_what_the_photos_show(made: tuple[int, Report], models: Path, p
     assert known >= 38
 
 
-def test_the_old_version_goes_on_serving(made: tuple[int, Report], models: Path) -> None:
-    with running_service(API_MODELS_DIR=str(models), API_TUNE="off") as service:
+def test_the_old_version_keeps_serving(made: tuple[int, Report], models: Path) -> None:
+    with running_service(API_MODELS_DIR=str(models)) as service:
         picture = (ROOT / "tests" / "data" / "cat.jpg").read_bytes()
         for query, version in (("", 1), (f"?version={made[0]}", made[0])):
             answer = httpx.post(f"{service.base_url}/infer{query}", content=picture, timeout=60).json()
@@ -83,6 +83,6 @@ def test_boxes_and_masks_survive_too(models: Path, photos: list[Path], tmp_path:
 
 
 def _truth() -> dict[str, set[int]]:
-    """By file the classes that are right."""
+    """Returns the right classes of each file."""
     entries = json.loads((PHOTOS / "manifest.json").read_text())
     return {entry["file"]: set(entry["accept"]) for entry in entries}

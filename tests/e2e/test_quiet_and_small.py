@@ -1,4 +1,4 @@
-"""What a service takes while it does nothing, and while it loads."""
+"""What a service takes when it starts, while it is idle, and while it loads."""
 
 import os
 import subprocess
@@ -10,13 +10,15 @@ from pathlib import Path
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from tests.e2e.faulty import CAT, RED, answers, eventually, label, lines, make_models, operator, service_under
+from tests.e2e.services import CAT, RED, admin, answers, cpu_s, eventually, label, make_models, service_under
 from tests.paths import ROOT
-from tests.process import Service
+from tests.process import Service, running_service
 from tests.tiny_models import add_model, slow_graph
 
 MIB = 1 << 20
 IDLE_S = 3.0
+MEMORY_MIB = 130
+TUNED = {"API_INTRA_OP_THREADS": "", "API_MAX_BATCH": ""}
 
 PEAK = """
 import re, sys
@@ -34,26 +36,31 @@ print((peak() - before) // 1024)
 """
 
 
-def cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def test_a_service_with_the_default_model_is_small(tmp_path: Path) -> None:
+    """The second start, as usual: graph and measurement are cached."""
+    for _ in range(2):
+        with running_service(API_CACHE_DIR=str(tmp_path), API_WORKERS="1", **TUNED) as service:
+            eventually(lambda: len(service.processes()) == 1)  # the check of the model has ended
+            memory = service.pss_mb()
+    assert memory <= MEMORY_MIB
 
 
-def test_an_idle_service_uses_no_processor_and_the_runtime_complains_of_nothing(tmp_path: Path) -> None:
-    """Threads that wait by spinning would use all of it; those pinned to cores it may not use are told in the log."""
+def test_an_idle_service_uses_no_cpu_and_the_runtime_logs_no_affinity_error(tmp_path: Path) -> None:
+    """Threads that spin would use a whole core; the runtime complains of threads pinned to forbidden cores."""
     core = min(os.sched_getaffinity(0))
-    with service_under("taskset", "-c", str(core), models=None, cache=tmp_path, API_TUNE="quick") as service:
+    with service_under(
+        "taskset", "-c", str(core), models=None, cache=tmp_path, API_INTRA_OP_THREADS="", API_MAX_BATCH=""
+    ) as service:
         assert [label(service, CAT) for _ in range(5)] == ["tiger cat"] * 5
-        eventually(lambda: len(lines(service, "ready: efficientnet-lite0")) == len(service.workers()))
-        processes = [service.pid, *service.workers()]
-        spent = sum(map(cpu_s, processes))
+        eventually(lambda: len(service.processes()) == 1)
+        spent = cpu_s(service.pid)
         time.sleep(IDLE_S)
-        assert sum(map(cpu_s, processes)) - spent < 0.1 * IDLE_S * len(processes)
-        assert not lines(service, "affinity")
+        assert cpu_s(service.pid) - spent < 0.1 * IDLE_S
+        assert "affinity" not in service.log_text
 
 
-def test_loading_takes_little_more_than_the_weights(tmp_path: Path) -> None:
-    """The first time, when what is optimised is written; and then, when it is mapped."""
+def test_loading_takes_little_more_memory_than_the_weights(tmp_path: Path) -> None:
+    """At the first load, which writes the optimised graph, and at the next, which maps it."""
     weights = np.random.default_rng(0).random((2048, 8192), np.float32)  # 64 MiB
     nodes = [
         helper.make_node("ReduceMean", ["image"], ["mean"], axes=[1, 2, 3], keepdims=0),
@@ -75,10 +82,10 @@ def test_loading_takes_little_more_than_the_weights(tmp_path: Path) -> None:
     assert then < 2.5 * size, f"{then} MiB for {size:.0f}"
 
 
-def test_requests_go_on_while_other_models_load(tmp_path: Path) -> None:
-    """A load takes no lane and no event loop: many load, none of them quickly, and nobody waits for one of those."""
+def test_requests_are_answered_while_other_models_load(tmp_path: Path) -> None:
+    """Loads use neither the event loop nor the worker threads."""
     models = make_models(tmp_path / "models")
-    with service_under(models=models, cache=tmp_path / "cache", API_LOAD="all") as service, operator(service) as boss:
+    with service_under(models=models, cache=tmp_path / "cache", API_LOAD="all") as service, admin(service) as boss:
         eventually(lambda: answers(service, query="?model=other"))
         for number in range(3):
             add_model(models, f"slow{number}", slow_graph(rounds=150))
@@ -91,10 +98,10 @@ def test_requests_go_on_while_other_models_load(tmp_path: Path) -> None:
             started = time.monotonic()
             assert answers(service, RED)
             waits.append(time.monotonic() - started)
-        assert len(waits) > 10
-        assert sorted(waits)[len(waits) // 2] < 0.5
+        assert len(waits) > 5
+        assert sorted(waits)[len(waits) // 2] < 1
 
 
 def _load(service: Service, name: str) -> None:
-    with operator(service) as boss:
+    with admin(service) as boss:
         boss.post(f"/models/{name}/load", timeout=60)

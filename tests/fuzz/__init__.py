@@ -1,1 +1,1 @@
-"""`make fuzz`: bytes nobody would send, into every place that reads bytes."""
+"""`make fuzz`: random and damaged input to everything that reads bytes."""

@@ -1,6 +1,6 @@
-"""Every part in turn: `python -m tests.fuzz [--seconds N] [PART ...]`; the seconds are for all of them together.
+"""Runs the parts one after another: `python -m tests.fuzz [--seconds N] [PART ...]`. They share the seconds.
 
-Exit status 0; 1 when a part has found something; 2 for a wrong call or where atheris cannot be used.
+Exit status: 0; 1 if a part has found a bug; 2 for wrong arguments or without atheris.
 """
 
 import argparse
@@ -17,10 +17,10 @@ from tests.paths import ROOT
 _MODULES = {"document": "tests.fuzz.document", "wire": "tests.fuzz.wire"}
 _PARTS = (*_MODULES, *TARGETS)
 _MEMORY = Path("/dev/shm")
-_SLICE_S = 60  # atheris loses memory: see cover.py
-_NOT_HERE = (
-    "atheris is not installed for this Python and system, so nothing is fuzzed by coverage. "
-    "It has packages for CPython 3.11 to 3.14 on Linux x86-64: make fuzz PYTHON=python3.12"
+_SLICE_S = 60  # atheris leaks memory, see cover.py
+_NO_ATHERIS = (
+    "atheris is not installed; it has packages for CPython 3.11 to 3.14 on Linux x86-64 only. "
+    "Try make clean fuzz PYTHON=python3.12"
 )
 
 
@@ -30,9 +30,9 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=600, help="for all parts together")
     options = parser.parse_args()
     if unknown := [part for part in options.parts if part not in _PARTS]:
-        parser.error(f"there is no part {unknown[0]}")
+        parser.error(f"unknown part {unknown[0]}; allowed: {', '.join(_PARTS)}")
     if not importlib.util.find_spec("atheris"):
-        print(_NOT_HERE, file=sys.stderr)
+        print(_NO_ATHERIS, file=sys.stderr)
         return 2
     parts = options.parts or _PARTS
     failed = [part for part in parts if not _run(part, max(1, options.seconds // len(parts)))]
@@ -44,7 +44,7 @@ def main() -> int:
 
 
 def _run(part: str, seconds: int) -> bool:
-    """Whether nothing was found."""
+    """Returns False if a bug was found."""
     print(f"== {part}, {seconds} s", flush=True)
     if part in _MODULES:
         return subprocess.run([sys.executable, "-m", _MODULES[part], str(seconds)], check=False).returncode == 0
@@ -52,7 +52,7 @@ def _run(part: str, seconds: int) -> bool:
     log.parent.mkdir(parents=True, exist_ok=True)
     while seconds > 0:
         command = [sys.executable, "-m", "tests.fuzz.cover", part, str(min(seconds, _SLICE_S))]
-        # Decoders write a line for every damaged picture.
+        # Decoders print a line for every damaged picture.
         with log.open("wb") as output, tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None) as folder:
             environment = {**os.environ, "TMPDIR": folder}
             ended = subprocess.run(command, env=environment, stdout=output, stderr=subprocess.STDOUT, check=False)

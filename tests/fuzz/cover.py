@@ -1,8 +1,7 @@
-"""One target under atheris: inputs are bred towards code that none has reached yet.
+"""Coverage-guided fuzzing of one target with atheris: `python -m tests.fuzz.cover TARGET SECONDS`.
 
-`python -m tests.fuzz.cover TARGET SECONDS`. Exit status 0; another with the input that breaks the target, which
-becomes a seed. Atheris itself loses some KB an input in code that it has instrumented (the same inputs without it:
-flat), so no process runs for long.
+Exit status: 0, or another one if an input breaks the target; the input is then kept as a seed. Atheris leaks some
+KB for each input in the code that it instruments, so a process must not run for long.
 """
 
 import ast
@@ -16,10 +15,8 @@ import atheris
 
 from tests.paths import ROOT
 
-with atheris.instrument_imports(
-    include=["loaders", "api.ordinary_form", "api.uploads.image_form", "json", "python_multipart", "tomllib"]
-):
-    # The decoders are imported where they are made, which would be too late.
+with atheris.instrument_imports(include=["loaders", "api.uploads.multipart", "json", "python_multipart", "tomllib"]):
+    # Image loaders are imported lazily, which would be after the instrumentation.
     import loaders.images.opencv_loader
     import loaders.images.pillow_loader  # noqa: F401 - see above
     from tests.fuzz.targets import BOUNDARY, SEEDS, TARGETS, FoundError
@@ -29,17 +26,17 @@ _DATA = ROOT / "tests" / "data"
 _LONGEST = 32 * 1024  # bytes of an input
 _TIMEOUT_S = 20  # of one input
 _INPUT_MIB, _PROCESS_MIB = 400, 4000
-# Where the words are that an input of a target is made of.
+# The files whose literals are the dictionary of a target.
 _WORDS = {
-    "picture": "loaders/headers/*.py",
-    "model": "loaders/*onnx*.py",
+    "picture": "loaders/images/headers/*.py",
+    "model": "loaders/onnx/*.py",
     "sidecar": "loaders/**/*.py",
-    "form": "api/*form*.py",
+    "form": "api/uploads/*.py",
 }
 
 
 def main() -> None:
-    """Never returns: libFuzzer ends the process."""
+    """Does not return: libFuzzer ends the process."""
     name, seconds = sys.argv[1], int(sys.argv[2])
     corpus = _WORK / "corpus" / name
     first = _WORK / "first" / name
@@ -63,13 +60,13 @@ def main() -> None:
             str(first),
             str(SEEDS / name),
         ],
-        _with_little_memory(TARGETS[name]),
+        _with_memory_limit(TARGETS[name]),
     )
     atheris.Fuzz()
 
 
-def _with_little_memory(target: Callable[[bytes], None]) -> Callable[[bytes], None]:
-    """The first input makes the libraries load; after that no input alone may take much."""
+def _with_memory_limit(target: Callable[[bytes], None]) -> Callable[[bytes], None]:
+    """After the first input, which loads libraries, a single input must not take much memory."""
     most = 0
 
     def watched(data: bytes) -> None:
@@ -94,13 +91,13 @@ def _first_inputs(name: str) -> Iterator[bytes]:
             for i in range(1, 8):
                 yield bytes([i]) + b'{"id2label": {"0": "cat"}, "size": {"height": 8, "width": 8}, "image_mean": [0.5]}'
         case "form":
-            ordinary = b'Content-Disposition: form-data; name="image"; filename="a.jpg"\r\nContent-Type: image/jpeg'
+            head = b'Content-Disposition: form-data; name="image"; filename="a.jpg"\r\nContent-Type: image/jpeg'
             for cuts in (b"\xff\xff\xff\xff", b"\x10\x40\x80\xc0"):
-                yield cuts + b"--" + BOUNDARY + b"\r\n" + ordinary + b"\r\n\r\npixels\r\n--" + BOUNDARY + b"--\r\n"
+                yield cuts + b"--" + BOUNDARY + b"\r\n" + head + b"\r\n\r\npixels\r\n--" + BOUNDARY + b"--\r\n"
 
 
 def _words(files: str) -> set[str]:
-    """Every short literal in the code, as libFuzzer writes its dictionaries."""
+    """Returns every short literal of the files, in the format of libFuzzer's dictionaries."""
     found = set()
     for file in ROOT.glob(files):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
@@ -112,7 +109,7 @@ def _words(files: str) -> set[str]:
 
 
 def _files(*folders: Path) -> Iterator[bytes]:
-    """Large ones give their beginning."""
+    """Gives the contents of files, of large ones the beginning."""
     for folder in folders:
         for file in sorted(folder.rglob("*")):
             if file.is_file() and not re.search(r"\.(md|json|txt)$", file.name):

@@ -1,6 +1,6 @@
-"""Bytes on the wire of a real process: no 500, no hang, one answer for each whole request, in their order.
+"""Fuzzes the HTTP connection of a running service: no 500, no hang, one answer for each whole request, in order.
 
-`python -m tests.fuzz.wire SECONDS`. Exit status 0; 1 with the smallest example that breaks it.
+`python -m tests.fuzz.wire SECONDS`. Exit status: 0, or 1 with the smallest example that breaks a rule.
 """
 
 import socket
@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 
 from tests.answers import Answer, AnswerReader, fault
 from tests.pictures_by_colour import colour_picture
-from tests.process import Service, running_service
+from tests.process import Service, running
 from tests.tiny_models import add_model, colour_graph
 
 _KEY = "boss"
-_QUIET_S = 0.15  # no answer comes for so long: the service waits for more of the request
+_QUIET_S = 0.15  # without an answer for this time, the service waits for more of the request
 _HANG_S = 10.0
-_ROUND = 60  # examples; then the clock is looked at
+_ROUND = 60  # examples between two looks at the clock
 _RED = colour_picture("red")
 
 _HEAD_BYTES = st.text(st.characters(codec="latin-1", exclude_characters="\r\n\0"), max_size=40)
@@ -60,10 +60,10 @@ _FORMS = st.sampled_from([b"image", b"images", b"model", b""]).map(
 
 @st.composite
 def whole_requests(draw: st.DrawFn, methods: Sequence[str] = _METHODS) -> bytes:
-    """Well framed, whatever it asks: it must get an answer of its own. `%ID%` becomes its X-Request-ID."""
+    """Requests with valid framing; each must get an answer. `%ID%` becomes its X-Request-ID."""
     method, target = draw(st.sampled_from(methods)), draw(_TARGETS)
     headers = draw(st.lists(st.tuples(_NAMES | _TOKENS.map("X-".__add__), _VALUES | _SAFE_VALUES), max_size=4))
-    # Those that change how a message is framed are written below.
+    # Headers that change the framing are added below.
     lines = [f"{name}: {value}" for name, value in headers if name not in ("Expect", "X-Request-ID")]
     body = draw(_BODIES | _FORMS)
     if draw(st.booleans()):
@@ -81,7 +81,7 @@ def whole_requests(draw: st.DrawFn, methods: Sequence[str] = _METHODS) -> bytes:
 
 @st.composite
 def broken_streams(draw: st.DrawFn) -> bytes:
-    """Requests with damage anywhere, or nothing that is one."""
+    """Damaged requests, or random bytes."""
     data = bytearray(b"".join(draw(st.lists(whole_requests() | st.binary(max_size=200), min_size=1, max_size=3))))
     for _ in range(draw(st.integers(0, 5))):
         place = draw(st.integers(0, len(data)))
@@ -94,7 +94,7 @@ _CUTS = st.lists(st.floats(0, 1), max_size=4)
 
 
 class Wire:
-    """Connections to the process."""
+    """Connections to the service."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -102,7 +102,7 @@ class Wire:
         self._address = host, int(port)
 
     def broken(self, data: bytes, cuts: Sequence[float]) -> None:
-        """Whatever is answered is well-formed and no 500, and the connection can be ended."""
+        """Answers are well-formed and not a 500, and the connection ends after the client has left."""
         with self._connect() as connection:
             _send(connection, data, cuts)
             answers, ended = _read(connection, 1 << 30, _QUIET_S)
@@ -116,7 +116,7 @@ class Wire:
         self.check_alive()
 
     def whole(self, requests: Sequence[bytes], cuts: Sequence[float]) -> None:
-        """One answer each, in order, until one says that it closes the connection."""
+        """One answer each, in order, until an answer closes the connection."""
         named = [request.replace(b"%ID%", b"id-%d" % number) for number, request in enumerate(requests)]
         methods = [request.partition(b" ")[0].decode() for request in requests]
         with self._connect() as connection:
@@ -129,22 +129,22 @@ class Wire:
         assert complete, f"{len(answers)} answers to {len(named)} requests, connection {'closed' if ended else 'open'}"
 
     def check_alive(self) -> None:
-        """Another client is served as ever."""
+        """Another client is answered."""
         with self._connect() as connection:
             connection.sendall(b"POST /infer HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(_RED), _RED))
             answers, _ = _read(connection, 1, _HANG_S)
-        # The fuzzer has the operator's key: it may have changed the default model to another of the same answers.
+        # The fuzzer has the admin key and may have changed the default model to another with the same answers.
         assert answers, "no answer for another client"
         assert answers[0].status == 200, answers[0].body
         assert answers[0].json()["predictions"][0]["label"] == "red", answers[0].body
-        assert not any("Traceback" in line for line in self._service.log), "".join(self._service.log)[-3000:]
+        assert not self._service.bugs(), self._service.log_text[-3000:]
 
     def _connect(self) -> socket.socket:
         return socket.create_connection(self._address, timeout=_HANG_S)
 
 
 def main() -> int:
-    """Both properties in turn until the time is over."""
+    """Checks both properties until the time is over."""
     end = time.monotonic() + float(sys.argv[1])
     with tempfile.TemporaryDirectory() as folder:
         models = Path(folder) / "models"
@@ -152,7 +152,7 @@ def main() -> int:
             add_model(models, "colour", colour_graph(gain=version), version=version)
         add_model(models, "other", colour_graph())
         environment = {"API_MODELS_DIR": str(models), "API_DEFAULT_MODEL": "colour", "API_ADMIN_KEYS": _KEY}
-        with running_service(**environment, API_CACHE_DIR=f"{folder}/cache") as service:
+        with running(environment | {"API_CACHE_DIR": f"{folder}/cache"}) as service:
             return _attack(Wire(service), end)
 
 
@@ -187,7 +187,7 @@ def _property(streams: st.SearchStrategy[object], check: Callable[..., None]) ->
 
 def _send(connection: socket.socket, data: bytes, cuts: Sequence[float]) -> None:
     places = sorted({0, len(data), *(int(cut * len(data)) for cut in cuts)})
-    with suppress(OSError):  # it may close on us: that is an answer
+    with suppress(OSError):  # the service may close the connection
         for start, stop in pairwise(places):
             connection.sendall(data[start:stop])
             time.sleep(0.001)
@@ -196,9 +196,9 @@ def _send(connection: socket.socket, data: bytes, cuts: Sequence[float]) -> None
 def _read(
     connection: socket.socket, most: int, quiet_s: float, methods: Sequence[str] = ()
 ) -> tuple[list[Answer], bool]:
-    """Answers until there are so many, nothing comes any more, or the connection has ended (True).
+    """Reads up to `most` answers, until none comes for `quiet_s` or the connection has ended (True).
 
-    `methods`: what each is an answer to, where that is known.
+    `methods`: the methods of the requests, if known.
     """
     reader = AnswerReader()
     answers: list[Answer] = []
@@ -208,7 +208,7 @@ def _read(
             data = connection.recv(1 << 16)
         except TimeoutError:
             return answers, False
-        except OSError:  # reset: it closed before it had read all we sent
+        except OSError:  # reset: the service closed it before it had read everything
             data = b""
         reader.feed(data)
         while answer := reader.next(*methods[len(answers) : len(answers) + 1]):

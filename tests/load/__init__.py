@@ -1,1 +1,1 @@
-"""Clients that know what every answer must say."""
+"""Clients that know the right answer to each of their requests."""

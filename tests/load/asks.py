@@ -1,4 +1,4 @@
-"""Requests of every kind, each with the one judge of its answer."""
+"""Requests of every kind, each with a function that judges its answer."""
 
 import json
 import random
@@ -23,7 +23,7 @@ _BAD_QUERIES = ("top_k=0", "topk=3", "threshold=2", "version=a/b")
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """`head` and `body` go over the wire; `expected`: the outcomes that are right at any time. `model`: who answers."""
+    """`head` and `body` are sent as they are. `expected`: the right outcomes. `model`: the model that is asked for."""
 
     kind: str
     model: str
@@ -52,7 +52,7 @@ def outcome(ask: Ask, answer: Answer, request_id: str) -> str:
 
 
 class EchoAsks:
-    """Requests about coloured pictures, by chance, for models that tell colours."""
+    """Random requests with coloured pictures, for models that answer with a colour."""
 
     def __init__(self, chance: random.Random, pictures: Sequence[Coloured], models: Sequence[str]) -> None:
         self._chance, self._pictures, self._models = chance, pictures, models
@@ -95,7 +95,6 @@ class EchoAsks:
         picture, model = self._picture(), self._model()
         target = f"/infer?model={model}&{self._chance.choice(_BAD_QUERIES)}"
         head = request_head(target, "image/png", len(picture.data), request_id)
-        # a version that is none cannot be found; the others are out of range
         return Ask("bad query", model, head, picture.data, _unexpected, frozenset({"422 invalid_parameter"}))
 
     def _picture(self) -> Coloured:
@@ -106,18 +105,18 @@ class EchoAsks:
 
 
 def form(pictures: Sequence[bytes], field: str) -> bytes:
-    """A multipart body with a part for each."""
+    """A multipart body with a part for each picture."""
     head = f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="{field}"; filename="p"\r\n\r\n'.encode()
     return b"".join(head + picture + b"\r\n" for picture in pictures) + f"--{_BOUNDARY}--\r\n".encode()
 
 
 def form_head(target: str, length: int, request_id: str) -> bytes:
-    """What goes before a body of `form`."""
+    """The request head for a body of `form`."""
     return request_head(target, f"multipart/form-data; boundary={_BOUNDARY}", length, request_id)
 
 
 def request_head(target: str, content_type: str, length: int, request_id: str) -> bytes:
-    """Of a POST whose body has that many bytes."""
+    """The request head of a POST with a body of `length` bytes."""
     return (
         f"POST {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Request-ID: {request_id}\r\n"
         f"Content-Type: {content_type}\r\nContent-Length: {length}\r\n\r\n"
@@ -125,7 +124,7 @@ def request_head(target: str, content_type: str, length: int, request_id: str) -
 
 
 def _unexpected(answer: Answer) -> str:
-    return f"wrong: {answer.status} for what is an error"
+    return f"wrong: {answer.status} to an invalid request"
 
 
 def _one(answer: Answer, *, picture: Coloured) -> str:
@@ -141,7 +140,7 @@ def _lines(answer: Answer, *, pictures: Sequence[Coloured]) -> str:
 
 
 def _each(results: Sequence[dict[str, Any]], pictures: Sequence[Coloured]) -> str:
-    """The worst of the results; of errors those that may be excused count least."""
+    """Returns the worst of the results: a wrong one, else an error, else RIGHT."""
     if sorted(result.get("index", -1) for result in results) != list(range(len(pictures))):
         return f"wrong: the results are {[result.get('index') for result in results]}, of {len(pictures)} pictures"
     found = [_result(result, pictures[result["index"]]) for result in results]

@@ -1,4 +1,4 @@
-"""Clients at work: each sends a request, judges its answer, and goes on; what came of all of them is counted."""
+"""Clients that send requests one after another, judge the answers, and count the outcomes."""
 
 import asyncio
 import random
@@ -19,7 +19,7 @@ _FRESH = 0.2  # of the requests take a new connection
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one request, and when (s of the monotonic clock)."""
+    """The result of one request, and its times (s of the monotonic clock)."""
 
     ask: Ask
     result: str
@@ -27,14 +27,14 @@ class Outcome:
     ended: float
 
 
-# What a request became, as the one who watches sees it: RIGHT, an excuse, or `wrong: ...`.
+# Returns RIGHT, an excuse, or `wrong: ...`.
 Verdict = Callable[[Outcome], str]
 NextAsk = Callable[[str], Ask]
 
 
 @dataclass
 class Tally:
-    """`outcomes` by kind of request and verdict; `wrong`: the first that must not be; `latencies` (s) of the right."""
+    """`outcomes` by kind of request and verdict; `wrong`: the first wrong ones; `latencies` (s) of the right ones."""
 
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
@@ -58,7 +58,7 @@ class Tally:
 
 
 class Clients:
-    """`number` of them, as long as the block lasts; then those under way are waited for."""
+    """`number` clients that run until the end of the block, which waits for their requests in flight."""
 
     def __init__(self, port: int, number: int, asks: NextAsk, verdict: Verdict, tally: Tally) -> None:
         self._port, self._number, self._asks, self._verdict = port, number, asks, verdict
@@ -107,7 +107,7 @@ async def _try(connection: Connection, ask: Ask, request_id: str) -> str:
 
 
 async def rude_client(port: int, payload: bytes, chance: random.Random) -> None:
-    """Goes away at a moment by chance: in its request, before the answer, or in it."""
+    """Leaves at a random moment: during its request, before the answer, or during it."""
     connection = Connection(port)
     with suppress(NoConnectionError, OSError):
         part = payload[: int(len(payload) * min(1.0, chance.random() * 1.5))]
@@ -116,7 +116,7 @@ async def rude_client(port: int, payload: bytes, chance: random.Random) -> None:
 
 
 async def slow_client(port: int, ask: Ask, request_id: str, pieces: int, pause_s: float) -> str:
-    """Sends in pieces; the answer is right all the same."""
+    """Sends a request in pieces. Returns the result."""
     connection, payload = Connection(port), ask.payload
     size = max(1, -(-len(payload) // pieces))
     try:

@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection that carries a request at a time and takes exactly one answer for it."""
+"""An HTTP/1.1 connection that sends one request at a time and takes exactly one answer for it."""
 
 import asyncio
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ _BLOCK = 1 << 16
 
 
 class LostError(Exception):
-    """The connection ended before the answer was there; `heard`: a part of the answer was."""
+    """The connection ended before the answer was complete. `heard`: a part of the answer had arrived."""
 
     def __init__(self, heard: bool) -> None:
         super().__init__("lost with half an answer" if heard else "lost")
@@ -19,11 +19,11 @@ class LostError(Exception):
 
 
 class NoConnectionError(Exception):
-    """Nobody takes the connection."""
+    """The connection is refused by the system."""
 
 
 class Connection:
-    """Opened when it is needed, and again when the other side has closed it."""
+    """Opened for a request, and again after the server has closed it."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -53,7 +53,7 @@ class Connection:
             return await self._answer(reader)
 
     async def leave_after(self, payload: bytes, seconds: float) -> None:
-        """Sends, and is gone without a word. Raises NoConnectionError."""
+        """Sends and resets the connection. Raises NoConnectionError."""
         _, writer = await self._open()
         writer.write(payload)
         await asyncio.sleep(seconds)
@@ -93,7 +93,7 @@ class Connection:
             raise
         if not self._answers.idle:
             self.close()
-            raise MalformedError("more came than one answer")
+            raise MalformedError("more than one answer")
         if answer.closes or not data:
             self.close()
         return answer

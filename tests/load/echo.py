@@ -1,4 +1,4 @@
-"""A model that tells a picture's colour, and pictures each of a colour of its own: an answer names its picture."""
+"""A model that answers with a picture's colour, and pictures of different colours, so that answers can be matched."""
 
 import random
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.tiny_models import SIDE, add_model, colour_graph
 
-# Version n answers n times GAIN the colour, so an answer tells its version, too.
+# Version n answers with n * GAIN * colour, so that the answer shows the version, too.
 GAIN = 10.0
 _SPEC = f"""
 task = "tensor"
@@ -36,7 +36,7 @@ _SIDES = (8, 33, 64, 200, 640)
 
 @dataclass(frozen=True, slots=True)
 class Coloured:
-    """An encoded picture and its colour, 0 to 255; what is read may differ by `tolerance`."""
+    """An encoded picture and its colour, 0 to 255. The decoded colour may differ by `tolerance`."""
 
     data: bytes
     colour: tuple[int, int, int]
@@ -44,7 +44,7 @@ class Coloured:
 
 
 def coloured_pictures(seed: int, count: int) -> list[Coloured]:
-    """All of different colours, in formats and sizes by chance."""
+    """Pictures of different colours in random formats and sizes."""
     chance = random.Random(seed)
     levels = range(0, 256, _STEP)
     colours = chance.sample([(r, g, b) for r in levels for g in levels for b in levels], count)
@@ -52,20 +52,20 @@ def coloured_pictures(seed: int, count: int) -> list[Coloured]:
 
 
 def add_echo(models: Path, name: str, versions: Sequence[int]) -> None:
-    """The model in those versions."""
+    """Adds the model in these versions."""
     for version in versions:
         add_model(models, name, colour_graph(gain=GAIN * version), version=version, spec=_SPEC, labels=None)
 
 
 def judge(result: dict[str, Any], picture: Coloured, version: int | None = None) -> str:
-    """`right`, or what is wrong with the result: not this picture, or not all of one version."""
-    told = result["model"]["version"]
-    if version is not None and told != version:
-        return f"wrong: version {told} instead of {version}"
+    """Returns `right`, or what is wrong: another picture's colour, or another version."""
+    answered = result["model"]["version"]
+    if version is not None and answered != version:
+        return f"wrong: version {answered} instead of {version}"
     [output] = result["predictions"]
-    found = [value * 255 / (GAIN * told) for value in output["data"]]
+    found = [value * 255 / (GAIN * answered) for value in output["data"]]
     if any(abs(level - true) > picture.tolerance for level, true in zip(found, picture.colour, strict=True)):
-        return f"wrong: {[round(level, 1) for level in found]} instead of {picture.colour}, version {told}"
+        return f"wrong: {[round(level, 1) for level in found]} instead of {picture.colour}, version {answered}"
     return "right"
 
 

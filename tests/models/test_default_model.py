@@ -72,7 +72,7 @@ def test_the_graph_gives_a_logit_for_each_label(session: onnxruntime.InferenceSe
 def test_the_export_script_and_its_requirements_pin_the_same_version(package: str) -> None:
     pin = re.compile(rf"\b{package}==\S+")
     script = pin.search((MODELS / "export_efficientnet_lite0.py").read_text(encoding="utf-8"))
-    requirements = pin.search((MODELS / "requirements-export.txt").read_text(encoding="utf-8"))
+    requirements = pin.search((MODELS.parent / "requirements" / "export.txt").read_text(encoding="utf-8"))
     assert script is not None
     assert requirements is not None
     assert script.group() == requirements.group()

@@ -1,1 +1,1 @@
-"""`make soak`: hours of what clients do, in minutes; nothing may grow, and every answer must be right."""
+"""`make soak`: a long mixed load. Memory, threads and descriptors must not grow, and every answer must be right."""

@@ -1,29 +1,27 @@
-"""The mixture that a soak sends: photos and colours, one and many at once, for several models, right and wrong."""
+"""The requests of a soak: photos and colours, single and in batches, for several models, valid and invalid."""
 
 import random
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from benchmarks.http_requests import Picture
-from benchmarks.pictures import PictureSets
 from tests.answers import Answer
 from tests.load.asks import RIGHT, Ask, EchoAsks, form, form_head, request_head
+from tests.load.photos import Photo, big_photo, photos
 
 DEFAULT, DETECTOR = "efficientnet-lite0", "picodet-s-416"
-_PHOTOS = 0.6  # of the requests; the rest is about colours
+_PHOTOS = 0.6  # share of the requests; the others are about colours
 _DETECTED = "cat"
+_BIG = "debian_palapeli-data_european-honey-bee.jpg"
 
 
 class Mixture:
-    """`echoes` asks models that tell colours. `graph`: the default model's, for what is right of each photo."""
+    """`echoes` makes requests for models that answer with a picture's colour."""
 
-    def __init__(self, chance: random.Random, echoes: EchoAsks, graph: Path, cat: bytes, folder: Path) -> None:
-        sets = PictureSets(graph, folder / "big.jpg")
+    def __init__(self, chance: random.Random, echoes: EchoAsks, cat: bytes) -> None:
         self._chance, self._echoes, self._cat = chance, echoes, cat
-        self._photos = [*sets.of("mixed"), *sets.of("photo")]
-        self._big = sets.of("12-megapixel")
+        self._photos = photos()
+        self._big = big_photo(next(photo for photo in self._photos if photo.name == _BIG))
 
     def next(self, request_id: str) -> Ask:
         if self._chance.random() >= _PHOTOS:
@@ -36,9 +34,9 @@ class Mixture:
         return self._raw(request_id, "photo raw", picture)
 
     def _large(self, request_id: str) -> Ask:
-        return self._raw(request_id, "12 megapixels", self._big[0])
+        return self._raw(request_id, "12 megapixels", self._big)
 
-    def _raw(self, request_id: str, kind: str, picture: Picture) -> Ask:
+    def _raw(self, request_id: str, kind: str, picture: Photo) -> Ask:
         head = request_head("/infer", picture.media_type, len(picture.data), request_id)
         return Ask(kind, DEFAULT, head, picture.data, partial(_top, pictures=[picture]))
 
@@ -59,7 +57,7 @@ class Mixture:
         return Ask("detect", DETECTOR, head, self._cat, _is_a_cat)
 
 
-def _top(answer: Answer, *, pictures: Sequence[Picture]) -> str:
+def _top(answer: Answer, *, pictures: Sequence[Photo]) -> str:
     found = answer.json()
     results: list[dict[str, Any]] = found.get("results", [found])
     if len(results) != len(pictures):
@@ -69,7 +67,7 @@ def _top(answer: Answer, *, pictures: Sequence[Picture]) -> str:
             return f"{error['status']} {error['code']}"
         top = result["predictions"][0]
         if top["class_id"] not in picture.classes:
-            return f"wrong: {top} for {picture.file.name}"
+            return f"wrong: {top} for {picture.name}"
     return RIGHT
 
 

@@ -1,4 +1,4 @@
-"""docs/soak.svg from the samples of the last soak: `python -m tests.soak.plot`, where matplotlib is installed."""
+"""Draws docs/soak.svg from the samples of the last soak: `python -m tests.soak.plot`. Needs matplotlib."""
 
 import json
 
@@ -18,7 +18,7 @@ _PANELS = (
 
 
 def main() -> None:
-    """Three panels over time."""
+    """Draws three panels over time."""
     samples = json.loads(_SAMPLES.read_text())
     plt.rcParams |= {"svg.hashsalt": "fovea", "font.size": 9}
     figure, panels = plt.subplots(1, 3, figsize=(11, 3.2), layout="constrained")

@@ -1,4 +1,4 @@
-"""What the tree of processes holds, over time, and the rule that says whether it grows."""
+"""Memory, threads and descriptors of a service over time, and the rule that decides whether they grow."""
 
 import statistics
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ _MIB = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """At `at` s from the start. `pss_mib`: shared pages count once (`rss_mib` where the system does not tell)."""
+    """`at`: seconds from the start. `pss_mib` counts shared pages once; it equals `rss_mib` if it cannot be read."""
 
     at: float
     processes: int
@@ -27,7 +27,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """A quantity may rise by `share` of its level in the middle of the run, or by `least`, whichever is more."""
+    """A quantity may rise by `share` of its median in the second half, or by `least` if that is more."""
 
     name: str
     share: float
@@ -42,12 +42,13 @@ BOUNDS = (
 )
 
 
-def measure(processes: Sequence[psutil.Process]) -> tuple[float, float, int, int]:
-    """RSS and PSS (MiB), threads and descriptors of all together."""
+def measure(pids: Sequence[int]) -> tuple[float, float, int, int]:
+    """Returns RSS and PSS (MiB), threads and descriptors of all processes together."""
     rss = pss = 0.0
     threads = descriptors = 0
-    for process in processes:
+    for pid in pids:
         with suppress(psutil.NoSuchProcess):
+            process = psutil.Process(pid)
             memory = _memory(process)
             rss, pss = rss + memory[0] / _MIB, pss + memory[1] / _MIB
             threads, descriptors = threads + process.num_threads(), descriptors + process.num_fds()
@@ -55,10 +56,10 @@ def measure(processes: Sequence[psutil.Process]) -> tuple[float, float, int, int
 
 
 def growth(samples: Sequence[Sample], bound: Bound) -> tuple[float, float]:
-    """How much it rises over the second half, and how much it may.
+    """Returns the rise over the second half, and the rise that is allowed.
 
-    The rise is Theil and Sen's: the median of the slopes between all pairs, which a few high samples (a swap holds two
-    models) do not move. The first half is for caches, arenas and threads to fill.
+    The rise is Theil and Sen's, the median of the slopes between all pairs, as a swap holds two models for a moment.
+    In the first half caches, arenas and threads fill.
     """
     half = [sample for sample in samples if sample.at >= samples[-1].at / 2]
     values = [float(getattr(sample, bound.name)) for sample in half]
@@ -70,13 +71,19 @@ def growth(samples: Sequence[Sample], bound: Bound) -> tuple[float, float]:
 
 
 def grown(samples: Sequence[Sample]) -> list[str]:
-    """What grows, in words."""
+    """Returns a sentence for each quantity that grows too much."""
     found = []
     for bound in BOUNDS:
         rise, allowed = growth(samples, bound)
         if rise > allowed:
             found.append(f"{bound.name} rises by {rise:.1f} over the second half; {allowed:.1f} is allowed")
     return found
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """By nearest rank; 0 without values."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))] if ordered else 0.0
 
 
 def _memory(process: psutil.Process) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""`python -m tools.inspect` as a person calls it."""
+"""`python -m tools.inspect` as a command."""
 
 import json
 import subprocess
@@ -26,7 +26,7 @@ def as_json(path: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, dict[st
     return fields
 
 
-def test_a_model_is_shown_with_what_decided_it() -> None:
+def test_each_field_is_shown_with_what_decided_it() -> None:
     call = [sys.executable, "-m", "tools.inspect", "models/efficientnet-lite0"]
     done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=True)
     row = next(line for line in done.stdout.splitlines() if "preprocess.size" in line)
@@ -43,7 +43,7 @@ def test_warnings_follow_the_table(tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 @pytest.mark.parametrize("place", ["", "10", "10/model.onnx"])
-def test_a_folder_a_version_and_a_file_are_the_same_model(
+def test_folder_version_and_file_show_the_same_model(
     colours: Path, place: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fields = as_json(colours / place, capsys)
@@ -51,7 +51,7 @@ def test_a_folder_a_version_and_a_file_are_the_same_model(
     assert fields["preprocess.resize"]["decided_by"] == "model.toml"
 
 
-def test_files_beside_one_of_several_graphs_are_not_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_files_beside_several_graphs_describe_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("one.onnx", "two.onnx"):
         classifier(tmp_path / name)
     (tmp_path / "model.toml").write_text('task = "tensor"')
@@ -63,7 +63,7 @@ def test_files_beside_one_of_several_graphs_are_not_its_own(tmp_path: Path, caps
 @pytest.mark.parametrize(
     ("text", "problem"), [("task = 3", "model.toml: task"), ("", "no .onnx file")], ids=["toml", "empty"]
 )
-def test_what_cannot_be_understood_is_one_sentence(
+def test_an_invalid_model_is_one_line_on_stderr(
     tmp_path: Path, text: str, problem: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if text:
@@ -76,6 +76,6 @@ def test_what_cannot_be_understood_is_one_sentence(
     assert not shown.out
 
 
-def test_a_wrong_call_is_told(tmp_path: Path) -> None:
+def test_a_missing_path_is_status_2(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="2"):
         main([str(tmp_path / "nothing")])

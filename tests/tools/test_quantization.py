@@ -1,4 +1,4 @@
-"""Graphs in 8 bits: what is made, what is refused, how alike two models are said to be. Real models: tests/e2e/."""
+"""Quantisation of small graphs, its errors, and the measures of agreement. Real models: tests/e2e/."""
 
 import base64
 from io import BytesIO
@@ -23,7 +23,7 @@ from tools.quantization.int8_graph import last_layers, may_overflow
 
 
 def colour_layers(opset: int = 17, metadata: str = "") -> onnx.ModelProto:
-    """The logits are the means of the channels, by way of a convolution with float16 weights."""
+    """The logits are the means of the channels after a convolution with float16 weights."""
     kernel = (np.eye(3) * 10).reshape(3, 3, 1, 1).astype(np.float16)
     axes = [numpy_helper.from_array(kernel, "half")]
     nodes = [
@@ -62,7 +62,7 @@ def paths(pictures: Path) -> list[Path]:
     return sorted(pictures.iterdir())
 
 
-def test_the_new_version_lies_beside_the_old_and_does_not_serve(models: Path, pictures: Path) -> None:
+def test_the_new_version_is_added_and_is_not_active(models: Path, pictures: Path) -> None:
     repository = ModelRepository(models)
     number, report = add_version(models, repository.scan().catalog, "m", paths(pictures))
     assert number == 2
@@ -78,7 +78,7 @@ def test_the_new_version_lies_beside_the_old_and_does_not_serve(models: Path, pi
     assert not list(models.glob(".upload-*"))
 
 
-def test_what_was_active_is_what_is_made_smaller(models: Path, pictures: Path) -> None:
+def test_the_active_version_is_quantised(models: Path, pictures: Path) -> None:
     add_model(models, "m", colour_graph(), version=2)
     ModelStateFile(models).update(lambda choices: choices.with_active("m", 1))
     number, report = add_version(models, ModelRepository(models).scan().catalog, "m", paths(pictures))
@@ -86,7 +86,7 @@ def test_what_was_active_is_what_is_made_smaller(models: Path, pictures: Path) -
     assert ModelStateFile(models).read().active == {"m": 1}
 
 
-def test_files_of_the_version_itself_come_along(models: Path, pictures: Path) -> None:
+def test_files_of_the_version_are_copied(models: Path, pictures: Path) -> None:
     (models / "m" / "1" / "labels.txt").write_text("x\ny\nz\n")
     add_version(models, ModelRepository(models).scan().catalog, "m", paths(pictures))
     assert sorted(file.name for file in (models / "m" / "2").iterdir()) == [
@@ -96,17 +96,17 @@ def test_files_of_the_version_itself_come_along(models: Path, pictures: Path) ->
     ]
 
 
-def test_a_bare_file_becomes_a_folder_of_its_own(tmp_path: Path, pictures: Path) -> None:
+def test_a_bare_file_becomes_a_separate_folder(tmp_path: Path, pictures: Path) -> None:
     models = tmp_path / "bare"
     models.mkdir()
     (models / "m.onnx").write_bytes(colour_layers(opset=11).SerializeToString())
     (models / "m.toml").write_text(SPEC)
     catalog = ModelRepository(models).scan().catalog
-    with pytest.raises(QuantizationError, match="say OUT=folder"):
+    with pytest.raises(QuantizationError, match="use OUT=folder"):
         add_version(models, catalog, "m", paths(pictures))
     quantize_into(catalog["m"][1], paths(pictures), models / "small")
     assert sorted(ModelRepository(models).scan().catalog) == ["m", "small"]
-    with pytest.raises(QuantizationError, match="is there already"):
+    with pytest.raises(QuantizationError, match="exists already"):
         quantize_into(catalog["m"][1], paths(pictures), models / "small")
 
 
@@ -115,7 +115,7 @@ def test_a_bare_file_becomes_a_folder_of_its_own(tmp_path: Path, pictures: Path)
     [(colour_graph(), "no convolution"), (None, "quantised already")],
     ids=["nothing to gain", "twice"],
 )
-def test_what_cannot_be_made_smaller_is_refused_and_leaves_nothing(
+def test_a_graph_that_cannot_be_quantised_leaves_no_files(
     models: Path, pictures: Path, model: onnx.ModelProto | None, problem: str
 ) -> None:
     if model is None:
@@ -128,32 +128,32 @@ def test_what_cannot_be_made_smaller_is_refused_and_leaves_nothing(
     assert sorted(path.name for path in models.rglob("*")) == before
 
 
-def test_too_few_pictures_show_nothing(models: Path, pictures: Path, tmp_path: Path) -> None:
-    with pytest.raises(QuantizationError, match=r"^3 pictures \(1 cannot be read\) .* 8 at least"):
+def test_too_few_pictures_are_an_error(models: Path, pictures: Path, tmp_path: Path) -> None:
+    with pytest.raises(QuantizationError, match=r"^3 pictures \(1 cannot be read\) .* at least 8"):
         quantize_into(ModelRepository(models).find("m"), paths(pictures)[-4:], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_an_unknown_model_is_told(models: Path, pictures: Path) -> None:
+def test_an_unknown_model_raises(models: Path, pictures: Path) -> None:
     with pytest.raises(UnknownModelError):
         add_version(models, ModelRepository(models).scan().catalog, "n", paths(pictures))
 
 
-def test_the_command_says_what_was_made_and_how_to_switch(
+def test_the_command_shows_the_comparison_and_how_to_switch(
     models: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.setenv("API_MODELS_DIR", str(models))
     assert quantize.main(["m", str(pictures)]) == 0
-    told = capsys.readouterr().out
-    assert "12 pictures, 1 unreadable ones left out" in told
-    assert "same top1: 1.0000" in told
-    assert "/models/m/active" in told
+    shown = capsys.readouterr().out
+    assert "12 pictures, 1 unreadable ones skipped" in shown
+    assert "same top1: 1.0000" in shown
+    assert "/models/m/active" in shown
     assert quantize.main(["m", str(pictures), "--out", str(tmp_path / "twin")]) == 0
     assert quantize.main(["m", str(pictures), "--out", str(tmp_path / "twin")]) == 1
 
 
 @pytest.mark.parametrize("arguments", [["n", "{pictures}"], ["m", "{pictures}/none"], ["m", "{models}"], ["m"]])
-def test_a_wrong_call_ends_with_2(
+def test_wrong_arguments_are_status_2(
     models: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
 ) -> None:
     monkeypatch.setenv("API_MODELS_DIR", str(models))
@@ -169,7 +169,7 @@ def test_the_last_layers_are_those_nearest_to_the_outputs() -> None:
     assert last_layers(model, 2) == ["cast", "conv", "flatten", "pool", "relu"]
 
 
-def test_weights_of_7_bits_are_for_x86_without_vnni(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_x86_without_vnni_gets_7_bit_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
     assert may_overflow("flags : avx2")
     assert not may_overflow("flags : avx2 avx512_vnni")
@@ -191,7 +191,7 @@ def segment(value: int) -> Segment:
     return Segment("subject", 0, None, base64.b64encode(buffer.getvalue()).decode())
 
 
-def test_labels_agree_by_the_best_one() -> None:
+def test_labels_are_compared_by_the_best_one() -> None:
     old, new = [label(1, 0.6), label(2, 0.4)], [label(2, 0.7), label(1, 0.3)]
     measures = compare(TaskName.IMAGE_CLASSIFICATION, old, new)
     assert measures == {"same_top1": 0.0, "largest_score_change": pytest.approx(0.3)}

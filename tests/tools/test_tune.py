@@ -1,4 +1,4 @@
-"""`make tune`: what it prints, and that the service finds what it wrote."""
+"""`make tune` prints its measurements, and the service uses them."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "models"
     add_model(folder, "colour", colour_graph())
     add_model(folder, "other", colour_graph(gain=2.0))
-    (add_model(folder, "broken", colour_graph()) / "1" / "model.onnx").write_bytes(b"no graph")
+    (add_model(folder, "broken", colour_graph()) / "1" / "model.onnx").write_bytes(b"not a graph")
     monkeypatch.setenv("API_MODELS_DIR", str(folder))
     monkeypatch.setenv("API_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr(tuner_module, "measure", _measured)
@@ -26,13 +26,13 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def _measured(subject: Subject, cores: int, level: TuneLevel) -> Tuning:
-    """In the place of 20 seconds of work."""
+    """Replaces a measurement of 20 seconds."""
     rows = (Measurement(1, 1, 1, 4.125, 242.4), Measurement(1, 4, cores, 12.5, 320.0))
     assert set(subject.sessions) == {1, cores}
     return Tuning(level, RunPlan((1,), batch=4, runs=2), "a test says so", rows, datetime.now(UTC))
 
 
-def test_it_shows_what_it_measured_and_the_service_uses_it(
+def test_the_service_uses_the_measurements_that_are_printed(
     models: Path, tmp_path: Path, serve: Serve, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert tune.main(["colour", "other"]) == 0
@@ -40,14 +40,14 @@ def test_it_shows_what_it_measured_and_the_service_uses_it(
     assert "colour version 1" in shown
     assert "other version 1" in shown
     assert "4.12" in shown
-    assert "kept: 1 cores a run, at most 4 pictures a run (a test says so)" in shown
-    server = serve(models_dir=models, cache_dir=tmp_path / "cache", tune="quick")
+    assert "chosen: 1 intra-op threads, batches up to 4 (a test says so)" in shown
+    server = serve(models_dir=models, cache_dir=tmp_path / "cache", intra_op_threads=0, max_batch=0)
     tuning = server.client.get("/models/colour").json()["tuning"]
     assert tuning["plan"] == {"intra_op_threads": [1], "batch": 4, "runs": 2}
     assert tuning["level"] == "full"
 
 
-def test_without_a_name_it_takes_all_and_a_broken_one_does_not_end_it(
+def test_without_names_all_models_are_measured_except_broken_ones(
     models: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert models.is_dir()
@@ -55,10 +55,10 @@ def test_without_a_name_it_takes_all_and_a_broken_one_does_not_end_it(
     shown = capsys.readouterr().out
     assert shown.index("broken") < shown.index("colour version 1") < shown.index("other version 1")
     assert "damaged" in shown
-    assert shown.count("kept:") == 2
+    assert shown.count("chosen:") == 2
 
 
-def test_an_unknown_model_is_a_wrong_call(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_model_is_status_2(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert models.is_dir()
     with pytest.raises(SystemExit) as end:
         tune.main(["missing"])

@@ -1,6 +1,6 @@
-"""A graph in 8-bit integers: smaller, often faster, not quite the same answers. It is made, compared and reported on.
+"""Quantises a model to 8-bit integers (smaller, often faster, slightly different predictions) and compares both.
 
-It needs the package onnx (requirements-quantize.txt), which the service does not.
+Needs the package onnx (requirements/quantize.txt).
 """
 
 from tools.quantization.errors import QuantizationError

@@ -1,4 +1,4 @@
-"""How alike two models answer about one picture, task by task, in numbers of 0 to 1 (1: the same)."""
+"""Measures how much the predictions of two models agree on a picture, from 0 to 1 (equal), by task."""
 
 import base64
 from collections.abc import Callable, Sequence
@@ -16,9 +16,9 @@ Predictions = Sequence[Prediction]
 Measures = dict[str, float]
 
 _SAME_OBJECT_IOU = 0.5
-_SUBJECT = 128  # of a matte, from here on it is one
+_SUBJECT = 128  # level of a matte from which a pixel belongs to the subject
 
-# What a person looks at first.
+# The most important measure of each task.
 MAIN_MEASURE = {
     TaskName.IMAGE_CLASSIFICATION: "same_top1",
     TaskName.OBJECT_DETECTION: "objects_found_again",
@@ -29,12 +29,12 @@ MAIN_MEASURE = {
 
 
 def compare(task: TaskName, old: Predictions, new: Predictions) -> Measures:
-    """Of one picture. A measure that says nothing about it is left out."""
+    """The measures of one picture. A measure that does not apply is left out."""
     return _COMPARE[task](old, new)
 
 
 def summarise(pictures: Sequence[Measures]) -> Measures:
-    """Of all pictures: the mean of each measure, but the extreme of those that are called so."""
+    """The measures of all pictures: means; the maximum of `largest_*`, the minimum of `least_*`."""
     names = dict.fromkeys(name for measures in pictures for name in measures)
     return {name: round(_aggregate(name)([m[name] for m in pictures if name in m]), 6) for name in names}
 
@@ -53,7 +53,7 @@ def _labels(old: Predictions, new: Predictions) -> Measures:
 
 
 def _boxes(old: Predictions, new: Predictions) -> Measures:
-    """Each object is found again by the best box of its class that overlaps it by half and is not taken yet."""
+    """An object is matched with the best unmatched box of its class that has an IoU of at least 0.5."""
     before, left = ([p for p in some if isinstance(p, Detection)] for some in (old, new))
     after, ious, changes = len(left), [], []
     for known in before:
@@ -77,7 +77,7 @@ def iou(one: Box, other: Box) -> float:
 
 
 def _masks(old: Predictions, new: Predictions) -> Measures:
-    """By label: where one model sees it and the other does not, the overlap is none."""
+    """Compares masks by label. The overlap is 0 if only one model has the label."""
     before, after = _masks_by_label(old), _masks_by_label(new)
     overlaps, differences = [], []
     for label in before | after:
@@ -115,7 +115,7 @@ def _values(prediction: Prediction) -> NDArray[np.float64]:
 
 
 def _cosine(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    """Of two that hold nothing but zeros, 1; of two of different lengths, 0."""
+    """1 for two zero vectors, 0 for different lengths."""
     if one.shape != other.shape:
         return 0.0
     lengths = float(np.linalg.norm(one) * np.linalg.norm(other))

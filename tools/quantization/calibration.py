@@ -1,4 +1,4 @@
-"""Pictures from a folder as a model's inputs, each time anew: all that a folder decodes to may not fit in memory."""
+"""Pictures of a folder as a model's inputs, decoded at each pass, since all of them may not fit in memory."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,9 +18,9 @@ Inputs = tuple[dict[str, Tensor], Frame]
 
 
 class Pictures:
-    """Those of `paths` that can be read, MOST_PICTURES at the most, evenly spread; `unreadable` counts the others.
+    """At most MOST_PICTURES of `paths`, evenly spread, without those that cannot be read, which `unreadable` counts.
 
-    Raises QuantizationError where fewer than LEAST_PICTURES are left.
+    Raises QuantizationError for fewer than LEAST_PICTURES.
     """
 
     def __init__(self, paths: Sequence[Path], loader: ImageLoader, model: LoadedModel) -> None:
@@ -29,10 +29,10 @@ class Pictures:
         self._readable = [path for path in chosen if self._prepare(path)]
         self.unreadable = len(chosen) - len(self._readable)
         if len(self) < LEAST_PICTURES:
-            left_out = f" ({self.unreadable} cannot be read)" if self.unreadable else ""
+            skipped = f" ({self.unreadable} cannot be read)" if self.unreadable else ""
             raise QuantizationError(
-                f"{len(self)} pictures{left_out} do not show what values to expect; "
-                f"it takes {LEAST_PICTURES} at least, better a hundred like those that the model will see"
+                f"{len(self)} pictures{skipped} are too few for calibration; "
+                f"use at least {LEAST_PICTURES}, better 100, like those that the model will see"
             )
 
     def __len__(self) -> int:
@@ -42,7 +42,7 @@ class Pictures:
         return (inputs for path in self._readable if (inputs := self._prepare(path)))
 
     def _prepare(self, path: Path) -> Inputs | None:
-        """None for what is no picture, or has gone."""
+        """None for a file that is not a picture, or is missing."""
         preprocessor = self._model.preprocessor
         try:
             data = path.read_bytes()
@@ -54,7 +54,7 @@ class Pictures:
 
 
 def _inputs(model: LoadedModel, tensor: Tensor, frame: Frame) -> dict[str, Tensor]:
-    """All of the graph's inputs by name; what the spec does not explain otherwise is the picture."""
+    """All inputs of the graph by name. An input without another meaning in the spec gets the picture."""
     kinds = model.spec.extra_inputs
     return {
         node.name: extra_tensor(kinds[node.name], frame, node.dtype) if node.name in kinds else tensor

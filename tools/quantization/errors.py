@@ -1,5 +1,5 @@
-"""What can go wrong while a graph is quantised."""
+"""The error of quantisation."""
 
 
 class QuantizationError(Exception):
-    """No version was made; the message says why and what to do."""
+    """The model cannot be quantised. The message has the reason and the remedy."""

@@ -1,16 +1,16 @@
-"""A float graph -> the same graph with 8-bit weights and activations, by ONNX Runtime's own tools (static, QDQ).
+"""A float graph -> the same graph with 8-bit weights and activations, by ONNX Runtime's tools (static, QDQ).
 
-What was measured on the repository's models and photos decided the settings:
+Measurements on the repository's models and photos decided the settings:
 
-- Activations unsigned, weights signed, each channel by itself: 4.3 -> 2.2 ms for efficientnet-lite0. Unsigned weights
-  are a little closer to the float graph and ten times as slow; signed activations are slower than float.
-- All operators, not convolutions alone: then each of them reads and writes floats, which is slower and further off.
-- Smallest and largest value as the range, not percentiles: those cost u2netp's masks more than they gave elsewhere.
-- Maps and boxes (everything but labels and vectors) keep their last two layers in float: u2netp's cosine to the
+- Unsigned activations, signed weights per channel: 4.3 -> 2.2 ms for efficientnet-lite0. Unsigned weights
+  are a little closer to the float graph and ten times slower; signed activations are slower than float.
+- All operators, as convolutions alone would each read and write floats, which is slower and less accurate.
+- Ranges from minimum to maximum: percentiles worsen u2netp's masks more than they improve other models.
+- Models with maps and boxes keep their last two layers in float: u2netp's cosine to the
   float graph is 0.999 with them and 0.92 without.
-- Where the answers still differ too often, the first quarter or half of the layers stay float, too: picodet-s-416 finds
-  none of its objects again without that, and most with it.
-- Processors without VNNI add products of 8 bits in 16, which may overflow: there weights get 7 bits.
+- If predictions still differ too often, the first quarter or half of the layers stay float, too: picodet-s-416 finds
+  most of its objects with that, and none without.
+- Processors without VNNI add 8-bit products in 16 bits, which may overflow, so weights get 7 bits there.
 """
 
 import logging
@@ -39,9 +39,9 @@ _X86 = {"x86_64", "AMD64"}
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`float_first`: the share of the first layers, 0 to 1, and `float_last` the number of last ones that stay float.
+    """`float_first`: share of the first layers, 0 to 1, and `float_last`: number of the last layers, that stay float.
 
-    `reduce_range`: weights of 7 bits.
+    `reduce_range`: 7-bit weights.
     """
 
     float_first: float = 0.0
@@ -50,21 +50,21 @@ class Settings:
 
 
 def may_overflow(flags: str | None = None) -> bool:
-    """Whether this processor needs weights of 7 bits, by its instruction sets; True where an x86 one does not tell."""
+    """Whether this processor needs 7-bit weights; True for an x86 processor with unknown instruction sets."""
     flags = processor() if flags is None else flags
     return platform.machine() in _X86 and "vnni" not in (flags or "")
 
 
 def write_int8(source: Path, target: Path, pictures: Iterable[Feeds], settings: Settings) -> None:
-    """`pictures`: the graph's inputs for each picture that shows it what values to expect.
+    """Writes the 8-bit graph. `pictures`: the graph's inputs for each calibration picture.
 
-    Raises QuantizationError for a graph that this does nothing for.
+    Raises QuantizationError for a graph that cannot be quantised or does not profit.
     """
     try:
         import onnx
     except ImportError:
         raise QuantizationError(
-            "the package onnx is missing; `make quantize` installs it, or pip install -r requirements-quantize.txt"
+            "the package onnx is missing; `make quantize` installs it, or pip install -r requirements/quantize.txt"
         ) from None
     with tempfile.TemporaryDirectory(prefix="fovea-") as folder, _quiet():
         original = onnx.load(str(source))
@@ -74,7 +74,7 @@ def write_int8(source: Path, target: Path, pictures: Iterable[Feeds], settings: 
             _quantize(prepared, target, pictures, settings)
         except QuantizationError:
             raise
-        except Exception as error:  # the tools raise whatever they like on graphs that they do not know
+        except Exception as error:  # the tools raise any exception on unknown graphs
             line = (str(error).splitlines() or [type(error).__name__])[0]
             raise QuantizationError(f"the graph cannot be quantised: {line[:300]}") from error
     _finish(target, original)
@@ -85,11 +85,11 @@ def _check(graph: "onnx.ModelProto") -> None:
     if operators & _QUANTISED:
         raise QuantizationError("the graph is quantised already; start from the float one")
     if not operators & _WEIGHTED:
-        raise QuantizationError("the graph has no convolution and no matrix product, so nothing would be gained")
+        raise QuantizationError("the graph has no convolution and no matrix product: 8 bits would not be faster")
 
 
 def _prepare(source: Path, graph: "onnx.ModelProto", folder: Path) -> Path:
-    """Shapes inferred, float16 weights unfolded to float32, normalisation folded into convolutions."""
+    """Infers shapes, converts float16 weights to float32, folds normalisation into convolutions."""
     import onnx
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -130,14 +130,14 @@ def _quantize(prepared: Path, target: Path, pictures: Iterable[Feeds], settings:
 
 
 def first_layers(graph: "onnx.ModelProto", share: float) -> list[str]:
-    """The names of all nodes in front of the first layer that is not among that share of the weighted ones."""
+    """The names of all nodes before the layer at `share` of the weighted layers."""
     weighted = [i for i, node in enumerate(graph.graph.node) if node.op_type in _WEIGHTED]
     kept = round(share * len(weighted))
     return [node.name for node in graph.graph.node[: weighted[kept]]] if 0 < kept < len(weighted) else []
 
 
 def last_layers(graph: "onnx.ModelProto", layers: int) -> list[str]:
-    """The names of all nodes from the outputs back to the first `layers` weighted ones on every way."""
+    """The names of all nodes from the outputs back to the last `layers` weighted layers on every path."""
     made_by = {output: node for node in graph.graph.node for output in node.output}
     found: dict[str, int] = {}
     ahead = [(output.name, layers) for output in graph.graph.output] if layers else []
@@ -154,12 +154,12 @@ def last_layers(graph: "onnx.ModelProto", layers: int) -> list[str]:
 
 
 def _finish(target: Path, original: "onnx.ModelProto") -> None:
-    """Labels and spec in the metadata must survive; what the tools noted there need not."""
+    """Restores the original metadata, which may hold labels and the spec."""
     import onnx
 
     made = onnx.load(str(target))
     if not any(node.op_type == "QuantizeLinear" for node in made.graph.node):
-        raise QuantizationError("nothing in the graph could be quantised; is it float16? start from the float32 one")
+        raise QuantizationError("no operator of the graph could be quantised; start from a float32 graph, not float16")
     del made.metadata_props[:]
     made.metadata_props.extend(original.metadata_props)
     onnx.save(made, str(target))
@@ -167,7 +167,7 @@ def _finish(target: Path, original: "onnx.ModelProto") -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The tools tell the root logger what is done here already, and what is raised anyway."""
+    """Silences the root logger, which the tools use."""
     root = logging.getLogger()
     before = root.level
     root.setLevel(logging.CRITICAL + 1)

@@ -1,4 +1,4 @@
-"""A model's 8-bit twin, as a folder of its own or as the next version beside the one it was made from."""
+"""Makes the 8-bit version of a model, as a separate folder or as the next version."""
 
 import shutil
 import statistics
@@ -31,7 +31,7 @@ _GRAPH = "model.onnx"
 _SPEC = "model.toml"
 _DESCRIBING = (".toml", ".json", ".txt", ".csv", ".names")
 _TIMED_PICTURES = 24
-# A main measure from which on no more of the graph is kept float; what is tried until then.
+# The main measure that is good enough, and the shares of float layers that are tried until it is reached.
 GOOD = 0.95
 _FLOAT_FIRST = (0.0, 0.25, 0.5)
 _FLOAT_LAST = {TaskName.OBJECT_DETECTION: 2, TaskName.IMAGE_SEGMENTATION: 2, TaskName.TENSOR: 2}
@@ -42,12 +42,12 @@ _OWN_THRESHOLD = PredictOptions()
 def quantize_into(
     version: ModelVersion, pictures: Sequence[Path], folder: Path, image_loader: ImageLoader | None = None
 ) -> Report:
-    """Writes `folder`, which must not exist yet, as a model of its own: graph, spec, labels and quantization.json.
+    """Writes a model into `folder`, which must not exist: graph, spec, labels and quantization.json.
 
-    Raises QuantizationError, ModelError for a model that does not load, OSError; then there is no folder.
+    Raises QuantizationError, ModelError for a model that does not load, OSError. The folder is removed then.
     """
     if folder.exists():
-        raise QuantizationError(f"{folder} is there already")
+        raise QuantizationError(f"{folder} exists already")
     folder.mkdir(parents=True)
     try:
         _copy(_describing(version), folder)
@@ -68,7 +68,7 @@ def add_version(
     version = state.read().version(catalog, name)
     if not version.numbered:
         raise QuantizationError(
-            f"{name} is no folder with versions in it ({name}/1/{_GRAPH}), so none can be added; say OUT=folder"
+            f"{name} has no version folders ({name}/1/{_GRAPH}), so a version cannot be added; use OUT=folder"
         )
     staged = StagedVersion.create(models)
     try:
@@ -85,7 +85,7 @@ def add_version(
 def _make(
     version: ModelVersion, paths: Sequence[Path], folders: tuple[Path, ...], image_loader: ImageLoader | None
 ) -> Report:
-    """Into the first of `folders`, which all describe what is made."""
+    """Makes the model in the first of `folders`, which all describe it."""
     folder = folders[0]
     before = _load(version)
     pictures = Pictures(paths, image_loader or create_image_loader("opencv"), before)
@@ -131,12 +131,12 @@ def _attempts(
         try:
             after = _load(ModelVersion(version.name, version.number, graph, folders))
         except ModelError as error:
-            raise QuantizationError(f"what was made cannot be served: {error}") from error
+            raise QuantizationError(f"the quantised model cannot be loaded: {error}") from error
         yield _Attempt(graph, settings, _compare(before, after, pictures))
 
 
 def _best(before: LoadedModel, attempts: Iterator[_Attempt]) -> _Attempt:
-    """The first that will do, else the one that agrees most. Where the pictures show nothing, the first."""
+    """The first attempt that is good enough, else the best. The first if the main measure does not apply."""
     main, best = MAIN_MEASURE[before.spec.task], next(attempts)
     for attempt in attempts if best.agreement.get(main, 1.0) < GOOD else ():
         if attempt.agreement.get(main, 0.0) > best.agreement.get(main, 0.0):
@@ -158,13 +158,13 @@ def _compare(before: LoadedModel, after: LoadedModel, pictures: Pictures) -> Mea
         try:
             old, new = (m.task.postprocess(m.session.run(inputs), frame, options) for m in (before, after))
         except InvalidOutputError as error:
-            raise QuantizationError(f"what was made gives no answers: {error}") from error
+            raise QuantizationError(f"the quantised model gives invalid outputs: {error}") from error
         measures.append(compare(task, old, new))
     return summarise(measures)
 
 
 def _time(before: LoadedModel, after: LoadedModel, pictures: Pictures) -> tuple[float, float]:
-    """Medians, ms. They take turns, so that what else the machine does meets both."""
+    """Medians in ms. The models run alternately, so that other load affects both."""
     times: tuple[list[float], list[float]] = ([], [])
     for inputs, _ in islice(pictures, _TIMED_PICTURES):
         for model, taken in zip((before, after), times, strict=True):
@@ -181,7 +181,7 @@ def _weight(version: ModelVersion) -> int:
 
 
 def _describing(version: ModelVersion, *, own: bool = False) -> dict[str, Path]:
-    """Files that say what a model is, by the name they get; `own`: without those that all its versions share."""
+    """The files that describe a model, by name. `own`: without those that all its versions share."""
     if not version.folders:
         spec = version.graph.with_suffix(".toml")
         return {_SPEC: spec} if spec.is_file() else {}

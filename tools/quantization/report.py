@@ -1,4 +1,4 @@
-"""What was made, and how it compares to what it was made from, on the pictures given."""
+"""The report on a quantised model: its size, speed and agreement with the original."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +13,10 @@ REPORT_FILE = "quantization.json"
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """`agreement`: see engine/quantization/agreement.py. `bytes_*`: of the graph's file with all weights.
+    """`agreement`: see agreement.py. `bytes_*`: size of the graph with all weights. `ms_*`: median run on one core.
 
-    `ms_*`: the median time of a run on one core, the two taking turns. `unreadable`: pictures that were left out.
-    `float_first`: the share of the first layers, `float_last`: the number of last ones that stay float.
+    `unreadable`: pictures that were skipped. `float_first`: share of the first layers, `float_last`: number of the last
+    layers, that stay float.
     """
 
     model: str
@@ -36,7 +36,7 @@ class Report:
 
     @property
     def main_agreement(self) -> float | None:
-        """The number that tells most, 0 to 1; None where the pictures show nothing of what the model knows."""
+        """The most important measure, 0 to 1; None if it does not apply to any picture."""
         return self.agreement.get(MAIN_MEASURE[self.task])
 
     def write(self, folder: Path) -> None:

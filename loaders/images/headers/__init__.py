@@ -14,7 +14,7 @@ from loaders.images.headers.sniff import sniff
 
 __all__ = ["Header", "read_header"]
 
-_HEIC_REMEDY = "To read HEIC, the operator can install pillow-heif (requirements-heif.txt)."
+_HEIC_REMEDY = "To read HEIC, the operator can install pillow-heif (requirements/heif.txt)."
 _READERS: dict[str, Callable[[bytes], Header]] = {
     "PNG": png.read,
     "WebP": webp.read,

@@ -141,7 +141,7 @@ def test_no_bytes_raise_empty_image_error() -> None:
 
 def test_heic_error_names_the_package_to_install() -> None:
     without = tuple(name for name in FORMATS if name != "HEIC")
-    with pytest.raises(UnsupportedFormatError, match=r"install pillow-heif \(requirements-heif.txt\)") as caught:
+    with pytest.raises(UnsupportedFormatError, match=r"install pillow-heif \(requirements/heif.txt\)") as caught:
         read_header(odd_pictures.read("heif/L_8__29x100.heif"), without)
     assert caught.value.supported == without
 

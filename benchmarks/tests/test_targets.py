@@ -40,7 +40,7 @@ def _found(results: Results, name: str) -> Target:
 
 
 def test_ratios_are_taken_round_by_round() -> None:
-    """The machine was half as fast in the second round, for all alike."""
+    """The machine is half as fast in the second round."""
     results = _results(
         *(m for number, speed in ((0, 1.0), (1, 0.5), (2, 1.0)) for m in _served(number, "Fovea", 96 * speed)),
         *(_loop(number, "threads", 100 * speed) for number, speed in ((0, 1.0), (1, 0.5), (2, 1.0))),
@@ -56,12 +56,12 @@ def test_the_best_peer_of_each_round_counts() -> None:
     assert _found(results, LATENCY).value == pytest.approx(2.0)
 
 
-def test_what_was_not_measured_is_neither_met_nor_missed() -> None:
+def test_a_target_that_was_not_measured_is_neither_met_nor_missed() -> None:
     target = _found(_results(*_served(0, "Fovea", 100)), PEERS)
     assert (target.value, target.met) == (None, None)
 
 
-def test_less_is_better_where_a_target_says_so() -> None:
+def test_a_target_may_be_an_upper_bound() -> None:
     assert Target("x", 1.1, 1.2, at_least=False).met is True
     assert Target("x", 1.3, 1.2, at_least=False).met is False
 
