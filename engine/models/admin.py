@@ -178,8 +178,8 @@ class ModelAdmin:
             added = staged.install(self._root / name, number)
         except OSError as error:
             raise ModelStateError(f"the models folder cannot be written: {error.strerror}") from error
-        before = self._models.catalog.get(name, {})
-        if name not in self._models.choices.active and added > max(before, default=added):
+        choices, before = self._models.choices, self._models.catalog.get(name, {})
+        if choices.loaded.get(name) and name not in choices.active and added > max(before, default=added):
             self._models.choose(lambda choices: self._without_replaced(choices, name, added))
         return added
 
