@@ -14,20 +14,12 @@ CHANNELS = (1, 3, 4)
 _ACTIVATED = {"Softmax", "Sigmoid", "HardSigmoid"}
 _PICTURE_NAMES = ("pixel_values", "images", "image", "input", "data", "x")
 _SCORE_NAMES = ("logits", "scores", "probabilities", "probs", "loss")
-_EXTRA_INPUTS = {
-    "scale_factor": ExtraInput.SCALE,
-    "im_shape": ExtraInput.INPUT_SIZE,
-    "pixel_mask": ExtraInput.MASK,
-}
+_EXTRA_INPUTS = {"scale_factor": ExtraInput.SCALE, "im_shape": ExtraInput.INPUT_SIZE, "pixel_mask": ExtraInput.MASK}
 
 
 def resolve(_: ModelFiles, graph: OnnxGraph, decisions: Decisions) -> Decisions:
     picture = picture_input(graph, decisions)
-    return {
-        **_picture(picture, decisions),
-        **_extra_inputs(graph, picture, decisions),
-        **_activation(graph, decisions),
-    }
+    return {**_picture(picture, decisions), **_extra_inputs(graph, picture, decisions), **_activation(graph, decisions)}
 
 
 def picture_input(graph: OnnxGraph, decisions: Decisions) -> TensorInfo | None:
