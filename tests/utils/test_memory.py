@@ -35,10 +35,10 @@ thread.join()
 
 
 def test_release_free_memory_calls_malloc_trim(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[int] = []
-    monkeypatch.setattr(memory, "_library", lambda: SimpleNamespace(malloc_trim=asked.append))
+    calls: list[int] = []
+    monkeypatch.setattr(memory, "_library", lambda: SimpleNamespace(malloc_trim=calls.append))
     release_free_memory()
-    assert asked == [0]
+    assert calls == [0]
 
 
 def test_missing_c_library_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,8 +79,8 @@ def _picture(picture: TensorInfo | None, decisions: Decisions) -> Decisions:
 
 def _extra_inputs(graph: OnnxGraph, picture: TensorInfo | None, decisions: Decisions) -> Decisions:
     others = [i.name for i in graph.inputs if i != picture]
-    said = decided(decisions, "extra_inputs")
-    unknown = [name for name in others if name not in _EXTRA_INPUTS and not (isinstance(said, dict) and name in said)]
+    given = decided(decisions, "extra_inputs")
+    unknown = [name for name in others if name not in _EXTRA_INPUTS and not (isinstance(given, dict) and name in given)]
     warning = f"the graph has unknown inputs: {', '.join(unknown)}; set extra_inputs in model.toml" if unknown else ""
     known = {name: _EXTRA_INPUTS[name] for name in others if name in _EXTRA_INPUTS}
     return {"extra_inputs": Decision(known, SOURCE, warning)}
