@@ -20,6 +20,7 @@ RequestError
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from traceback import clear_frames
 from typing import Any
 
 import orjson
@@ -246,7 +247,19 @@ async def problem_response(request: Request, error: Exception) -> Response:
     response = problem.response(request.state.request_id)
     if problem.status == 405:
         response.headers["Allow"] = ", ".join(_allowed_methods(request))
+    clear_frames_of(error)
     return response
+
+
+def clear_frames_of(error: BaseException) -> None:
+    """Clears the local variables of the finished frames in the error's tracebacks.
+
+    They may hold uploads in reference cycles, which only the garbage collector would free.
+    """
+    cause: BaseException | None = error
+    while cause:
+        clear_frames(cause.__traceback__)
+        cause = cause.__context__
 
 
 def validation_error(location: str, error: ValidationError) -> RequestValidationError:

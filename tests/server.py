@@ -15,7 +15,7 @@ from api.inference_api import InferenceAPI
 from api.server.header_limits import HeaderLimitProtocol
 from api.settings import ApiSettings
 
-_START_S = 60
+_START_S = 20
 
 
 def service_settings(**chosen: object) -> ApiSettings:

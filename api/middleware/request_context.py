@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.middleware.security_headers import security_headers
-from api.problems import problem_of
+from api.problems import clear_frames_of, problem_of
 from api.telemetry.metrics import Metrics
 from api.telemetry.request_log import RequestLog
 
@@ -46,8 +46,9 @@ class RequestContext:
             await self._app(scope, receive, request.send)
             if request.status is not None and not request.complete:
                 _log.error("response incomplete request_id=%s path=%s", request.id, scope["path"])
-        except ClientDisconnect:
+        except ClientDisconnect as error:
             request.status = _CLIENT_CLOSED_REQUEST
+            clear_frames_of(error)
         except Exception as error:
             failure = error
             if request.status is not None:

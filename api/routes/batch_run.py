@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import orjson
 from starlette.requests import ClientDisconnect, Request
 
-from api.problems import INTERNAL_ERROR, RequestError, problem_of
+from api.problems import INTERNAL_ERROR, RequestError, clear_frames_of, problem_of
 from api.uploads.batch_form import BatchForm, Part
 from api.uploads.body import RequestBody
 from api.uploads.multipart import MultipartReader
@@ -62,13 +62,15 @@ class BatchRun:
         except TimeoutError:
             raise ClientDisconnect from None
         finally:
-            tasks = [*self._inferences, *filter(None, [self._chunk])]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            del tasks
-            self._chunk = None
+            await self._cancel()
             body.release()
+
+    async def _cancel(self) -> None:
+        chunk, self._chunk = self._chunk, None
+        tasks = [*self._inferences, *filter(None, [chunk])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _receive(
         self, body: RequestBody, reader: MultipartReader, form: BatchForm, scope: asyncio.Timeout
@@ -80,19 +82,19 @@ class BatchRun:
         failure: RequestError | None = None
         try:
             self._read_ahead(body.next(), scope)
-            while self._chunk:
-                chunk, self._chunk = await self._chunk, None
-                self._read_ahead(self._disconnect() if body.ended else body.next(), scope)
+            last = False
+            while not last and self._chunk:
+                chunk = await self._chunk
+                last = body.ended
+                self._read_ahead(self._disconnect() if last else body.next(), scope)
                 reader.feed(chunk)
                 await self._start(form.take_complete(), body)
-                if body.ended:
-                    break
             reader.finish()
             form.check_any()
         except RequestError as error:
             if not self._results.begun:
                 raise
-            failure = error.with_traceback(None)  # the traceback holds this frame and the form
+            failure = error
         await self._start(form.take_complete(), body)
         return failure
 
@@ -127,6 +129,9 @@ class BatchRun:
     async def _answer(self, part: Part, body: RequestBody) -> None:
         try:
             result = await self._predict(part)
+        except asyncio.CancelledError as error:
+            clear_frames_of(error)  # they refer to this task, which holds the error
+            raise
         except Exception as error:  # noqa: BLE001 - any exception is the result of this picture alone
             result = {"error": self._problem(error)}
             self.failed += 1

@@ -45,18 +45,15 @@ class StreamedBatch(Response):
         self._lines = Lines(request.state.request_id)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
-        run, sender = asyncio.create_task(self._add_lines()), asyncio.create_task(self._send_lines(send))
+        tasks = [asyncio.create_task(self._add_lines()), asyncio.create_task(self._send_lines(send))]
         try:
-            await asyncio.wait({run, sender}, return_when=asyncio.FIRST_EXCEPTION)
-            if sender.done():
-                await sender
-            await run
-            await sender
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+            for task in done:
+                await task
         finally:
-            for task in (run, sender):
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(run, sender, return_exceptions=True)
-            del run, sender, task  # an error's traceback holds this frame, and a task its error
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _add_lines(self) -> None:
         await self._run(self._lines)

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.openapi import PICTURE_BODY, WITH_KEY, error_responses
-from api.problems import ParameterError, validation_error
+from api.problems import ParameterError, clear_frames_of, validation_error
 from api.routes.deadline import WITH_DEADLINE, requested_wait
 from api.schemas import InferManyResponse, InferQuery, InferResponse
 from api.security.guards import Guard
@@ -64,12 +64,9 @@ def infer_router(settings: ApiSettings, engine: GetEngine, guard: Guard, memory:
         try:
             return await _infer(request, parse_query(query))
         except QueueFullError as error:
-            rejection = error.with_traceback(None)  # the traceback holds the picture
-        await delay.wait(request.scope.get("client"))
-        try:
-            raise rejection
-        finally:
-            del rejection  # its new traceback holds this frame
+            clear_frames_of(error)  # they hold the picture
+            await delay.wait(request.scope.get("client"))
+            raise
 
     async def _infer(request: Request, query: ParsedQuery) -> Response:
         wait = requested_wait(request)
