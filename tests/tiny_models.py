@@ -1,7 +1,7 @@
 """Real ONNX graphs of a few hundred bytes, so that nothing needs a mock.
 
-`colour` classifies a picture as red, green or blue; `slow` does so after seconds of work, and `stuck_on_red` after hours
-for some pictures; `not_a_number` returns NaN for bright pictures.
+`colour` classifies pictures as red, green or blue; `slow` does so after seconds, and `stuck_on_red` after hours for
+certain pictures; `not_a_number` returns NaN for bright ones.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,7 @@
-"""Settings of the memory allocator (glibc only) and of Python's garbage collector."""
+"""Settings of the C library's memory allocator (glibc only)."""
 
 import ctypes
 import ctypes.util
-import gc
 from functools import cache
 
 _MIB = 1024 * 1024
@@ -11,8 +10,6 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 # The maximum of glibc: larger blocks are mapped, and returned to the system when freed.
 _MMAP_THRESHOLD_BYTES = 32 * _MIB
 _TRIM_THRESHOLD_BYTES = 64 * _MIB
-# New objects between two collections; Python's default is 700.
-_GC_THRESHOLD = 5000
 
 
 def keep_freed_memory() -> None:
@@ -32,17 +29,6 @@ def release_free_memory() -> None:
     library = _library()
     if library and hasattr(library, "malloc_trim"):
         library.malloc_trim(0)
-
-
-def settle_in() -> None:
-    """Freezes the objects created at start-up (`gc.freeze`), and makes collections less frequent.
-
-    Collections visited hundreds of thousands of permanent objects: half of the cost of a rejected request, with a
-    thousand in flight.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_GC_THRESHOLD)
 
 
 @cache

@@ -62,10 +62,10 @@ def batch_router(settings: ApiSettings, engine: GetEngine, memory: ArrivingMemor
 
     async def _run(request: Request, predict: Predict, results: Results) -> None:
         """Raises RequestError, ClientDisconnect."""
+        body = RequestBody(request, BodyLimits(most_bytes, most_bytes, settings.body_timeout_s), memory)
         boundary = multipart_boundary(request)
         if boundary is None:
             raise NoPictureError(f"Send a form (multipart/form-data) with the pictures in the field '{FIELD}'.")
-        body = RequestBody(request, BodyLimits(most_bytes, most_bytes, settings.body_timeout_s), memory)
         form = BatchForm(settings.max_upload_bytes, settings.max_batch_images)
         batch = BatchRun(request, predict, slots(), results)
         try:

@@ -14,16 +14,15 @@ All batches of a process share the slots, so their memory is limited together an
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Protocol
 
 import orjson
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from api.problems import INTERNAL_ERROR, RequestError, problem_of
 from api.uploads.batch_form import BatchForm, Part
 from api.uploads.body import RequestBody
-from api.uploads.disconnect import cancel_on_disconnect
 from api.uploads.multipart import MultipartReader
 
 Predict = Callable[[Part], Awaitable[dict[str, object]]]
@@ -47,34 +46,47 @@ class BatchRun:
 
     def __init__(self, request: Request, predict: Predict, slots: asyncio.Semaphore, results: Results) -> None:
         self._request, self._predict, self._slots, self._results = request, predict, slots, results
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._inferences: set[asyncio.Task[None]] = set()
+        self._chunk: asyncio.Task[bytes] | None = None
         self.done = self.failed = 0
 
     async def run(self, body: RequestBody, reader: MultipartReader, form: BatchForm) -> None:
         """Returns after the last result. Raises RequestError, ClientDisconnect; then all inference has ended."""
         try:
-            error = await self._receive(body, reader, form)
-            if error is None or body.ended:
-                async with cancel_on_disconnect(self._request.receive):
-                    await self._finish()
-            else:
+            async with asyncio.timeout(None) as scope:
+                error = await self._receive(body, reader, form, scope)
                 await self._finish()
             if error:
                 self._request.state.log.update(code=problem_of(error).code)
                 self._results.fail(error)
+        except TimeoutError:
+            raise ClientDisconnect from None
         finally:
-            for task in self._tasks:
+            tasks = [*self._inferences, *filter(None, [self._chunk])]
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
+            del tasks
+            self._chunk = None
             body.release()
 
-    async def _receive(self, body: RequestBody, reader: MultipartReader, form: BatchForm) -> RequestError | None:
-        """Starts each complete picture. Returns an error that comes too late to be the response."""
+    async def _receive(
+        self, body: RequestBody, reader: MultipartReader, form: BatchForm, scope: asyncio.Timeout
+    ) -> RequestError | None:
+        """Starts each complete picture. Returns an error that comes too late to be the response.
+
+        One chunk is read ahead, also while pictures wait for slots: a disconnect then expires `scope` at once.
+        """
         failure: RequestError | None = None
         try:
-            while not body.ended:
-                reader.feed(await body.next())
+            self._read_ahead(body.next(), scope)
+            while self._chunk:
+                chunk, self._chunk = await self._chunk, None
+                self._read_ahead(self._disconnect() if body.ended else body.next(), scope)
+                reader.feed(chunk)
                 await self._start(form.take_complete(), body)
+                if body.ended:
+                    break
             reader.finish()
             form.check_any()
         except RequestError as error:
@@ -84,17 +96,33 @@ class BatchRun:
         await self._start(form.take_complete(), body)
         return failure
 
+    def _read_ahead(self, message: Coroutine[Any, Any, bytes], scope: asyncio.Timeout) -> None:
+        loop = asyncio.get_running_loop()
+
+        def expire(chunk: asyncio.Task[bytes]) -> None:
+            if not chunk.cancelled() and isinstance(chunk.exception(), ClientDisconnect) and self._chunk is chunk:
+                scope.reschedule(loop.time())
+
+        self._chunk = loop.create_task(message)
+        self._chunk.add_done_callback(expire)
+
+    async def _disconnect(self) -> bytes:
+        """Waits for the client to leave after the whole body has arrived."""
+        while (await self._request.receive())["type"] != "http.disconnect":
+            pass
+        raise ClientDisconnect
+
     async def _start(self, parts: list[Part], body: RequestBody) -> None:
         for part in parts:
             await self._slots.acquire()
             task = asyncio.create_task(self._answer(part, body))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._inferences.add(task)
+            task.add_done_callback(self._inferences.discard)
             task.add_done_callback(lambda _: self._slots.release())
 
     async def _finish(self) -> None:
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        if self._inferences:
+            await asyncio.wait(self._inferences)
 
     async def _answer(self, part: Part, body: RequestBody) -> None:
         try:

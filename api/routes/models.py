@@ -21,10 +21,8 @@ from api.schemas import (
     ModelReport,
     NotServed,
     TuningReport,
-    VersionReport,
 )
 from engine.inference_engine import InferenceEngine
-from engine.models.catalog_snapshot import ModelSnapshot, VersionSnapshot
 from engine.models.loaded_model import LoadedModel
 from engine.models.model_manager import ModelManager
 from loaders.model_errors import ModelError
@@ -52,7 +50,7 @@ def model_router(engine: Callable[[], InferenceEngine]) -> APIRouter:
     async def list_models(request: Request) -> Response:
         """Every model with its versions and their states. With its ETag in If-None-Match: 304 if nothing changed."""
         snapshot = engine().models.snapshot()
-        reports = [_report(model) for model in snapshot.models]
+        reports = [ModelReport.model_validate(asdict(model)) for model in snapshot.models]
         not_served = [NotServed(name=entry, reason=reason) for entry, reason in snapshot.invalid.items()]
         return _with_etag(request, ModelList(default=snapshot.default, models=reports, not_served=not_served))
 
@@ -105,29 +103,7 @@ def _tuning(model: LoadedModel) -> TuningReport:
 
 def report_model(models: ModelManager, name: str) -> ModelReport:
     """Raises UnknownModelError."""
-    return _report(models.report(name))
-
-
-def _report(model: ModelSnapshot) -> ModelReport:
-    return ModelReport(
-        name=model.name,
-        default=model.default,
-        active=model.active,
-        pinned=model.pinned,
-        serving=model.serving,
-        versions=[_report_version(version) for version in model.versions],
-    )
-
-
-def _report_version(version: VersionSnapshot) -> VersionReport:
-    status = version.status
-    return VersionReport(
-        version=version.number,
-        state=status.state,
-        reason=status.reason,
-        since=status.since,
-        labels=list(version.labels),
-    )
+    return ModelReport.model_validate(asdict(models.report(name)))
 
 
 def _with_etag(request: Request, report: BaseModel) -> Response:

@@ -52,22 +52,15 @@ class ModelAdmin:
 
     async def set_default(self, name: str) -> None:
         """Loads the model and makes it the default."""
-
-        def act(_: int) -> None:
-            self._models.choose(lambda choices: choices.with_default(name))
-
-        await self._load_then(name, partial(self._models.request, name), act)
+        await self._load_then(name, partial(self._models.request, name), lambda choices, _: choices.with_default(name))
 
     async def set_active(self, name: str, selector: int | str) -> int:
         """Loads a version and makes it the active one of its model; returns its number."""
 
-        def act(number: int) -> None:
-            replaced = self._models.version(name).number
-            self._models.choose(
-                lambda choices: _without_replaced(choices, name, replaced, number).with_active(name, number)
-            )
+        def change(choices: ModelChoices, number: int) -> ModelChoices:
+            return self._without_replaced(choices, name, number).with_active(name, number)
 
-        return await self._load_then(name, partial(self._models.load, name, selector), act)
+        return await self._load_then(name, partial(self._models.load, name, selector), change)
 
     async def unset_active(self, name: str) -> None:
         """Makes the highest version the active one again; it is swapped in when it has loaded."""
@@ -80,11 +73,11 @@ class ModelAdmin:
 
     async def set_label(self, name: str, label: str, selector: int | str) -> int:
         """Loads a version and gives it the label, which any other version loses; returns the version's number."""
-
-        def act(number: int) -> None:
-            self._models.choose(lambda choices: choices.with_label(name, label, number))
-
-        return await self._load_then(name, partial(self._models.load, name, selector), act)
+        return await self._load_then(
+            name,
+            partial(self._models.load, name, selector),
+            lambda choices, number: choices.with_label(name, label, number),
+        )
 
     async def delete_label(self, name: str, label: str) -> None:
         def act() -> None:
@@ -101,11 +94,11 @@ class ModelAdmin:
         A version that failed to load is retried at once. It is loaded again at every start, until it is unloaded,
         deleted or replaced as the active version.
         """
-
-        def act(number: int) -> None:
-            self._models.choose(lambda choices: choices.with_loaded(name, number, loaded=True))
-
-        return await self._load_then(name, partial(self._models.load, name, selector), act)
+        return await self._load_then(
+            name,
+            partial(self._models.load, name, selector),
+            lambda choices, number: choices.with_loaded(name, number, loaded=True),
+        )
 
     async def unload(self, name: str, selector: int | str | None) -> int:
         """Unloads a version, without a selector the one that serves, in every process; returns its number.
@@ -185,9 +178,9 @@ class ModelAdmin:
             added = staged.install(self._root / name, number)
         except OSError as error:
             raise ModelStateError(f"the models folder cannot be written: {error.strerror}") from error
-        if name in self._models.catalog and name not in self._models.choices.active:
-            replaced = self._models.version(name).number
-            self._models.choose(lambda choices: _without_replaced(choices, name, replaced, max(added, replaced)))
+        choices, before = self._models.choices, self._models.catalog.get(name, {})
+        if choices.loaded.get(name) and name not in choices.active and added > max(before, default=added):
+            self._models.choose(lambda choices: self._without_replaced(choices, name, added))
         return added
 
     def _free_version(self, name: str, number: int | None) -> int:
@@ -224,17 +217,27 @@ class ModelAdmin:
                 f"{name} is the default model and no other version of it is loaded; load one first."
             )
 
-    async def _load_then(self, name: str, load: Callable[[], Future[LoadedModel]], act: Callable[[int], None]) -> int:
-        """Loads a version, then acts if it has not been deleted meanwhile; returns its number."""
+    async def _load_then(
+        self,
+        name: str,
+        load: Callable[[], Future[LoadedModel]],
+        change: Callable[[ModelChoices, int], ModelChoices],
+    ) -> int:
+        """Loads a version and changes the choices if it has not been deleted meanwhile; returns its number."""
         await asyncio.to_thread(self._models.reconcile, complete=True)
         number = (await loaded(load())).ref.version
 
-        def check_and_act() -> int:
+        def act() -> int:
             self._models.version(name, number)
-            act(number)
+            self._models.choose(lambda choices: change(choices, number))
             return number
 
-        return await self._locked(check_and_act)
+        return await self._locked(act)
+
+    def _without_replaced(self, choices: ModelChoices, name: str, active: int) -> ModelChoices:
+        """The version that another one replaces leaves memory, so that it is not loaded at the next start either."""
+        replaced = self._models.version(name).number if name in self._models.catalog else active
+        return choices.without_loaded(name, replaced) if replaced != active else choices
 
     async def _locked(self, act: Callable[[], T]) -> T:
         """Runs `act` in a thread under the folder's lock, with a fresh scan before and after it."""
@@ -263,8 +266,3 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
-
-
-def _without_replaced(choices: ModelChoices, name: str, replaced: int, active: int) -> ModelChoices:
-    """A version that another one replaces as the active one leaves memory, so it is not loaded at the next start."""
-    return choices.without_loaded(name, replaced) if replaced != active else choices

@@ -1,7 +1,6 @@
 """The content of the models folder and of the state file, as last read."""
 
 import logging
-from dataclasses import dataclass
 
 from engine.models.default_model import DefaultModel
 from engine.models.load_attempt import ModelUnavailableError
@@ -10,14 +9,6 @@ from loaders.repository.model_repository import Catalog, ModelRepository, ModelV
 from loaders.repository.model_state import ModelChoices, ModelStateFile
 
 _log = logging.getLogger("fovea.models")
-
-
-@dataclass(frozen=True, slots=True)
-class FolderContent:
-    """What one look at the disk found."""
-
-    scan: Scan
-    choices: ModelChoices
 
 
 class FollowedFolder:
@@ -42,7 +33,7 @@ class FollowedFolder:
             raise ModelUnavailableError(name, self.invalid[name])
         return self.choices.version(self.catalog, name, selector)
 
-    def read(self) -> FolderContent | None:
+    def read(self) -> tuple[Scan, ModelChoices] | None:
         """Returns None if the folder cannot be read. The last choices stay in effect if the state file cannot be."""
         try:
             scan = self._repository.scan()
@@ -53,18 +44,18 @@ class FollowedFolder:
             choices = self.state_file.read()
         except OSError as error:
             self._report_error(f"the state file cannot be read ({error.strerror}); the last choices stay in effect")
-            return FolderContent(scan, self.choices)
+            return scan, self.choices
         self._report_error("")
-        return FolderContent(scan, choices)
+        return scan, choices
 
-    def update(self, content: FolderContent, *, complete: bool) -> None:
+    def update(self, scan: Scan, choices: ModelChoices, *, complete: bool) -> None:
         """`complete`: changed files count at once; otherwise they count when they have stopped changing."""
-        self.choices = content.choices
-        self.catalog = self._settled.update(content.scan.catalog, content.scan.invalid, complete=complete)
-        for name, reason in content.scan.invalid.items():
+        self.choices = choices
+        self.catalog = self._settled.update(scan.catalog, scan.invalid, complete=complete)
+        for name, reason in scan.invalid.items():
             if self.invalid.get(name) != reason:
                 _log.warning('model not served  model=%s  detail="%s"', name, reason)
-        self.invalid = content.scan.invalid
+        self.invalid = scan.invalid
         self.default.update(self.catalog, self.choices)
 
     def _report_error(self, error: str) -> None:

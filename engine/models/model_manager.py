@@ -183,7 +183,7 @@ class ModelManager:
         if content is None:
             return
         with self._lock:
-            self._folder.update(content, complete=complete)
+            self._folder.update(*content, complete=complete)
             self._drop_deleted()
             self._follow_choices()
             for name in self._preloaded():

@@ -34,7 +34,6 @@ from utils.time_utils import StageTimer
 
 T = TypeVar("T")
 
-
 # A stopped run ends after the graph operator that it is in; a decoder cannot be stopped. What takes longer hangs.
 HUNG_AFTER_S = 10.0
 # Hung threads keep their memory: this many at most are replaced.
@@ -181,9 +180,8 @@ class Scheduler:
 
     def _check_queue(self, model: _Model) -> None:
         if model.queued >= self._queue_limit and not (self._idle and self._may_start(model)):
-            waiting = len(model.waiting)
-            retry_after_s = model.service_rate.rejected(perf_counter(), waiting, model.in_flight)
-            raise QueueFullError(waiting, self._queue_limit, retry_after_s)
+            retry_after_s = model.service_rate.rejected(perf_counter(), len(model.waiting), model.in_flight)
+            raise QueueFullError(model.queued, self._queue_limit, retry_after_s)
 
     def _may_start(self, model: _Model) -> bool:
         if model.concurrency > self.concurrency:

@@ -102,9 +102,9 @@ def _check_available(providers: list[str]) -> None:
             raise ProviderError(provider, available)
 
 
-def _check_came_up(asked: list[str], running: list[str]) -> None:
+def _check_came_up(names: list[str], running: list[str]) -> None:
     """Raises ProviderError where the runtime itself would silently fall back to the CPU."""
-    for provider in asked:
+    for provider in names:
         if provider not in running:
             raise ProviderError(provider, running)
 

@@ -27,8 +27,10 @@ def test_a_healthy_service_reports_its_parts_versions_and_providers(server: Serv
     assert server.client.get("/health/ready").json() == {"status": "ready"}
 
 
-def test_a_missing_default_model_is_alive_but_not_ready(serve: Serve) -> None:
-    client = serve(default_model="missing").client
+def test_a_missing_default_model_is_alive_but_not_ready(serve: Serve, tmp_path: Path) -> None:
+    for name in ("colour", "other"):
+        add_model(tmp_path, name, colour_graph())
+    client = serve(models_dir=tmp_path, default_model="missing").client
     assert client.get("/health/live").json() == {"status": "alive"}
     detail = assert_problem(client.get("/health/ready"), 503, "not_ready")
     assert "missing" in detail

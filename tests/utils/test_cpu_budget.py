@@ -89,7 +89,7 @@ def test_cgroup_v2_quota_is_rounded_up(tmp_path: Path, files: dict[str, str], co
         ({"pod/cpu.max": v2(3), "pod/box/cpu.max": f"max {PERIOD_US}"}, 3),
         ({"pod/cpu.max": v2(3)}, 3),
         ({"cpu.max": v2(5), "pod/cpu.max": v2(6), "pod/box/cpu.max": v2(7)}, 5),
-        ({"neighbour/cpu.max": v2(1), "pod/box/neighbour/cpu.max": v2(1)}, CORES),
+        ({"sibling/cpu.max": v2(1), "pod/box/sibling/cpu.max": v2(1)}, CORES),
     ],
 )
 def test_tightest_parent_cgroup_counts(tmp_path: Path, files: dict[str, str], cores: int) -> None:

@@ -9,12 +9,11 @@ from loaders.images.headers.header import Header, merge_parts
 from loaders.images.headers.orientation import find_orientation
 
 MAX_CHUNKS = 100_000  # an encoder that writes 8 KB a chunk fills 800 MB with these
-MAX_XMP_BYTES = 1 << 20
 
 _DECODED = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _GREY, _PALETTE = 0, 3
-_XMP_KEYWORD = b"XML:com.adobe.xmp\x00"
+_XMP_HEAD = b"XML:com.adobe.xmp\x00\x00"  # keyword and compression flag: XMP is not compressed
 
 
 def read(data: bytes) -> Header:
@@ -27,14 +26,14 @@ def read(data: bytes) -> Header:
             parts.append((start, end))
         if kind in {b"tRNS", b"eXIf", b"IEND"}:
             found.setdefault(kind, data[start + 8 : end - 4])
-        elif kind == b"iTXt" and data.startswith(_XMP_KEYWORD, start + 8):
-            found[kind] = data[start + 8 + len(_XMP_KEYWORD) : end - 4]
+        elif kind == b"iTXt" and data.startswith(_XMP_HEAD, start + 8):
+            found[kind] = data[start + 8 : end - 4]
     key = found.get(b"tRNS")
     return Header(
         "PNG",
         width,
         height,
-        find_orientation(found.get(b"eXIf"), _xmp(found[b"iTXt"]) if b"iTXt" in found else None),
+        find_orientation(found.get(b"eXIf"), found.get(b"iTXt")),
         bit_depth=bit_depth,
         channels=3 if colour_type == _PALETTE else _CHANNELS[colour_type],
         has_alpha=colour_type in (4, 6) or key is not None,
@@ -66,17 +65,6 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
             return
         position = end
     raise CorruptImageError(f"This PNG has more than {MAX_CHUNKS:,} chunks.")
-
-
-def _xmp(text: bytes) -> bytes:
-    """Returns the text of an iTXt chunk, which follows flag, method, language and translated keyword."""
-    pieces = text[2:].split(b"\x00", 2)
-    if len(pieces) < 3 or text[:1] != b"\x01":
-        return pieces[-1][:MAX_XMP_BYTES]
-    try:
-        return zlib.decompressobj().decompress(pieces[2], MAX_XMP_BYTES)
-    except zlib.error:
-        return b""
 
 
 def check_sums(data: bytes) -> None:

@@ -33,18 +33,10 @@ DEFAULT = "default"
 _TABLE = "preprocess"
 
 RESOLVERS: tuple[Resolver, ...] = (
-    model_toml.resolve,
-    graph_facts.resolve,
-    hugging_face_preprocessor.resolve,
-    hugging_face_config.resolve,
-    timm.resolve,
-    ultralytics.resolve,
-    image_metadata.resolve,
-    label_files.resolve,
-    task_assumptions.resolve,
-    label_assumptions.resolve,
-    preprocessing_assumptions.resolve,
-)
+    model_toml.resolve, graph_facts.resolve, hugging_face_preprocessor.resolve, hugging_face_config.resolve,
+    timm.resolve, ultralytics.resolve, image_metadata.resolve, label_files.resolve,
+    task_assumptions.resolve, label_assumptions.resolve, preprocessing_assumptions.resolve,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

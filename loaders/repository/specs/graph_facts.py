@@ -14,20 +14,12 @@ CHANNELS = (1, 3, 4)
 _ACTIVATED = {"Softmax", "Sigmoid", "HardSigmoid"}
 _PICTURE_NAMES = ("pixel_values", "images", "image", "input", "data", "x")
 _SCORE_NAMES = ("logits", "scores", "probabilities", "probs", "loss")
-_EXTRA_INPUTS = {
-    "scale_factor": ExtraInput.SCALE,
-    "im_shape": ExtraInput.INPUT_SIZE,
-    "pixel_mask": ExtraInput.MASK,
-}
+_EXTRA_INPUTS = {"scale_factor": ExtraInput.SCALE, "im_shape": ExtraInput.INPUT_SIZE, "pixel_mask": ExtraInput.MASK}
 
 
 def resolve(_: ModelFiles, graph: OnnxGraph, decisions: Decisions) -> Decisions:
     picture = picture_input(graph, decisions)
-    return {
-        **_picture(picture, decisions),
-        **_extra_inputs(graph, picture, decisions),
-        **_activation(graph, decisions),
-    }
+    return {**_picture(picture, decisions), **_extra_inputs(graph, picture, decisions), **_activation(graph, decisions)}
 
 
 def picture_input(graph: OnnxGraph, decisions: Decisions) -> TensorInfo | None:
@@ -87,8 +79,8 @@ def _picture(picture: TensorInfo | None, decisions: Decisions) -> Decisions:
 
 def _extra_inputs(graph: OnnxGraph, picture: TensorInfo | None, decisions: Decisions) -> Decisions:
     others = [i.name for i in graph.inputs if i != picture]
-    said = decided(decisions, "extra_inputs")
-    unknown = [name for name in others if name not in _EXTRA_INPUTS and not (isinstance(said, dict) and name in said)]
+    given = decided(decisions, "extra_inputs")
+    unknown = [name for name in others if name not in _EXTRA_INPUTS and not (isinstance(given, dict) and name in given)]
     warning = f"the graph has unknown inputs: {', '.join(unknown)}; set extra_inputs in model.toml" if unknown else ""
     known = {name: _EXTRA_INPUTS[name] for name in others if name in _EXTRA_INPUTS}
     return {"extra_inputs": Decision(known, SOURCE, warning)}

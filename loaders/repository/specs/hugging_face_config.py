@@ -67,9 +67,9 @@ def _is(kind: str, config: JsonObject) -> bool:
 
 def _activation(config: JsonObject, labels: tuple[str, ...] | None) -> Activation:
     """Follows transformers' image-classification pipeline."""
-    said = _ACTIVATIONS.get(config.text("problem_type"))
+    given = _ACTIVATIONS.get(config.text("problem_type"))
     count = config.integer("num_labels") or (len(labels) if labels else None) or _placeholders(config)
-    return said or (Activation.SIGMOID if count == 1 else Activation.SOFTMAX)
+    return given or (Activation.SIGMOID if count == 1 else Activation.SOFTMAX)
 
 
 def _placeholders(config: JsonObject) -> int:

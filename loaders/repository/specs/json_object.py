@@ -55,7 +55,7 @@ class JsonObject:
         return JsonObject(f"{self.where}: {key}", value) if isinstance(value, dict) else None
 
     def reject(self, key: str, expected: str) -> NoReturn:
-        raise ModelSpecError(f"{self.where}: {key}: expected {expected}, got {_short(self.data.get(key))}")
+        raise ModelSpecError(f"{self.where}: {key}: expected {expected}, got {short(self.data.get(key))}")
 
     def _number(self, key: str, value: object) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -65,6 +65,7 @@ class JsonObject:
         return self.reject(key, f"a number up to {_MAX_NUMBER:.0e}")
 
 
-def _short(value: object) -> str:
+def short(value: object) -> str:
+    """Returns the value as shown in an error."""
     text = repr(value)
     return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."

@@ -8,11 +8,11 @@ from pydantic import ValidationError
 from loaders.model_errors import ModelSpecError
 from loaders.onnx.onnx_file import OnnxGraph
 from loaders.repository.specs.decision import Decisions, decide
+from loaders.repository.specs.json_object import short
 from loaders.repository.specs.model_files import ModelFiles
 from loaders.repository.specs.model_spec import ModelSpec, TaskName
 
 _TABLE = "preprocess"
-_MAX_SHOWN = 40  # characters of a value in an error
 _WORDS = {"extra_forbidden": "unknown field", "tuple_type": "expected a list", "dict_type": "expected a table"}
 
 
@@ -32,8 +32,7 @@ def first_problem(error: ValidationError) -> str:
     problem = error.errors(include_url=False)[0]
     field = ".".join(str(part) for part in problem["loc"])
     words = _WORDS.get(problem["type"]) or problem["msg"].removeprefix("Value error, ")
-    value = repr(problem["input"])
-    got = f", got {value}" if field and len(value) <= _MAX_SHOWN and problem["type"] != "extra_forbidden" else ""
+    got = "" if problem["type"] in ("extra_forbidden", "value_error") else f", got {short(problem['input'])}"
     return f"{field}: {words}{got}" if field else words
 
 

@@ -75,10 +75,7 @@ def _resizing(size: Sides, decisions: Decisions) -> Decisions:
             "preprocess.pad_value": 0 if head == Head.YUNET else _YOLO_PAD,
         }
     elif task in (TaskName.IMAGE_CLASSIFICATION, TaskName.IMAGE_FEATURE_EXTRACTION):
-        fields |= {
-            "preprocess.resize": Resize.SHORTEST_EDGE,
-            "preprocess.shortest_edge": floor(min(size) / _CROP_PCT),
-        }
+        fields |= {"preprocess.resize": Resize.SHORTEST_EDGE, "preprocess.shortest_edge": floor(min(size) / _CROP_PCT)}
     else:
         fields |= {"preprocess.resize": Resize.STRETCH}
     mode = fields["preprocess.resize"]

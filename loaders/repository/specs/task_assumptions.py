@@ -50,8 +50,8 @@ def resolve(files: ModelFiles, graph: OnnxGraph, decisions: Decisions) -> Decisi
 def _warnings(files: ModelFiles, guess: _Guess, decisions: Decisions) -> dict[str, str]:
     if guess.task is TaskName.TENSOR:
         return {"task": "the task of this graph is unknown: its raw outputs are returned; set task in model.toml"}
-    said = any(decision.source == files.spec_file for decision in decisions.values())
-    if guess.activation is Activation.SOFTMAX and guess.task is TaskName.IMAGE_CLASSIFICATION and not said:
+    given = any(decision.source == files.spec_file for decision in decisions.values())
+    if guess.activation is Activation.SOFTMAX and guess.task is TaskName.IMAGE_CLASSIFICATION and not given:
         return {"activation": ASSUMED_SOFTMAX}
     return {}
 

@@ -16,6 +16,7 @@ from engine.models.admin import ModelAdmin, ModelConflictError
 from engine.models.load_attempt import ModelState, ModelUnavailableError
 from engine.models.load_policy import LoadPolicy
 from engine.models.model_manager import ModelManager, ModelManagerOptions
+from engine.models.watch import ModelWatch
 from loaders.model_errors import ModelStateError, UnknownModelError
 from loaders.repository.model_repository import ModelRepository
 from loaders.repository.model_state import ModelStateFile
@@ -211,6 +212,23 @@ def test_what_an_operator_loads_and_unloads_other_processes_follow(
         assert serves(other, "other", 1)
 
 
+def test_a_watching_process_follows_without_being_called(
+    admin: ModelAdmin, another: Callable[[], ModelManager], tmp_path: Path
+) -> None:
+    other = another()
+    watch = ModelWatch(tmp_path, other.reconcile)
+    watch.start()
+    try:
+        asyncio.run(admin.load("other", None))
+        assert serves(other, "other", 1)
+        asyncio.run(admin.set_active("colours", 1))
+        assert serves(other, "colours", 1)
+        asyncio.run(admin.unload("other", None))
+        assert serves(other, "other", None)
+    finally:
+        watch.stop()
+
+
 def test_a_repeated_unload_drops_what_a_request_has_loaded_again(
     admin: ModelAdmin, models: ModelManager, another: Callable[[], ModelManager]
 ) -> None:
@@ -276,17 +294,25 @@ def test_a_version_added_elsewhere_is_known_at_once(admin: ModelAdmin, tmp_path:
     assert asyncio.run(admin.set_active("colours", 7)) == 7
 
 
-@pytest.mark.parametrize("count", [5])
-def test_versions_uploaded_at_the_same_time_get_numbers_of_their_own(
-    admin: ModelAdmin, tmp_path: Path, count: int
-) -> None:
-    def stage() -> StagedVersion:
-        staged = admin.stage()
-        shutil.copyfile(tmp_path / "colours" / "1" / "model.onnx", staged.graph)
-        return staged
+def stage(admin: ModelAdmin, root: Path) -> StagedVersion:
+    staged = admin.stage()
+    shutil.copyfile(root / "colours" / "1" / "model.onnx", staged.graph)
+    return staged
 
+
+def test_concurrent_uploads_get_different_numbers(admin: ModelAdmin, tmp_path: Path) -> None:
     async def add() -> list[int]:
-        return list(await asyncio.gather(*(admin.add_version("colours", None, stage()) for _ in range(count))))
+        uploads = (admin.add_version("colours", None, stage(admin, tmp_path)) for _ in range(5))
+        return list(await asyncio.gather(*uploads))
 
-    assert sorted(asyncio.run(add())) == list(range(3, 3 + count))
+    assert sorted(asyncio.run(add())) == [3, 4, 5, 6, 7]
     assert not list(tmp_path.glob(".upload-*"))
+
+
+def test_a_loaded_version_that_an_upload_replaces_is_not_loaded_at_the_next_start(
+    admin: ModelAdmin, tmp_path: Path
+) -> None:
+    asyncio.run(admin.load("colours", 2))
+    asyncio.run(admin.load("colours", 1))
+    asyncio.run(admin.add_version("colours", None, stage(admin, tmp_path)))
+    assert list(ModelStateFile(tmp_path).read().loads) == [("colours", 1)]

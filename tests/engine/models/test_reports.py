@@ -87,7 +87,7 @@ def test_a_version_that_loads_and_cannot_be_swapped_in_says_why(
     report = models.report("colours")
     assert (report.active, report.serving) == (3, 2)
     expected = "ZeroDivisionError while loading; see the log; version 2 keeps serving"
-    assert report.versions[-1].status.reason == expected
+    assert report.versions[-1].reason == expected
     assert "Traceback" in caplog.text
     models.close()
 
@@ -177,8 +177,8 @@ def test_the_snapshot_has_every_version_with_status_and_labels(make: Make, tmp_p
     colours = snapshot.models[1]
     assert colours == models.report("colours")
     assert (colours.default, colours.active, colours.pinned, colours.serving) == (True, 2, True, 2)
-    states = [(version.number, version.status.state, version.labels) for version in colours.versions]
-    assert states == [(1, ModelState.UNAVAILABLE, ("stable",)), (2, ModelState.READY, ())]
+    states = [(version.version, version.state, version.labels) for version in colours.versions]
+    assert states == [(1, ModelState.UNAVAILABLE, ["stable"]), (2, ModelState.READY, [])]
 
 
 def test_a_snapshot_never_fails_while_models_come_and_go(make: Make, tmp_path: Path) -> None:

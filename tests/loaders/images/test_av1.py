@@ -32,11 +32,11 @@ def test_frame_size_equals_picture_size(size: tuple[int, int], mode: str) -> Non
 def test_sequence_with_wrong_size_is_rejected() -> None:
     frames = [Image.new("L", (1200, 1000), number) for number in range(2)]
     data = pictures.encode(frames[0], "AVIF", speed=10, save_all=True, append_images=frames[1:])
-    lie = data.replace(pictures.ispe(1200, 1000), pictures.ispe(64, 64))
-    lie = lie.replace(struct.pack(">II", 1200 << 16, 1000 << 16), struct.pack(">II", 64 << 16, 64 << 16))
-    lie = lie.replace(struct.pack(">HH", 1200, 1000), struct.pack(">HH", 64, 64))
+    forged = data.replace(pictures.ispe(1200, 1000), pictures.ispe(64, 64))
+    forged = forged.replace(struct.pack(">II", 1200 << 16, 1000 << 16), struct.pack(">II", 64 << 16, 64 << 16))
+    forged = forged.replace(struct.pack(">HH", 1200, 1000), struct.pack(">HH", 64, 64))
     with pytest.raises(CorruptImageError, match="another size"):
-        read_header(lie)
+        read_header(forged)
 
 
 def iloc(items: int, extents: int, size: int) -> bytes:

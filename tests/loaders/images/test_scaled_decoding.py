@@ -1,4 +1,4 @@
-"""Decoding to a smaller size: JPEGs are scaled by 1/2, 1/4 or 1/8, no further than asked, with both loaders."""
+"""Decoding to a smaller size: JPEGs are scaled by 1/2, 1/4 or 1/8, as far as `at_least` allows, with both loaders."""
 
 import numpy as np
 import pytest
@@ -33,15 +33,15 @@ def test_jpeg_is_scaled_to_the_smallest_sufficient_size(
 
 def test_at_least_may_be_computed_from_the_header(loader: ImageLoader) -> None:
     data = pictures.encode(pictures.scene(800, 600), "JPEG")
-    asked: list[ImageInfo] = []
+    calls: list[ImageInfo] = []
 
     def half(info: ImageInfo) -> Size:
-        asked.append(info)
+        calls.append(info)
         return Size(info.width // 2, info.height // 2)
 
     assert loader.load(data, half).pixels.shape == (300, 400, 3)
     assert loader.load(data, lambda _: None).pixels.shape == (600, 800, 3)
-    assert asked == [loader.probe(data)]
+    assert calls == [loader.probe(data)]
 
 
 @pytest.mark.parametrize("sides", [(801, 603), (15, 9), (1, 1), (17, 400)])

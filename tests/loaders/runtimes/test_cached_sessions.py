@@ -188,7 +188,7 @@ DAMAGES: list[tuple[str, Callable[[Path], object]]] = [
 
 
 @pytest.mark.parametrize(("name", "damage"), DAMAGES)
-def test_a_damaged_entry_is_made_anew(tiny: Path, tmp_path: Path, name: str, damage: Callable[[Path], object]) -> None:
+def test_damaged_entry_is_replaced(tiny: Path, tmp_path: Path, name: str, damage: Callable[[Path], object]) -> None:
     tiny.write_bytes(slow_graph(1).SerializeToString())
     load(tiny, tmp_path / "cache")
     file = entry(tmp_path / "cache") / name

@@ -1,6 +1,6 @@
 """Writes `golden/*.npz`: tensors that transformers and timm make of the photos, for comparison in `test_golden.py`.
 
-Needs an environment of its own, with requirements/golden.txt:
+Needs a separate environment with requirements/golden.txt:
 
     python tests/loaders/repository/specs/make_golden.py
 """

@@ -70,8 +70,8 @@ def test_paddle_detector_gets_scale_factor(tmp_path: Path) -> None:
 def test_unknown_input_gives_a_warning(tmp_path: Path) -> None:
     graph = export(tmp_path / "model.onnx", {"x": PICTURE, "mood": (1, 1)}, {"y": ("n", 7)})
     assert any("mood" in warning for warning in understood(tmp_path, graph).warnings)
-    said = understood(tmp_path, graph, {"model.toml": 'extra_inputs = { mood = "mask" }'})
-    assert not any("mood" in warning for warning in said.warnings)
+    known = understood(tmp_path, graph, {"model.toml": 'extra_inputs = { mood = "mask" }'})
+    assert not any("mood" in warning for warning in known.warnings)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Specs of folders written by Optimum: config.json, preprocessor_config.json. Their tensors are in test_golden.py."""
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -211,7 +212,10 @@ KEYS = sorted({key for case in CASES for key in (*case.config, *case.config.get(
 })  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+_open_classifier = cache(classifier)
+
+
+@settings(max_examples=100, deadline=None)
 @given(data=st.dictionaries(st.sampled_from(KEYS), ANYTHING, max_size=8), inner=st.booleans())
 def test_any_json_resolves_or_raises_model_spec_error(
     tmp_path_factory: pytest.TempPathFactory, data: dict[str, object], inner: bool
@@ -219,7 +223,7 @@ def test_any_json_resolves_or_raises_model_spec_error(
     folder = tmp_path_factory.getbasetemp() / "fuzzed"
     folder.mkdir(exist_ok=True)
     config = {"architecture": "a", "pretrained_cfg": data, **data} if inner else data
-    graph = classifier(folder / "model.onnx")
+    graph = _open_classifier(folder / "model.onnx")
     try:
         understood(folder, graph, {CONFIG: config, PREPROCESSOR: {**data, "size": data.get("size", 8)}})
     except ModelSpecError as error:

@@ -8,7 +8,7 @@ from loaders.model_errors import ModelSpecError
 from loaders.repository.specs.model_spec import Activation, Color, Resize
 from tests.loaders.repository.specs.graphs import classifier, export, understood
 
-TAGS = 'tag_id,name,category,count\n9,general,9,1\n0,"1girl, solo",0,2\n4,somebody,4,3\n'
+TAGS = 'tag_id,name,category,count\n9,general,9,1\n0,"1girl, solo",0,2\n4,hatsune_miku,4,3\n'
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_missing_class_ids_are_numbered(tmp_path: Path) -> None:
 def test_tensorflow_tagger_preprocessing(tmp_path: Path) -> None:
     graph = export(tmp_path / "model.onnx", {"in": ("n", 448, 448, 3)}, {"out": ("n", 3)}, last_op="Sigmoid")
     spec = understood(tmp_path, graph, {"selected_tags.csv": TAGS}).spec
-    assert spec.labels == ("general", "1girl, solo", "somebody")
+    assert spec.labels == ("general", "1girl, solo", "hatsune_miku")
     assert (spec.activation, spec.score_threshold) == (Activation.NONE, 0.35)
     preprocess = spec.preprocess
     assert (preprocess.layout, preprocess.color, preprocess.pad_value) == ("NHWC", Color.BGR, 255)

@@ -53,8 +53,8 @@ def test_spec_fields_are_read(tmp_path: Path) -> None:
         std = [64.5]
     """
     spec = read(tmp_path, text)
-    said = spec.preprocess.model_dump(mode="json", exclude_unset=True)
-    assert said == {
+    given = spec.preprocess.model_dump(mode="json", exclude_unset=True)
+    assert given == {
         "size": [240, 320], "resize": "letterbox", "shortest_edge": 256, "interpolation": "lanczos",
         "resize_rounding": "nearest", "crop_rounding": "nearest", "pad_value": 114, "color": "GRAY", "layout": "NHWC",
         "dtype": "float16", "rescale_factor": 1.0, "mean": [127.0], "std": [64.5],
