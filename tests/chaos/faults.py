@@ -129,9 +129,9 @@ async def hostile(site: Site, seconds: float) -> None:
 
 
 async def descriptors(site: Site, seconds: float) -> None:
-    """More idle connections than the service may have open files; requests on open connections are answered."""
+    """More idle connections than the service may have open files. It closes new ones; open ones are answered."""
     opened: list[asyncio.StreamWriter] = []
-    async with site.excused("descriptors"):
+    async with site.excused("descriptors", LOST, grace_s=1.0):
         for _ in range(_IDLE):
             with suppress(OSError, TimeoutError):
                 async with asyncio.timeout(0.2):

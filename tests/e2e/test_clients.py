@@ -90,6 +90,7 @@ def test_a_client_reads_the_413_to_its_large_upload(service: Service, large: Pat
     assert not service.bugs()
 
 
+@pytest.mark.xfail(strict=True, reason="httptools drops the body of a request that offers an upgrade, here to h2c")
 def test_curl_offers_http_2_and_is_answered_by_1_1(service: Service, tmp_path: Path) -> None:
     picture = tmp_path / "red.png"
     picture.write_bytes(colour_picture("red"))

@@ -1,4 +1,7 @@
-"""/metrics adds up what all workers have counted, including those that have ended."""
+"""/metrics adds up what all workers have counted, including those that have ended.
+
+Under a server other than `python main.py` that takes PROMETHEUS_MULTIPROC_DIR.
+"""
 
 import os
 import re
@@ -29,7 +32,9 @@ def pictures(base_url: str) -> float:
 def test_counters_are_those_of_all_workers_and_never_go_back(tmp_path: Path, name: str) -> None:
     add_model(tmp_path / "models", "colour", colour_graph())
     server = SERVERS[name]
-    settings = own_models(tmp_path / "models", tmp_path / "cache") | server.settings
+    (tmp_path / "metrics").mkdir()
+    counted = {} if name.startswith("main") else {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "metrics")}
+    settings = own_models(tmp_path / "models", tmp_path / "cache") | server.settings | counted
     with running(settings, server.with_port()) as service:
         until(lambda: len(service.workers()) == 2)
         for _ in range(REQUESTS):

@@ -23,7 +23,7 @@ TUNED = {"API_INTRA_OP_THREADS": "", "API_MAX_BATCH": ""}
 PEAK = """
 import re, sys
 from pathlib import Path
-from loaders.model_loader import SessionOptions
+from loaders.runtimes.base import SessionOptions
 from loaders.runtimes.onnxruntime_loader import OnnxRuntimeLoader
 
 def peak():

@@ -57,8 +57,7 @@ def test_a_service_with_a_certificate_speaks_https_only_and_reloads_it(
     renewed = serial(address)
     logged = len(service.log)
     files[1].write_text("half of a k")
-    until(lambda: any("certificate" in line for line in service.log[logged:]))
-    assert serial(address) == renewed
+    until(lambda: serial(address) == renewed and any("certificate" in line for line in service.log[logged:]))
     assert not service.bugs()
 
 
