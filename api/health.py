@@ -55,12 +55,16 @@ class Health:
         """None if the service can infer and keeps running."""
         if self.is_draining:
             return "the server is shutting down"
-        bad = [f"{name} {part.status}: {part.reason}" for name, part in self.parts().items() if not part.is_ok]
+        bad = [f"{name} {part.status}{_because(part)}" for name, part in self.parts().items() if not part.is_ok]
         return "; ".join(bad) or (None if self._parts else "the service is starting")
 
     @property
     def uptime_s(self) -> float:
         return monotonic() - self._started
+
+
+def _because(part: Part) -> str:
+    return f": {part.reason}" if part.reason else ""
 
 
 def versions() -> dict[str, str]:

@@ -31,8 +31,20 @@ _HASHED_KEY = re.compile(r"sha256:[0-9a-f]{64}")
 _ORIGIN = re.compile(r"https?://[^/\s*?#@\\]+")
 PROTECTABLE = ("docs", "metrics")
 
-# Settings of earlier versions and what replaces them.
-_RENAMED = {"API_LANES": "API_CONCURRENCY", "API_WIDTH": "API_INTRA_OP_THREADS"}
+# Settings of earlier versions, which stop the start.
+_REPLACED = {
+    "API_LANES": "renamed to API_CONCURRENCY",
+    "API_WIDTH": "renamed to API_INTRA_OP_THREADS",
+    "API_BATCH_WAIT_MS": "removed; a run never waits for its batch to fill",
+    "API_CHECK_MEMORY_MB": "removed; the limit is 8192 MiB",
+    "API_CHECK_TIMEOUT_S": "removed; the limit is 60 s",
+    "API_CRASH_LIMIT": "removed; the service manager restarts a crashed process",
+    "API_HEADER_TIMEOUT_S": "removed; the limit is 10 s",
+    "API_MAX_MODEL_BYTES": "removed; the limit is 2 GiB, that of Protocol Buffers",
+    "API_MODEL_LOADER": "removed; ONNX Runtime is the only runtime",
+    "API_SEND_TIMEOUT_S": "removed; the limit is 30 s",
+    "API_TUNE": "removed; nothing is measured if API_INTRA_OP_THREADS and API_MAX_BATCH are set",
+}
 
 Names = Annotated[tuple[str, ...], NoDecode]
 
@@ -263,9 +275,9 @@ class ApiSettings(BaseSettings):
 
 def load_settings() -> ApiSettings:
     """Reads the environment and the settings file. Raises SettingsError with one line for each error."""
-    renamed = [f"{old}: renamed to {new}" for old, new in _RENAMED.items() if old in os.environ]
-    if renamed:
-        raise SettingsError("\n".join(renamed))
+    replaced = [f"{name}: {change}" for name, change in _REPLACED.items() if name in os.environ]
+    if replaced:
+        raise SettingsError("\n".join(replaced))
     try:
         return ApiSettings()
     except ValidationError as error:
@@ -282,8 +294,8 @@ def _explain(problem: ErrorDetails) -> str:
     """`API_PORT=99999: Input should be less than or equal to 65535`. Keys are masked."""
     name = str(problem["loc"][0]) if problem["loc"] else ""
     variable = name.upper() if problem["type"] == "extra_forbidden" else PREFIX + name.upper()
-    if variable in _RENAMED:
-        return f"{variable}: renamed to {_RENAMED[variable]}"
+    if variable in _REPLACED:
+        return f"{variable}: {_REPLACED[variable]}"
     value = "***" if name in _SECRETS else problem["input"]
     return f"{variable}={value}: {problem['msg'].removeprefix('Value error, ')}"
 

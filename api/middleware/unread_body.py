@@ -1,18 +1,18 @@
 """Lets a client read the response to a request whose body was not read to its end.
 
 A server that closes the connection while the client still sends resets it, and most clients then report the reset in
-place of the response. So the response is sent at once, and the rest of the body is read and dropped within limits.
-After a large body the connection is closed. A client that waits for 100 Continue has nothing to send.
+place of the response. So the response is sent first, the rest of the body is read and dropped within limits, and then
+the connection is closed. The rest of a small body is dropped before the response, and the connection is kept.
 """
 
 import asyncio
 from contextlib import suppress
 
-from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_DROPPED_BYTES = 256 * 2**20
 MAX_DROPPING_S = 30.0
+SMALL_BODY_S = 1.0
 _SMALL_BYTES = 1024 * 1024
 _CLOSE = (b"connection", b"close")
 
@@ -37,26 +37,30 @@ class UnreadBody:
             return message
 
         async def send_then_drop(message: Message) -> None:
-            if unread and message["type"] == "http.response.start" and not _is_small(scope):
-                message = {**message, "headers": [*message.get("headers", ()), _CLOSE]}
-            is_last = message["type"] == "http.response.body" and not message.get("more_body", False)
-            waits = not receiving and _header(scope, b"expect") is not None
-            if not (is_last and unread) or waits:
-                await send(message)
-                return
-            await send({**message, "more_body": True})
-            if not await _drop(receive) and _is_small(scope):
-                raise ClientDisconnect  # the response promised to keep the connection
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            nonlocal unread
+            waits = not receiving and _header(scope, b"expect") is not None  # for 100 Continue before it sends the body
+            if unread and message["type"] == "http.response.start":
+                headers = list(message.get("headers", ()))
+                if _CLOSE in headers:  # the body came too slowly
+                    unread = False
+                elif waits or not _is_small(scope) or not await _drop(receive, SMALL_BODY_S):
+                    message = {**message, "headers": [*headers, _CLOSE]}
+                else:
+                    unread = False
+            if unread and not waits and message["type"] == "http.response.body" and not message.get("more_body", False):
+                await send({**message, "more_body": True})
+                await _drop(receive, MAX_DROPPING_S)
+                message = {"type": "http.response.body", "body": b"", "more_body": False}
+            await send(message)
 
         await self._app(scope, receive_and_note, send_then_drop)
 
 
-async def _drop(receive: Receive) -> bool:
+async def _drop(receive: Receive, seconds: float) -> bool:
     """Whether the body came to its end."""
     dropped = 0
     with suppress(TimeoutError):
-        async with asyncio.timeout(MAX_DROPPING_S):
+        async with asyncio.timeout(seconds):
             while dropped <= MAX_DROPPED_BYTES:
                 message = await receive()
                 dropped += len(message.get("body", b""))

@@ -26,9 +26,7 @@ _SIDECAR_BYTES = 8 * 1024 * 1024
 _FILES = {"model": "model.onnx", "spec": "model.toml", "labels": "labels.txt"}
 
 
-def upload_router(
-    settings: ApiSettings, engine: Callable[[], InferenceEngine], max_model_bytes: int = MAX_MODEL_BYTES
-) -> APIRouter:
+def upload_router(settings: ApiSettings, engine: Callable[[], InferenceEngine]) -> APIRouter:
     """`engine` returns the running engine, or raises NotReadyError."""
     router = APIRouter(prefix="/models", tags=["models: change"])
 
@@ -58,7 +56,7 @@ def upload_router(
         admin = engine().admin
         staged = await asyncio.to_thread(admin.stage)
         try:
-            found = await _receive(request, _ModelForm(staged, max_model_bytes), settings.body_timeout_s)
+            found = await _receive(request, _ModelForm(staged, MAX_MODEL_BYTES), settings.body_timeout_s)
             if sha256 not in (None, found):
                 raise DigestError(sha256 or "", found)
             number = await admin.add_version(name, version, staged)

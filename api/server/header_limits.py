@@ -4,13 +4,17 @@
 """
 
 import asyncio
+import re
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from api.problems import TITLES, Problem
 
 HEADER_TIMEOUT_S = 10.0
 MAX_HEADER_BYTES = 64 * 1024
+# The parser would drop the body of a request that offers HTTP/2, as Java's HttpClient and `curl --http2` do.
+_UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
+_HEAD_BYTES = 8192
 
 _TOO_SLOW = Problem(408, "headers_too_slow", f"The request's headers did not arrive within {HEADER_TIMEOUT_S:g} s.")
 _TOO_LARGE = Problem(431, "headers_too_large", f"The request's headers are larger than {MAX_HEADER_BYTES:,} bytes.")
@@ -26,6 +30,7 @@ class HeaderLimitProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         super().connection_made(transport)
+        self._pipelined: list[RequestResponseCycle] = []
         if len(self.connections) > self.max_connections:
             transport.abort()
         else:
@@ -33,7 +38,16 @@ class HeaderLimitProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
+        for cycle in self._pipelined:  # uvicorn marks the last one only
+            cycle.disconnected = True
+            cycle.message_event.set()
         super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._in_headers and b"pgrade:" in data[:_HEAD_BYTES]:
+            head, end, body = data.partition(b"\r\n\r\n")
+            data = _UPGRADE.sub(b"\r\nx-upgrade:", head) + end + body
+        super().data_received(data)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -52,8 +66,11 @@ class HeaderLimitProtocol(HttpToolsProtocol):
         self._in_headers = False
         self._stop_timer()
         self._header_bytes = 0
-        if not self.transport.is_closing():
-            super().on_headers_complete()
+        if self.transport.is_closing():
+            return
+        if self.cycle and not self.cycle.response_complete:
+            self._pipelined.append(self.cycle)
+        super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         self._in_headers, self._header_bytes = True, 0

@@ -24,7 +24,7 @@ _SHUTDOWN_MARGIN_S = 5
 
 
 def serve(settings: ApiSettings) -> int:
-    """Returns the exit status: 0 after SIGINT or SIGTERM, 1 if the certificate cannot be used, 3 if uvicorn cannot start."""
+    """Returns the exit status: 0 after SIGINT or SIGTERM, 1 for an invalid certificate, 3 if uvicorn cannot start."""
     set_up_logs(settings.log_level, settings.log_format)
     raise_descriptor_limit()
     signal.signal(signal.SIGTERM, _exit_normally)

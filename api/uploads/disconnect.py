@@ -14,8 +14,10 @@ async def cancel_on_disconnect(receive: Receive) -> AsyncIterator[None]:
     loop = asyncio.get_running_loop()
 
     def expire(_: object) -> None:
-        scope.reschedule(loop.time())
+        if inside:
+            scope.reschedule(loop.time())
 
+    inside = True
     try:
         async with asyncio.timeout(None) as scope:
             listener = loop.create_task(_disconnected(receive))
@@ -23,7 +25,7 @@ async def cancel_on_disconnect(receive: Receive) -> AsyncIterator[None]:
             try:
                 yield
             finally:
-                listener.remove_done_callback(expire)
+                inside = False
                 listener.cancel()
     except TimeoutError:
         if not scope.expired():

@@ -41,7 +41,7 @@ def multipart_boundary(request: Request) -> bytes | None:
 
 
 class MultipartReader:
-    """Feeds a body's chunks to python-multipart, which limits number and size of part headers; `form` limits the fields."""
+    """Feeds chunks to python-multipart, which limits number and size of part headers; `form` limits the fields."""
 
     def __init__(self, boundary: bytes, form: Form) -> None:
         self._parts = _Parts(form)

@@ -254,6 +254,7 @@ class ModelManager:
             attempt.succeed(model)
             if self._table.attempts.get(attempt.key) is attempt:  # else it was deleted or unloaded during the load
                 self._take_in(attempt)
+        release_free_memory()  # of the session and the pictures of the warm-up
         name, number = attempt.key
         providers = ",".join(model.session.providers)
         _log.info(

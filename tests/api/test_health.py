@@ -1,4 +1,5 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -19,6 +20,7 @@ def test_a_healthy_service_reports_its_parts_versions_and_providers(server: Serv
         "model_loader": "ok",
         "model": "ok",
         "models_folder": "ok",
+        "disk": "ok",
     }
     assert report.reason is None
     assert report.providers == ["CPUExecutionProvider"]
@@ -91,3 +93,10 @@ def test_one_bad_part_makes_the_whole_not_ready() -> None:
     assert health.not_ready_reason() is None
     health.set("bad", Part(PartStatus.FAILED, "because"))
     assert health.not_ready_reason() == "bad failed: because"
+
+
+def test_a_full_disk_is_reported_while_the_service_stays_ready(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=5 * 2**20))
+    report = server.client.get("/health")
+    assert report.status_code == 200
+    assert "5 MiB left" in report.json()["parts"]["disk"]["reason"]

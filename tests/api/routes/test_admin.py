@@ -210,8 +210,11 @@ def test_a_name_leads_nowhere_else(boss: httpx.Client, tmp_path: Path, name: str
     assert sorted(str(file) for file in tmp_path.rglob("*") if "cache" not in str(file)) == before
 
 
-def test_an_upload_above_the_limit_is_413_and_leaves_nothing(serve: Serve, models: Path, tmp_path: Path) -> None:
-    client = serve(models_dir=models, admin_keys=("boss",), cache_dir=tmp_path / "cache", max_model_bytes=1000).client
+def test_an_upload_above_the_limit_is_413_and_leaves_nothing(
+    serve: Serve, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.routes.model_upload.MAX_MODEL_BYTES", 1000)
+    client = serve(models_dir=models, admin_keys=("boss",), cache_dir=tmp_path / "cache").client
     before = sorted(str(file) for file in models.rglob("*"))
     for body in ({"content": bytes(1001)}, {"content": iter([bytes(600)] * 3)}, {"files": {"model": bytes(1001)}}):
         response = client.post("/models/new/versions", headers=KEY, **body)

@@ -19,6 +19,7 @@ LIVE = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
 OVERRIDDEN = {
     "connection_made": ["self", "transport"],
     "connection_lost": ["self", "exc"],
+    "data_received": ["self", "data"],
     "on_message_begin": ["self"],
     "on_url": ["self", "url"],
     "on_header": ["self", "name", "value"],
@@ -118,3 +119,12 @@ def test_a_body_split_into_many_packets_arrives_whole(server: Server, red_png: b
         for start in range(0, len(data), 50):
             connection.sendall(data[start : start + 50])
         assert read_answer(connection).json()["predictions"][0]["label"] == "red"
+
+
+def test_a_request_that_offers_http2_keeps_its_body(server: Server, red_png: bytes) -> None:
+    """As Java's HttpClient and `curl --http2` send it."""
+    offer = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n"
+    with connected(server.port) as connection:
+        for _ in range(2):
+            connection.sendall(post(red_png, headers=offer))
+            assert read_answer(connection).json()["predictions"][0]["label"] == "red"
