@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -10,13 +10,16 @@ from typing import TypeVar
 
 from fastapi import Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import RedirectResponse
+from starlette.routing import BaseRoute
 
 from api import VERSION
 from api.health import Health, Part, PartStatus
 from api.middleware.cors import cors_options
+from api.middleware.direct_route import DirectRoute
 from api.middleware.head import HeadAsGet
 from api.middleware.request_context import RequestContext
 from api.middleware.trusted_proxies import TrustedProxies
@@ -31,7 +34,7 @@ from api.routes.infer import infer_router
 from api.routes.metrics import metrics_router
 from api.routes.model_upload import upload_router
 from api.routes.models import model_router
-from api.security.guards import admin_guard, key_check, protected_guard, user_guard
+from api.security.guards import Guard, admin_guard, key_check, protected_guard, user_guard
 from api.server.draining import drain_on_sigterm
 from api.server.start_log import log_start
 from api.settings import ApiSettings
@@ -77,8 +80,12 @@ class InferenceAPI:
         self._engine: InferenceEngine | None = None
         set_up_logs(settings.log_level, settings.log_format)
         self.app = self._create_app()
-        self._add_middleware()
-        self._add_routes()
+        guard = user_guard(settings)
+        memory = ArrivingMemory(settings.max_arriving_mb * _MIB)
+        infer = infer_router(settings, self._running_engine, guard, memory)
+        self._add_middleware(infer.routes)
+        self.app.include_router(infer)
+        self._add_routes(guard, memory)
 
     def _create_app(self) -> FastAPI:
         app = FastAPI(
@@ -95,9 +102,12 @@ class InferenceAPI:
             app.add_exception_handler(error, problem_response)
         return app
 
-    def _add_middleware(self) -> None:
+    def _add_middleware(self, direct_routes: Sequence[BaseRoute]) -> None:
         """The last one added is the outermost: the client's address first, then CORS headers, also on errors."""
         app, settings = self.app, self.settings
+        for route in direct_routes:
+            if isinstance(route, APIRoute):
+                app.add_middleware(DirectRoute, route=route)
         app.add_middleware(HeadAsGet)
         app.add_middleware(UnreadBody)
         app.add_middleware(
@@ -110,12 +120,9 @@ class InferenceAPI:
         if settings.trusted_proxies:
             app.add_middleware(TrustedProxies, proxies=settings.trusted_proxies)
 
-    def _add_routes(self) -> None:
+    def _add_routes(self, guard: Guard, memory: ArrivingMemory) -> None:
         app, settings, engine = self.app, self.settings, self._running_engine
-        guard = user_guard(settings)
-        memory = ArrivingMemory(settings.max_arriving_mb * _MIB)
         users, admins = [Depends(guard)], [Depends(admin_guard(settings))]
-        app.include_router(infer_router(settings, engine, guard, memory))
         app.include_router(batch_router(settings, engine, memory), dependencies=users)
         app.include_router(model_router(engine), dependencies=users)
         app.include_router(admin_router(settings, engine), dependencies=admins)

@@ -84,7 +84,7 @@ class _Request:
         self.id = _request_id(scope)
         self.fields: dict[str, Any] = {}
         self.status: int | None = None
-        self.complete = False
+        self.complete = self._streams = False
         self._scope, self._send, self._closes = scope, send, closes
         scope.setdefault("state", {}).update(request_id=self.id, log=self.fields, failed=[])
 
@@ -93,14 +93,16 @@ class _Request:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             message = {**message, "headers": self._extended(message.get("headers", []))}
-        try:
-            async with asyncio.timeout(SEND_TIMEOUT_S) as timeout:
-                await self._send(message)
-        except OSError as error:
-            if isinstance(error, TimeoutError) and not timeout.expired():
-                raise
-            raise ClientDisconnect from error
         self.complete = message["type"] == "http.response.body" and not message.get("more_body", False)
+        try:
+            if self.complete and not self._streams:
+                await self._send(message)  # the server has just taken the headers, so it does not wait
+                return
+            self._streams = message["type"] == "http.response.body"
+            async with asyncio.timeout(SEND_TIMEOUT_S):
+                await self._send(message)
+        except OSError as error:  # TimeoutError is one
+            raise ClientDisconnect from error
 
     def _extended(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         added = security_headers(self._scope, headers)

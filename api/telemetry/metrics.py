@@ -10,6 +10,7 @@ import os
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,9 +18,10 @@ from api import VERSION
 from engine.inference_engine import InferenceEngine
 from engine.models.load_attempt import ModelState
 from engine.pipeline import Answer
+from utils.time_utils import STAGES
 
 if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry, Gauge
+    from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 # Histogram buckets in seconds: of requests and model loads, and of a picture's stages.
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -101,6 +103,8 @@ class Metrics:
         self._build = Gauge(
             "fovea_build_info", "Version of Fovea.", ("version",), registry=registry, multiprocess_mode="livemax"
         )
+        self._request_metrics = lru_cache(_MAX_VERSIONS)(self._find_request_metrics)
+        self._model_metrics = lru_cache(_MAX_VERSIONS)(self._find_model_metrics)
         self._engine: InferenceEngine | None = None
         self._shown: set[tuple[Gauge, tuple[str, ...]]] = set()
         self._models: set[str] = set()
@@ -108,19 +112,19 @@ class Metrics:
 
     def request(self, route: str | None, method: str, status: int, seconds: float, codes: Iterable[str] = ()) -> None:
         """Counts a request and the `codes` of its errors. `route` is a path template; None is an unknown path."""
-        route = route or _OTHER
-        self._requests.labels(route, method if method in _METHODS else _OTHER, str(status)).inc()
-        self._request_seconds.labels(route).observe(seconds)
+        requests, request_seconds = self._request_metrics(route or _OTHER, method, status)
+        requests.inc()
+        request_seconds.observe(seconds)
         for code in codes:
             self._errors.labels(code).inc()
 
     def answered(self, answers: Sequence[Answer]) -> None:
         """Counts a picture once for each model that answered, with the time of its stages."""
         for answer in answers:
-            model, version = self._labels(answer.model.name, answer.model.version)
-            self._pictures.labels(model, version).inc()
+            pictures, stages = self._model_metrics(answer.model.name, answer.model.version)
+            pictures.inc()
             for stage, seconds in answer.timer.stages.items():
-                self._stage_seconds.labels(model, stage).observe(seconds)
+                stages[stage].observe(seconds)
 
     def loaded(self, name: str, seconds: float, *, ok: bool) -> None:
         """Counts a finished model load."""
@@ -196,6 +200,15 @@ class Metrics:
         for (gauge, labels), value in values.items():
             gauge.labels(*labels).set(value)
         self._shown |= values.keys()
+
+    def _find_request_metrics(self, route: str, method: str, status: int) -> tuple["Counter", "Histogram"]:
+        known_method = method if method in _METHODS else _OTHER
+        return self._requests.labels(route, known_method, str(status)), self._request_seconds.labels(route)
+
+    def _find_model_metrics(self, name: str, number: int) -> tuple["Counter", dict[str, "Histogram"]]:
+        model, version = self._labels(name, number)
+        stages = {stage: self._stage_seconds.labels(model, stage) for stage in STAGES}
+        return self._pictures.labels(model, version), stages
 
     def _model_label(self, name: str) -> str:
         if len(self._models) < _MAX_MODELS:
