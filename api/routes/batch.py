@@ -10,10 +10,11 @@ from starlette.responses import Response
 
 from api.openapi import PICTURES_BODY, WITH_KEY, error_responses
 from api.problems import BodyTooLargeError, NoPictureError, RequestError
+from api.responses import json_response
 from api.routes.batch_run import BatchRun, Predict, Results
 from api.routes.batch_stream import NDJSON, StreamedBatch
 from api.routes.deadline import WITH_DEADLINE, requested_wait
-from api.routes.infer import INFER_ERRORS, GetEngine, ParsedQuery, describe_answers, json_response, parse_query
+from api.routes.infer import INFER_ERRORS, GetEngine, ParsedQuery, describe_answers, parse_query
 from api.schemas import BatchQuery, BatchResponse, BatchResult
 from api.settings import ApiSettings
 from api.uploads.batch_form import FIELD, BatchForm, Part

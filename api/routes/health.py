@@ -5,11 +5,12 @@ from typing import Any
 
 from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import Response
 
 from api.health import Health, PartStatus, versions
 from api.openapi import error_responses
 from api.problems import NotReadyError
+from api.responses import json_response
 from api.schemas import Alive, HealthReport, PartReport, Ready
 
 _UNHEALTHY: dict[int | str, dict[str, Any]] = {
@@ -28,7 +29,7 @@ def health_router(
     known_versions: dict[str, str] = {}
 
     @router.get("", summary="Report health", response_model=HealthReport, responses=_UNHEALTHY)
-    async def get_health(request: Request) -> JSONResponse:
+    async def get_health(request: Request) -> Response:
         """Returns the state of each part: 200 if the service can run inference, 503 if not.
 
         If API_KEYS is set, `versions` is empty unless the request has a valid key.
@@ -48,7 +49,7 @@ def health_router(
             versions=known_versions if shows_versions(request) else {},
             uptime_s=round(health.uptime_s, 3),
         )
-        return JSONResponse(report.model_dump(mode="json"), 200 if reason is None else 503)
+        return json_response(request, report.model_dump_json().encode(), 200 if reason is None else 503)
 
     @router.get("/live", summary="Liveness probe")
     async def get_liveness() -> Alive:

@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from api.openapi import PICTURE_BODY, WITH_KEY, error_responses
 from api.problems import ParameterError, clear_frames_of, validation_error
+from api.responses import json_response
 from api.routes.deadline import WITH_DEADLINE, requested_wait
 from api.schemas import InferManyResponse, InferQuery, InferResponse
 from api.security.guards import Guard
@@ -70,10 +71,8 @@ def infer_router(settings: ApiSettings, engine: GetEngine, guard: Guard, memory:
     async def _infer(request: Request, query: ParsedQuery) -> Response:
         wait = requested_wait(request)
         running = engine()
-        running.request(
-            query.choices
-        )  # before the upload: an unknown model is an error, an unloaded one starts to load
-        running.check_queue(query.choices)  # before the upload: a full queue rejects the request
+        running.request(query.choices)  # an unknown model is an error; an unloaded model starts to load
+        running.check_queue(query.choices)  # a full queue rejects the request before its upload
         upload = await read_upload(request, limits)
         async with cancel_on_disconnect(request.receive):
             answers = await running.predict(upload.data, query.choices, query.options, StageTimer(), wait)
@@ -138,13 +137,6 @@ def describe_answers(filename: str | None, answers: Sequence[Answer]) -> dict[st
     return {"model": result["model"], "image": shown, **result}
 
 
-def json_response(request: Request, body: bytes, headers: dict[str, str] | None = None) -> Response:
-    """Ends in a newline for clients that print it to a terminal, such as curl."""
-    if request.headers.get("user-agent", "").startswith("curl/"):
-        body += b"\n"
-    return Response(body, headers=headers, media_type="application/json")
-
-
 def _respond(request: Request, filename: str | None, answers: Sequence[Answer]) -> Response:
     state = request.scope["state"]
     body = describe_answers(filename, answers)
@@ -154,4 +146,4 @@ def _respond(request: Request, filename: str | None, answers: Sequence[Answer]) 
     facts["model"] = ",".join([answer.model.name for answer in answers])
     facts["version"] = ",".join([str(answer.model.version) for answer in answers])
     facts |= {f"{stage}_ms": ms for stage, ms in timings.items()}
-    return json_response(request, orjson.dumps(body), {"Server-Timing": server_timing(timings)})
+    return json_response(request, orjson.dumps(body), headers={"Server-Timing": server_timing(timings)})

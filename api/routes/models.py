@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.openapi import WITH_KEY, error_responses
+from api.responses import json_response
 from api.schemas import (
     MAX_NAME,
     SELECTOR,
@@ -113,4 +114,4 @@ def _with_etag(request: Request, report: BaseModel) -> Response:
     known = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
     if etag in known or "*" in known:
         return Response(status_code=304, headers=headers)
-    return Response(body, headers=headers, media_type="application/json")
+    return json_response(request, body, headers=headers)

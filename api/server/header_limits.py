@@ -5,25 +5,33 @@
 
 import asyncio
 import re
+from functools import cache
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from api.problems import TITLES, Problem
+from utils.descriptors import descriptor_limit
 
 HEADER_TIMEOUT_S = 10.0
 MAX_HEADER_BYTES = 64 * 1024
 # The parser would drop the body of a request that offers HTTP/2, as Java's HttpClient and `curl --http2` do.
 _UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 _HEAD_BYTES = 8192
+_RESERVED_DESCRIPTORS = 100
 
 _TOO_SLOW = Problem(408, "headers_too_slow", f"The request's headers did not arrive within {HEADER_TIMEOUT_S:g} s.")
 _TOO_LARGE = Problem(431, "headers_too_large", f"The request's headers are larger than {MAX_HEADER_BYTES:,} bytes.")
 
 
+@cache
+def max_connections() -> int:
+    """Leaves descriptors for models, logs and the cache."""
+    return descriptor_limit() - _RESERVED_DESCRIPTORS
+
+
 class HeaderLimitProtocol(HttpToolsProtocol):
     """The deadline runs from the connection's opening, and from a further request's first byte, to the last header."""
 
-    max_connections = 60_000
     _timer: asyncio.TimerHandle | None = None
     _header_bytes = 0
     _in_headers = True
@@ -31,7 +39,7 @@ class HeaderLimitProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         super().connection_made(transport)
         self._pipelined: list[RequestResponseCycle] = []
-        if len(self.connections) > self.max_connections:
+        if len(self.connections) > max_connections():
             transport.abort()
         else:
             self._start_timer()

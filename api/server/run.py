@@ -16,7 +16,6 @@ from api.server.start_log import SERVED_BY
 from api.server.tls import ssl_context
 from api.settings import ApiSettings
 from api.telemetry.logs import set_up_logs
-from utils.descriptors import raise_descriptor_limit
 
 APP = "main:app"
 # After the drain, requests in flight end within their own deadlines.
@@ -26,7 +25,6 @@ _SHUTDOWN_MARGIN_S = 5
 def serve(settings: ApiSettings) -> int:
     """Returns the exit status: 0 after SIGINT or SIGTERM, 1 for an invalid certificate, 3 if uvicorn cannot start."""
     set_up_logs(settings.log_level, settings.log_format)
-    raise_descriptor_limit()
     signal.signal(signal.SIGTERM, _exit_normally)
     os.environ[SERVED_BY] = "main.py"  # inherited by worker processes
     try:
@@ -35,9 +33,10 @@ def serve(settings: ApiSettings) -> int:
     except ValueError as error:
         sys.stderr.write(f"The service cannot start:\nAPI_TLS_CERT={settings.tls_cert}: {error}\n")
         return 1
-    with tempfile.TemporaryDirectory(prefix="fovea-metrics-") as metrics:
-        if settings.worker_count > 1:
-            os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", metrics)
+    if settings.worker_count == 1:
+        return _run(settings)
+    with tempfile.TemporaryDirectory(prefix="fovea-metrics-") as folder:
+        os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", folder)
         return _run(settings)
 
 

@@ -107,7 +107,7 @@ def test_a_trailer_is_not_a_header(server: Server, red_png: bytes) -> None:
 
 
 def test_connections_above_the_limit_are_closed(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(HeaderLimitProtocol, "max_connections", 0)
+    monkeypatch.setattr(header_limits, "max_connections", lambda: 0)
     with connected(server.port) as connection, contextlib.suppress(ConnectionError):
         connection.sendall(LIVE)
         assert read_to_end(connection) == []
