@@ -6,22 +6,35 @@ from dataclasses import dataclass
 from starlette.requests import ClientDisconnect, Request
 
 from api.problems import BodyTooLargeError, BodyTooSlowError, ContentEncodingError, UploadsFullError
+from utils.memory import release_free_memory
+
+_LARGE_BYTES = 64 * 2**20
+_RELEASE_DELAY_S = 0.5  # for the last references to an upload to go
 
 
 class ArrivingMemory:
-    """Bytes that all uploads in progress may hold together. An upload that holds nothing may always begin."""
+    """Bytes that all uploads in progress may hold together. An upload that holds nothing may always begin.
+
+    After large uploads, freed memory is returned to the system: the allocator would keep it.
+    """
 
     def __init__(self, max_bytes: int) -> None:
-        self._free = max_bytes
+        self._max_bytes = max_bytes
+        self._held = self._peak = 0
 
     def take(self, size: int, *, held: int) -> None:
         """`held`: bytes that the upload holds already. Raises UploadsFullError if the memory is used up."""
-        self._free -= size
-        if self._free < 0 and held:
+        self._held += size
+        self._peak = max(self._peak, self._held)
+        if self._held > self._max_bytes and held:
             raise UploadsFullError
 
     def give_back(self, size: int) -> None:
-        self._free += size
+        self._held -= size
+        if self._held == 0 and self._peak > _LARGE_BYTES:
+            self._peak = 0
+            loop = asyncio.get_running_loop()
+            loop.call_later(_RELEASE_DELAY_S, loop.run_in_executor, None, release_free_memory)
 
 
 @dataclass(frozen=True, slots=True)
