@@ -1,6 +1,5 @@
 """The OpenAPI document: what /openapi.json says beyond the routes' own types."""
 
-from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI
@@ -8,7 +7,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
-from api.problems import KINDS, MEDIA_TYPE, Kind
+from api.problems import KINDS, MEDIA_TYPE, TITLES, Kind
 from api.schemas import DefaultBody, ProblemDetails, VersionBody
 
 TAGS = [
@@ -89,7 +88,7 @@ def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def _error_response(status: int) -> dict[str, Any]:
     codes = list(dict.fromkeys(kind.code for kind in KINDS.values() if kind.status == status)) or ["internal_error"]
     return {
-        "description": f"{HTTPStatus(status).phrase}: {', '.join(f'`{code}`' for code in codes)}",
+        "description": f"{TITLES[status]}: {', '.join(f'`{code}`' for code in codes)}",
         "content": {
             MEDIA_TYPE: {
                 "schema": {"$ref": f"#/components/schemas/{ProblemDetails.__name__}"},
@@ -102,7 +101,7 @@ def _error_response(status: int) -> dict[str, Any]:
 def _example(kind: Kind) -> dict[str, Any]:
     return {
         "type": "about:blank",
-        "title": HTTPStatus(kind.status).phrase,
+        "title": TITLES[kind.status],
         "status": kind.status,
         "detail": "What is wrong, what is allowed, and what to do.",
         "code": kind.code,

@@ -40,7 +40,7 @@ class RequestContext:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request = _Request(scope, send, closes=self._draining())
+        request = _Request(scope, send, self._draining)
         failure: Exception | None = None
         try:
             await self._app(scope, receive, request.send)
@@ -79,13 +79,13 @@ class RequestContext:
 
 
 class _Request:
-    def __init__(self, scope: Scope, send: Send, *, closes: bool) -> None:
+    def __init__(self, scope: Scope, send: Send, draining: Callable[[], bool]) -> None:
         self.started = perf_counter()
         self.id = _request_id(scope)
         self.fields: dict[str, Any] = {}
         self.status: int | None = None
         self.complete = self._streams = False
-        self._scope, self._send, self._closes = scope, send, closes
+        self._scope, self._send, self._draining = scope, send, draining
         scope.setdefault("state", {}).update(request_id=self.id, log=self.fields, failed=[])
 
     async def send(self, message: Message) -> None:
@@ -106,7 +106,7 @@ class _Request:
 
     def _extended(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         added = security_headers(self._scope, headers)
-        close = (_CLOSE,) if self._closes and _CLOSE not in headers else ()
+        close = (_CLOSE,) if self._draining() and _CLOSE not in headers else ()
         return [*headers, *added, *close, (b"x-request-id", self.id.encode())]
 
 
