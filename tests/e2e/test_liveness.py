@@ -18,7 +18,7 @@ LIVE_WITHIN_S = 0.5  # at most 0.2 s where the machine does nothing else
 
 @pytest.fixture
 def slow_models(tmp_path: Path) -> Path:
-    add_model(tmp_path, "slow", slow_graph(rounds=600))
+    add_model(tmp_path, "slow", slow_graph(rounds=100))
     return tmp_path
 
 
