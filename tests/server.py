@@ -15,7 +15,7 @@ from api.inference_api import InferenceAPI
 from api.server.header_limits import HeaderLimitProtocol
 from api.settings import ApiSettings
 
-_START_S = 20
+_START_S = 60  # far more than an idle machine needs
 
 
 def service_settings(**chosen: object) -> ApiSettings:

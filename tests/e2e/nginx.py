@@ -1,5 +1,6 @@
 """nginx with deploy/nginx.conf, on a free port, in front of services."""
 
+import os
 import shutil
 import socket
 import subprocess
@@ -13,16 +14,16 @@ from tests.server import until
 
 CONF = ROOT / "deploy" / "nginx.conf"
 PROGRAM = shutil.which("nginx") or "/usr/sbin/nginx"
+# nginx started by root runs its workers as another user, which cannot write to the test's folder.
+USER = "user root;" if os.geteuid() == 0 else ""
 
 
-def write_conf(folder: Path, ports: Sequence[int], listen: int) -> Path:
-    """A whole configuration that includes deploy/nginx.conf, with these ports and writable paths."""
-    site, servers = (
-        CONF.read_text(encoding="utf-8"),
-        "".join(f"server 127.0.0.1:{port} max_fails=0; " for port in ports),
-    )
+def write_conf(folder: Path, ports: Sequence[int], listen: int, location: str = "") -> Path:
+    """A whole configuration that includes deploy/nginx.conf, with these ports, `location`, and writable paths."""
+    site = CONF.read_text(encoding="utf-8")
+    servers = "".join(f"server 127.0.0.1:{port} max_fails=0; " for port in ports)
     for shown, tested in (
-        ("listen 80;", f"listen 127.0.0.1:{listen};"),
+        ("listen 80;", f"listen 127.0.0.1:{listen}; {location}"),
         ("server 127.0.0.1:8000 max_fails=0;", servers),
     ):
         assert shown in site
@@ -33,7 +34,7 @@ def write_conf(folder: Path, ports: Sequence[int], listen: int) -> Path:
     )
     whole = folder / "nginx.conf"
     whole.write_text(
-        f"daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log; worker_processes 1;\n"
+        f"{USER} daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log; worker_processes 1;\n"
         f"events {{ worker_connections 256; }}\nhttp {{ access_log off; {paths} include {folder}/site.conf; }}\n"
     )
     return whole
@@ -46,10 +47,10 @@ def check_conf(conf: Path) -> str:
 
 
 @contextmanager
-def nginx(ports: Sequence[int], folder: Path) -> Iterator[str]:
+def nginx(ports: Sequence[int], folder: Path, location: str = "") -> Iterator[str]:
     """Runs it. Gives its address."""
     listen = free_port()
-    conf = write_conf(folder, ports, listen)
+    conf = write_conf(folder, ports, listen, location)
     process = subprocess.Popen([PROGRAM, "-c", str(conf), "-p", str(folder), "-e", str(folder / "error.log")])
     try:
         until(lambda: _listens(listen))

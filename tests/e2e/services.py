@@ -21,7 +21,7 @@ from tests.tiny_models import add_model, colour_graph
 RED = colour_picture("red")
 CAT = (ROOT / "tests" / "data" / "cat.jpg").read_bytes()
 KEY = {"X-API-Key": "boss"}
-WAIT_S = 30.0
+WAIT_S = 60.0
 GUNICORN = "gunicorn"
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: mounts, namespaces, cgroups")

@@ -90,10 +90,12 @@ def test_a_client_reads_the_413_to_its_large_upload(service: Service, large: Pat
     assert not service.bugs()
 
 
-@pytest.mark.xfail(strict=True, reason="httptools drops the body of a request that offers an upgrade, here to h2c")
-def test_curl_offers_http_2_and_is_answered_by_1_1(service: Service, tmp_path: Path) -> None:
+def test_curl_that_offers_http_2_is_answered_by_1_1(tmp_path: Path) -> None:
+    """Twice on one connection. Under a foreign server with httptools the parser drops the body of such a request."""
+    add_model(tmp_path / "models", "colour", colour_graph())
     picture = tmp_path / "red.png"
     picture.write_bytes(colour_picture("red"))
-    ask = ["-s", "--http2", "-F", f"image=@{picture}", f"{service.base_url}/infer"]
-    done = subprocess.run(["curl", *ask, "--next", *ask], capture_output=True, text=True, check=False)
+    with running(own_models(tmp_path / "models", tmp_path / "cache")) as service:
+        ask = ["-s", "--http2", "-F", f"image=@{picture}", f"{service.base_url}/infer"]
+        done = subprocess.run(["curl", *ask, "--next", *ask], capture_output=True, text=True, check=False)
     assert done.stdout.count('"label":"red","class_id":0') == 2

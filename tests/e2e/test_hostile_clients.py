@@ -201,10 +201,10 @@ def test_connections_that_are_reset_leave_no_descriptor(port: int, service: Serv
 
 def _connections(pid: int, port: int) -> list[str]:
     """The remote ends of the process's connections at that port."""
-    inodes = {
-        link[len("socket:[") : -1]
-        for entry in Path(f"/proc/{pid}/fd").iterdir()
-        if (link := str(entry.readlink())).startswith("socket:[")
-    }
+    inodes = set()
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # it has been closed meanwhile
+            link = str(entry.readlink())
+            inodes.add(link.removeprefix("socket:[").removesuffix("]"))
     lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     return [line[2] for line in lines if line[9] in inodes and line[1].endswith(f":{port:04X}")]

@@ -17,7 +17,8 @@ from tests.tiny_models import add_model, slow_graph
 
 MIB = 1 << 20
 IDLE_S = 3.0
-MEMORY_MIB = 130
+# 150 to 165 MiB were measured on two cores; the rest is room for other machines. Two processes take about 300 MiB.
+MEMORY_MIB = 200
 TUNED = {"API_INTRA_OP_THREADS": "", "API_MAX_BATCH": ""}
 
 PEAK = """
@@ -42,7 +43,7 @@ def test_a_service_with_the_default_model_is_small(tmp_path: Path) -> None:
         with running_service(API_CACHE_DIR=str(tmp_path), API_WORKERS="1", **TUNED) as service:
             eventually(lambda: len(service.processes()) == 1)  # the check of the model has ended
             memory = service.pss_mb()
-    assert memory <= MEMORY_MIB
+    assert memory < MEMORY_MIB
 
 
 def test_an_idle_service_uses_no_cpu_and_the_runtime_logs_no_affinity_error(tmp_path: Path) -> None:
