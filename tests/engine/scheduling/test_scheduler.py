@@ -68,7 +68,7 @@ def test_run_returns_the_result(one_thread: Scheduler) -> None:
 
 
 @pytest.mark.parametrize("error", [ValueError("bad"), TimeoutError("of the work"), KeyError("k")])
-def test_run_raises_what_the_work_raises(one_thread: Scheduler, error: Exception) -> None:
+def test_run_raises_the_error_of_the_job(one_thread: Scheduler, error: Exception) -> None:
     async def test() -> None:
         with pytest.raises(type(error)) as raised:
             await one_thread.run(raiser(error), StageTimer())
@@ -78,7 +78,7 @@ def test_run_raises_what_the_work_raises(one_thread: Scheduler, error: Exception
     run(test)
 
 
-def test_a_full_queue_rejects_at_once_and_names_its_numbers(one_thread: Scheduler) -> None:
+def test_full_queue_is_rejected_with_its_length_and_limit(one_thread: Scheduler) -> None:
     async def test() -> None:
         job, task = await start_job(one_thread)
         others = [await submit(one_thread) for _ in range(2)]
@@ -91,7 +91,7 @@ def test_a_full_queue_rejects_at_once_and_names_its_numbers(one_thread: Schedule
     run(test)
 
 
-def test_without_a_queue_a_request_needs_a_free_thread() -> None:
+def test_request_without_a_queue_needs_a_free_thread() -> None:
     async def test() -> None:
         with scheduling(concurrency=2, queue_limit=0) as scheduler:
             jobs = [await start_job(scheduler) for _ in range(2)]
@@ -159,7 +159,7 @@ def test_retry_after_follows_the_measured_rate_of_the_queue(clock: Clock) -> Non
     run(test)
 
 
-def test_requests_run_in_their_order() -> None:
+def test_requests_run_in_arrival_order() -> None:
     order: list[int] = []
 
     def note(number: int, _: RunContext) -> None:
@@ -176,7 +176,7 @@ def test_requests_run_in_their_order() -> None:
     assert order == list(range(20))
 
 
-def test_a_cancelled_waiting_request_leaves_the_queue(one_thread: Scheduler) -> None:
+def test_cancelled_waiting_request_leaves_the_queue(one_thread: Scheduler) -> None:
     ran: list[str] = []
 
     async def test() -> None:
@@ -193,7 +193,7 @@ def test_a_cancelled_waiting_request_leaves_the_queue(one_thread: Scheduler) -> 
     assert ran == []
 
 
-def test_a_cancelled_running_request_returns_at_once_and_keeps_its_thread_until_it_ends(one_thread: Scheduler) -> None:
+def test_cancelled_running_request_keeps_its_thread_until_it_ends(one_thread: Scheduler) -> None:
     async def test() -> None:
         job, task = await start_job(one_thread)
         await cancelled(task)
@@ -229,7 +229,7 @@ def test_cancelling_a_request_stops_its_run(one_thread: Scheduler) -> None:
     assert ended == ["stopped"]
 
 
-def test_the_wait_for_a_thread_is_queue_time(clock: Clock, one_thread: Scheduler) -> None:
+def test_wait_for_a_thread_is_queue_time(clock: Clock, one_thread: Scheduler) -> None:
     waited, at_once = StageTimer(), StageTimer()
 
     async def test() -> None:
@@ -245,7 +245,7 @@ def test_the_wait_for_a_thread_is_queue_time(clock: Clock, one_thread: Scheduler
     assert (waited.as_ms()[QUEUE], at_once.as_ms()[QUEUE]) == (3000.0, 0.0)
 
 
-def test_after_runs_that_end_fail_and_are_cancelled_the_same_number_fits() -> None:
+def test_capacity_is_unchanged_after_failed_and_cancelled_runs() -> None:
     async def test() -> None:
         with scheduling(concurrency=2, queue_limit=3) as scheduler:
             for _ in range(20):
@@ -265,7 +265,7 @@ def test_after_runs_that_end_fail_and_are_cancelled_the_same_number_fits() -> No
     run(test)
 
 
-def test_as_many_requests_run_at_once_as_the_concurrency_says() -> None:
+def test_concurrency_limits_the_runs_at_once() -> None:
     async def test() -> None:
         with scheduling(concurrency=3, queue_limit=1) as scheduler:
             running = [await start_job(scheduler) for _ in range(3)]
@@ -281,7 +281,7 @@ def test_as_many_requests_run_at_once_as_the_concurrency_says() -> None:
     run(test)
 
 
-def test_a_model_on_a_device_has_more_in_flight_than_cores() -> None:
+def test_model_on_a_device_may_have_more_in_flight_than_cores() -> None:
     async def test() -> None:
         with scheduling(concurrency=1, queue_limit=0) as scheduler:
             on_device = [await start_job(scheduler, "device", concurrency=3) for _ in range(3)]
@@ -295,7 +295,7 @@ def test_a_model_on_a_device_has_more_in_flight_than_cores() -> None:
     run(test)
 
 
-def test_a_hung_thread_is_replaced(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_hung_thread_is_replaced(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(scheduler_module, "HUNG_AFTER_S", 0.01)
 
     async def test() -> None:
@@ -316,7 +316,7 @@ def test_a_hung_thread_is_replaced(monkeypatch: pytest.MonkeyPatch, caplog: pyte
     run(test)
 
 
-def test_above_the_limit_of_hung_threads_one_is_replaced_when_another_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hung_thread_above_the_limit_is_replaced_when_another_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scheduler_module, "HUNG_AFTER_S", 0.0)
     monkeypatch.setattr(scheduler_module, "_MAX_HUNG", 1)
 
@@ -343,7 +343,7 @@ def test_above_the_limit_of_hung_threads_one_is_replaced_when_another_ends(monke
 
 
 @pytest.mark.parametrize("end", [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), StopIteration()])
-def test_an_exception_that_ends_threads_is_a_worker_thread_error(one_thread: Scheduler, end: BaseException) -> None:
+def test_exception_that_ends_threads_is_a_worker_thread_error(one_thread: Scheduler, end: BaseException) -> None:
     async def test() -> None:
         for _ in range(3):
             with pytest.raises(WorkerThreadError, match=type(end).__name__):
@@ -353,7 +353,7 @@ def test_an_exception_that_ends_threads_is_a_worker_thread_error(one_thread: Sch
     run(test)
 
 
-def test_close_cancels_what_waits_and_lets_what_runs_end() -> None:
+def test_close_cancels_queued_requests_and_waits_for_running_ones() -> None:
     scheduler = Scheduler(concurrency=1, queue_limit=4)
 
     async def test() -> None:
