@@ -36,16 +36,16 @@ class Health:
         self._parts: dict[str, Callable[[], Part]] = {}
         self.is_draining = False
 
-    def watch(self, name: str, ask: Callable[[], Part]) -> None:
-        """Adds a part whose state `ask` returns."""
-        self._parts[name] = ask
+    def watch(self, name: str, get_part: Callable[[], Part]) -> None:
+        """Adds a part whose state `get_part` returns."""
+        self._parts[name] = get_part
 
     def set(self, name: str, part: Part) -> None:
         """Adds a part with a fixed state."""
         self._parts[name] = lambda: part
 
     def parts(self) -> dict[str, Part]:
-        return {name: ask() for name, ask in self._parts.items()}
+        return {name: get_part() for name, get_part in self._parts.items()}
 
     def drain(self) -> None:
         """The server stops soon: not ready, but requests are served."""

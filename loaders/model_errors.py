@@ -44,9 +44,9 @@ class ModelStateError(ModelError):
 
 
 class ProviderError(ModelError):
-    def __init__(self, asked: str, available: Sequence[str]) -> None:
-        self.asked, self.available = asked, tuple(available)
-        super().__init__(f"execution provider {asked} did not come up; available here: {', '.join(available)}")
+    def __init__(self, requested: str, available: Sequence[str]) -> None:
+        self.requested, self.available = requested, tuple(available)
+        super().__init__(f"execution provider {requested} did not come up; available here: {', '.join(available)}")
 
 
 class UnknownModelError(ModelError):

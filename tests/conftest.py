@@ -15,6 +15,15 @@ from tests.tiny_models import add_model, colour_graph
 Serve = Callable[..., Server]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The cache folder of all services in this test process: each model is checked and optimised once."""
+    cache = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("API_CACHE_DIR", str(cache))
+        yield cache
+
+
 @pytest.fixture(scope="session")
 def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A models folder with one model, `colour`."""
@@ -25,7 +34,7 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def no_collector() -> Iterator[None]:
-    """What leaves memory in the test does so by itself."""
+    """Disables the garbage collector, so that memory is freed by reference counts only."""
     gc.collect()
     gc.disable()
     yield
@@ -34,7 +43,7 @@ def no_collector() -> Iterator[None]:
 
 @pytest.hookimpl(wrapper=True, trylast=True)
 def _with_flushed_logs() -> Iterator[None]:
-    """A background thread writes the log: this waits for its lines while pytest still captures the output."""
+    """Writes the log lines of the background thread while pytest still captures the output."""
     yield
     flush_logs()
 
@@ -44,7 +53,7 @@ pytest_runtest_setup = pytest_runtest_call = pytest_runtest_teardown = _with_flu
 
 @pytest.fixture
 def serve(tiny_models: Path) -> Iterator[Serve]:
-    """Starts a real server with those settings; it ends with the test."""
+    """Starts a real server with the given settings; stops it after the test."""
     with ExitStack() as servers:
 
         def start(**settings: object) -> Server:
@@ -57,7 +66,7 @@ def serve(tiny_models: Path) -> Iterator[Serve]:
 
 @pytest.fixture(scope="session")
 def server(tiny_models: Path) -> Iterator[Server]:
-    """One server for all tests that change nothing about it; its settings are the defaults, but nothing is measured."""
+    """One server with default settings and without tuning, for all tests that leave its state unchanged."""
     settings = service_settings(models_dir=tiny_models, default_model="colour")
     with serving(settings) as running:
         yield running
@@ -70,7 +79,7 @@ def red_png() -> bytes:
 
 @pytest.fixture(params=image_loader_names())
 def name(request: pytest.FixtureRequest) -> str:
-    """Of each image loader in turn."""
+    """The name of each image loader."""
     return str(request.param)
 
 

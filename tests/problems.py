@@ -1,4 +1,4 @@
-"""The one way tests look at errors."""
+"""Assertions about problem responses (RFC 9457)."""
 
 import re
 
@@ -12,7 +12,7 @@ LEAKS = re.compile(
 
 
 def assert_problem(response: httpx.Response, status: int, code: str) -> str:
-    """It is RFC 9457 with exactly our members, and gives nothing of the inside away; returns the detail."""
+    """Asserts status, code and members of the problem, and that it shows no internals; returns the detail."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/problem+json"
     problem = response.json()

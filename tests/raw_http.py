@@ -1,4 +1,4 @@
-"""HTTP as bytes on a socket: what no client library would send, and what came back, in order."""
+"""HTTP as bytes on a socket: malformed and pipelined requests, and the parsed responses."""
 
 import contextlib
 import json
@@ -13,7 +13,7 @@ _LENGTH = re.compile(rb"\r\ncontent-length: (\d+)\r\n")
 
 @dataclass(frozen=True)
 class Answer:
-    """`head` in lower case; `body` without chunks' framing."""
+    """A response: `head` in lower case, `body` without chunk framing."""
 
     status: int
     head: bytes
@@ -25,7 +25,7 @@ class Answer:
 
     @property
     def code(self) -> str:
-        """Of a problem; it must have our one shape."""
+        """The code of a problem; asserts that the response has all members of a problem."""
         problem = self.json()
         assert set(problem) == {"type", "title", "status", "detail", "code", "request_id"}
         assert b"\r\ncontent-type: application/problem+json\r\n" in self.head
@@ -49,7 +49,7 @@ def chunked(*chunks: bytes, path: str = "/infer", headers: str = "") -> bytes:
 
 @contextlib.contextmanager
 def connected(port: int, timeout: float = 20, receive_bytes: int = 0) -> Iterator[socket.socket]:
-    """`receive_bytes`: the kernel shall keep little more of what is not read."""
+    """An open connection. `receive_bytes` limits the kernel's receive buffer."""
     with socket.socket() as connection:
         if receive_bytes:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
@@ -59,7 +59,7 @@ def connected(port: int, timeout: float = 20, receive_bytes: int = 0) -> Iterato
 
 
 def talk(port: int, data: bytes, timeout: float = 20) -> list[Answer]:
-    """Sends that; the answers until the server closes the connection, which it must do without a reset."""
+    """Sends `data` and returns all responses until the server closes the connection; fails on a reset."""
     with connected(port, timeout) as connection:
         connection.sendall(data)
         return read_to_end(connection)
@@ -73,7 +73,7 @@ def read_to_end(connection: socket.socket) -> list[Answer]:
 
 
 def read_answer(connection: socket.socket) -> Answer:
-    """The next one, which has a length; nothing may come behind it yet."""
+    """Reads one response with a Content-Length; asserts that no further bytes arrived with it."""
     received = b""
     while True:
         head, end, body = received.partition(b"\r\n\r\n")

@@ -19,13 +19,13 @@ _START_S = 60  # far more than an idle machine needs
 
 
 def service_settings(**chosen: object) -> ApiSettings:
-    """Settings without the environment's file. The run is fixed, so that nothing is measured at load."""
+    """Settings without `api_settings.env`; thread count and batch size are fixed, so that models load untuned."""
     return ApiSettings(_env_file=None, **{"intra_op_threads": 2, "max_batch": 1, **chosen})  # type: ignore[arg-type]  # pydantic validates
 
 
 @dataclass(frozen=True)
 class Server:
-    """`client` is connected to it; `api` is the application."""
+    """A running server: `client` is connected to its `port`, `api` is the application."""
 
     client: httpx.Client
     api: InferenceAPI
@@ -34,7 +34,7 @@ class Server:
 
 @contextmanager
 def serving(settings: ApiSettings, *, wait: bool = True, **parts: object) -> Iterator[Server]:
-    """Serves until the block ends. With `wait`, enters the block when the default model is loaded or has failed."""
+    """Runs a server for the block. With `wait`, the block begins when the default model is loaded or has failed."""
     api = InferenceAPI(settings, **parts)  # type: ignore[arg-type]  # its own keywords
     config = uvicorn.Config(
         api.app,
@@ -63,7 +63,7 @@ def serving(settings: ApiSettings, *, wait: bool = True, **parts: object) -> Ite
 
 
 def until(happened: Callable[[], object]) -> None:
-    """Waits for an event in another thread or process."""
+    """Waits until `happened` returns a true value; fails after 20 s."""
     end = time.monotonic() + _START_S
     while not happened():
         assert time.monotonic() < end, "the event did not happen"
@@ -71,7 +71,7 @@ def until(happened: Callable[[], object]) -> None:
 
 
 def request_lines(caplog: pytest.LogCaptureFixture, request_id: str) -> list[dict[str, Any]]:
-    """The log's lines about that request; waits for the first, which is written after the answer."""
+    """Returns the log lines of a request; waits for the first one, which is written after the response."""
 
     def lines() -> list[dict[str, Any]]:
         logged = [record.msg for record in caplog.records if isinstance(record.msg, dict)]

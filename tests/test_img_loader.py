@@ -127,8 +127,8 @@ def test_a_rotated_jpeg_equals_its_upright_twin(loader: ImageLoader, orientation
 
 
 def test_avif_transformations_are_undone(loader: ImageLoader) -> None:
-    for turn in ("rot0mir0", "rot1mir0", "rot2mir0", "rot3mir1"):
-        data = odd_pictures.read(f"exif_orientation/{turn}.avif")
+    for orientation in ("rot0mir0", "rot1mir0", "rot2mir0", "rot3mir1"):
+        data = odd_pictures.read(f"exif_orientation/{orientation}.avif")
         with Image.open(BytesIO(data)) as reference:
             upright = ImageOps.exif_transpose(reference).convert("RGB")
         assert np.array_equal(decode(loader, data), np.array(upright))

@@ -1,4 +1,4 @@
-"""The service as its users meet it: a real server, real pictures, real answers."""
+"""POST /infer on a real server: predictions, response fields, timings, and replaced loaders."""
 
 import json
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ PHOTOS = json.loads((DATA / "photos" / "manifest.json").read_text())
 
 @pytest.fixture(scope="module")
 def real() -> Iterator[httpx.Client]:
-    """The repository's own default model under its own settings."""
+    """A client of a service with the default model of this repository."""
     with serving(service_settings()) as running:
         yield running.client
 
@@ -34,7 +34,7 @@ def infer(client: httpx.Client, picture: bytes, query: str = "", name: str = "a.
     return client.post(f"/infer{query}", files={"image": (name, picture)})
 
 
-def test_a_form_and_a_raw_body_get_the_same_answer(server: Server, red_png: bytes) -> None:
+def test_form_and_raw_body_have_the_same_predictions(server: Server, red_png: bytes) -> None:
     form = infer(server.client, red_png).json()
     raw = server.client.post("/infer", content=red_png, headers={"Content-Type": "image/jpeg"}).json()
     assert form["predictions"] == raw["predictions"]
@@ -42,7 +42,7 @@ def test_a_form_and_a_raw_body_get_the_same_answer(server: Server, red_png: byte
     assert raw["image"]["filename"] is None
 
 
-def test_the_answer_has_the_documented_shape(server: Server, red_png: bytes) -> None:
+def test_response_has_the_documented_fields(server: Server, red_png: bytes) -> None:
     response = infer(server.client, red_png)
     assert response.headers["content-type"] == "application/json"
     answer = InferResponse.model_validate(response.json())
@@ -53,14 +53,14 @@ def test_the_answer_has_the_documented_shape(server: Server, red_png: bytes) -> 
 
 
 @pytest.mark.parametrize("colour", ["red", "green", "blue"])
-def test_the_content_decides_not_the_declared_type(server: Server, colour: str) -> None:
+def test_image_format_is_detected_from_the_content(server: Server, colour: str) -> None:
     picture = colour_picture("lime" if colour == "green" else colour, image_format="JPEG")
     response = server.client.post("/infer", files={"image": ("cat.png", picture, "image/png")})
     assert response.json()["predictions"][0]["label"] == colour
     assert response.json()["image"]["format"] == "JPEG"
 
 
-def test_top_k_and_threshold_choose_predictions(server: Server, red_png: bytes) -> None:
+def test_top_k_and_threshold_limit_predictions(server: Server, red_png: bytes) -> None:
     assert len(infer(server.client, red_png).json()["predictions"]) == 3
     assert len(infer(server.client, red_png, "?top_k=2").json()["predictions"]) == 2
     assert len(infer(server.client, red_png, "?threshold=0.5").json()["predictions"]) == 1
@@ -80,7 +80,7 @@ def test_response_header_and_log_show_the_same_timings(
     assert {stage: logged[f"{stage}_ms"] for stage in timings} == timings
 
 
-def test_answers_under_load_belong_to_their_own_pictures(server: Server) -> None:
+def test_concurrent_requests_get_their_own_predictions(server: Server) -> None:
     colours = ["red", "lime", "blue"] * 40
     pictures = {colour: colour_picture(colour) for colour in set(colours)}
     with ThreadPoolExecutor(12) as clients:
@@ -90,17 +90,17 @@ def test_answers_under_load_belong_to_their_own_pictures(server: Server) -> None
 
 
 @pytest.mark.parametrize("photo", PHOTOS, ids=lambda photo: photo["file"])
-def test_the_default_model_recognises_every_labelled_photo(real: httpx.Client, photo: dict[str, Any]) -> None:
+def test_default_model_recognises_labelled_photos(real: httpx.Client, photo: dict[str, Any]) -> None:
     answer = infer(real, (DATA / "photos" / photo["file"]).read_bytes()).json()
     assert answer["predictions"][0]["class_id"] in photo["accept"]
 
 
-def test_a_named_model_and_version_answer(server: Server, red_png: bytes) -> None:
+def test_model_and_version_are_chosen_by_query(server: Server, red_png: bytes) -> None:
     answer = infer(server.client, red_png, "?model=colour&version=1").json()
     assert (answer["model"]["name"], answer["model"]["version"]) == ("colour", 1)
 
 
-def test_an_unknown_model_is_404_and_tells_what_there_is(server: Server, red_png: bytes) -> None:
+def test_unknown_model_is_404_and_lists_available_models(server: Server, red_png: bytes) -> None:
     assert "colour" in assert_problem(infer(server.client, red_png, "?model=nope"), 404, "unknown_model")
     assert "version 1" in assert_problem(infer(server.client, red_png, "?version=7"), 404, "unknown_model")
 
@@ -119,13 +119,13 @@ class _Broken(ModelLoader):
         raise RuntimeError(f"no {path} for {options}")
 
 
-def test_a_given_image_loader_replaces_the_one_of_the_settings(tiny_models: Path) -> None:
+def test_given_image_loader_replaces_the_configured_one(tiny_models: Path) -> None:
     settings = service_settings(models_dir=tiny_models, default_model="colour")
     with serving(settings, image_loader=_AlwaysRed(ImageLoaderOptions())) as running:
         assert infer(running.client, colour_picture("blue")).json()["predictions"][0]["label"] == "red"
 
 
-def test_a_model_loader_that_fails_leaves_the_process_alive_and_says_so(tiny_models: Path, red_png: bytes) -> None:
+def test_failing_model_loader_is_live_and_not_ready(tiny_models: Path, red_png: bytes) -> None:
     settings = service_settings(models_dir=tiny_models, default_model="colour")
     with serving(settings, model_loader=_Broken()) as running:
         assert running.client.get("/health/live").status_code == 200

@@ -1,4 +1,4 @@
-"""Limits BLAS to the calling thread: threads of its own would compete with worker threads for cores."""
+"""Limits BLAS to the calling thread: its own threads would compete with worker threads for cores."""
 
 from threadpoolctl import threadpool_limits
 

@@ -40,15 +40,15 @@ class UnreadBody:
         async def send_then_drop(message: Message) -> None:
             nonlocal unread, start
             if message["type"] == "http.response.start":
-                start = message  # sent with the first body message: only a complete response shows that reading has ended
+                start = message  # sent with the body: while a response is streamed, the application may still read
                 return
             waits = not receiving and _header(scope, b"expect") is not None  # for 100 Continue before it sends the body
             complete = not message.get("more_body", False)
             if start:
                 headers = list(start.get("headers", ()))
-                if unread and _CLOSE in headers:  # the body came too slowly
-                    unread = False
-                elif unread and complete and _is_small(scope) and not waits and await _drop(receive, SMALL_BODY_S):
+                too_slow = _CLOSE in headers
+                keeps = complete and _is_small(scope) and not waits
+                if unread and (too_slow or (keeps and await _drop(receive, SMALL_BODY_S))):
                     unread = False
                 elif unread:
                     start = {**start, "headers": [*headers, _CLOSE]}

@@ -19,7 +19,7 @@ _SWAGGER_FILES = {"swagger-ui-bundle.js", "swagger-ui.css", "favicon.png"}
 def docs_router(document: Callable[[], dict[str, Any]]) -> APIRouter:
     """`document` returns the OpenAPI document."""
     router = APIRouter(include_in_schema=False)
-    ours = StaticFiles(directory=Path(__file__).parents[1] / "static")
+    static = StaticFiles(directory=Path(__file__).parents[1] / "static")
     swagger = StaticFiles(directory=Path(fastapi_offline.__file__).parent / "static")
 
     async def file(folder: StaticFiles, name: str, request: Request) -> Response:
@@ -34,12 +34,12 @@ def docs_router(document: Callable[[], dict[str, Any]]) -> APIRouter:
 
     @router.get("/docs")
     async def docs(request: Request) -> Response:
-        return await file(ours, "docs.html", request)
+        return await file(static, "docs.html", request)
 
     @router.get("/docs/{name}")
     async def docs_file(name: str, request: Request) -> Response:
         if name in _OUR_FILES:
-            return await file(ours, name, request)
+            return await file(static, name, request)
         if name in _SWAGGER_FILES:
             return await file(swagger, name, request)
         raise HTTPException(404)

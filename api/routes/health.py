@@ -23,7 +23,7 @@ def health_router(
 ) -> APIRouter:
     """`providers` gives the execution providers really in use by the default model; none before it is loaded.
 
-    `shows_versions`: whether who asks may know what runs here.
+    `shows_versions`: whether the client may see the versions of libraries.
     """
     router = APIRouter(prefix="/health", tags=["health"])
     known_versions: dict[str, str] = {}

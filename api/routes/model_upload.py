@@ -1,4 +1,4 @@
-"""POST /models/{name}/versions: an .onnx file is streamed to disk, checked, and then put into place."""
+"""POST /models/{name}/versions: an .onnx file is streamed to disk, checked, and then renamed to its final name."""
 
 import asyncio
 import hashlib

@@ -1,4 +1,4 @@
-"""GET /models: what is there, what it does, what decided that, and in which state it is."""
+"""GET /models: the models, their specs with the source of each field, and their states."""
 
 import hashlib
 from collections.abc import Callable

@@ -1,1 +1,1 @@
-"""How uvicorn is run: options, TLS, draining, header limits."""
+"""Running uvicorn: options, TLS, draining, header limits."""

@@ -14,7 +14,7 @@ from api.problems import MalformedMultipartError
 ENVELOPE_BYTES = 64 * 1024
 _MAX_FILENAME_CHARACTERS = 255
 
-logging.getLogger("python_multipart").setLevel(logging.ERROR)  # the client is told what is wrong with its form
+logging.getLogger("python_multipart").setLevel(logging.ERROR)  # the response names the error
 
 Write = Callable[[memoryview], None]
 

@@ -1,1 +1,1 @@
-"""Who waits, who runs, and on how many cores."""
+"""Queues, worker threads, cores per run, batches and tuning."""

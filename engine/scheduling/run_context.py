@@ -1,4 +1,4 @@
-"""What one request may use while it runs on a worker thread."""
+"""The context of one run on a worker thread: its stop signal, timer and cores."""
 
 from collections.abc import Callable
 

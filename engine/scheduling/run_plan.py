@@ -49,7 +49,7 @@ class RunPlan:
 
 @dataclass(frozen=True, slots=True)
 class RunLimits:
-    """What the operator fixes; 0 leaves it to what was measured."""
+    """Limits set by the operator; 0 keeps the measured value."""
 
     intra_op_threads: int = 0
     batch: int = 0

@@ -45,7 +45,7 @@ _log = logging.getLogger("fovea.scheduler")
 
 
 class QueueFullError(Exception):
-    """`retry_after_s`: whole seconds, at least 1, after which a retry should find a place in the queue."""
+    """`retry_after_s`: whole seconds, at least 1, after which the queue probably has room."""
 
     def __init__(self, waiting: int, limit: int, retry_after_s: int) -> None:
         self.waiting, self.limit, self.retry_after_s = waiting, limit, retry_after_s

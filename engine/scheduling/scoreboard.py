@@ -70,10 +70,10 @@ class WorkerSlot:
         self._lock.release()
 
     def _live_others(self) -> list[int]:
-        board, now = self._scoreboard, monotonic()
+        scoreboard, now = self._scoreboard, monotonic()
         if now >= self._refresh_at:
             self._refresh_at = now + _REFRESH_S
-            locks = {n: board.lock(n) for n in range(_SLOTS) if n != self._number and board.cells[n]}
+            locks = {n: scoreboard.lock(n) for n in range(_SLOTS) if n != self._number and scoreboard.cells[n]}
             self._others = [n for n, lock in locks.items() if lock is None]
             for lock in filter(None, locks.values()):
                 lock.release()

@@ -45,7 +45,7 @@ class LoadChoice(BaseModel):
 
 
 class ModelChoices(BaseModel):
-    """What operators chose. `active`, `labels` and `loaded` are keyed by model name; a label stands for a version."""
+    """The choices of operators; `active`, `labels` and `loaded` have model names as keys. A label names a version."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

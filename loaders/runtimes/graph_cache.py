@@ -46,7 +46,7 @@ class GraphCacheError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A whole entry. `listing`, the content of its `files.json`, tells it from a later entry of the same key."""
+    """A complete entry. `listing`, the content of its `files.json`, differs from that of a later entry of the key."""
 
     folder: Path
     listing: bytes

@@ -11,7 +11,7 @@ from tests.server import Server
 from tests.tiny_models import add_model, colour_graph
 
 
-def test_a_healthy_service_reports_its_parts_versions_and_providers(server: Server) -> None:
+def test_healthy_service_reports_its_parts_versions_and_providers(server: Server) -> None:
     response = server.client.get("/health")
     assert response.status_code == 200
     report = HealthReport.model_validate(response.json())
@@ -29,7 +29,7 @@ def test_a_healthy_service_reports_its_parts_versions_and_providers(server: Serv
     assert server.client.get("/health/ready").json() == {"status": "ready"}
 
 
-def test_a_missing_default_model_is_alive_but_not_ready(serve: Serve, tmp_path: Path) -> None:
+def test_missing_default_model_is_live_but_not_ready(serve: Serve, tmp_path: Path) -> None:
     for name in ("colour", "other"):
         add_model(tmp_path, name, colour_graph())
     client = serve(models_dir=tmp_path, default_model="missing").client
@@ -43,14 +43,14 @@ def test_a_missing_default_model_is_alive_but_not_ready(serve: Serve, tmp_path: 
     assert report.json()["parts"]["image_loader"]["status"] == "ok"
 
 
-def test_a_broken_default_model_is_named_with_its_reason(serve: Serve, tmp_path: Path) -> None:
+def test_broken_default_model_is_reported_with_its_reason(serve: Serve, tmp_path: Path) -> None:
     folder = add_model(tmp_path, "broken", colour_graph())
     (folder / "model.toml").write_text('task = "image-classification"\nactivation = "soft"\n')
     client = serve(models_dir=tmp_path, default_model="broken").client
     assert "activation" in assert_problem(client.get("/health/ready"), 503, "not_ready")
 
 
-def test_a_default_model_in_an_unclear_folder_is_named_with_the_remedy(serve: Serve, tmp_path: Path) -> None:
+def test_default_model_in_ambiguous_folder_is_reported_with_the_remedy(serve: Serve, tmp_path: Path) -> None:
     (tmp_path / "pair").mkdir()
     for name in ("a.onnx", "b.onnx"):
         (tmp_path / "pair" / name).write_bytes(bytes(colour_graph().SerializeToString()))
@@ -59,12 +59,12 @@ def test_a_default_model_in_an_unclear_folder_is_named_with_the_remedy(serve: Se
     assert client.get("/models").status_code == 200
 
 
-def test_a_provider_that_did_not_come_up_is_an_error_not_a_fall_back(serve: Serve) -> None:
+def test_unavailable_provider_is_not_ready_without_fallback(serve: Serve) -> None:
     client = serve(providers=("cuda",)).client
     assert "CUDAExecutionProvider did not come up" in assert_problem(client.get("/health/ready"), 503, "not_ready")
 
 
-def test_an_image_loader_that_fails_is_one_failed_part(
+def test_failed_image_loader_is_reported_as_one_failed_part(
     serve: Serve, red_png: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def missing(*_: object) -> None:
@@ -78,16 +78,16 @@ def test_an_image_loader_that_fails_is_one_failed_part(
     assert "image_loader" in assert_problem(client.post("/infer", content=red_png), 503, "not_ready")
 
 
-def test_nothing_started_is_not_ready() -> None:
+def test_health_before_start_is_not_ready() -> None:
     assert Health().not_ready_reason() is not None
 
 
-def test_since_stays_until_the_state_changes(server: Server) -> None:
+def test_since_is_unchanged_while_the_state_is(server: Server) -> None:
     first, second = (server.client.get("/health").json()["parts"] for _ in range(2))
     assert first == second
 
 
-def test_one_bad_part_makes_the_whole_not_ready() -> None:
+def test_one_failed_part_is_not_ready() -> None:
     health = Health()
     health.set("good", Part(PartStatus.OK))
     assert health.not_ready_reason() is None
@@ -95,7 +95,7 @@ def test_one_bad_part_makes_the_whole_not_ready() -> None:
     assert health.not_ready_reason() == "bad failed: because"
 
 
-def test_a_full_disk_is_reported_while_the_service_stays_ready(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_is_reported_while_the_service_stays_ready(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=5 * 2**20))
     report = server.client.get("/health")
     assert report.status_code == 200

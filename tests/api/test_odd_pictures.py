@@ -1,4 +1,4 @@
-"""Every odd, huge, broken and hostile picture, sent to a real server with either decoder: an answer or its error."""
+"""Odd, huge, broken and hostile pictures, sent to a server with either image loader."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +19,7 @@ def decoding(request: pytest.FixtureRequest, tiny_models: Path) -> Iterator[Serv
 
 
 @pytest.mark.parametrize("name", ODD_PICTURES)
-def test_an_odd_picture_is_answered_or_refused_by_the_table(decoding: Server, name: str) -> None:
+def test_odd_picture_has_the_expected_answer_or_error(decoding: Server, name: str) -> None:
     response = decoding.client.post("/infer", content=(FOLDER / name).read_bytes())
     expected = ODD_PICTURES[name]
     if isinstance(expected, tuple):
@@ -30,6 +30,6 @@ def test_an_odd_picture_is_answered_or_refused_by_the_table(decoding: Server, na
         assert_problem(response, KINDS[expected].status, KINDS[expected].code)
 
 
-def test_every_odd_picture_is_in_the_table() -> None:
+def test_every_odd_picture_has_an_expected_result() -> None:
     files = {str(file.relative_to(FOLDER)) for file in FOLDER.rglob("*.*") if file.name != "README.md"}
     assert files == set(ODD_PICTURES)

@@ -59,7 +59,7 @@ def test_model_is_a_plain_string_with_examples(document: dict[str, Any], path: s
     assert "enum" not in items
 
 
-def test_infer_documents_the_keys(document: dict[str, Any]) -> None:
+def test_infer_documents_both_key_headers(document: dict[str, Any]) -> None:
     used = {name for choice in document["paths"]["/infer"]["post"]["security"] for name in choice}
     assert used == set(document["components"]["securitySchemes"]) == {"bearer", "api_key"}
 
@@ -76,7 +76,7 @@ def test_every_operation_has_a_readable_unique_id(document: dict[str, Any]) -> N
     assert not [one for one in ids if not re.fullmatch(r"[a-z]+(_[a-z]+){0,2}", one)]
 
 
-def test_everything_is_described(document: dict[str, Any]) -> None:
+def test_operations_parameters_and_schemas_have_descriptions(document: dict[str, Any]) -> None:
     tags = {tag["name"] for tag in document["tags"] if tag["description"]}
     for path, operation in operations(document):
         assert operation["summary"], path
@@ -98,11 +98,11 @@ def test_path_parameters_are_plain_strings(document: dict[str, Any]) -> None:
         assert all(parameter["schema"]["type"] == "string" for parameter in declared.values())
 
 
-def test_the_document_is_independent_of_the_path_prefix(document: dict[str, Any]) -> None:
+def test_document_is_independent_of_the_path_prefix(document: dict[str, Any]) -> None:
     assert [server["url"] for server in document["servers"]] == ["."]
 
 
-def test_the_docs_page_has_relative_urls_to_local_files(server: Server) -> None:
+def test_docs_page_has_relative_urls_to_local_files(server: Server) -> None:
     page = server.client.get("/docs")
     assert page.status_code == 200
     urls = re.findall(r"(?:src|href)=\"([^\"]+)\"", page.text)
@@ -112,5 +112,5 @@ def test_the_docs_page_has_relative_urls_to_local_files(server: Server) -> None:
         assert server.client.get(page.url.join(url)).status_code == 200
 
 
-def test_the_root_redirects_to_the_docs_relatively(server: Server) -> None:
+def test_root_redirects_to_the_docs_relatively(server: Server) -> None:
     assert server.client.get("/").headers["location"] == "docs"

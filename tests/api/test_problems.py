@@ -1,4 +1,4 @@
-"""Every row of the table of errors, in a real request."""
+"""The status and code of every problem, in real requests."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ from tests.conftest import Serve
 from tests.pictures_by_colour import colour_picture
 from tests.problems import assert_problem
 from tests.server import Server, request_lines
-from tests.tiny_models import add_model, colour_graph, not_a_number_graph, slow_graph
+from tests.tiny_models import add_model, colour_graph, not_a_number_graph, solid_png, stuck_on_red_graph
 
 MULTIPART = {"Content-Type": "multipart/form-data; boundary=b"}
 
@@ -37,7 +37,7 @@ CASES: list[tuple[str, dict[str, str], bytes, int, str]] = [
     ("an SVG", {}, SVG, 415, "unsupported_format"),
     ("a JPEG XL", {}, b"\xff\x0a" + bytes(20), 415, "unsupported_format"),
     ("a form without its boundary", {"Content-Type": "multipart/form-data"}, b"x", 400, "malformed_multipart"),
-    ("a form that is none", MULTIPART, b"hello", 400, "malformed_multipart"),
+    ("text as a form", MULTIPART, b"hello", 400, "malformed_multipart"),
     ("a form without its end", MULTIPART, PART, 400, "malformed_multipart"),
     ("a part without a name", MULTIPART, NAMELESS, 400, "malformed_multipart"),
     ("a part with a giant header", MULTIPART, GIANT_HEADER, 400, "malformed_multipart"),
@@ -48,13 +48,13 @@ CASES: list[tuple[str, dict[str, str], bytes, int, str]] = [
 
 
 @pytest.mark.parametrize(("headers", "body", "status", "code"), [case[1:] for case in CASES], ids=[c[0] for c in CASES])
-def test_a_bad_body_has_its_status_and_code(
+def test_invalid_body_has_its_status_and_code(
     server: Server, headers: dict[str, str], body: bytes, status: int, code: str
 ) -> None:
     assert_problem(server.client.post("/infer", content=body, headers=headers), status, code)
 
 
-def test_an_unknown_field_names_the_right_place(server: Server, red_png: bytes) -> None:
+def test_unknown_form_field_names_the_query_parameter(server: Server, red_png: bytes) -> None:
     response = server.client.post("/infer", files={"image": red_png}, data={"top_k": "3"})
     assert "/infer?top_k=3" in assert_problem(response, 422, "unknown_field")
 
@@ -78,17 +78,17 @@ def test_two_pictures_in_one_form_are_rejected(server: Server, red_png: bytes) -
         "topk=3",
     ],
 )
-def test_a_parameter_out_of_range_is_named(server: Server, red_png: bytes, query: str) -> None:
+def test_parameter_out_of_range_is_named(server: Server, red_png: bytes, query: str) -> None:
     detail = assert_problem(server.client.post(f"/infer?{query}", content=red_png), 422, "invalid_parameter")
     assert query.split("=", maxsplit=1)[0] in detail
 
 
-def test_an_unknown_address_and_a_wrong_method(server: Server) -> None:
+def test_unknown_path_is_404_and_wrong_method_is_405(server: Server) -> None:
     assert_problem(server.client.get("/nope"), 404, "not_found")
     assert_problem(server.client.get("/infer"), 405, "method_not_allowed")
 
 
-def test_a_wrong_method_has_all_allowed_methods(server: Server) -> None:
+def test_wrong_method_lists_all_allowed_methods(server: Server) -> None:
     response = server.client.patch("/models/colour/active")
     assert_problem(response, 405, "method_not_allowed")
     assert response.headers["Allow"] == "DELETE, PUT"
@@ -111,7 +111,7 @@ def test_head_has_the_headers_of_get(server: Server, path: str) -> None:
     assert server.client.get("/health/live").json() == {"status": "alive"}
 
 
-def test_a_picture_above_the_byte_limit_is_413_also_without_a_length(serve: Serve) -> None:
+def test_picture_above_the_byte_limit_is_413_with_and_without_content_length(serve: Serve) -> None:
     limit = 10_000
     client = serve(max_upload_bytes=limit).client
     blue = colour_picture("blue", image_format="BMP")
@@ -124,7 +124,7 @@ def test_a_picture_above_the_byte_limit_is_413_also_without_a_length(serve: Serv
     assert_problem(client.post("/infer", content=_in_chunks(too_many)), 413, "too_many_bytes")
 
 
-def test_a_content_length_above_the_limit_is_rejected_before_the_body(serve: Serve) -> None:
+def test_content_length_above_the_limit_is_rejected_before_the_body(serve: Serve) -> None:
     server = serve(max_upload_bytes=1000)
     head = b"POST /infer HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\nExpect: 100-continue\r\n\r\n"
     assert _talk(server.port, head).startswith(b"HTTP/1.1 413 ")
@@ -137,7 +137,7 @@ def test_too_many_pixels_are_413(serve: Serve) -> None:
     assert "33 x 24" in detail
 
 
-def test_a_truncated_jpeg_is_accepted_where_the_setting_says_so(serve: Serve) -> None:
+def test_truncated_jpeg_is_accepted_if_accept_truncated_is_set(serve: Serve) -> None:
     buffer = io.BytesIO()
     Image.effect_noise((256, 256), 80).save(buffer, "JPEG")
     cut = buffer.getvalue()[:-200]
@@ -145,7 +145,7 @@ def test_a_truncated_jpeg_is_accepted_where_the_setting_says_so(serve: Serve) ->
     assert serve(accept_truncated=True).client.post("/infer", content=cut).status_code == 200
 
 
-def test_a_slow_body_is_408(serve: Serve) -> None:
+def test_slow_body_is_408(serve: Serve) -> None:
     server = serve(body_timeout_s=0.2)
     head = b"POST /infer HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"
     answer = _talk(server.port, head + b"only this")
@@ -154,27 +154,27 @@ def test_a_slow_body_is_408(serve: Serve) -> None:
     assert b'"code":"body_too_slow"' in answer
 
 
-def test_a_json_body_is_400_with_the_remedy(server: Server) -> None:
+def test_json_body_is_400_with_the_remedy(server: Server) -> None:
     response = server.client.post("/infer", json={"image": "aGVsbG8="})
     assert "not JSON" in assert_problem(response, 400, "no_picture")
 
 
-def test_the_body_deadline_is_a_total_not_a_pause_between_bytes(serve: Serve) -> None:
+def test_body_timeout_limits_the_whole_body(serve: Serve) -> None:
     server = serve(body_timeout_s=0.3)
 
     def drip() -> Iterator[bytes]:
         end = time.monotonic() + 5
         while time.monotonic() < end:
             yield b"x"
-            time.sleep(0.05)
+            time.sleep(0.05)  # slower than the limit allows, without a long pause
 
     started = time.monotonic()
-    with contextlib.suppress(httpx.WriteError):  # the connection may be cut while it still drips: as good an end
+    with contextlib.suppress(httpx.WriteError):  # the server may close the connection first
         assert_problem(server.client.post("/infer", content=drip()), 408, "body_too_slow")
     assert time.monotonic() - started < 4
 
 
-def test_no_key_is_401_and_a_wrong_one_403(serve: Serve, red_png: bytes) -> None:
+def test_missing_key_is_401_and_wrong_key_is_403(serve: Serve, red_png: bytes) -> None:
     client = serve(keys=("right",)).client
     no_key = client.post("/infer", content=red_png)
     assert_problem(no_key, 401, "no_key")
@@ -182,7 +182,7 @@ def test_no_key_is_401_and_a_wrong_one_403(serve: Serve, red_png: bytes) -> None
     assert_problem(client.post("/infer", content=red_png, headers={"X-API-Key": "wrong"}), 403, "wrong_key")
 
 
-def test_too_many_requests_of_a_client_are_429(serve: Serve, red_png: bytes) -> None:
+def test_requests_above_the_rate_limit_are_429(serve: Serve, red_png: bytes) -> None:
     client = serve(rate_limit="2/minute").client
     statuses = [client.post("/infer", content=red_png).status_code for _ in range(2)]
     assert statuses == [200, 200]
@@ -193,32 +193,32 @@ def test_too_many_requests_of_a_client_are_429(serve: Serve, red_png: bytes) -> 
 
 @pytest.fixture
 def slow_models(tmp_path: Path) -> Path:
-    add_model(tmp_path, "slow", slow_graph(rounds=300))
+    add_model(tmp_path, "slow", stuck_on_red_graph())
     add_model(tmp_path, "colour", colour_graph())
     return tmp_path
 
 
-def test_a_full_queue_is_503_with_retry_after(serve: Serve, slow_models: Path, red_png: bytes) -> None:
-    server = serve(models_dir=slow_models, default_model="slow", concurrency=1, queue_limit=1)
+def test_full_queue_is_503_with_retry_after(serve: Serve, slow_models: Path) -> None:
+    server = serve(models_dir=slow_models, default_model="slow", concurrency=1, queue_limit=1, request_timeout_ms=500)
 
     async def all_at_once() -> list[httpx.Response]:
         async with httpx.AsyncClient(base_url=server.client.base_url, timeout=30) as client:
-            return await asyncio.gather(*[client.post("/infer", content=red_png) for _ in range(6)])
+            return await asyncio.gather(*[client.post("/infer", content=solid_png("red")) for _ in range(6)])
 
     responses = asyncio.run(all_at_once())
-    assert [r.status_code for r in responses].count(200) == 2
-    rejected = next(r for r in responses if r.status_code != 200)
+    assert [r.status_code for r in responses].count(504) == 2
+    rejected = next(r for r in responses if r.status_code == 503)
     assert_problem(rejected, 503, "queue_full")
     assert int(rejected.headers["retry-after"]) >= 1
 
 
-def test_a_deadline_that_passes_is_504(serve: Serve, slow_models: Path, red_png: bytes) -> None:
+def test_request_beyond_its_deadline_is_504(serve: Serve, slow_models: Path) -> None:
     client = serve(models_dir=slow_models, default_model="slow", request_timeout_ms=50).client
-    assert "50 ms" in assert_problem(client.post("/infer", content=red_png), 504, "deadline_exceeded")
+    assert "50 ms" in assert_problem(client.post("/infer", content=solid_png("red")), 504, "deadline_exceeded")
     assert client.get("/health/ready").status_code == 200
 
 
-def test_a_model_that_cannot_be_loaded_is_503_with_its_reason(serve: Serve, tmp_path: Path, red_png: bytes) -> None:
+def test_model_that_fails_to_load_is_503_with_its_reason(serve: Serve, tmp_path: Path, red_png: bytes) -> None:
     folder = add_model(tmp_path, "broken", colour_graph())
     (folder / "1" / "model.onnx").write_bytes(b"not a graph")
     response = serve(models_dir=tmp_path, default_model="broken").client.post("/infer", content=red_png)
@@ -233,7 +233,7 @@ def test_nan_scores_are_500(serve: Serve, tmp_path: Path) -> None:
     assert_problem(client.post("/infer", content=colour_picture("white")), 500, "invalid_model_output")
 
 
-def test_an_unexpected_exception_is_500_with_its_request_id_only(
+def test_unexpected_exception_is_500_without_details(
     serve: Serve, red_png: bytes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = serve()
@@ -249,25 +249,25 @@ def test_an_unexpected_exception_is_500_with_its_request_id_only(
     assert isinstance(line["exc_info"], KeyError)
 
 
-def test_a_client_that_disconnects_while_sending_affects_no_other(server: Server, red_png: bytes) -> None:
+def test_client_that_disconnects_during_upload_affects_only_its_request(server: Server, red_png: bytes) -> None:
     for _ in range(5):
         with socket.create_connection(("127.0.0.1", server.port)) as connection:
             connection.sendall(b"POST /infer HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nonly this")
     assert server.client.post("/infer", content=red_png).status_code == 200
 
 
-def test_the_connection_serves_a_request_after_a_rejected_body(server: Server, red_png: bytes) -> None:
+def test_connection_is_reused_after_a_rejected_body(server: Server, red_png: bytes) -> None:
     for _ in range(3):
         assert server.client.post("/infer?model=nope", content=b"x" * 500_000).status_code == 404
         assert server.client.post("/infer", content=red_png).status_code == 200
 
 
-def test_every_error_of_a_request_is_in_the_table() -> None:
+def test_every_request_error_has_a_problem_kind() -> None:
     missing = [error for error in RequestError.__subclasses__() if error not in KINDS]
     assert not missing
 
 
-def test_a_conflict_is_409() -> None:
+def test_conflict_is_409() -> None:
     problem = problem_of(ModelConflictError("the model is being loaded"))
     assert (problem.status, problem.code, problem.detail) == (409, "conflict", "the model is being loaded")
 

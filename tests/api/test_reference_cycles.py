@@ -1,4 +1,4 @@
-"""Requests leave memory without the garbage collector: an upload in a reference cycle would stay for minutes."""
+"""Requests are freed by reference counts: an upload in a reference cycle would stay in memory for minutes."""
 
 import gc
 import socket
@@ -58,16 +58,14 @@ CASES: dict[str, Callable[[Server], None]] = {
 
 @pytest.mark.usefixtures("no_collector")
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
-def test_nothing_of_a_request_stays(server: Server, case: Callable[[Server], None]) -> None:
+def test_request_is_freed_without_garbage_collection(server: Server, case: Callable[[Server], None]) -> None:
     case(server)
     until(lambda: _held() == 0)
 
 
 @pytest.mark.usefixtures("no_collector")
 @pytest.mark.parametrize("stream", ["0", "1"])
-def test_nothing_of_a_batch_in_inference_stays_when_its_client_leaves(
-    serve: Serve, tmp_path: Path, stream: str
-) -> None:
+def test_batch_is_freed_after_a_disconnect_during_inference(serve: Serve, tmp_path: Path, stream: str) -> None:
     add_model(tmp_path, "stuck", stuck_on_red_graph())
     server = serve(models_dir=tmp_path, default_model="stuck")
     red = solid_png("red")
@@ -76,7 +74,7 @@ def test_nothing_of_a_batch_in_inference_stays_when_its_client_leaves(
 
 
 @pytest.mark.usefixtures("no_collector")
-def test_nothing_of_a_rejected_request_stays(serve: Serve, tmp_path: Path) -> None:
+def test_rejected_request_is_freed_without_garbage_collection(serve: Serve, tmp_path: Path) -> None:
     add_model(tmp_path, "colour", colour_graph())
     server = serve(models_dir=tmp_path, queue_limit=0, concurrency=1)
     for _ in range(3):

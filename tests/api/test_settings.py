@@ -33,7 +33,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("variable", "value", "allowed"), BAD)
-def test_an_invalid_value_is_reported_with_what_is_allowed(
+def test_invalid_value_is_reported_with_what_is_allowed(
     monkeypatch: pytest.MonkeyPatch, variable: str, value: str, allowed: str
 ) -> None:
     monkeypatch.setenv(variable, value)
@@ -44,14 +44,14 @@ def test_an_invalid_value_is_reported_with_what_is_allowed(
     assert allowed in text
 
 
-def test_a_bad_key_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_key_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("API_KEYS", "sha256:abc")
     with pytest.raises(SettingsError) as caught:
         load_settings()
     assert "abc" not in str(caught.value)
 
 
-def test_keys_that_are_only_commas_do_not_open_the_door(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keys_of_only_commas_stop_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("API_KEYS", ",")
     with pytest.raises(SettingsError, match="API_KEYS"):
         load_settings()
@@ -80,7 +80,7 @@ def test_lists_are_split_at_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.keys == ()
 
 
-def test_a_misspelt_variable_is_found() -> None:
+def test_misspelt_variable_is_found() -> None:
     assert unknown_variables({"API_PROT": "1", "API_PORT": "1", "PATH": ""}) == ["API_PROT"]
 
 
@@ -93,18 +93,14 @@ def test_settings_are_frozen() -> None:
     ("old", "change"),
     [("API_LANES", "renamed to API_CONCURRENCY"), ("API_CRASH_LIMIT", "removed; the service manager restarts")],
 )
-def test_a_setting_of_an_earlier_version_stops_the_start(
-    monkeypatch: pytest.MonkeyPatch, old: str, change: str
-) -> None:
+def test_setting_of_an_earlier_version_stops_the_start(monkeypatch: pytest.MonkeyPatch, old: str, change: str) -> None:
     monkeypatch.setenv(old, "2")
     with pytest.raises(SettingsError, match=f"{old}: {change}"):
         load_settings()
 
 
 @pytest.mark.parametrize(("cores", "workers"), [(1, 1), (2, 1), (4, 1), (7, 1), (8, 2), (64, 16)])
-def test_the_default_is_one_worker_for_every_four_cores(
-    monkeypatch: pytest.MonkeyPatch, cores: int, workers: int
-) -> None:
+def test_default_is_one_worker_for_every_four_cores(monkeypatch: pytest.MonkeyPatch, cores: int, workers: int) -> None:
     monkeypatch.setattr("api.settings.cpu_budget", lambda: cores)
     assert service_settings().worker_count == workers
     assert service_settings(workers=3).worker_count == 3

@@ -1,5 +1,5 @@
 /* A clock that can be moved: preloaded, it adds the seconds that the file CHAOS_CLOCK holds to the time of day.
-   What counts intervals (CLOCK_MONOTONIC) is left alone, as a kernel leaves it when somebody sets the clock. */
+   What counts intervals (CLOCK_MONOTONIC) is left alone, as a kernel leaves it when the clock is set. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -27,10 +27,10 @@ int clock_gettime(clockid_t id, struct timespec *now) {
     return failed;
 }
 
-time_t time(time_t *told) {
+time_t time(time_t *seconds) {
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
-    if (told) *told = now.tv_sec;
+    if (seconds) *seconds = now.tv_sec;
     return now.tv_sec;
 }
 

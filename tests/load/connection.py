@@ -19,7 +19,7 @@ class LostError(Exception):
 
 
 class NoConnectionError(Exception):
-    """The connection is refused by the system."""
+    """The system rejects the connection."""
 
 
 class Connection:

@@ -89,8 +89,8 @@ def _make(
     folder = folders[0]
     before = _load(version)
     pictures = Pictures(paths, image_loader or create_image_loader("opencv"), before)
-    with tempfile.TemporaryDirectory(prefix="fovea-") as place:
-        best = _best(before, _attempts(version, before, pictures, Path(place), folders))
+    with tempfile.TemporaryDirectory(prefix="fovea-") as work_dir:
+        best = _best(before, _attempts(version, before, pictures, Path(work_dir), folders))
         shutil.copyfile(best.model, folder / _GRAPH)
     after = _load(ModelVersion(version.name, version.number, folder / _GRAPH, folders))
     ms_before, ms_after = _time(before, after, pictures)
@@ -122,11 +122,11 @@ class _Attempt:
 
 
 def _attempts(
-    version: ModelVersion, before: LoadedModel, pictures: Pictures, place: Path, folders: tuple[Path, ...]
+    version: ModelVersion, before: LoadedModel, pictures: Pictures, work_dir: Path, folders: tuple[Path, ...]
 ) -> Iterator[_Attempt]:
     last = _FLOAT_LAST.get(before.spec.task, 0)
     for first in _FLOAT_FIRST:
-        settings, graph = Settings(first, last, may_overflow()), place / f"{first}.onnx"
+        settings, graph = Settings(first, last, may_overflow()), work_dir / f"{first}.onnx"
         write_int8(version.graph, graph, (inputs for inputs, _ in pictures), settings)
         try:
             after = _load(ModelVersion(version.name, version.number, graph, folders))

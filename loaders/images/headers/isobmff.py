@@ -1,6 +1,6 @@
 """AVIF and HEIC: pictures in ISO base media files (ISO/IEC 14496-12, 23008-12, AV1 Image File Format).
 
-Orientation comes from the item's `irot` and `imir`; the specification tells readers to ignore that of EXIF.
+Orientation comes from the item's `irot` and `imir`; the specification says that readers ignore that of EXIF.
 """
 
 import struct

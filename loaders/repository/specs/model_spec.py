@@ -163,7 +163,7 @@ class PreprocessSpec(_Frozen):
 
 
 class ModelSpec(_Frozen):
-    """What a model needs to be served, in addition to its graph."""
+    """The data that serving a model needs in addition to its graph."""
 
     task: TaskName = Field(
         description="image-classification, object-detection, image-segmentation, image-feature-extraction or tensor"

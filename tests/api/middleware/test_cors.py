@@ -23,7 +23,7 @@ def test_without_origins_no_cors_header_is_sent(serve: Serve, red_png: bytes) ->
     assert not [name for name in response.headers if name.startswith("access-control")]
 
 
-def test_a_configured_origin_reads_responses_and_errors(
+def test_configured_origin_reads_responses_and_errors(
     serve: Serve, red_png: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = serve(cors_origins=(ALLOWED,), keys=("secret",)).client
@@ -61,7 +61,7 @@ def test_other_origins_are_rejected(serve: Serve, red_png: bytes) -> None:
         assert "access-control-allow-origin" not in response.headers
 
 
-def test_a_star_allows_every_origin_without_credentials(serve: Serve, red_png: bytes) -> None:
+def test_wildcard_origin_is_allowed_without_credentials(serve: Serve, red_png: bytes) -> None:
     client = serve(cors_origins=("*",)).client
     for response in (
         preflight(client, OTHER),

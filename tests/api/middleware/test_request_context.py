@@ -8,18 +8,18 @@ from tests.conftest import Serve
 from tests.server import Server, request_lines, until
 
 
-def test_a_well_formed_request_id_is_kept(server: Server, red_png: bytes) -> None:
+def test_well_formed_request_id_is_kept(server: Server, red_png: bytes) -> None:
     response = server.client.post("/infer", content=red_png, headers={"X-Request-ID": "order-66_a.b"})
     assert response.headers["x-request-id"] == response.json()["request_id"] == "order-66_a.b"
 
 
 @pytest.mark.parametrize("given", ["", "a b", "a" * 129, "<script>", 'x"y', "ü"])
-def test_any_other_is_replaced(server: Server, given: str) -> None:
+def test_malformed_request_id_is_replaced(server: Server, given: str) -> None:
     response = server.client.get("/health/live", headers=[(b"X-Request-ID", given.encode("latin-1"))])
     assert re.fullmatch(r"[0-9a-f]{32}", response.headers["x-request-id"])
 
 
-def test_each_request_is_one_line_with_its_status(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+def test_each_request_is_logged_once_with_its_status(server: Server, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     server.client.get("/nope", headers={"X-Request-ID": "the-one"})
     lines = request_lines(caplog, "the-one")
@@ -27,7 +27,7 @@ def test_each_request_is_one_line_with_its_status(server: Server, caplog: pytest
     assert (lines[0]["status"], lines[0]["path"], lines[0]["code"]) == (404, "/nope", "not_found")
 
 
-def test_json_logs_are_one_object_a_line(serve: Serve, red_png: bytes, capfd: pytest.CaptureFixture[str]) -> None:
+def test_json_log_has_one_object_per_line(serve: Serve, red_png: bytes, capfd: pytest.CaptureFixture[str]) -> None:
     server = serve(log_format="json")
     server.client.post("/infer", content=red_png, headers={"X-Request-ID": "json-1"})
     server.client.post("/infer", content=b"no\npicture", headers={"X-Request-ID": "json-2"})
@@ -47,7 +47,7 @@ def test_json_logs_are_one_object_a_line(serve: Serve, red_png: bytes, capfd: py
     assert requests[1]["code"] == "undecodable_image"
 
 
-def test_text_logs_keep_a_forged_line_on_its_own_line(serve: Serve, capfd: pytest.CaptureFixture[str]) -> None:
+def test_text_log_escapes_forged_lines(serve: Serve, capfd: pytest.CaptureFixture[str]) -> None:
     serve(log_format="text").client.get("/a%0A2026-01-01%20forged")
     written = ""
 

@@ -69,7 +69,7 @@ def forwarded(value: str) -> tuple[str, str]:
         ("192.0.2.8", "1.1.1.1", "192.0.2.8"),
     ],
 )
-def test_the_client_is_the_rightmost_untrusted_address(peer: str, value: str, client: str) -> None:
+def test_client_is_the_rightmost_untrusted_address(peer: str, value: str, client: str) -> None:
     assert scope_behind(peer, forwarded(value))["client"][0] == client
 
 
@@ -82,7 +82,7 @@ def test_several_forwarded_for_headers_are_one_list() -> None:
     ("peer", "value", "scheme"),
     [("10.0.0.1", "https", "https"), ("198.51.100.66", "https", "http"), ("10.0.0.1", "javascript", "http")],
 )
-def test_the_scheme_comes_from_trusted_proxies(peer: str, value: str, scheme: str) -> None:
+def test_scheme_comes_from_trusted_proxies(peer: str, value: str, scheme: str) -> None:
     assert scope_behind(peer, ("X-Forwarded-Proto", value))["scheme"] == scheme
 
 
@@ -111,12 +111,12 @@ def test_the_scheme_comes_from_trusted_proxies(peer: str, value: str, scheme: st
         ("https://evil.example.com/", ""),
     ],
 )
-def test_a_valid_prefix_becomes_the_root_path(value: str, prefix: str) -> None:
+def test_valid_prefix_becomes_the_root_path(value: str, prefix: str) -> None:
     scope = scope_behind("10.0.0.1", ("X-Forwarded-Prefix", value))
     assert (scope["root_path"], scope["path"]) == (prefix, f"{prefix}/infer")
 
 
-def test_a_prefix_is_ignored_from_other_peers_and_if_it_is_repeated() -> None:
+def test_prefix_is_ignored_from_untrusted_peers_and_if_repeated() -> None:
     header = ("X-Forwarded-Prefix", "/vision")
     for scope in (scope_behind("198.51.100.66", header), scope_behind("10.0.0.1", header, header)):
         assert (scope["root_path"], scope["path"]) == ("", "/infer")
@@ -132,7 +132,7 @@ def test_routes_and_redirects_work_behind_a_prefix(serve: Serve, red_png: bytes,
     assert httpx.URL(client.get("/docs/").headers["location"]).path == f"{prefix}/docs"
 
 
-def test_a_forged_address_does_not_evade_the_rate_limit(serve: Serve, red_png: bytes) -> None:
+def test_forged_address_does_not_evade_the_rate_limit(serve: Serve, red_png: bytes) -> None:
     """The test's own address is a trusted proxy of the second service only."""
     client = serve(rate_limit="1/minute", trusted_proxies=("10.0.0.0/8",)).client
     statuses = [

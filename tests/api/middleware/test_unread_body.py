@@ -24,20 +24,22 @@ PART = b"--b\r\nContent-Disposition: form-data; name=other\r\n\r\n"
     ],
     ids=["a large body", "large chunks", "an unknown field", "an unknown address", "without a key"],
 )
-def test_a_client_that_sends_all_first_reads_the_error(server: Server, request_data: bytes, status: int) -> None:
+def test_client_that_sends_the_whole_body_first_reads_the_error(
+    server: Server, request_data: bytes, status: int
+) -> None:
     with connected(server.port) as connection:
         connection.sendall(request_data)
         [response] = read_to_end(connection)
     assert (response.status, response.closes) == (status, True)
 
 
-def test_the_error_is_sent_before_the_rest_has_arrived(server: Server) -> None:
+def test_error_is_sent_before_the_body_is_complete(server: Server) -> None:
     with connected(server.port) as connection:
         connection.sendall(post(bytes(30 * 2**20))[:1000])
         assert read_answer(connection).status == 413
 
 
-def test_the_connection_is_kept_after_a_small_unread_body(server: Server, red_png: bytes) -> None:
+def test_connection_is_kept_after_a_small_unread_body(server: Server, red_png: bytes) -> None:
     with connected(server.port) as connection:
         for path, status in (("/nothing", 404), ("/infer?model=nope", 404), ("/infer", 200)):
             connection.sendall(post(red_png, path))
@@ -58,7 +60,7 @@ def test_endless_chunks_are_dropped_up_to_a_limit(serve: Serve, monkeypatch: pyt
     assert sent < 100
 
 
-def test_a_client_that_waits_for_100_continue_is_rejected_at_once(server: Server) -> None:
+def test_client_that_waits_for_100_continue_is_rejected_at_once(server: Server) -> None:
     head = post(bytes(30 * 2**20), headers="Expect: 100-continue\r\n")[: -30 * 2**20]
     with connected(server.port) as connection:
         connection.sendall(head)

@@ -63,7 +63,7 @@ class Client:
         return BatchRun(request, predict, slots, results).run(body, MultipartReader(b"b", form), form)
 
 
-def test_the_body_is_read_only_as_far_as_slots_are_free() -> None:
+def test_body_is_read_only_while_slots_are_free() -> None:
     async def check() -> None:
         client, go, started = Client(20), asyncio.Event(), set()
 
@@ -84,7 +84,7 @@ def test_the_body_is_read_only_as_far_as_slots_are_free() -> None:
     asyncio.run(check())
 
 
-def test_all_slots_are_free_after_the_client_has_left() -> None:
+def test_slots_are_released_after_a_disconnect() -> None:
     async def check() -> None:
         async def predict(_: Part) -> dict[str, object]:
             await asyncio.sleep(60)
@@ -102,7 +102,7 @@ def test_all_slots_are_free_after_the_client_has_left() -> None:
 
 
 @given(st.lists(st.binary(max_size=LARGEST + 5), min_size=1, max_size=5), st.lists(st.integers(0, 800), max_size=5))
-def test_the_pictures_of_a_form_are_the_same_in_any_chunks(pictures: list[bytes], cuts: list[int]) -> None:
+def test_form_pictures_are_independent_of_chunk_boundaries(pictures: list[bytes], cuts: list[int]) -> None:
     whole = b"".join(NEXT + HEAD + picture for picture in pictures) + b"\r\n--b--\r\n"
     form, found = BatchForm(LARGEST, 5), []
     reader = MultipartReader(b"b", form)

@@ -26,18 +26,18 @@ def slow_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("bad", ["0", "-1", "1.5", "soon", "", "1_000", "+5", "9" * 13])
 @pytest.mark.parametrize("path", ["/infer", "/infer/batch"])
-def test_an_invalid_timeout_is_422(server: Server, red_png: bytes, path: str, bad: str) -> None:
+def test_invalid_timeout_is_422(server: Server, red_png: bytes, path: str, bad: str) -> None:
     files = {"image" if path == "/infer" else "images": red_png}
     problem = server.client.post(path, files=files, headers={HEADER: bad})
     assert (problem.status_code, problem.json()["code"]) == (422, "invalid_parameter")
     assert HEADER in problem.json()["detail"]
 
 
-def test_a_long_timeout_is_accepted(server: Server, red_png: bytes) -> None:
+def test_long_timeout_is_accepted(server: Server, red_png: bytes) -> None:
     assert server.client.post("/infer", content=red_png, headers={HEADER: "999999999999"}).status_code == 200
 
 
-def test_the_header_cannot_extend_the_services_timeout(serve: Serve, slow_models: Path, red_png: bytes) -> None:
+def test_header_cannot_extend_the_services_timeout(serve: Serve, slow_models: Path, red_png: bytes) -> None:
     client = serve(models_dir=slow_models, default_model="slow", request_timeout_ms=20).client
     problem = client.post("/infer", content=red_png, headers={HEADER: "60000"})
     assert (problem.status_code, problem.json()["code"]) == (504, "deadline_exceeded")

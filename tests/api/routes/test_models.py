@@ -1,5 +1,6 @@
-"""What there is, what it does and what decided it; one picture to several models."""
+"""GET /models and GET /models/{name}, and several models for one picture."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,28 +10,41 @@ from engine.scheduling import tuning as tuning_module
 from tests.conftest import Serve
 from tests.pictures_by_colour import colour_picture
 from tests.problems import assert_problem
-from tests.server import Server, until
+from tests.server import Server, service_settings, serving, until
 from tests.tiny_models import add_model, colour_graph, slow_graph
 
 RED = colour_picture("red")
 
 
+def add_models(models: Path) -> Path:
+    add_model(models, "colour", colour_graph())
+    add_model(models, "colour", colour_graph(gain=5), version=2)
+    add_model(models, "other", colour_graph(), labels=("r", "g", "b"))
+    (add_model(models, "broken", colour_graph()) / "model.toml").write_text("task = 1\n")
+    return models
+
+
 @pytest.fixture
 def models(tmp_path: Path) -> Path:
-    add_model(tmp_path, "colour", colour_graph())
-    add_model(tmp_path, "colour", colour_graph(gain=5), version=2)
-    add_model(tmp_path, "other", colour_graph(), labels=("r", "g", "b"))
-    (add_model(tmp_path, "broken", colour_graph()) / "model.toml").write_text("task = 1\n")
-    return tmp_path
+    return add_models(tmp_path)
 
 
 @pytest.fixture
-def server(serve: Serve, models: Path) -> Server:
+def fresh(serve: Serve, models: Path) -> Server:
+    """A server of this test: only its default model is loaded."""
     return serve(models_dir=models)
 
 
-def test_the_list_tells_versions_and_states(server: Server) -> None:
-    listed = ModelList.model_validate(server.client.get("/models").json())
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for the tests that are independent of what is loaded."""
+    models = add_models(tmp_path_factory.mktemp("models"))
+    with serving(service_settings(models_dir=models, default_model="colour")) as running:
+        yield running
+
+
+def test_model_list_has_versions_and_states(fresh: Server) -> None:
+    listed = ModelList.model_validate(fresh.client.get("/models").json())
     assert listed.default == "colour"
     assert [(m.name, m.default, m.active, m.serving) for m in listed.models] == [
         ("broken", False, 1, None),
@@ -41,16 +55,16 @@ def test_the_list_tells_versions_and_states(server: Server) -> None:
     assert [(v.version, v.state) for v in colour.versions] == [(1, "UNAVAILABLE"), (2, "READY")]
 
 
-def test_the_etag_stays_until_something_changes(server: Server) -> None:
-    first = server.client.get("/models")
+def test_etag_is_unchanged_until_a_model_changes(fresh: Server) -> None:
+    first = fresh.client.get("/models")
     headers = {"If-None-Match": first.headers["etag"]}
-    second = server.client.get("/models", headers=headers)
+    second = fresh.client.get("/models", headers=headers)
     assert (second.status_code, second.content) == (304, b"")
-    server.client.post("/infer?model=other", content=RED)
-    assert server.client.get("/models", headers=headers).status_code == 200
+    fresh.client.post("/infer?model=other", content=RED)
+    assert fresh.client.get("/models", headers=headers).status_code == 200
 
 
-def test_every_field_tells_what_decided_it(server: Server) -> None:
+def test_spec_fields_have_their_sources(server: Server) -> None:
     details = ModelDetails.model_validate(server.client.get("/models/colour").json())
     assert details.spec["preprocess.size"].decided_by == "model.toml"
     assert details.spec["preprocess.size"].value == [8, 8]
@@ -59,7 +73,7 @@ def test_every_field_tells_what_decided_it(server: Server) -> None:
     assert details.providers == ["CPUExecutionProvider"]
 
 
-def test_how_it_runs_here_is_shown_with_what_decided_it(
+def test_measured_tuning_is_shown_with_its_reason(
     serve: Serve, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tuning_module, "_MIN_EFFICIENCY", 0.0)  # conclusive on a busy machine, too
@@ -76,11 +90,11 @@ def test_how_it_runs_here_is_shown_with_what_decided_it(
     assert fixed.measured == tuning.measured
 
 
-def test_without_measuring_the_plan_is_shown_all_the_same(server: Server) -> None:
-    tuning = tuning_of(server)
+def test_plan_without_measurement_is_shown(fresh: Server) -> None:
+    tuning = tuning_of(fresh)
     assert (tuning.level, tuning.reason, tuning.measured) == (None, "nothing was measured", [])
     assert tuning.plan.intra_op_threads[0] == 1
-    assert ModelDetails.model_validate(server.client.get("/models/other").json()).tuning is None
+    assert ModelDetails.model_validate(fresh.client.get("/models/other").json()).tuning is None
 
 
 def tuning_of(server: Server) -> TuningReport:
@@ -89,20 +103,20 @@ def tuning_of(server: Server) -> TuningReport:
     return tuning
 
 
-def test_a_model_that_cannot_be_understood_says_why(server: Server) -> None:
+def test_model_with_an_invalid_spec_has_a_warning(server: Server) -> None:
     details = ModelDetails.model_validate(server.client.get("/models/broken").json())
     assert details.spec == {}
     assert "task" in details.warnings[0]
     assert_problem(server.client.get("/models/nope"), 404, "unknown_model")
 
 
-def test_several_models_answer_about_one_picture(server: Server) -> None:
+def test_several_models_answer_for_one_picture(server: Server) -> None:
     response = server.client.post("/infer?model=colour&model=other", content=RED)
     answer = InferManyResponse.model_validate(response.json())
-    told = [(r.model.name, r.predictions[0].label) for r in answer.results]  # type: ignore[union-attr]  # both classify
-    assert told == [("colour", "red"), ("other", "r")]
+    labels = [(r.model.name, r.predictions[0].label) for r in answer.results]  # type: ignore[union-attr]  # both classify
+    assert labels == [("colour", "red"), ("other", "r")]
     decodes = {result.timings_ms.decode for result in answer.results}
-    assert len(decodes) == 1, "it is decoded once"
+    assert len(decodes) == 1  # decoded once
 
 
 def test_two_versions_of_one_model_are_compared(server: Server) -> None:
@@ -115,7 +129,7 @@ def test_two_versions_of_one_model_are_compared(server: Server) -> None:
 @pytest.mark.parametrize(
     "query", ["model=colour&model=other&version=1", "model=" + "&model=".join("colour" for _ in range(9))]
 )
-def test_versions_that_do_not_fit_the_models_are_told(server: Server, query: str) -> None:
+def test_versions_that_do_not_match_the_models_are_422(server: Server, query: str) -> None:
     assert_problem(server.client.post(f"/infer?{query}", content=RED), 422, "invalid_parameter")
 
 
@@ -123,10 +137,10 @@ def test_one_unknown_model_of_several_is_404(server: Server) -> None:
     assert_problem(server.client.post("/infer?model=colour&model=nope", content=RED), 404, "unknown_model")
 
 
-def test_a_model_dropped_into_the_folder_is_served_without_a_restart(server: Server, models: Path) -> None:
+def test_new_model_file_is_served_without_a_restart(fresh: Server, models: Path) -> None:
     (models / "bare.onnx").write_bytes(colour_graph().SerializeToString())
-    until(lambda: server.client.post("/infer?model=bare", content=RED).status_code == 200)
-    answer = server.client.post("/infer?model=bare", content=RED).json()
+    until(lambda: fresh.client.post("/infer?model=bare", content=RED).status_code == 200)
+    answer = fresh.client.post("/infer?model=bare", content=RED).json()
     assert answer["predictions"][0]["class_id"] == 0
-    details = ModelDetails.model_validate(server.client.get("/models/bare").json())
+    details = ModelDetails.model_validate(fresh.client.get("/models/bare").json())
     assert any("mean" in warning for warning in details.warnings)

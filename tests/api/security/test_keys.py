@@ -1,11 +1,22 @@
 import hashlib
+from collections.abc import Iterator
+from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.conftest import Serve
 from tests.problems import assert_problem
+from tests.server import service_settings, serving
 
 HASHED = "sha256:" + hashlib.sha256(b"other").hexdigest()
+
+
+@pytest.fixture(scope="module")
+def client(tiny_models: Path) -> Iterator[httpx.Client]:
+    """A client of a server with two keys, one of them as a hash."""
+    with serving(service_settings(models_dir=tiny_models, default_model="colour", keys=("secret", HASHED))) as running:
+        yield running.client
 
 
 @pytest.mark.parametrize(
@@ -18,9 +29,8 @@ HASHED = "sha256:" + hashlib.sha256(b"other").hexdigest()
     ],
 )
 def test_valid_key_is_accepted_in_both_headers_as_text_and_hash(
-    serve: Serve, red_png: bytes, headers: dict[str, str]
+    client: httpx.Client, red_png: bytes, headers: dict[str, str]
 ) -> None:
-    client = serve(keys=("secret", HASHED)).client
     assert client.post("/infer", content=red_png, headers=headers).status_code == 200
 
 
@@ -36,18 +46,17 @@ def test_valid_key_is_accepted_in_both_headers_as_text_and_hash(
     ],
 )
 def test_missing_or_wrong_key_is_rejected(
-    serve: Serve, red_png: bytes, headers: dict[str, str], status: int, code: str
+    client: httpx.Client, red_png: bytes, headers: dict[str, str], status: int, code: str
 ) -> None:
-    client = serve(keys=("secret", HASHED)).client
     latin = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
     assert_problem(client.post("/infer?top_k=0", content=red_png, headers=latin), status, code)
 
 
-def test_health_needs_no_key(serve: Serve) -> None:
-    assert serve(keys=("secret",)).client.get("/health").status_code == 200
+def test_health_needs_no_key(client: httpx.Client) -> None:
+    assert client.get("/health").status_code == 200
 
 
-def test_a_key_is_never_logged(serve: Serve, red_png: bytes, caplog: pytest.LogCaptureFixture) -> None:
+def test_key_is_never_logged(serve: Serve, red_png: bytes, caplog: pytest.LogCaptureFixture) -> None:
     client = serve(keys=("s3cr3t-k3y",)).client
     client.post("/infer", content=red_png, headers={"X-API-Key": "s3cr3t-k3y"})
     client.post("/infer", content=red_png, headers={"X-API-Key": "wr0ng-k3y"})

@@ -50,17 +50,17 @@ def test_headers_that_never_end_are_408(server: Server) -> None:
     assert (response.status, response.json()["code"], response.closes) == (408, "headers_too_slow", True)
 
 
-def test_a_second_request_has_the_same_deadline(server: Server) -> None:
+def test_second_request_has_the_same_deadline(server: Server) -> None:
     first, second = talk(server.port, LIVE + LIVE[:-5])
     assert (first.status, second.status) == (200, 408)
 
 
-def test_a_silent_connection_is_closed(server: Server) -> None:
+def test_silent_connection_is_closed(server: Server) -> None:
     with connected(server.port) as connection:
         assert read_to_end(connection) == []
 
 
-def test_an_idle_connection_outlives_the_header_deadline(server: Server) -> None:
+def test_idle_connection_outlives_the_header_deadline(server: Server) -> None:
     with connected(server.port) as silent, connected(server.port) as idle:
         idle.sendall(LIVE)
         assert read_answer(idle).status == 200
@@ -95,7 +95,7 @@ def test_malformed_http_is_400_as_a_problem(server: Server, data: bytes) -> None
     assert (response.status, response.json()["code"], response.closes) == (400, "malformed_request", True)
 
 
-def test_a_trailer_is_not_a_header(server: Server, red_png: bytes) -> None:
+def test_trailer_is_not_a_header(server: Server, red_png: bytes) -> None:
     """A trailer could otherwise carry a header that a proxy has removed."""
     request = chunked(red_png)
     with_trailer = request.removesuffix(b"\r\n") + b"X-Request-ID: forged\r\n\r\n"
@@ -113,7 +113,7 @@ def test_connections_above_the_limit_are_closed(server: Server, monkeypatch: pyt
         assert read_to_end(connection) == []
 
 
-def test_a_body_split_into_many_packets_arrives_whole(server: Server, red_png: bytes) -> None:
+def test_body_split_into_many_packets_arrives_whole(server: Server, red_png: bytes) -> None:
     data = post(red_png)
     with connected(server.port) as connection:
         for start in range(0, len(data), 50):
@@ -121,7 +121,7 @@ def test_a_body_split_into_many_packets_arrives_whole(server: Server, red_png: b
         assert read_answer(connection).json()["predictions"][0]["label"] == "red"
 
 
-def test_a_request_that_offers_http2_keeps_its_body(server: Server, red_png: bytes) -> None:
+def test_request_that_offers_http2_keeps_its_body(server: Server, red_png: bytes) -> None:
     """As Java's HttpClient and `curl --http2` send it."""
     offer = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n"
     with connected(server.port) as connection:

@@ -36,7 +36,7 @@ def files(tmp_path: Path, authority: trustme.CA) -> tuple[Path, Path]:
         (".", "key.pem", "API_TLS_CERT", "Is a directory"),
     ],
 )
-def test_an_unreadable_file_stops_the_start_with_its_variable(
+def test_unreadable_file_stops_the_start_with_its_variable(
     files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, certificate: str, key: str, variable: str, reason: str
 ) -> None:
     folder = files[0].parent
@@ -58,7 +58,7 @@ def test_an_unreadable_file_stops_the_start_with_its_variable(
         ("cert.pem", "encrypted.pem", "is encrypted"),
     ],
 )
-def test_an_invalid_file_stops_the_start(
+def test_invalid_file_stops_the_start(
     files: tuple[Path, Path],
     authority: trustme.CA,
     monkeypatch: pytest.MonkeyPatch,

@@ -9,7 +9,7 @@ from starlette.requests import ClientDisconnect
 from api.uploads.disconnect import cancel_on_disconnect
 
 
-def test_a_disconnect_cancels_the_block() -> None:
+def test_disconnect_cancels_the_block() -> None:
     cancelled = []
 
     async def infer() -> None:
@@ -33,7 +33,7 @@ def test_a_disconnect_cancels_the_block() -> None:
 
 
 @pytest.mark.parametrize("error", [TimeoutError, ValueError, ClientDisconnect])
-def test_an_error_of_the_block_is_raised_as_it_is(error: type[Exception]) -> None:
+def test_error_of_the_block_is_raised_unchanged(error: type[Exception]) -> None:
     async def never() -> dict[str, Any]:
         await asyncio.Event().wait()
         raise AssertionError
@@ -46,7 +46,7 @@ def test_an_error_of_the_block_is_raised_as_it_is(error: type[Exception]) -> Non
         asyncio.run(check())
 
 
-def test_the_listener_ends_with_the_block() -> None:
+def test_listener_ends_with_the_block() -> None:
     async def check() -> int:
         async def never() -> dict[str, Any]:
             await asyncio.Event().wait()

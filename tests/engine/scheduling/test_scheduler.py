@@ -1,7 +1,7 @@
-"""Admission, order, cancellation and hung runs of one model, with a clock of the tests."""
+"""Order, cancellation and hung runs of one model, with a clock of the tests."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from threading import Event
 from typing import NoReturn
@@ -9,42 +9,13 @@ from typing import NoReturn
 import pytest
 
 from engine.scheduling import scheduler as scheduler_module
-from engine.scheduling import worker_thread as worker_thread_module
 from engine.scheduling.run_context import RunContext
 from engine.scheduling.scheduler import QueueFullError, Scheduler
 from engine.scheduling.worker_thread import WorkerThreadError
 from loaders.model_errors import RunStoppedError
 from tests.engine.models.loading import eventually
-from tests.engine.scheduling.worker_threads import WAIT_S, HeldJob, run, scheduling, start_job, submit
+from tests.engine.scheduling.worker_threads import WAIT_S, Clock, HeldJob, rejection, run, scheduling, start_job, submit
 from utils.time_utils import QUEUE, StageTimer
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    for module in (scheduler_module, worker_thread_module):
-        monkeypatch.setattr(module, "perf_counter", clock)
-    return clock
-
-
-@pytest.fixture
-def one_thread() -> Iterator[Scheduler]:
-    with scheduling(concurrency=1, queue_limit=2) as scheduler:
-        yield scheduler
-
-
-async def rejection(scheduler: Scheduler, model: str = "") -> QueueFullError:
-    with pytest.raises(QueueFullError) as error:
-        await scheduler.run(lambda _: "never", StageTimer(), model)
-    return error.value
 
 
 async def cancelled(task: "asyncio.Task[str]") -> None:
@@ -68,7 +39,7 @@ def test_run_returns_the_result(one_thread: Scheduler) -> None:
 
 
 @pytest.mark.parametrize("error", [ValueError("bad"), TimeoutError("of the work"), KeyError("k")])
-def test_run_raises_what_the_work_raises(one_thread: Scheduler, error: Exception) -> None:
+def test_run_raises_the_error_of_the_job(one_thread: Scheduler, error: Exception) -> None:
     async def test() -> None:
         with pytest.raises(type(error)) as raised:
             await one_thread.run(raiser(error), StageTimer())
@@ -78,88 +49,7 @@ def test_run_raises_what_the_work_raises(one_thread: Scheduler, error: Exception
     run(test)
 
 
-def test_a_full_queue_rejects_at_once_and_names_its_numbers(one_thread: Scheduler) -> None:
-    async def test() -> None:
-        job, task = await start_job(one_thread)
-        others = [await submit(one_thread) for _ in range(2)]
-        error = await rejection(one_thread)
-        assert str(error) == "2 requests are queued for this model (limit 2); try again in 1 s."
-        assert (error.waiting, error.limit, error.retry_after_s) == (2, 2, 1)
-        job.end.set()
-        assert [await task, *[await other for other in others]] == ["done", "ran", "ran"]
-
-    run(test)
-
-
-def test_without_a_queue_a_request_needs_a_free_thread() -> None:
-    async def test() -> None:
-        with scheduling(concurrency=2, queue_limit=0) as scheduler:
-            jobs = [await start_job(scheduler) for _ in range(2)]
-            await rejection(scheduler)
-            for job, task in jobs:
-                job.end.set()
-                await task
-
-    run(test)
-
-
-@pytest.mark.parametrize(("concurrency", "retry_after_s"), [(1, 30), (2, 15)])
-def test_retry_after_follows_run_time_queue_and_concurrency(clock: Clock, concurrency: int, retry_after_s: int) -> None:
-    """Runs of 10 s: three waiting ones take 30 s on one thread, 15 s on two."""
-
-    def work(_: RunContext) -> None:
-        clock.now += 10.0
-
-    async def test() -> None:
-        with scheduling(concurrency, queue_limit=3) as scheduler:
-            await scheduler.run(work, StageTimer())
-            running = [await start_job(scheduler) for _ in range(concurrency)]
-            others = [await submit(scheduler) for _ in range(3)]
-            assert (await rejection(scheduler)).retry_after_s == retry_after_s
-            for job, _ in running:
-                job.end.set()
-            await asyncio.gather(*others, *[task for _, task in running])
-
-    run(test)
-
-
-def test_retry_after_of_a_first_run_follows_its_time_so_far(clock: Clock) -> None:
-    async def test() -> None:
-        with scheduling(concurrency=1, queue_limit=2) as scheduler:
-            job, task = await start_job(scheduler)
-            others = [await submit(scheduler) for _ in range(2)]
-            clock.now = 20.0
-            assert (await rejection(scheduler)).retry_after_s == 40
-            job.end.set()
-            await asyncio.gather(task, *others)
-
-    run(test)
-
-
-def test_retry_after_follows_the_measured_rate_of_the_queue(clock: Clock) -> None:
-    """Another model has one of two threads: runs of 10 s then end every 10 s, not every 5."""
-
-    async def test() -> None:
-        with scheduling(concurrency=2, queue_limit=3) as scheduler:
-            other = await start_job(scheduler, "other")
-            running = [await start_job(scheduler, "mine")]
-            jobs = [HeldJob() for _ in range(5)]
-            waits = [await submit(scheduler, job, "mine") for job in jobs[:3]]
-            for number in range(2):
-                clock.now += 10.0
-                running[-1][0].end.set()
-                assert await asyncio.to_thread(jobs[number].started.wait, WAIT_S)
-                running.append((jobs[number], waits[number]))
-                waits.append(await submit(scheduler, jobs[3 + number], "mine"))
-            assert (await rejection(scheduler, "mine")).retry_after_s == 30
-            for job in (*jobs, other[0]):
-                job.end.set()
-            await asyncio.gather(other[1], *[task for _, task in running], *waits)
-
-    run(test)
-
-
-def test_requests_run_in_their_order() -> None:
+def test_requests_run_in_arrival_order() -> None:
     order: list[int] = []
 
     def note(number: int, _: RunContext) -> None:
@@ -176,7 +66,7 @@ def test_requests_run_in_their_order() -> None:
     assert order == list(range(20))
 
 
-def test_a_cancelled_waiting_request_leaves_the_queue(one_thread: Scheduler) -> None:
+def test_cancelled_waiting_request_leaves_the_queue(one_thread: Scheduler) -> None:
     ran: list[str] = []
 
     async def test() -> None:
@@ -193,7 +83,7 @@ def test_a_cancelled_waiting_request_leaves_the_queue(one_thread: Scheduler) -> 
     assert ran == []
 
 
-def test_a_cancelled_running_request_returns_at_once_and_keeps_its_thread_until_it_ends(one_thread: Scheduler) -> None:
+def test_cancelled_running_request_keeps_its_thread_until_it_ends(one_thread: Scheduler) -> None:
     async def test() -> None:
         job, task = await start_job(one_thread)
         await cancelled(task)
@@ -229,7 +119,7 @@ def test_cancelling_a_request_stops_its_run(one_thread: Scheduler) -> None:
     assert ended == ["stopped"]
 
 
-def test_the_wait_for_a_thread_is_queue_time(clock: Clock, one_thread: Scheduler) -> None:
+def test_wait_for_a_thread_is_queue_time(clock: Clock, one_thread: Scheduler) -> None:
     waited, at_once = StageTimer(), StageTimer()
 
     async def test() -> None:
@@ -245,7 +135,7 @@ def test_the_wait_for_a_thread_is_queue_time(clock: Clock, one_thread: Scheduler
     assert (waited.as_ms()[QUEUE], at_once.as_ms()[QUEUE]) == (3000.0, 0.0)
 
 
-def test_after_runs_that_end_fail_and_are_cancelled_the_same_number_fits() -> None:
+def test_capacity_is_unchanged_after_failed_and_cancelled_runs() -> None:
     async def test() -> None:
         with scheduling(concurrency=2, queue_limit=3) as scheduler:
             for _ in range(20):
@@ -265,7 +155,7 @@ def test_after_runs_that_end_fail_and_are_cancelled_the_same_number_fits() -> No
     run(test)
 
 
-def test_as_many_requests_run_at_once_as_the_concurrency_says() -> None:
+def test_concurrency_limits_the_runs_at_once() -> None:
     async def test() -> None:
         with scheduling(concurrency=3, queue_limit=1) as scheduler:
             running = [await start_job(scheduler) for _ in range(3)]
@@ -281,7 +171,7 @@ def test_as_many_requests_run_at_once_as_the_concurrency_says() -> None:
     run(test)
 
 
-def test_a_model_on_a_device_has_more_in_flight_than_cores() -> None:
+def test_model_on_a_device_may_have_more_in_flight_than_cores() -> None:
     async def test() -> None:
         with scheduling(concurrency=1, queue_limit=0) as scheduler:
             on_device = [await start_job(scheduler, "device", concurrency=3) for _ in range(3)]
@@ -295,7 +185,7 @@ def test_a_model_on_a_device_has_more_in_flight_than_cores() -> None:
     run(test)
 
 
-def test_a_hung_thread_is_replaced(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_hung_thread_is_replaced(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(scheduler_module, "HUNG_AFTER_S", 0.01)
 
     async def test() -> None:
@@ -316,7 +206,7 @@ def test_a_hung_thread_is_replaced(monkeypatch: pytest.MonkeyPatch, caplog: pyte
     run(test)
 
 
-def test_above_the_limit_of_hung_threads_one_is_replaced_when_another_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hung_thread_above_the_limit_is_replaced_when_another_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scheduler_module, "HUNG_AFTER_S", 0.0)
     monkeypatch.setattr(scheduler_module, "_MAX_HUNG", 1)
 
@@ -343,7 +233,7 @@ def test_above_the_limit_of_hung_threads_one_is_replaced_when_another_ends(monke
 
 
 @pytest.mark.parametrize("end", [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), StopIteration()])
-def test_an_exception_that_ends_threads_is_a_worker_thread_error(one_thread: Scheduler, end: BaseException) -> None:
+def test_exception_that_ends_threads_is_a_worker_thread_error(one_thread: Scheduler, end: BaseException) -> None:
     async def test() -> None:
         for _ in range(3):
             with pytest.raises(WorkerThreadError, match=type(end).__name__):
@@ -353,7 +243,7 @@ def test_an_exception_that_ends_threads_is_a_worker_thread_error(one_thread: Sch
     run(test)
 
 
-def test_close_cancels_what_waits_and_lets_what_runs_end() -> None:
+def test_close_cancels_queued_requests_and_waits_for_running_ones() -> None:
     scheduler = Scheduler(concurrency=1, queue_limit=4)
 
     async def test() -> None:

@@ -6,8 +6,10 @@ from contextlib import contextmanager
 from threading import Event
 from typing import Any
 
+import pytest
+
 from engine.scheduling.run_context import RunContext
-from engine.scheduling.scheduler import Scheduler
+from engine.scheduling.scheduler import QueueFullError, Scheduler
 from engine.scheduling.scoreboard import WorkerSlot
 from utils.time_utils import StageTimer
 
@@ -54,3 +56,20 @@ async def submit(
     task = asyncio.create_task(scheduler.run(work, StageTimer(), model))
     await asyncio.sleep(0)
     return task
+
+
+class Clock:
+    """Replaces `perf_counter`; a test sets `now`, in seconds."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def rejection(scheduler: Scheduler, model: str = "") -> QueueFullError:
+    """Submits a job to a full queue and returns the error."""
+    with pytest.raises(QueueFullError) as error:
+        await scheduler.run(lambda _: "never", StageTimer(), model)
+    return error.value

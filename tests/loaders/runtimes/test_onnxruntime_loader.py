@@ -171,7 +171,7 @@ def test_unavailable_provider_error_lists_the_available(graph: Path, provider: s
         pytest.skip("TensorRT is here")
     with pytest.raises(ProviderError, match="CPUExecutionProvider") as error:
         OnnxRuntimeLoader().load(graph, SessionOptions(providers=(provider, "cpu")))
-    assert error.value.asked in (provider, "TensorrtExecutionProvider")
+    assert error.value.requested in (provider, "TensorrtExecutionProvider")
     assert error.value.available == tuple(onnxruntime.get_available_providers())
 
 

@@ -1,4 +1,4 @@
-"""What never gets out: keys into the log, and the inside of the service into its answers."""
+"""Keys are never logged, and responses never show internals of the service."""
 
 import base64
 import itertools
@@ -17,7 +17,7 @@ from tests.server import Server, service_settings, serving, until
 KEY, WRONG = "s3cr3t-k3y-of-ours", "wr0ng-k3y-of-theirs"
 ADMIN = {"X-API-Key": "boss"}
 
-NASTY_VALUES = (
+MALFORMED_VALUES = (
     "../../etc/passwd",
     "%00",
     "a" * 3000,
@@ -29,7 +29,7 @@ NASTY_VALUES = (
     "%F0%9F%92%A9",
     "%ED%A0%BD",
 )
-NASTY_BODIES = (
+MALFORMED_BODIES = (
     b"",
     b"\0" * 100,
     b"{" * 5000,
@@ -39,10 +39,10 @@ NASTY_BODIES = (
     b"\x89PNG\r\n\x1a\n" + bytes(50),
     b"\x08\x07" * 50,
 )
-NASTY_TYPES = ("application/json", "multipart/form-data; boundary=x", "multipart/form-data", "image/png", "\x01")
+MALFORMED_TYPES = ("application/json", "multipart/form-data; boundary=x", "multipart/form-data", "image/png", "\x01")
 
 
-def test_no_key_is_ever_written_to_the_log(tiny_models: Path, red_png: bytes) -> None:
+def test_keys_are_never_logged(tiny_models: Path, red_png: bytes) -> None:
     settings = {"API_MODELS_DIR": str(tiny_models), "API_DEFAULT_MODEL": "colour", "API_WORKERS": "1"}
     with running_service(API_LOG_LEVEL="debug", API_KEYS=KEY, API_ADMIN_KEYS=KEY + "-admin", **settings) as service:
         for key in (KEY, WRONG):
@@ -66,7 +66,7 @@ def test_no_key_is_ever_written_to_the_log(tiny_models: Path, red_png: bytes) ->
 
 @pytest.fixture(scope="module")
 def open_server(tiny_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Everything is open, so that everything is reached; its models are its own."""
+    """A server without keys for inference, with models that its requests may change."""
     models = tmp_path_factory.mktemp("open") / "models"
     (models / "colour" / "1").mkdir(parents=True)
     for name in ("model.toml", "labels.txt", "1/model.onnx"):
@@ -76,18 +76,18 @@ def open_server(tiny_models: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         yield running
 
 
-def test_no_nasty_request_is_a_500_or_shows_the_inside(open_server: Server) -> None:
+def test_malformed_requests_are_not_500_and_show_no_internals(open_server: Server) -> None:
     document = open_server.client.get("/openapi.json").json()
     routes = [(path, method) for path, methods in document["paths"].items() for method in methods]
     assert len(routes) > 15
     problems = 0
-    for number, ((path, method), value) in enumerate(itertools.product(routes, NASTY_VALUES)):
+    for number, ((path, method), value) in enumerate(itertools.product(routes, MALFORMED_VALUES)):
         place = re.sub(r"\{\w+\}", value, path)
         answer = open_server.client.request(
             method,
             f"{place}?model={value}&top_k={value[:20]}",
-            content=NASTY_BODIES[number % len(NASTY_BODIES)],
-            headers=[*ADMIN.items(), ("Content-Type", NASTY_TYPES[number % len(NASTY_TYPES)])],
+            content=MALFORMED_BODIES[number % len(MALFORMED_BODIES)],
+            headers=[*ADMIN.items(), ("Content-Type", MALFORMED_TYPES[number % len(MALFORMED_TYPES)])],
         )
         if answer.status_code >= 400:
             problems += 1
@@ -97,14 +97,14 @@ def test_no_nasty_request_is_a_500_or_shows_the_inside(open_server: Server) -> N
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/infer/x", "/docs/x", "/%2e%2e/%2e%2e/etc/passwd", "/infer%00"])
-def test_what_is_not_there_and_what_is_not_taken_say_no_more(server: Server, path: str) -> None:
+def test_unknown_paths_and_methods_show_no_internals(server: Server, path: str) -> None:
     for method in ("GET", "POST", "DELETE", "TRACE", "PROPFIND"):
         answer = server.client.request(method, path)
         assert answer.status_code in (404, 405)
         assert not LEAKS.search(answer.text)
 
 
-def test_a_bug_says_nothing_of_itself(serve: Serve, red_png: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unexpected_exceptions_show_no_internals(serve: Serve, red_png: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     def bug(*_: object) -> None:
         raise KeyError("/etc/secret of onnxruntime 1.2.3")
 

@@ -1,4 +1,4 @@
-"""Models that answer NaN or infinity to bright pictures: valid JSON always, by every way and for every task."""
+"""NaN and infinity in the outputs of a model: an error or valid JSON, for every task and route."""
 
 import base64
 import json
@@ -38,7 +38,7 @@ MODELS: dict[str, tuple[Outputs, str]] = {
 
 
 def fading_graph(outputs: Outputs, brightness_makes: str) -> onnx.ModelProto:
-    """Answers `outputs` to a black picture; to a white one NaN (0 / 0) or infinity (n / 0) in their place."""
+    """A graph with `outputs` for a black picture; for a white one they are NaN (0 / 0) or infinity (n / 0)."""
     nodes = [
         helper.make_node("ReduceMean", ["image"], ["mean"], keepdims=0),
         helper.make_node("Sub", ["one", "mean"], ["dark"]),
@@ -63,7 +63,7 @@ def fading_graph(outputs: Outputs, brightness_makes: str) -> onnx.ModelProto:
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """The loader is given, so that no model is tried in a process of its own: that takes half a second each."""
+    """A client of a server with all `MODELS`. A given loader skips the check processes, half a second per model."""
     models = tmp_path_factory.mktemp("models")
     for name, (outputs, spec) in MODELS.items():
         for version, word in ((1, "nan"), (2, "inf")):
@@ -75,19 +75,17 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
 
 
 def strict(text: str) -> Any:  # noqa: ANN401 - any JSON
-    """Python's reader takes NaN and Infinity, which are no JSON."""
+    """Parses JSON without Python's extensions NaN and Infinity."""
 
-    def refuse(word: str) -> None:
-        raise AssertionError(f"{word} is no JSON")
+    def reject(word: str) -> None:
+        raise AssertionError(f"{word} is not JSON")
 
-    return json.loads(text, parse_constant=refuse)
+    return json.loads(text, parse_constant=reject)
 
 
 @pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize("name", MODELS)
-def test_a_picture_that_a_model_answers_with_no_numbers_is_an_error(
-    client: httpx.Client, name: str, version: int
-) -> None:
+def test_nan_or_infinite_output_is_500(client: httpx.Client, name: str, version: int) -> None:
     query = f"?model={name}&version={version}"
     dark = client.post(f"/infer{query}", content=BLACK)
     assert dark.status_code == 200, dark.text
@@ -97,7 +95,7 @@ def test_a_picture_that_a_model_answers_with_no_numbers_is_an_error(
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_in_a_batch_its_neighbours_are_answered(client: httpx.Client, name: str) -> None:
+def test_nan_output_in_a_batch_fails_only_its_own_picture(client: httpx.Client, name: str) -> None:
     files = [("images", ("p", picture)) for picture in (BLACK, WHITE, BLACK)]
     results = strict(client.post(f"/infer/batch?model={name}", files=files).text)["results"]
     assert [result.get("error", {}).get("code") for result in results] == [None, "invalid_model_output", None]
@@ -106,7 +104,7 @@ def test_in_a_batch_its_neighbours_are_answered(client: httpx.Client, name: str)
     assert [line.get("error", {}).get("code") for line in lines] == [None, "invalid_model_output", None]
 
 
-def test_base64_shows_a_raw_tensor_as_it_is_but_no_vector_of_no_numbers(client: httpx.Client) -> None:
+def test_base64_tensor_may_contain_nan_but_an_embedding_may_not(client: httpx.Client) -> None:
     raw = client.post("/infer?model=raw&version=1&encoding=base64", content=WHITE)
     [tensor] = strict(raw.text)["predictions"]
     assert np.isnan(np.frombuffer(base64.b64decode(tensor["data"]), "<f2")).all()
@@ -115,13 +113,13 @@ def test_base64_shows_a_raw_tensor_as_it_is_but_no_vector_of_no_numbers(client: 
     assert_problem(vector, 500, "invalid_model_output")
 
 
-def test_one_model_of_several_that_fails_is_named(client: httpx.Client) -> None:
+def test_failing_model_of_several_is_named(client: httpx.Client) -> None:
     response = client.post("/infer?model=classes&model=vector&version=2&version=2", content=WHITE)
     assert assert_problem(response, 500, "invalid_model_output").startswith("classes version 2")
 
 
-def test_a_graph_that_has_no_answer_to_a_black_picture_only_is_served(tmp_path: Path) -> None:
-    """As one that divides by the spread of a picture's own pixels; a raw tensor may hold what it likes at any time."""
+def test_model_with_nan_output_for_black_pictures_only_is_served(tmp_path: Path) -> None:
+    """For example one that divides by the standard deviation of the pixels; a raw tensor may always contain NaN."""
     graph = fading_graph(MODELS["classes"][0], "nan")
     graph.graph.node[1].input[0] = "zero"  # dark = 0 - mean: 0 / 0 where there is no light
     graph.graph.initializer.append(numpy_helper.from_array(np.asarray(0, np.float32), "zero"))
