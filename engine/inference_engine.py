@@ -3,9 +3,9 @@
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -139,9 +139,9 @@ class InferenceEngine:
 
     def close(self) -> None:
         self._watch.stop()
+        self.models.close()  # first: a killed check would fail its load, and the next load would start another
         if self._options.check:
             self._options.check.close()
-        self.models.close()
         self.scheduler.close()
 
     def request(self, choices: Sequence[ModelChoice]) -> list[Future[LoadedModel]]:
@@ -167,25 +167,36 @@ class InferenceEngine:
         Raises ImageError, InvalidOutputError, ModelRunError, UnknownModelError, ModelUnavailableError, QueueFullError,
         DeadlineExceededError.
         """
+        async with self._deadline(wait):
+            models = await self._loaded(choices, wait)
+            first, plan = models[0], models[0].runner.plan
+            answers = await self.scheduler.run(
+                partial(predict, models, self._image_loader, data, options),
+                timer,
+                first.ref.name,
+                concurrency=plan.concurrency(self.scheduler.concurrency),
+                skip_queue_limit=wait.skip_queue_limit,
+            )
+        if self._options.observer:
+            self._options.observer.answered(answers)
+        return answers
+
+    async def load(self, choices: Sequence[ModelChoice], wait: Wait = AT_MOST) -> None:
+        """Waits until the models are loaded. Raises UnknownModelError, ModelUnavailableError, DeadlineExceededError."""
+        async with self._deadline(wait):
+            for load in self.request(choices):
+                await loaded(load)
+
+    @asynccontextmanager
+    async def _deadline(self, wait: Wait) -> AsyncIterator[None]:
         timeout_s = min(wait.timeout_s, self._options.timeout_s)
         try:
             async with asyncio.timeout(timeout_s) as deadline:
-                models = await self._loaded(choices, wait)
-                first, plan = models[0], models[0].runner.plan
-                answers = await self.scheduler.run(
-                    partial(predict, models, self._image_loader, data, options),
-                    timer,
-                    first.ref.name,
-                    concurrency=plan.concurrency(self.scheduler.concurrency),
-                    skip_queue_limit=wait.skip_queue_limit,
-                )
+                yield
         except TimeoutError:
             if not deadline.expired():
                 raise
             raise DeadlineExceededError(timeout_s) from None
-        if self._options.observer:
-            self._options.observer.answered(answers)
-        return answers
 
     async def _loaded(self, choices: Sequence[ModelChoice], wait: Wait) -> list[LoadedModel]:
         """The loaded models. Requests that wait for a load hold their pictures, so the queue limit bounds them, too.

@@ -31,7 +31,7 @@ def batch_router(settings: ApiSettings, engine: GetEngine, memory: ArrivingMemor
     """`engine` returns the running engine, or raises NotReadyError."""
     router = APIRouter(tags=["inference"])
     most_bytes = settings.max_batch_images * (settings.max_upload_bytes + ENVELOPE_BYTES)
-    slots = cache(lambda: asyncio.Semaphore(_SLOTS_PER_THREAD * engine().scheduler.max_concurrency))
+    slots = cache(lambda: asyncio.Semaphore(_SLOTS_PER_THREAD * engine().scheduler.concurrency))
 
     @router.post(
         "/infer/batch",
@@ -50,10 +50,9 @@ def batch_router(settings: ApiSettings, engine: GetEngine, memory: ArrivingMemor
         """
         parsed = parse_query(query)
         running = engine()
-        running.request(parsed.choices)  # before the upload: an unknown model is an error, an unloaded one loads
-        predict = partial(
-            _predict, running, parsed, settings.max_upload_bytes, requested_wait(request, skip_queue_limit=True)
-        )
+        wait = requested_wait(request, skip_queue_limit=True)
+        await running.load(parsed.choices, wait)  # before the upload: a load must not hold the slots of other batches
+        predict = partial(_predict, running, parsed, settings.max_upload_bytes, wait)
         run = partial(_run, request, predict)
         if query.stream:
             return StreamedBatch(request, run)

@@ -88,6 +88,7 @@ class BatchRun:
                 last = body.ended
                 self._read_ahead(self._disconnect() if last else body.next(), scope)
                 reader.feed(chunk)
+                body.release(form.take_dropped())
                 await self._start(form.take_complete(), body)
             reader.finish()
             form.check_any()

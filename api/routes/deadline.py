@@ -16,7 +16,8 @@ WITH_DEADLINE: dict[str, Any] = {
         {
             "name": HEADER,
             "in": "header",
-            "description": "Maximum milliseconds from the end of the upload to the response; then 504. "
+            "description": "Maximum milliseconds from the end of the upload to the response, in a batch from each "
+            "picture's turn to its result; then 504. "
             "It can only shorten the service's own limit, API_REQUEST_TIMEOUT_MS.",
             "schema": {"type": "integer", "minimum": 1},
         }

@@ -28,6 +28,12 @@ class BatchForm:
         self._data = BytesIO()
         self._too_large = False
         self._complete: list[Part] = []
+        self._dropped = 0
+
+    def take_dropped(self) -> int:
+        """Bytes of pictures above the limit that were dropped since the last call."""
+        dropped, self._dropped = self._dropped, 0
+        return dropped
 
     def take_complete(self) -> list[Part]:
         """The complete pictures that were not returned yet."""
@@ -52,9 +58,11 @@ class BatchForm:
 
     def _write(self, data: memoryview) -> None:
         if self._too_large:
+            self._dropped += len(data)
             return
         self._data.write(data)
         if self._data.tell() > self._max_bytes:
+            self._dropped += self._data.tell()
             self._too_large, self._data = True, BytesIO()
 
     def close_field(self) -> None:

@@ -9,6 +9,7 @@ import shutil
 import uuid
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from time import time
@@ -121,8 +122,9 @@ class ModelAdmin:
         def act() -> Path:
             version = self._models.version(name, selector)
             self._check_deletable(version)
+            hidden = self._hide(self._root / name / str(version.number))
             self._models.choose(lambda choices: choices.without_version(*version.key))
-            return self._hide(self._root / name / str(version.number))
+            return hidden
 
         await asyncio.to_thread(_remove, await self._locked(act))
 
@@ -131,8 +133,8 @@ class ModelAdmin:
             version = self._models.version(name)
             if name == self._models.default:
                 raise ModelConflictError(f"{name} is the default model; make another model the default first.")
-            self._models.choose(lambda choices: choices.without_model(name))
             hidden = self._hide(self._root / name if version.folders else version.graph)
+            self._models.choose(lambda choices: choices.without_model(name))
             if not version.folders:
                 version.graph.with_suffix(".toml").unlink(missing_ok=True)
             return hidden
@@ -142,9 +144,10 @@ class ModelAdmin:
     def clean_up(self) -> None:
         """Removes what processes left that were killed during an upload or a deletion, a day ago or more."""
         for path in self._root.glob(".*"):
-            leftover = path.name.startswith((STAGING_PREFIX, _DELETED_PREFIX))
-            if leftover and time() - path.lstat().st_mtime > _LEFTOVER_AGE_S:
-                shutil.rmtree(path, ignore_errors=True)
+            with suppress(OSError):  # another process removes them, too
+                leftover = path.name.startswith((STAGING_PREFIX, _DELETED_PREFIX))
+                if leftover and time() - path.lstat().st_mtime > _LEFTOVER_AGE_S:
+                    _remove(path)
 
     def stage(self) -> StagedVersion:
         """Raises ModelStateError where the folder cannot be written."""

@@ -1,7 +1,9 @@
 """Header deadline, header size and the number of connections under `python main.py`."""
 
 import contextlib
+import errno
 import inspect
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from api.server import header_limits
 from api.server.header_limits import MAX_HEADER_BYTES, HeaderLimitProtocol
 from tests.raw_http import chunked, connected, post, read_answer, read_to_end, talk
-from tests.server import Server, service_settings, serving
+from tests.server import Server, service_settings, serving, until
 
 LIVE = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -21,10 +23,12 @@ OVERRIDDEN = {
     "connection_lost": ["self", "exc"],
     "data_received": ["self", "data"],
     "on_message_begin": ["self"],
-    "on_url": ["self", "url"],
     "on_header": ["self", "name", "value"],
     "on_headers_complete": ["self"],
+    "on_body": ["self", "body"],
     "on_message_complete": ["self"],
+    "on_response_complete": ["self"],
+    "pause_writing": ["self"],
     "send_400_response": ["self", "msg"],
 }
 
@@ -128,3 +132,27 @@ def test_request_that_offers_http2_keeps_its_body(server: Server, red_png: bytes
         for _ in range(2):
             connection.sendall(post(red_png, headers=offer))
             assert read_answer(connection).json()["predictions"][0]["label"] == "red"
+
+
+def test_endless_header_is_431_before_it_ends(server: Server) -> None:
+    with connected(server.port) as connection, contextlib.suppress(ConnectionError):
+        connection.sendall(b"GET /health/live HTTP/1.1\r\nX-A: ")
+        for _ in range(200):
+            connection.sendall(b"a" * 2**20)
+        raise AssertionError("200 MB of one header were taken")
+
+
+def test_malformed_chunk_is_400_at_once(server: Server) -> None:
+    [response] = talk(server.port, chunked(b"abc")[:-5] + b"ZZ\r\n")
+    assert (response.status, response.json()["code"]) == (400, "malformed_request")
+
+
+def test_client_that_reads_no_response_is_disconnected(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(header_limits, "SEND_TIMEOUT_S", 0.2)
+    with connected(server.port, receive_bytes=4096) as connection:
+        connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 200)
+        until(lambda: _is_reset(connection))
+
+
+def _is_reset(connection: socket.socket) -> bool:
+    return connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNRESET
