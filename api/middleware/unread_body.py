@@ -28,6 +28,7 @@ class UnreadBody:
             await self._app(scope, receive, send)
             return
         unread, receiving = True, False
+        start: Message | None = None
 
         async def receive_and_note() -> Message:
             nonlocal unread, receiving
@@ -37,17 +38,23 @@ class UnreadBody:
             return message
 
         async def send_then_drop(message: Message) -> None:
-            nonlocal unread
+            nonlocal unread, start
+            if message["type"] == "http.response.start":
+                start = message  # sent with the body: while a response is streamed, the application may still read
+                return
             waits = not receiving and _header(scope, b"expect") is not None  # for 100 Continue before it sends the body
-            if unread and message["type"] == "http.response.start":
-                headers = list(message.get("headers", ()))
-                if _CLOSE in headers:  # the body came too slowly
+            complete = not message.get("more_body", False)
+            if start:
+                headers = list(start.get("headers", ()))
+                too_slow = _CLOSE in headers
+                keeps = complete and _is_small(scope) and not waits
+                if unread and (too_slow or (keeps and await _drop(receive, SMALL_BODY_S))):
                     unread = False
-                elif waits or not _is_small(scope) or not await _drop(receive, SMALL_BODY_S):
-                    message = {**message, "headers": [*headers, _CLOSE]}
-                else:
-                    unread = False
-            if unread and not waits and message["type"] == "http.response.body" and not message.get("more_body", False):
+                elif unread:
+                    start = {**start, "headers": [*headers, _CLOSE]}
+                await send(start)
+                start = None
+            if unread and not waits and complete:
                 await send({**message, "more_body": True})
                 await _drop(receive, MAX_DROPPING_S)
                 message = {"type": "http.response.body", "body": b"", "more_body": False}
