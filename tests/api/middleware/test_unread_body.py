@@ -47,6 +47,24 @@ def test_connection_is_kept_after_a_small_unread_body(server: Server, red_png: b
             assert (response.status, response.closes) == (status, False)
 
 
+@pytest.mark.parametrize("padding", [0, 2 * 2**20], ids=["small", "large"])
+def test_streamed_response_that_begins_during_the_upload_leaves_the_rest_to_the_route(
+    server: Server, red_png: bytes, padding: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unread_body, "SMALL_BODY_S", 60)
+    picture = b'Content-Disposition: form-data; name="images"; filename="p"\r\n\r\n' + red_png + b"\r\n--b"
+    begin, rest = b"--b\r\n" + picture + b"\r\n", picture + b"--\r\n" + bytes(padding)
+    request = post(begin + rest, "/infer/batch?stream=true", FORM)
+    with connected(server.port) as connection:
+        connection.sendall(request.removesuffix(rest))
+        received = b""
+        while b'"index":0' not in received:
+            received += connection.recv(65_536)
+        connection.sendall(rest)
+        while b'"index":1' not in received:
+            received += connection.recv(65_536)
+
+
 def test_endless_chunks_are_dropped_up_to_a_limit(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unread_body, "MAX_DROPPED_BYTES", 5 * 2**20)
     port = serve(max_upload_bytes=1000).port
