@@ -1,6 +1,6 @@
 """Runs one route without the framework's routing, dependency injection and exception layers.
 
-Benchmark rows "default model, 8 connections" and "1 connection" in docs/performance.md name the gain.
+Gain on the default model: 160 us of a 9 ms request, see docs/performance.md.
 """
 
 from fastapi.routing import APIRoute
