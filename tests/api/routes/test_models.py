@@ -86,6 +86,7 @@ def test_measured_tuning_is_shown_with_its_reason(
     assert set(tuning.plan.intra_op_threads) <= {row.threads for row in tuning.measured}
     fixed = tuning_of(serve(models_dir=models, cache_dir=tmp_path / "cache", intra_op_threads=1, max_batch=0))
     assert fixed.plan.intra_op_threads == (1,)
+    assert fixed.reason.startswith("fixed by settings") == (tuning.plan.intra_op_threads != (1,))
     assert fixed.measured == tuning.measured
 
 
