@@ -28,7 +28,7 @@ _TOO_LARGE = Problem(431, "headers_too_large", f"The request's headers are large
 @cache
 def max_connections() -> int:
     """Leaves descriptors for models, logs and the cache."""
-    return descriptor_limit() - _RESERVED_DESCRIPTORS
+    return max(descriptor_limit() - _RESERVED_DESCRIPTORS, descriptor_limit() // 2)
 
 
 class HeaderLimitProtocol(HttpToolsProtocol):
