@@ -63,7 +63,7 @@ def serving(settings: ApiSettings, *, wait: bool = True, **parts: object) -> Ite
 
 
 def until(happened: Callable[[], object]) -> None:
-    """Waits until `happened` returns a true value; fails after 20 s."""
+    """Waits until `happened` returns a true value; fails after 60 s."""
     end = time.monotonic() + _START_S
     while not happened():
         assert time.monotonic() < end, "the event did not happen"
