@@ -162,7 +162,7 @@ def _check_fits(spec: PreprocessSpec, graph_input: TensorInfo) -> None:
     if not fits or spec.dtype != graph_input.dtype:
         raise ModelSpecError(
             f"the input {graph_input.name} takes {graph_input.dtype} {_shape(graph_input.shape)}, "
-            f"model.toml prepares {spec.dtype} {_shape(shape)}"
+            f"the spec prepares {spec.dtype} {_shape(shape)}"
         )
 
 
