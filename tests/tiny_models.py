@@ -144,9 +144,11 @@ def not_a_number_graph() -> onnx.ModelProto:
     return _model(nodes, constants, image, ["batch", 3])
 
 
-def with_second_input(graph: onnx.ModelProto, name: str = "mask") -> onnx.ModelProto:
+def with_second_input(
+    graph: onnx.ModelProto, name: str = "mask", shape: Sequence[int | str] = (1, 1)
+) -> onnx.ModelProto:
     """Adds an unused input to the graph."""
-    graph.graph.input.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1]))
+    graph.graph.input.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
     onnx.checker.check_model(graph)
     return graph
 

@@ -11,6 +11,7 @@ from loaders.model_errors import ModelSpecError
 from loaders.onnx.onnx_file import check_external_files, read_onnx
 from loaders.repository.model_repository import ModelVersion
 from loaders.repository.specs import ResolvedSpec, resolve
+from loaders.repository.specs.model_files import MODEL_TOML
 from loaders.repository.specs.model_spec import ExtraInput, ModelSpec
 from loaders.runtimes.base import ModelLoader, SessionOptions
 
@@ -19,6 +20,13 @@ def load_model(
     version: ModelVersion, loader: ModelLoader, options: SessionOptions, *, exact_decode: bool = False
 ) -> LoadedModel:
     """Returns the model after a warm-up run. Raises ModelError."""
+    try:
+        return _load(version, loader, options, exact_decode=exact_decode)
+    except ModelSpecError as error:
+        raise ModelSpecError(str(error).replace(MODEL_TOML, version.files.spec_file)) from error
+
+
+def _load(version: ModelVersion, loader: ModelLoader, options: SessionOptions, *, exact_decode: bool) -> LoadedModel:
     resolved = resolve_version(version)
     session = loader.load(version.graph, replace(options, shapes=_input_shapes(resolved.spec)))
     ref = ModelRef(version.name, version.number, resolved.spec.task)

@@ -26,7 +26,7 @@ from utils.files import replace_file
 from utils.processor import processor
 
 # A graph whose sessions hold more than this each gets one session, which always uses all cores, to save memory.
-_LARGE_BYTES = 128 * 1024 * 1024
+_LARGE_BYTES = 64 * 1024 * 1024
 # A graph whose sessions hold up to this much each gets one for each run.
 _SMALL_BYTES = 8 * 1024 * 1024
 _DEEPER = {TuneLevel.OFF: 0, TuneLevel.QUICK: 1, TuneLevel.FULL: 2}
