@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import onnx
 import pytest
 
 from api.settings import ApiSettings
@@ -16,14 +15,7 @@ from tests.conftest import Serve
 from tests.pictures_by_colour import colour_picture
 from tests.problems import assert_problem
 from tests.server import Server, service_settings, serving, until
-from tests.tiny_models import (
-    SPEC,
-    add_model,
-    colour_graph,
-    not_a_number_graph,
-    weighted_graph,
-    with_weights_beside,
-)
+from tests.tiny_models import SPEC, add_model, colour_graph, not_a_number_graph, with_weights_beside
 
 KEY = {"X-API-Key": "boss"}
 GERMAN = ("rot", "grün", "blau")
@@ -291,64 +283,6 @@ def test_old_temporary_folders_are_removed_at_start(models: Path, serve: Serve) 
         os.utime(models / name, (time.time() - age_s,) * 2)
     serve(models_dir=models)
     assert [f.name for f in models.iterdir() if f.name.startswith((".upload", ".deleted"))] == [".upload-new"]
-
-
-def with_weights_apart(folder: Path) -> tuple[bytes, bytes]:
-    """A model as PyTorch exports it by default: colour.onnx and colour.onnx.data."""
-    model = weighted_graph("MatMul")
-    onnx.save(model, folder / "colour.onnx", save_as_external_data=True, location="colour.onnx.data")
-    return (folder / "colour.onnx").read_bytes(), (folder / "colour.onnx.data").read_bytes()
-
-
-def test_model_with_weights_in_another_file_is_uploaded(admin: httpx.Client, models: Path, tmp_path: Path) -> None:
-    graph, weights = with_weights_apart(tmp_path)
-    files = {"data": ("exports/colour.onnx.data", weights), "model": ("colour.onnx", graph)}
-    added = admin.post("/models/apart/versions", files=files)
-    assert added.status_code == 201, added.text
-    assert (models / "apart" / "1" / "colour.onnx.data").read_bytes() == weights
-    assert infer(admin, "?model=apart")["model"]["version"] == 1
-
-
-@pytest.mark.parametrize(
-    ("data", "status", "detail"),
-    [
-        (
-            None,
-            422,
-            "weights in colour.onnx.data: upload that too, as `data`, export with external_data=False, or copy",
-        ),
-        ("other.data", 422, "weights in colour.onnx.data: upload that too"),
-        ("model.onnx", 422, "An upload has the fields"),
-        ("", 422, "An upload has the fields"),
-        (".hidden", 422, "An upload has the fields"),
-    ],
-)
-def test_weights_under_another_name_are_rejected(
-    admin: httpx.Client, models: Path, tmp_path: Path, data: str | None, status: int, detail: str
-) -> None:
-    graph, weights = with_weights_apart(tmp_path)
-    parts = [("model", ("colour.onnx", graph)), *([] if data is None else [("data", (data, weights))])]
-    before = files_of(models)
-    response = admin.post("/models/apart/versions", files=parts)
-    assert detail in assert_problem(response, status, "invalid_model" if "weights" in detail else "unknown_field")
-    assert files_of(models) == before
-
-
-def test_data_without_a_name_in_the_graph_are_rejected(admin: httpx.Client) -> None:
-    files = {"model": graph_bytes(), "data": ("more.data", b"x")}
-    response = admin.post("/models/new/versions", files=files)
-    assert "no weights in more.data, but in: itself" in assert_problem(response, 422, "invalid_model")
-
-
-def test_uploaded_labels_come_before_those_of_the_graph(admin: httpx.Client) -> None:
-    model = colour_graph()
-    onnx.helper.set_model_props(model, {"names": "{0: 'a', 1: 'b', 2: 'c'}", "task": "classify"})
-    graph = model.SerializeToString()
-    files = {"model": graph, "labels": "\n".join(GERMAN).encode()}
-    assert admin.post("/models/named/versions", files=files).status_code == 201
-    assert infer(admin, "?model=named")["predictions"][0]["label"] in GERMAN
-    response = admin.post("/models/named/versions", files={"model": graph, "labels": b"one\n"})
-    assert "1 labels, but the graph has 3 classes" in assert_problem(response, 422, "invalid_model")
 
 
 def test_upload_with_external_data_is_422(admin: httpx.Client) -> None:
