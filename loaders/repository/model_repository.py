@@ -142,24 +142,27 @@ def _versions(entry: Path) -> list[ModelVersion]:
             return [_version(entry.stem, 1, entry, ())]
         if not entry.is_dir():
             return []
-        return _versions_in(entry)
+        found = versions_in(entry)
+        if found:
+            _check_name(entry.name)
+        return found
     except (FileNotFoundError, NotADirectoryError):  # deleted during the scan
         return []
     except OSError as error:
         raise InvalidFolderError(f"it cannot be read: {error.strerror}") from error
 
 
-def _versions_in(model: Path) -> list[ModelVersion]:
-    """Returns the numbered versions of a model's folder, else its own graph. Raises InvalidFolderError."""
+def versions_in(model: Path) -> list[ModelVersion]:
+    """Returns the numbered versions of a model's folder, sorted, else its own graph; nothing for another folder.
+
+    Raises InvalidFolderError, OSError.
+    """
     numbered = [(number, v) for v in model.iterdir() if (number := parse_version(v.name)) is not None and v.is_dir()]
     graphs = [(number, folder, graph) for number, folder in sorted(numbered) if (graph := find_graph(folder))]
-    own = None if graphs else find_graph(model)
-    if graphs or own:
-        _check_name(model.name)
-    elif (model / MODEL_TOML).is_file():
-        raise NoGraphError
-    if own:
+    if not graphs and (own := find_graph(model)):
         return [_version(model.name, 1, own, (model,))]
+    if not graphs and (model / MODEL_TOML).is_file():
+        raise NoGraphError
     return [_version(model.name, number, graph, (folder, model), numbered=True) for number, folder, graph in graphs]
 
 

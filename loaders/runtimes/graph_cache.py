@@ -1,11 +1,11 @@
 """Optimised graphs on disk, so that the next load is quick and all sessions and processes map the same weights.
 
-    <cache>/graphs/<key>/      model.onnx, weights.bin, private_bytes, files.json
+    <cache>/graphs/<key>/      model.onnx, weights.bin, private_bytes
     <cache>/graph-trials/      <key>: a new graph that crashed its process, or that did not answer as the original does
 
 An entry is tried before it is published. Writers publish it by renaming its folder, so readers find a whole entry or
-none. Readers compare it with the lengths, times and digest in `files.json`, and ignore it if they differ. The key
-covers all that the content depends on, so entries never go stale.
+none. The key covers all that the content depends on, so entries never go stale. The runtime rejects a damaged graph,
+and weights that are too short or outside the folder; the entry is then written again.
 
 Truncating a mapped file in place kills the processes that map it (SIGBUS). Hence files are read-only, entries are
 renamed before they are deleted, and the folder should be on a local disk.
@@ -14,7 +14,6 @@ renamed before they are deleted, and the folder should be on a local disk.
 import hashlib
 import os
 import shutil
-import stat
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -29,12 +28,10 @@ from utils.locks import process_lock
 GRAPH = "model.onnx"
 WEIGHTS = "weights.bin"
 PRIVATE_BYTES = "private_bytes"
-_LIST = "files.json"
 _UNFINISHED = ".new-"
 _DISCARDED = ".old-"
 _LITTER_AGE_S = 3600.0
 
-MAX_ENTRIES = 32
 MAX_BYTES = 8 << 30
 # float16 weights become float32.
 _GROWTH = 3
@@ -55,12 +52,11 @@ class CachedGraph:
         self._trial = cache / "graph-trials" / name
 
     def find(self) -> Path | None:
-        """Returns the graph if the entry is whole. The runtime checks that its weights lie in its folder."""
-        if not _is_whole(self._entry):
-            return None
+        """Returns the optimised graph, or None."""
+        graph = self._entry / GRAPH
         with suppress(OSError):  # a read-only folder is never pruned
             os.utime(self._entry)
-        return self._entry / GRAPH
+        return graph if graph.is_file() else None
 
     @property
     def failed(self) -> bool:
@@ -126,22 +122,20 @@ class CachedGraph:
         for file in folder.iterdir():
             _sync(file)
             file.chmod(0o444)
-        (folder / _LIST).write_bytes(_listing(folder))
-        _sync(folder / _LIST)
         sync_folder(folder)
         self.remove()
         folder.rename(self._entry)
 
     def _prune(self) -> None:
         """Removes the least recently used entries, and unfinished ones that killed processes left over an hour ago."""
-        entries, total = 0, 0
+        total = 0
         for path in sorted(self._folder.iterdir(), key=_age):
             if path.name.startswith((_UNFINISHED, _DISCARDED)):
                 if _age(path) > _LITTER_AGE_S:
                     shutil.rmtree(path, ignore_errors=True)
                 continue
-            entries, total = entries + 1, total + _bytes(path)
-            if entries > 1 and (entries > MAX_ENTRIES or total > MAX_BYTES):
+            total += _bytes(path)
+            if total > MAX_BYTES and path != self._entry:
                 _remove(path)
 
 
@@ -151,26 +145,6 @@ def _remove(entry: Path) -> None:
     with suppress(OSError):  # it does not exist, or belongs to another user
         entry.rename(grave)
         shutil.rmtree(grave, ignore_errors=True)
-
-
-def _is_whole(entry: Path) -> bool:
-    try:
-        return (entry / _LIST).read_bytes() == _listing(entry)
-    except OSError:
-        return False
-
-
-def _listing(path: Path) -> bytes:
-    """JSON of type, length and mtime (ns) of each file, and the digest of the graph, which is short. Raises OSError."""
-    files: dict[str, list[int | str]] = {}
-    for file in sorted(path.iterdir()):
-        if file.name == _LIST:
-            continue
-        found = file.lstat()
-        files[file.name] = [stat.S_IFMT(found.st_mode), found.st_size, found.st_mtime_ns]
-        if file.name == GRAPH:
-            files[file.name].append(hashlib.sha256(file.read_bytes()).hexdigest())
-    return orjson.dumps(files)
 
 
 def _sync(file: Path) -> None:

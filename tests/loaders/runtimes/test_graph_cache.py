@@ -23,7 +23,7 @@ def publish(cached: CachedGraph, gain: float = 1.0) -> Path:
 
 
 def test_least_recently_used_entries_are_pruned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graph_cache, "MAX_ENTRIES", 3)
+    size = len(colour_graph().SerializeToString())
 
     def keep(name: str, used: int) -> Path:
         folder = publish(CachedGraph(tmp_path, [name])).parent
@@ -31,6 +31,7 @@ def test_least_recently_used_entries_are_pruned(tmp_path: Path, monkeypatch: pyt
         return folder
 
     a, b, c = (keep(name, used) for name, used in (("a", 300), ("b", 100), ("c", 200)))
+    monkeypatch.setattr(graph_cache, "MAX_BYTES", 3 * size)
     d = keep("d", 400)
     assert entries(tmp_path) == sorted([a, c, d])
     monkeypatch.setattr(graph_cache, "MAX_BYTES", 1)
