@@ -55,11 +55,15 @@ PICTURES_BODY = _body(
     required="images",
 )
 MODEL_BODY = _body(
-    "An .onnx file: the form field `model`, or the raw body.",
+    "An .onnx file: the form field `model`, or the raw body. Weights in other files: the form fields `data`.",
     {
         "model": _file("The .onnx file."),
         "spec": _file("A model.toml, for models whose file does not describe its own pre- and postprocessing."),
         "labels": _file("A labels.txt, one label a line."),
+        "data": {
+            "type": "array",
+            "items": _file("A file of weights, with the name that the graph has for it (model.onnx.data)."),
+        },
     },
     required="model",
     raw="The .onnx file.",

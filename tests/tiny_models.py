@@ -144,9 +144,11 @@ def not_a_number_graph() -> onnx.ModelProto:
     return _model(nodes, constants, image, ["batch", 3])
 
 
-def with_second_input(graph: onnx.ModelProto, name: str = "mask") -> onnx.ModelProto:
+def with_second_input(
+    graph: onnx.ModelProto, name: str = "mask", shape: Sequence[int | str] = (1, 1)
+) -> onnx.ModelProto:
     """Adds an unused input to the graph."""
-    graph.graph.input.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1]))
+    graph.graph.input.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
     onnx.checker.check_model(graph)
     return graph
 
@@ -155,6 +157,28 @@ def vector_graph(length: int = 3) -> onnx.ModelProto:
     """Takes a (1, `length`) tensor, not a picture, and returns it."""
     nodes = [helper.make_node("Identity", ["image"], ["logits"])]
     return _model(nodes, [], helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, length]), [1, length])
+
+
+def wide_graph(least_width: int) -> onnx.ModelProto:
+    """As `colour_graph` for 48 rows and any width of `least_width` or more; a run on a narrower picture fails."""
+    nodes = [
+        helper.make_node("ReduceMean", ["image"], ["columns"], axes=[2], keepdims=0),
+        helper.make_node("AveragePool", ["columns"], ["pooled"], kernel_shape=[least_width]),
+        helper.make_node("ReduceMean", ["pooled"], ["logits"], axes=[2], keepdims=0),
+    ]
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, 48, "width"])
+    return _model(nodes, [], image, ["batch", 3])
+
+
+def weighted_graph(op: str) -> onnx.ModelProto:
+    """`op` ("MatMul", "Add") on a 512 x 512 picture and a weight of that size."""
+    weight = numpy_helper.from_array(np.random.default_rng(0).random((512, 512), np.float32), "weight")
+    nodes = [
+        helper.make_node(op, ["image", "weight"], ["made"]),
+        helper.make_node("ReduceMean", ["made"], ["logits"], axes=[2, 3], keepdims=0),
+    ]
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, 512, 512])
+    return _model(nodes, [weight], image, ["batch", 3])
 
 
 def two_output_graph() -> onnx.ModelProto:

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from loaders.model_errors import ModelError, ModelFileError
 from loaders.onnx.onnx_file import check_external_files, read_onnx
-from loaders.repository.model_repository import InvalidFolderError, find_graph
+from loaders.repository.model_repository import InvalidFolderError, ModelVersion, versions_in
 from loaders.repository.names import parse_version
 from loaders.repository.specs import ModelFiles, ResolvedSpec, resolve
 
@@ -52,7 +52,7 @@ def find_model(path: Path) -> ModelFiles:
     """
     path = path.resolve()
     if path.is_dir():
-        return ModelFiles.of_folder(_graph_of(path), path.parent if path.name.isdecimal() else path)
+        return _serving(path).files
     folder = path.parent
     alone = len(list(folder.glob(f"*{_SUFFIX}"))) == 1
     if not alone and not path.name.startswith("model"):
@@ -60,17 +60,17 @@ def find_model(path: Path) -> ModelFiles:
     return ModelFiles.of_folder(path, folder.parent if folder.name == "onnx" or folder.name.isdecimal() else folder)
 
 
-def _graph_of(folder: Path) -> Path:
-    """Returns the graph that would be served: the highest version's, else the folder's own."""
-    numbered = {number: v for v in folder.iterdir() if (number := parse_version(v.name)) is not None and v.is_dir()}
-    versions = [numbered[number] for number in sorted(numbered, reverse=True)]
+def _serving(folder: Path) -> ModelVersion:
+    """Returns the version in the folder of a version, or the highest one of a model."""
+    number = parse_version(folder.name)
     try:
-        graph = next((graph for candidate in (*versions, folder) if (graph := find_graph(candidate))), None)
+        versions = versions_in(folder if number is None else folder.parent)
     except InvalidFolderError as error:
         raise ModelFileError(f"{folder.name}: {error}") from error
-    if graph is None:
+    chosen = [version for version in versions if version.number == number] or versions
+    if not chosen:
         raise ModelFileError(f"{folder.name}: no {_SUFFIX} file")
-    return graph
+    return chosen[-1]
 
 
 def _parser() -> argparse.ArgumentParser:

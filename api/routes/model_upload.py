@@ -1,8 +1,10 @@
-"""POST /models/{name}/versions: an .onnx file is streamed to disk, checked, and then renamed to its final name."""
+"""POST /models/{name}/versions: a model's files are streamed to disk, checked, and then renamed into place."""
 
 import asyncio
 import hashlib
 from collections.abc import Callable
+from functools import partial
+from pathlib import PurePosixPath
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -18,12 +20,16 @@ from api.uploads.multipart import ENVELOPE_BYTES, MultipartReader, Write, multip
 from engine.inference_engine import InferenceEngine
 from loaders.model_errors import ModelStateError
 from loaders.repository.model_repository import MAX_NUMBER
-from loaders.repository.staged_version import StagedVersion
+from loaders.repository.staged_version import GRAPH, LABELS, SPEC, StagedVersion, is_data_file
 
 # Protocol Buffers allow no larger file.
 MAX_MODEL_BYTES = 2**31
+MAX_DATA_BYTES = 2**34  # of external weights, all files together
 _SIDECAR_BYTES = 8 * 1024 * 1024
-_FILES = {"model": "model.onnx", "spec": "model.toml", "labels": "labels.txt"}
+_FILES = {"model": GRAPH, "spec": SPEC, "labels": LABELS}
+_FIELDS = (
+    "An upload has the fields model, spec and labels, each at most once, and data for each file of external weights."
+)
 
 
 def upload_router(settings: ApiSettings, engine: Callable[[], InferenceEngine]) -> APIRouter:
@@ -49,7 +55,7 @@ def upload_router(settings: ApiSettings, engine: Callable[[], InferenceEngine]) 
             Query(pattern="^[0-9a-f]{64}$", description="Expected SHA-256 of the .onnx file, in hexadecimal."),
         ] = None,
     ) -> AddedVersion:
-        """Adds a version from an .onnx file, sent as the raw body, or as a form with `model`, `spec` and `labels`.
+        """Adds a version from an .onnx file, sent as the raw body or as a form: `model`, `spec`, `labels`, `data`.
 
         It is checked in a separate process before it is added. The highest version is served unless another is active.
         """
@@ -70,7 +76,7 @@ def upload_router(settings: ApiSettings, engine: Callable[[], InferenceEngine]) 
 async def _receive(request: Request, form: "_ModelForm", stall_s: float) -> str:
     """The graph's sha256. Writes in threads. Raises RequestError, ModelStateError, ClientDisconnect."""
     boundary = multipart_boundary(request)
-    most = form.max_model_bytes if boundary is None else form.max_model_bytes + 2 * _SIDECAR_BYTES + ENVELOPE_BYTES
+    most = form.max_bytes if boundary else form.max_model_bytes
     body = RequestBody(request, BodyLimits(most, form.max_model_bytes, stall_s, per_chunk=True))
     if boundary is None:
         write = await asyncio.to_thread(form.open_field, "model", None)
@@ -91,31 +97,40 @@ class _ModelForm:
         self.max_model_bytes = max_model_bytes
         self._staged = staged
         self._digest = hashlib.sha256()
-        self._limits = {"model": max_model_bytes, "spec": _SIDECAR_BYTES, "labels": _SIDECAR_BYTES}
-        self._written: dict[str, int] = {}
+        self._limits = {
+            "model": max_model_bytes, "spec": _SIDECAR_BYTES, "labels": _SIDECAR_BYTES, "data": MAX_DATA_BYTES
+        }  # fmt: skip
+        self._written = dict.fromkeys(self._limits, 0)
+        self._files: set[str] = set()
 
-    def open_field(self, name: str, filename: str | None) -> Write:  # noqa: ARG002 - the client's filename is not used
-        if name not in _FILES or name in self._written:
-            raise UnknownFieldError(name, "An upload has the fields model, spec and labels, each at most once.")
-        self._written[name] = 0
-        self._write(name, memoryview(b""))
-        return lambda data: self._write(name, data)
+    @property
+    def max_bytes(self) -> int:
+        return sum(self._limits.values()) + ENVELOPE_BYTES
+
+    def open_field(self, name: str, filename: str | None) -> Write:
+        """Of `data`, the last part of the filename counts: the graph names its weights by it."""
+        file = PurePosixPath((filename or "").replace("\\", "/")).name if name == "data" else _FILES.get(name, "")
+        if not file or file in self._files or (name == "data" and not is_data_file(file)):
+            raise UnknownFieldError(name, _FIELDS)
+        self._files.add(file)
+        self._write(name, file, memoryview(b""))
+        return partial(self._write, name, file)
 
     def close_field(self) -> None:
         """Nothing to do: each piece is written at once."""
 
     def sha256(self) -> str:
         """Raises MalformedMultipartError without a model."""
-        if "model" not in self._written:
+        if GRAPH not in self._files:
             raise MalformedMultipartError("The form has no field 'model' with the .onnx file.")
         return self._digest.hexdigest()
 
-    def _write(self, name: str, data: memoryview) -> None:
+    def _write(self, name: str, filename: str, data: memoryview) -> None:
         self._written[name] += len(data)
         if self._written[name] > self._limits[name]:
             raise BodyTooLargeError(self._limits[name])
         try:
-            with (self._staged.folder / _FILES[name]).open("ab") as file:
+            with (self._staged.folder / filename).open("ab") as file:
                 file.write(data)
         except OSError as error:
             raise ModelStateError(f"cannot write to the models folder: {error.strerror}") from error

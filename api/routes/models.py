@@ -71,7 +71,7 @@ def model_router(engine: Callable[[], InferenceEngine]) -> APIRouter:
         details = ModelDetails(
             **report_model(running.models, name).model_dump(),
             spec=spec,
-            warnings=warnings,
+            warnings=[*warnings, *(loaded.session.notes if loaded else ())],
             providers=list(loaded.session.providers) if loaded else [],
             tuning=_tuning(loaded) if loaded else None,
         )

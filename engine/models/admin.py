@@ -20,7 +20,6 @@ from engine.models.load_attempt import ModelState, loaded
 from engine.models.loaded_model import LoadedModel
 from engine.models.model_manager import ModelManager
 from loaders.model_errors import ModelError, ModelStateError, UnknownModelError
-from loaders.onnx.onnx_file import read_onnx
 from loaders.repository.model_repository import ModelRepository, ModelVersion
 from loaders.repository.model_state import ModelChoices, is_reserved
 from loaders.repository.staged_version import STAGING_PREFIX, StagedVersion, free_version
@@ -136,7 +135,8 @@ class ModelAdmin:
             hidden = self._hide(self._root / name if version.folders else version.graph)
             self._models.choose(lambda choices: choices.without_model(name))
             if not version.folders:
-                version.graph.with_suffix(".toml").unlink(missing_ok=True)
+                for suffix in (".toml", ".labels.txt"):
+                    version.graph.with_suffix(suffix).unlink(missing_ok=True)
             return hidden
 
         await asyncio.to_thread(_remove, await self._locked(act))
@@ -166,10 +166,7 @@ class ModelAdmin:
         expected = self._free_version(name, number)
         version = ModelVersion(name, expected, staged.graph, (staged.folder, self._root / name))
         try:
-            if read_onnx(version.graph).external_files:
-                raise InvalidModelError(
-                    "Its weights are in other files (external data); upload one file with all weights."
-                )
+            staged.check_external_data()
             if self._check:
                 self._check.examine(version)
         except ModelError as error:

@@ -24,6 +24,7 @@ from loaders.runtimes.base import SessionOptions
 
 _MIB = 1024 * 1024
 _PROJECT = Path(__file__).resolve().parents[2]
+_KILLED = -9  # by `close`, or by the system for lack of memory
 _SETTINGS_PREFIX = "API_"  # the settings contain secret keys
 
 _log = logging.getLogger("fovea.models")
@@ -63,8 +64,18 @@ class ModelCheck:
         _store(passed)
 
     def examine(self, version: ModelVersion) -> None:
-        """Loads and runs the version once in a separate process. Raises ModelCheckError."""
-        request = {
+        """Loads and runs the version once in a separate process. Raises ModelCheckError.
+
+        After a crash it tries again: the graph that the runtime optimised may be at fault, and is not used again then.
+        """
+        request = self._request(version)
+        status, output, errors = self._run(request)
+        if status < 0 and status != _KILLED:
+            status, output, errors = self._run(request)
+        _raise_for_result(status, output, errors)
+
+    def _request(self, version: ModelVersion) -> dict[str, object]:
+        return {
             "graph": str(version.graph),
             "folders": [str(folder) for folder in version.folders],
             "name": version.name,
@@ -75,6 +86,9 @@ class ModelCheck:
             "memory_mb": self.memory_mb if self._on_cores_alone else None,
             "cache": str(self.cache),
         }
+
+    def _run(self, request: dict[str, object]) -> tuple[int, bytes, bytes]:
+        """Returns the exit status, stdout and stderr. Raises ModelCheckError."""
         process = subprocess.Popen(
             [sys.executable, "-m", "engine.models.check"],
             stdin=subprocess.PIPE,
@@ -92,7 +106,7 @@ class ModelCheck:
             self._running.discard(process)
             process.kill()
             process.communicate()
-        _raise_for_result(process.returncode, output, errors)
+        return process.returncode, output, errors
 
 
 def _raise_for_result(status: int, output: bytes, errors: bytes) -> None:

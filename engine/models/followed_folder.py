@@ -51,7 +51,7 @@ class FollowedFolder:
     def update(self, scan: Scan, choices: ModelChoices, *, complete: bool) -> None:
         """`complete`: changed files count at once; otherwise they count when they have stopped changing."""
         self.choices = choices
-        self.catalog = self._settled.update(scan.catalog, scan.invalid, complete=complete)
+        self.catalog = self._settled.update(scan.catalog, scan.invalid.keys() - scan.empty, complete=complete)
         for name, reason in scan.invalid.items():
             if self.invalid.get(name) != reason:
                 _log.warning('model not served  model=%s  detail="%s"', name, reason)

@@ -21,6 +21,9 @@ from loaders.runtimes.base import Session
 from loaders.tensors import Tensor, TensorInfo
 from utils.time_utils import StageTimer
 
+_TEXT_NAMES = ("input_ids", "attention_mask", "token", "text")
+_PICTURE_DIMENSIONS = 4
+
 
 @dataclass(frozen=True, slots=True)
 class ModelRef:
@@ -50,6 +53,7 @@ class LoadedModel:
         self.tuning = tuning
         self._exact_decode = exact_decode
         spec = resolved.spec
+        _check_inputs(spec, session)
         self._input = _picture_input(spec, session)
         self._extra_inputs = {i.name: (_extra_kind(spec, i), i.dtype) for i in session.inputs if i is not self._input}
         self.spec = spec.model_copy(update={"preprocess": _complete(spec.preprocess, self._input)})
@@ -104,6 +108,20 @@ class LoadedModel:
         return {self._input.name: tensor, **extras}
 
 
+def _check_inputs(spec: ModelSpec, session: Session) -> None:
+    """Raises ModelSpecError for a graph that needs more than one picture and what follows from it."""
+    others = [i for i in session.inputs if i.name != spec.input and i.name not in spec.extra_inputs]
+    text = [i.name for i in others if i.dtype == "string" or any(word in i.name.lower() for word in _TEXT_NAMES)]
+    if text:
+        raise ModelSpecError(
+            f"the graph needs text ({', '.join(text)}): export the vision tower alone, as with "
+            "`optimum-cli export onnx --model VISION_MODEL --task feature-extraction OUT`"
+        )
+    pictures = [i.name for i in others if len(i.shape) == _PICTURE_DIMENSIONS]
+    if pictures and any(i.name == spec.input for i in session.inputs):
+        raise ModelSpecError(f"the graph needs a second picture ({', '.join(pictures)}): a request has one")
+
+
 def _picture_input(spec: ModelSpec, session: Session) -> TensorInfo:
     """Returns the input that the spec names, or the only one that is not in `extra_inputs`."""
     named = [i for i in session.inputs if (i.name == spec.input if spec.input else i.name not in spec.extra_inputs)]
@@ -114,7 +132,7 @@ def _picture_input(spec: ModelSpec, session: Session) -> TensorInfo:
             f"the graph has several inputs: {_names(session.inputs)}; set input (the picture) and "
             "extra_inputs (the others) in model.toml"
         )
-    if len(named[0].shape) != 4:
+    if len(named[0].shape) != _PICTURE_DIMENSIONS:
         raise ModelSpecError(f"the input {named[0].name} has shape {named[0].shape}, not 4 dimensions")
     return named[0]
 
@@ -162,7 +180,7 @@ def _check_fits(spec: PreprocessSpec, graph_input: TensorInfo) -> None:
     if not fits or spec.dtype != graph_input.dtype:
         raise ModelSpecError(
             f"the input {graph_input.name} takes {graph_input.dtype} {_shape(graph_input.shape)}, "
-            f"model.toml prepares {spec.dtype} {_shape(shape)}"
+            f"the spec prepares {spec.dtype} {_shape(shape)}"
         )
 
 

@@ -25,9 +25,9 @@ from loaders.tensors import Tensor
 from utils.files import replace_file
 from utils.processor import processor
 
-# A graph of this size or more gets one session, which always uses all cores: memory counts more than speed.
-_LARGE_BYTES = 512 * 1024 * 1024
-# A graph up to this size may be copied for each run.
+# A graph whose sessions hold more than this each gets one session, which always uses all cores, to save memory.
+_LARGE_BYTES = 64 * 1024 * 1024
+# A graph whose sessions hold up to this much each gets one for each run.
 _SMALL_BYTES = 8 * 1024 * 1024
 _DEEPER = {TuneLevel.OFF: 0, TuneLevel.QUICK: 1, TuneLevel.FULL: 2}
 
@@ -52,7 +52,7 @@ class Tuner:
 
     def __call__(self, model: LoadedModel, version: ModelVersion) -> LoadedModel:
         """Raises ModelError if a further session cannot be loaded."""
-        if model.session.on_cpu and _size(version) > _LARGE_BYTES:
+        if model.session.on_cpu and model.session.private_bytes > _LARGE_BYTES:
             return self._with_one_session(model, version)
         on_cpu = model.session.on_cpu
         tuning = self._tuning(model, version)
@@ -68,7 +68,7 @@ class Tuner:
 
     def _sessions(self, model: LoadedModel, version: ModelVersion, threads: int) -> list[Session]:
         """One for each run at once, if that takes little memory. Sessions used for measuring are not reused."""
-        if not model.session.shares_weights and _size(version) > _SMALL_BYTES:
+        if model.session.private_bytes > _SMALL_BYTES:
             return [model.session] if threads == self.options.threads else [self._load(version, threads)]
         concurrency = self.concurrency() if self.concurrency else self.cores
         runs = max(1, min(concurrency, self.cores // threads))
@@ -121,10 +121,6 @@ def can_batch(model: LoadedModel) -> bool:
 
 def batch_of(model: LoadedModel, pictures: int) -> dict[str, Tensor]:
     return {name: np.concatenate([tensor] * pictures) for name, tensor in model.black_picture().items()}
-
-
-def _size(version: ModelVersion) -> int:
-    return sum(size for _, size, _ in version.signature)
 
 
 def _read(file: Path | None) -> Tuning | None:

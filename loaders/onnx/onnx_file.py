@@ -28,7 +28,8 @@ _DTYPES = {
 class OnnxGraph:
     """`inputs` leaves out those with a weight as default; sequences and maps have "sequence" and "map" as dtype.
 
-    `last_ops`: by output, the operator that computes its values ("Softmax"), see `op_behind`.
+    `last_ops`: by output, the operator that computes its values ("Softmax"), see `op_behind`. `weight_bytes`: by
+    operator ("Conv"), the bytes of the weights that it reads, outside loops and branches.
     `external_files`: unchecked, as the file names them.
     """
 
@@ -37,6 +38,7 @@ class OnnxGraph:
     metadata: Mapping[str, str]
     last_ops: Mapping[str, str]
     external_files: tuple[str, ...]
+    weight_bytes: Mapping[str, int]
 
 
 def read_onnx(path: Path) -> OnnxGraph:
@@ -85,7 +87,7 @@ class _Model:
         self._reader, self._name = reader, name
         self._inputs: list[TensorInfo] = []
         self._outputs: list[TensorInfo] = []
-        self._weights: set[str] = set()
+        self._weights: dict[str, int] = {}
         self._nodes: dict[str, Node] = {}
         self._metadata: dict[str, str] = {}
         self._external: dict[str, None] = {}
@@ -116,7 +118,14 @@ class _Model:
             metadata=self._metadata,
             last_ops={o.name: op for o in self._outputs if (op := op_behind(o.name, self._nodes))},
             external_files=tuple(self._external),
+            weight_bytes=self._weight_bytes(),
         )
+
+    def _weight_bytes(self) -> dict[str, int]:
+        found = defaultdict[str, int](int)
+        for node in {id(node): node for node in self._nodes.values()}.values():
+            found[node.op] += sum(self._weights.get(name, 0) for name in node.inputs)
+        return found
 
     def _model_field(self, field: Field) -> None:
         match field.number:
@@ -145,15 +154,15 @@ class _Model:
                 case 1:
                     self._read_node(part, depth)
                 case 5:
-                    name = self._read_tensor(part)
+                    name, size = self._read_tensor(part)
                     if depth == 0:
-                        self._weights.add(name)
+                        self._weights[name] = size
                 case 11 | 12 if depth == 0:
                     (self._inputs if part.number == 11 else self._outputs).append(self._value_info(part))
                 case 15:
                     name = self._read_sparse(part)
                     if depth == 0:
-                        self._weights.add(name)
+                        self._weights[name] = 0
 
     def _read_node(self, field: Field, depth: int) -> None:
         names = defaultdict[int, list[str]](list)
@@ -177,12 +186,12 @@ class _Model:
 
     def _read_sparse(self, field: Field) -> str:
         """Returns the name of a SparseTensorProto, which is that of its values."""
-        names = [self._read_tensor(part) for part in self._reader.messages(field) if part.number in (1, 2)]
+        names = [self._read_tensor(part)[0] for part in self._reader.messages(field) if part.number in (1, 2)]
         return names[0] if names else ""
 
-    def _read_tensor(self, field: Field) -> str:
-        """Returns the name; the values are skipped."""
-        name = ""
+    def _read_tensor(self, field: Field) -> tuple[str, int]:
+        """Returns the name and the size in bytes; the values are skipped."""
+        name, size = "", field.stop - field.start
         for part in self._reader.messages(field):
             if part.number == 8:
                 name = self._reader.text(part)
@@ -190,7 +199,9 @@ class _Model:
                 key, value = self._entry(part)
                 if key == "location":
                     self._external[value] = None
-        return name
+                elif key == "length" and value.isdecimal():
+                    size = int(value)
+        return name, size
 
     def _value_info(self, field: Field) -> TensorInfo:
         name, dtype = "", ""

@@ -8,7 +8,7 @@
       my-export/                   a folder as an exporter wrote it: version 1
         config.json
         onnx/model.onnx
-      yolo11n.onnx                 a bare file: version 1; yolo11n.toml beside it may say more
+      yolo11n.onnx                 a bare file: version 1; yolo11n.toml and yolo11n.labels.txt beside it may say more
 
 Names that start with a dot are skipped: new versions are written there and then renamed into place.
 """
@@ -21,7 +21,7 @@ from pathlib import Path
 from loaders.model_errors import ModelFileError, UnknownModelError
 from loaders.onnx.onnx_file import read_onnx
 from loaders.repository.names import MODEL_NAME, parse_version
-from loaders.repository.specs.model_files import ModelFiles
+from loaders.repository.specs.model_files import MODEL_TOML, ModelFiles
 
 MAX_NUMBER = 999_999_999
 _SUFFIX = ".onnx"
@@ -68,12 +68,23 @@ class InvalidFolderError(Exception):
     """A folder or file that looks like a model and cannot be served; the message says why, and what to do."""
 
 
+class NoGraphError(InvalidFolderError):
+    """A folder that describes a model and has no graph, as after the deletion of its last version."""
+
+    def __init__(self) -> None:
+        super().__init__(f"it has a {MODEL_TOML} and no graph; put the .onnx file at 1/{_GRAPH}")
+
+
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """The content of the models folder. `invalid`: the reason for each entry that looks like a model and is not one."""
+    """The content of the models folder. `invalid`: the reason for each entry that looks like a model and is not one.
+
+    `empty`: those of `invalid` that have no graph.
+    """
 
     catalog: Catalog
     invalid: dict[str, str]
+    empty: set[str]
 
 
 class ModelRepository:
@@ -84,7 +95,7 @@ class ModelRepository:
 
     def scan(self) -> Scan:
         """Returns every model with its versions, sorted by name. Raises OSError when the folder cannot be read."""
-        scan = Scan({}, {})
+        scan = Scan({}, {}, set())
         scanned = self.root.stat().st_ino
         for entry in sorted(self.root.iterdir()):
             try:
@@ -93,6 +104,8 @@ class ModelRepository:
                     raise InvalidFolderError(f"a folder of the same name is served; rename {entry.name}")
             except InvalidFolderError as error:
                 scan.invalid[entry.name] = str(error)
+                if isinstance(error, NoGraphError):
+                    scan.empty.add(entry.name)
                 continue
             if versions:
                 scan.catalog[versions[0].name] = {v.number: v for v in versions}
@@ -129,22 +142,28 @@ def _versions(entry: Path) -> list[ModelVersion]:
             return [_version(entry.stem, 1, entry, ())]
         if not entry.is_dir():
             return []
-        found = [
-            _version(entry.name, number, graph, (folder, entry), numbered=True)
-            for folder in entry.iterdir()
-            if (number := parse_version(folder.name)) is not None and folder.is_dir() and (graph := find_graph(folder))
-        ]
+        found = versions_in(entry)
         if found:
             _check_name(entry.name)
-            return sorted(found, key=lambda version: version.number)
-        graph = find_graph(entry)
-        if graph:
-            _check_name(entry.name)
-        return [_version(entry.name, 1, graph, (entry,))] if graph else []
+        return found
     except (FileNotFoundError, NotADirectoryError):  # deleted during the scan
         return []
     except OSError as error:
         raise InvalidFolderError(f"it cannot be read: {error.strerror}") from error
+
+
+def versions_in(model: Path) -> list[ModelVersion]:
+    """Returns the numbered versions of a model's folder, sorted, else its own graph; nothing for another folder.
+
+    Raises InvalidFolderError, OSError.
+    """
+    numbered = [(number, v) for v in model.iterdir() if (number := parse_version(v.name)) is not None and v.is_dir()]
+    graphs = [(number, folder, graph) for number, folder in sorted(numbered) if (graph := find_graph(folder))]
+    if not graphs and (own := find_graph(model)):
+        return [_version(model.name, 1, own, (model,))]
+    if not graphs and (model / MODEL_TOML).is_file():
+        raise NoGraphError
+    return [_version(model.name, number, graph, (folder, model), numbered=True) for number, folder, graph in graphs]
 
 
 def _check_name(name: str) -> None:
@@ -184,8 +203,9 @@ def _signature(graph: Path, folders: tuple[Path, ...]) -> Signature:
     sidecars = [f for folder in folders for f in sorted(folder.iterdir()) if f.suffix in _SIDECARS and f.is_file()]
     graph_stat = graph.stat()
     weights = [graph.parent / name for name in _external_files(graph, graph_stat.st_size, graph_stat.st_mtime_ns)]
-    own_spec = [f for f in [graph.with_suffix(".toml")] if not folders and f.is_file()]
-    files = [graph, *weights, *own_spec, *sidecars[:_MAX_SIDECARS]]
+    bare = ModelFiles.of_bare_file(graph)
+    own = () if folders else (graph.with_name(bare.spec_file), graph.with_name(bare.labels_file))
+    files = [graph, *weights, *(f for f in own if f.is_file()), *sidecars[:_MAX_SIDECARS]]
     return tuple(stat for file in files if (stat := _file_stat(file)))
 
 

@@ -3,16 +3,18 @@
 import shutil
 import uuid
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Self
 
-from loaders.model_errors import ModelStateError
+from loaders.model_errors import ModelFileError, ModelStateError
+from loaders.onnx.onnx_file import read_onnx
 from loaders.repository.model_repository import MAX_NUMBER
 from loaders.repository.names import parse_version
 from utils.files import sync_folder
 
 STAGING_PREFIX = ".upload-"
-_GRAPH = "model.onnx"
+GRAPH, SPEC, LABELS = "model.onnx", "model.toml", "labels.txt"
+_REMEDY = "export with external_data=False, or copy both files into models/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,20 @@ class StagedVersion:
 
     @property
     def graph(self) -> Path:
-        return self.folder / _GRAPH
+        return self.folder / GRAPH
+
+    def check_external_data(self) -> None:
+        """Raises ModelFileError unless the other files are those in which the graph has weights."""
+        named = set(read_onnx(self.graph).external_files)
+        if any(not is_data_file(name) for name in named):
+            raise ModelFileError(f"the graph has weights in another folder: {_REMEDY}")
+        sent = {file.name for file in self.folder.iterdir()} - {GRAPH, SPEC, LABELS}
+        if missing := ", ".join(sorted(named - sent)):
+            raise ModelFileError(f"the graph has weights in {missing}: upload that too, as `data`, {_REMEDY}")
+        if unknown := ", ".join(sorted(sent - named)):
+            raise ModelFileError(
+                f"the graph has no weights in {unknown}, but in: {', '.join(sorted(named)) or 'itself'}"
+            )
 
     def discard(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -48,6 +63,11 @@ class StagedVersion:
         self.folder.rename(model / str(number))
         sync_folder(model)
         return number
+
+
+def is_data_file(name: str) -> bool:
+    """Whether a staged file of external weights may have this name."""
+    return PurePath(name).name == name and not name.startswith(".") and name not in (GRAPH, SPEC, LABELS)
 
 
 def free_version(model: Path, number: int | None = None) -> int:

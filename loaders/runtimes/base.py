@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from loaders.model_errors import RunStoppedError
@@ -21,11 +21,13 @@ class SessionOptions:
     """`providers`: execution providers in order of preference, or ("auto",) for the best that comes up.
 
     `threads`: intra-op threads of one run. `cache`: folder for optimised and compiled graphs; None disables it.
+    `shapes`: of inputs for one picture, by name: the sides that the graph leaves open.
     """
 
     providers: tuple[str, ...] = ("cpu",)
     threads: int = 1
     cache: Path | None = None
+    shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
 
 class RunStop:
@@ -67,15 +69,15 @@ class RunStop:
 class Session(ABC):
     """A loaded model. `run` is thread-safe.
 
-    `providers`: those in use, in order of preference. `notes`: a sentence for each provider that "auto" did not take.
-    `shares_weights`: further sessions of the file share its weights in memory.
+    `providers`: those in use, in order of preference. `notes`: sentences for the operator, such as why a provider that
+    "auto" tried is not in use. `private_bytes`: memory for weights that a further session of the file takes.
     """
 
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
     providers: tuple[str, ...]
     notes: tuple[str, ...] = ()
-    shares_weights = False
+    private_bytes = 0
 
     @property
     @abstractmethod

@@ -1,10 +1,11 @@
 """Optimised graphs on disk, so that the next load is quick and all sessions and processes map the same weights.
 
-    <cache>/graphs/<key>/model.onnx, weights.bin, files.json
+    <cache>/graphs/<key>/      model.onnx, weights.bin, private_bytes
+    <cache>/graph-trials/      <key>: a new graph that crashed its process, or that did not answer as the original does
 
-Writers publish an entry by renaming its folder, so readers find a whole entry or none; the first writer wins. Readers
-compare an entry with the lengths, times and digest in `files.json`, and ignore it if they differ. The key covers all
-that the content depends on, so entries never go stale.
+An entry is tried before it is published. Writers publish it by renaming its folder, so readers find a whole entry or
+none. The key covers all that the content depends on, so entries never go stale. The runtime rejects a damaged graph,
+and weights that are too short or outside the folder; the entry is then written again.
 
 Truncating a mapped file in place kills the processes that map it (SIGBUS). Hence files are read-only, entries are
 renamed before they are deleted, and the folder should be on a local disk.
@@ -13,30 +14,27 @@ renamed before they are deleted, and the folder should be on a local disk.
 import hashlib
 import os
 import shutil
-import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from time import time
 
 import orjson
 
 from utils.files import sync_folder
+from utils.locks import process_lock
 
 GRAPH = "model.onnx"
 WEIGHTS = "weights.bin"
-_LIST = "files.json"
-_FOLDER = "graphs"
+PRIVATE_BYTES = "private_bytes"
 _UNFINISHED = ".new-"
 _DISCARDED = ".old-"
 _LITTER_AGE_S = 3600.0
 
-MAX_ENTRIES = 32
 MAX_BYTES = 8 << 30
-# float16 weights become float32, and are stored once more in the processor's own layout.
-_GROWTH = 4
+# float16 weights become float32.
+_GROWTH = 3
 _LEFT_FREE = 256 << 20
 
 
@@ -44,56 +42,70 @@ class GraphCacheError(Exception):
     """Raised when an entry cannot be written; the message is the reason."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A complete entry. `listing`, the content of its `files.json`, differs from that of a later entry of the key."""
+class CachedGraph:
+    """The entry of one key, a sequence of strings, in a cache folder that any number of processes share."""
 
-    folder: Path
-    listing: bytes
+    def __init__(self, cache: Path, key: Sequence[str]) -> None:
+        name = hashlib.sha256(orjson.dumps(key)).hexdigest()
+        self._folder = cache / "graphs"
+        self._entry = self._folder / name
+        self._trial = cache / "graph-trials" / name
+
+    def find(self) -> Path | None:
+        """Returns the optimised graph, or None."""
+        graph = self._entry / GRAPH
+        with suppress(OSError):  # a read-only folder is never pruned
+            os.utime(self._entry)
+        return graph if graph.is_file() else None
 
     @property
-    def graph(self) -> Path:
-        return self.folder / GRAPH
+    def failed(self) -> bool:
+        """Whether a trial of this graph failed, or ended its process."""
+        return self._trial.exists()
 
-
-class GraphCache:
-    """One cache folder, shared by any number of processes. A key is any number of strings."""
-
-    def __init__(self, cache: Path) -> None:
-        self._folder = cache / _FOLDER
-
-    def find(self, *key: str) -> Entry | None:
-        """Returns the entry of that key if it is whole. The runtime checks that its weights lie in its folder."""
-        entry = _read(self._path(key))
-        if entry:
-            with suppress(OSError):  # a read-only folder is never pruned
-                os.utime(entry.folder)
-        return entry
+    @property
+    def private_bytes(self) -> int:
+        """The number in PRIVATE_BYTES: memory that each session of the graph holds for itself."""
+        return int((self._entry / PRIVATE_BYTES).read_text())
 
     @contextmanager
-    def new(self, source_bytes: int, *key: str) -> Iterator[Path]:
-        """Yields an empty folder for GRAPH and WEIGHTS, and publishes it as the entry if the block succeeds.
+    def locked(self) -> Iterator[None]:
+        """Holds the lock of this key, between threads and processes; best effort in a read-only folder."""
+        with suppress(OSError):
+            self._trial.parent.mkdir(parents=True, exist_ok=True)
+        with process_lock(self._trial.with_suffix(".lock")):
+            yield
 
-        `source_bytes` is the size of the original graph and its weights. Raises GraphCacheError.
+    @contextmanager
+    def new(self, source_bytes: int) -> Iterator[Path]:
+        """Yields an empty folder for GRAPH, WEIGHTS and PRIVATE_BYTES, and publishes it if the block succeeds.
+
+        `source_bytes` is the size of the original graph and its weights. Call it under the lock.
+        Raises GraphCacheError.
         """
         folder = self._make_folder(source_bytes)
         try:
             yield folder
-            self._publish(folder, self._path(key))
+            self._publish(folder)
             self._prune()
         except OSError as error:
             raise GraphCacheError(error.strerror) from error
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def discard(self, entry: Entry) -> None:
-        """Removes the entry unless another process has replaced it. Sessions that have it loaded keep working."""
-        with suppress(OSError):
-            if (entry.folder / _LIST).read_bytes() == entry.listing:
-                self._remove(entry.folder)
+    @contextmanager
+    def trial(self) -> Iterator[None]:
+        """Runs the new graph for the first time: `failed` becomes true if the block raises or ends the process."""
+        self._trial.touch()
+        yield
+        self.forget_trial()
 
-    def _path(self, key: tuple[str, ...]) -> Path:
-        return self._folder / hashlib.sha256(orjson.dumps(key)).hexdigest()
+    def forget_trial(self) -> None:
+        self._trial.unlink(missing_ok=True)
+
+    def remove(self) -> None:
+        """Removes the entry. Sessions that have it loaded keep working. Call it under the lock."""
+        _remove(self._entry)
 
     def _make_folder(self, source_bytes: int) -> Path:
         try:
@@ -106,62 +118,33 @@ class GraphCache:
             raise GraphCacheError(error.strerror) from error
         return folder
 
-    def _publish(self, folder: Path, path: Path) -> None:
-        """Replaces a damaged entry; a whole one, which another process published first, stays."""
+    def _publish(self, folder: Path) -> None:
         for file in folder.iterdir():
             _sync(file)
             file.chmod(0o444)
-        (folder / _LIST).write_bytes(_listing(folder))
-        _sync(folder / _LIST)
         sync_folder(folder)
-        for _ in range(2):
-            with suppress(OSError):
-                folder.rename(path)
-                return
-            if _read(path):
-                return
-            self._remove(path)
+        self.remove()
+        folder.rename(self._entry)
 
     def _prune(self) -> None:
         """Removes the least recently used entries, and unfinished ones that killed processes left over an hour ago."""
-        entries, total = 0, 0
+        total = 0
         for path in sorted(self._folder.iterdir(), key=_age):
             if path.name.startswith((_UNFINISHED, _DISCARDED)):
                 if _age(path) > _LITTER_AGE_S:
                     shutil.rmtree(path, ignore_errors=True)
                 continue
-            entries, total = entries + 1, total + _bytes(path)
-            if entries > 1 and (entries > MAX_ENTRIES or total > MAX_BYTES):
-                self._remove(path)
-
-    def _remove(self, path: Path) -> None:
-        """Renames before deleting, so that no reader finds half an entry."""
-        grave = path.with_name(f"{_DISCARDED}{path.name}-{os.getpid()}-{time():.6f}")
-        with suppress(OSError):  # it does not exist, or belongs to another user
-            path.rename(grave)
-            shutil.rmtree(grave, ignore_errors=True)
+            total += _bytes(path)
+            if total > MAX_BYTES and path != self._entry:
+                _remove(path)
 
 
-def _read(path: Path) -> Entry | None:
-    """Returns None for an entry that is missing or damaged."""
-    try:
-        listing = (path / _LIST).read_bytes()
-        return Entry(path, listing) if listing == _listing(path) else None
-    except OSError:
-        return None
-
-
-def _listing(path: Path) -> bytes:
-    """JSON of type, length and mtime (ns) of each file, and the digest of the graph, which is short. Raises OSError."""
-    files: dict[str, list[int | str]] = {}
-    for file in sorted(path.iterdir()):
-        if file.name == _LIST:
-            continue
-        found = file.lstat()
-        files[file.name] = [stat.S_IFMT(found.st_mode), found.st_size, found.st_mtime_ns]
-        if file.name == GRAPH:
-            files[file.name].append(hashlib.sha256(file.read_bytes()).hexdigest())
-    return orjson.dumps(files)
+def _remove(entry: Path) -> None:
+    """Renames before deleting, so that no reader finds half an entry."""
+    grave = entry.with_name(f"{_DISCARDED}{entry.name}-{os.getpid()}-{time():.6f}")
+    with suppress(OSError):  # it does not exist, or belongs to another user
+        entry.rename(grave)
+        shutil.rmtree(grave, ignore_errors=True)
 
 
 def _sync(file: Path) -> None:

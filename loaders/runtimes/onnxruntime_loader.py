@@ -9,6 +9,7 @@ import onnxruntime as ort
 from loaders.model_errors import ModelFileError, ModelRunError, ProviderError, RunMemoryError, RunStoppedError
 from loaders.runtimes import providers
 from loaders.runtimes.base import AUTO, ModelLoader, RunStop, Session, SessionOptions
+from loaders.runtimes.fixed_batch import single_pictures
 from loaders.runtimes.onnxruntime_errors import first_line, is_out_of_memory
 from loaders.runtimes.onnxruntime_session import Loaded, load_session
 from loaders.tensors import Tensor, TensorInfo
@@ -34,7 +35,7 @@ class OnnxRuntimeLoader(ModelLoader):
         _check_available(names)
         loaded = load_session(path, names, options)
         _check_came_up(names, loaded.session.get_providers())
-        return OnnxRuntimeSession(loaded)
+        return single_pictures(OnnxRuntimeSession(loaded))
 
     def _load_best(self, path: Path, options: SessionOptions) -> Session:
         available = ort.get_available_providers()
@@ -42,8 +43,10 @@ class OnnxRuntimeLoader(ModelLoader):
         for name in (name for name in providers.BEST_FIRST if name in available):
             loaded = self._try(name, path, options, notes)
             if loaded:
-                return OnnxRuntimeSession(loaded, tuple(notes))
-        return OnnxRuntimeSession(load_session(path, [providers.CPU], options), tuple(notes))
+                break
+        else:
+            loaded = load_session(path, [providers.CPU], options)
+        return single_pictures(OnnxRuntimeSession(loaded, tuple(notes)))
 
     def _try(self, name: str, path: Path, options: SessionOptions, notes: list[str]) -> Loaded | None:
         """Adds the reason to `notes` if it returns None. A missing provider is not tried again for other models."""
@@ -66,8 +69,8 @@ class OnnxRuntimeSession(Session):
         self.inputs = tuple(_tensor_info(node) for node in session.get_inputs())
         self.outputs = tuple(_tensor_info(node) for node in session.get_outputs())
         self.providers = tuple(session.get_providers())
-        self.notes = notes
-        self.shares_weights = loaded.shares_weights
+        self.notes = (*loaded.notes, *notes)
+        self.private_bytes = loaded.private_bytes
         self._output_names = [output.name for output in self.outputs]
 
     @property

@@ -7,16 +7,16 @@ Load time in ms with the digest cached; private memory in MiB after a few runs:
 | efficientnet-lite0, 9 MiB | 59; 30 | 22; 11 |
 | picodet-s-416, 5 MiB | 43; 29 | 26; 19 |
 | 11 convolutions, 90 MiB | 262; 94 | 6; 4 |
-| 20 matrix products, 320 MiB | 635; 328 | 158; 8 |
+| 20 matrix products, 320 MiB | 635; 328 | 297; 328 |
 
-Without the prepacked weights of `_save_to`, matrix products take 297 ms and 328 MiB: each session packs its own copy.
+Weights of convolutions are mapped as they are; those of matrix products are packed anew by each session.
 
 ONNX Runtime's own format (.ort) loads large models more slowly than either, in twice the memory of their weights.
 """
 
 import logging
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,28 +30,35 @@ from loaders.model_errors import ModelFileError, ProviderError
 from loaders.onnx.onnx_file import OnnxGraph, check_external_files, read_onnx
 from loaders.runtimes import providers
 from loaders.runtimes.base import SessionOptions
-from loaders.runtimes.graph_cache import GRAPH, WEIGHTS, GraphCache, GraphCacheError
-from loaders.runtimes.onnxruntime_errors import COPY_PREFIX, reason
-from loaders.tensors import Tensor
+from loaders.runtimes.graph_cache import GRAPH, PRIVATE_BYTES, WEIGHTS, CachedGraph, GraphCacheError
+from loaders.runtimes.onnxruntime_errors import COPY_PREFIX, is_out_of_memory, reason
+from loaders.tensors import Tensor, TensorInfo
 from utils.memory import release_free_memory
 from utils.processor import processor
 
 _LOG_FATAL = 4  # errors are raised, and logged by their handlers
-_FORMAT = "1"  # of entries in the cache; a new number makes all of them unknown
+_FORMAT = "2"  # of entries in the cache; a new number makes all of them unknown
 # Smaller models load quickly anyway. Writing an entry takes three times the model's size in memory, and loading a
 # large model is mostly reading.
 _MIN_CACHED_BYTES, _MAX_CACHED_BYTES = 1 << 20, 512 << 20
-_OPEN_SIDE = 64  # pixels; for sides that the graph leaves open
+# Operators that copy constant weights into a layout of their own when a session is loaded.
+_PACKING_OPS = {
+    "Attention", "ConvTranspose", "DynamicQuantizeMatMul", "FusedGemm", "FusedMatMul", "Gemm", "GRU", "LSTM", "MatMul",
+    "MatMulInteger", "MatMulIntegerToFloat", "MatMulNBits", "MultiHeadAttention", "QAttention", "QGemm", "QLinearConv",
+    "QLinearMatMul",
+}  # fmt: skip
+_GRAPH_FAILED = "its optimised graph crashes or gives other answers on this machine: the original graph is served"
 
 _log = logging.getLogger("fovea.models")
 _warned: set[str] = set()
 
 
 class Loaded(NamedTuple):
-    """`shares_weights`: the session maps them from the cache."""
+    """`private_bytes` of weights; the others are mapped from the cache. `notes` for the operator."""
 
     session: ort.InferenceSession
-    shares_weights: bool = False
+    private_bytes: int
+    notes: tuple[str, ...] = ()
 
 
 def load_session(path: Path, names: Sequence[str], options: SessionOptions) -> Loaded:
@@ -116,22 +123,30 @@ def _describe(path: Path) -> OnnxGraph | None:
 
 
 def _load(source: _Source, names: Sequence[str], options: SessionOptions) -> Loaded:
-    key = _key(source, names, options)
-    if options.cache is None or key is None:
-        return Loaded(_load_original(source, names, options))
-    cache = GraphCache(options.cache)
-    cached = _load_cached(cache, key, options)
-    return Loaded(cached, shares_weights=True) if cached else _load_and_cache(cache, key, source, options)
+    cached = _cached_graph(source, names, options)
+    if cached is None:
+        return _load_original(source, names, options)
+    if loaded := _load_cached(cached, options):
+        return loaded
+    feeds = _noise(source.graph.inputs if source.graph else (), options.shapes)
+    if feeds is None:
+        return _load_original(source, names, options)
+    with cached.locked():
+        if loaded := _load_cached(cached, options):  # another process has written it
+            return loaded
+        if cached.failed:
+            return _load_original(source, names, options, _GRAPH_FAILED)
+        return _load_and_cache(cached, source, options, feeds)
 
 
-def _load_original(source: _Source, names: Sequence[str], options: SessionOptions) -> ort.InferenceSession:
+def _load_original(source: _Source, names: Sequence[str], options: SessionOptions, *notes: str) -> Loaded:
     for name in names:
         providers.find_libraries(name)
     with source.private_copy() as path:
-        return _open(path, names, options, _settings(options))
+        return Loaded(_open(path, names, options, _settings(options)), source.bytes, notes)
 
 
-def _key(source: _Source, names: Sequence[str], options: SessionOptions) -> tuple[str, ...] | None:
+def _cached_graph(source: _Source, names: Sequence[str], options: SessionOptions) -> CachedGraph | None:
     """Returns None for models that are not cached: too small, too large, or on other providers than the CPU.
 
     Optimised graphs depend on the kind of processor, so nothing is cached on systems that do not name it.
@@ -141,69 +156,82 @@ def _key(source: _Source, names: Sequence[str], options: SessionOptions) -> tupl
         return None
     if not _MIN_CACHED_BYTES <= source.bytes <= _MAX_CACHED_BYTES:
         return None
-    return (_FORMAT, ort.__version__, ort.get_build_info(), own, *map(file_digest, source.files), *source.external)
+    key = (_FORMAT, ort.__version__, ort.get_build_info(), own, *map(file_digest, source.files), *source.external)
+    return CachedGraph(options.cache, key)
 
 
-def _load_cached(
-    cache: GraphCache, key: tuple[str, ...], options: SessionOptions, original: ort.InferenceSession | None = None
-) -> ort.InferenceSession | None:
-    """Discards an entry that does not load, or whose outputs differ from those of `original`.
-
-    An entry that another process has removed or replaced meanwhile counts as missing.
-    """
-    entry = cache.find(*key)
-    if entry is None:
+def _load_cached(cached: CachedGraph, options: SessionOptions) -> Loaded | None:
+    """Returns None for an entry that is missing or does not load."""
+    graph = cached.find()
+    if graph is None:
         return None
-    settings = _settings(options)
-    settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
-        cached = _open(entry.graph, [providers.CPU], options, settings)
-        if original is None or _outputs_equal(original, cached):
-            return cached
+        return Loaded(_open_optimised(graph, options), cached.private_bytes)
     except Exception as error:  # noqa: BLE001 - whatever is wrong with the entry, the original still loads
-        _log.debug("cached graph does not load or run: %s", error)
-    cache.discard(entry)
-    return None
+        _log.debug("cached graph does not load: %s", error)
+        return None
 
 
-def _load_and_cache(cache: GraphCache, key: tuple[str, ...], source: _Source, options: SessionOptions) -> Loaded:
-    """Loads the original, and replaces it by the new cache entry if both give equal outputs."""
+def _load_and_cache(
+    cached: CachedGraph, source: _Source, options: SessionOptions, feeds: Mapping[str, Tensor]
+) -> Loaded:
+    """Loads the original, and replaces it by the optimised graph if that one answers the noise `feeds` equally."""
     try:
-        with cache.new(source.bytes, *key) as folder, source.private_copy() as path:
-            settings = _settings(options)
-            _save_to(folder, settings)
-            session = _open(path, [providers.CPU], options, settings)
+        with cached.new(source.bytes) as folder:
+            with source.private_copy() as path:
+                original = _open(path, [providers.CPU], options, _saving_to(folder, options))
+            private_bytes = _packed_bytes(folder / GRAPH)
+            (folder / PRIVATE_BYTES).write_text(str(private_bytes))
+            with cached.trial():
+                optimised = _open_optimised(folder / GRAPH, options)
+                _check_equal(original, optimised, feeds)
+            return Loaded(optimised, private_bytes)
     except Exception as error:  # noqa: BLE001 - the original may load where it cannot be saved
+        if is_out_of_memory(error):
+            cached.forget_trial()
+        elif cached.failed:
+            _log.debug("optimised graph is not kept: %s", error)
+            return _load_original(source, [providers.CPU], options, _GRAPH_FAILED)
         _warn_once(error)
-        return Loaded(_load_original(source, [providers.CPU], options))
-    cached = _load_cached(cache, key, options, original=session)
-    return Loaded(cached, shares_weights=True) if cached else Loaded(session)
+        return _load_original(source, [providers.CPU], options)
 
 
-def _save_to(folder: Path, settings: ort.SessionOptions) -> None:
-    """Saves large weights in a separate file that can be mapped, in the processor's own layout."""
+def _saving_to(folder: Path, options: SessionOptions) -> ort.SessionOptions:
+    """Saves large weights in a separate file that can be mapped.
+
+    They are not saved as kernels pack them (`save_external_prepacked_constant_initializers`): ONNX Runtime 1.31 writes
+    graphs that crash in a run (MaskFormer, SwinV2).
+    """
+    settings = _settings(options)
     settings.optimized_model_filepath = str(folder / GRAPH)
-    for key, value in (
-        ("session.optimized_model_external_initializers_file_name", WEIGHTS),
-        ("session.optimized_model_external_initializers_min_size_in_bytes", "1024"),
-        ("session.save_external_prepacked_constant_initializers", "1"),
-    ):
-        settings.add_session_config_entry(key, value)
+    settings.add_session_config_entry("session.optimized_model_external_initializers_file_name", WEIGHTS)
+    settings.add_session_config_entry("session.optimized_model_external_initializers_min_size_in_bytes", "1024")
+    return settings
 
 
-def _outputs_equal(one: ort.InferenceSession, other: ort.InferenceSession) -> bool:
-    """Compares the outputs for noise, bit by bit. Raises what the runtime raises if it cannot run on noise."""
-    noise = np.random.default_rng(0)
-    feeds = {node.name: _noise(node, noise) for node in one.get_inputs()}
+def _packed_bytes(graph: Path) -> int:
+    """Returns the bytes of weights that each session copies into a layout of its own."""
+    return sum(size for op, size in read_onnx(graph).weight_bytes.items() if op in _PACKING_OPS)
+
+
+def _check_equal(one: ort.InferenceSession, other: ort.InferenceSession, feeds: Mapping[str, Tensor]) -> None:
+    """Compares the outputs bit by bit. Raises ValueError, and what the runtime raises if it cannot run on noise."""
     outputs = [session.run(None, feeds) for session in (one, other)]
-    return all(np.asarray(a).tobytes() == np.asarray(b).tobytes() for a, b in zip(*outputs, strict=True))
+    if not all(np.asarray(a).tobytes() == np.asarray(b).tobytes() for a, b in zip(*outputs, strict=True)):
+        raise ValueError("its outputs differ from those of the original")
 
 
-def _noise(node: ort.NodeArg, noise: np.random.Generator) -> Tensor:
-    open_sizes = (1, 3, _OPEN_SIDE, _OPEN_SIDE)
-    shape = [dim if isinstance(dim, int) and dim > 0 else open_sizes[min(i, 3)] for i, dim in enumerate(node.shape)]
-    dtype = {"float": "float32", "double": "float64"}.get(name := node.type[len("tensor(") : -1], name)
-    return (noise.random(shape) * 2).astype(dtype)
+def _noise(inputs: Sequence[TensorInfo], shapes: Mapping[str, Sequence[int]]) -> dict[str, Tensor] | None:
+    """Returns noise for every input; None if an open side has no known size. An open batch is 1."""
+    noise = np.random.default_rng(0)
+    feeds: dict[str, Tensor] = {}
+    for tensor in inputs:
+        known = shapes.get(tensor.name, (1,))
+        shape = [side or (known[i] if i < len(known) else 0) for i, side in enumerate(tensor.shape)]
+        if 0 in shape or not hasattr(np, tensor.dtype):
+            return None
+        feeds[tensor.name] = (noise.random(shape) * 2).astype(tensor.dtype)
+    return feeds
 
 
 def _warn_once(error: Exception) -> None:
@@ -219,6 +247,12 @@ def _open(
     """Without the runtime's own fallback, which prints."""
     chosen = providers.set_up(names, options.threads, options.cache)
     return ort.InferenceSession(str(path), sess_options=settings, providers=chosen, enable_fallback=False)
+
+
+def _open_optimised(graph: Path, options: SessionOptions) -> ort.InferenceSession:
+    settings = _settings(options)
+    settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return _open(graph, [providers.CPU], options, settings)
 
 
 def _settings(options: SessionOptions) -> ort.SessionOptions:

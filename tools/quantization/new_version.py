@@ -19,7 +19,7 @@ from loaders.model_loader import create_model_loader
 from loaders.repository.model_repository import Catalog, ModelVersion
 from loaders.repository.model_state import ModelStateFile
 from loaders.repository.specs.model_spec import TaskName
-from loaders.repository.staged_version import StagedVersion
+from loaders.repository.staged_version import GRAPH, SPEC, StagedVersion
 from loaders.runtimes.base import SessionOptions
 from tools.quantization.agreement import MAIN_MEASURE, Measures, compare, summarise
 from tools.quantization.calibration import Pictures
@@ -27,8 +27,6 @@ from tools.quantization.errors import QuantizationError
 from tools.quantization.int8_graph import Settings, may_overflow, write_int8
 from tools.quantization.report import Report
 
-_GRAPH = "model.onnx"
-_SPEC = "model.toml"
 _DESCRIBING = (".toml", ".json", ".txt", ".csv", ".names")
 _TIMED_PICTURES = 24
 # The main measure that is good enough, and the shares of float layers that are tried until it is reached.
@@ -68,7 +66,7 @@ def add_version(
     version = state.read().version(catalog, name)
     if not version.numbered:
         raise QuantizationError(
-            f"{name} has no version folders ({name}/1/{_GRAPH}), so a version cannot be added; use OUT=folder"
+            f"{name} has no version folders ({name}/1/{GRAPH}), so a version cannot be added; use OUT=folder"
         )
     staged = StagedVersion.create(models)
     try:
@@ -91,8 +89,8 @@ def _make(
     pictures = Pictures(paths, image_loader or create_image_loader("opencv"), before)
     with tempfile.TemporaryDirectory(prefix="fovea-") as work_dir:
         best = _best(before, _attempts(version, before, pictures, Path(work_dir), folders))
-        shutil.copyfile(best.model, folder / _GRAPH)
-    after = _load(ModelVersion(version.name, version.number, folder / _GRAPH, folders))
+        shutil.copyfile(best.model, folder / GRAPH)
+    after = _load(ModelVersion(version.name, version.number, folder / GRAPH, folders))
     ms_before, ms_after = _time(before, after, pictures)
     report = Report(
         model=version.name,
@@ -102,7 +100,7 @@ def _make(
         unreadable=pictures.unreadable,
         agreement=best.agreement,
         bytes_before=_weight(version),
-        bytes_after=(folder / _GRAPH).stat().st_size,
+        bytes_after=(folder / GRAPH).stat().st_size,
         ms_before=ms_before,
         ms_after=ms_after,
         weight_bits=7 if best.settings.reduce_range else 8,
@@ -184,7 +182,7 @@ def _describing(version: ModelVersion, *, own: bool = False) -> dict[str, Path]:
     """The files that describe a model, by name. `own`: without those that all its versions share."""
     if not version.folders:
         spec = version.graph.with_suffix(".toml")
-        return {_SPEC: spec} if spec.is_file() else {}
+        return {SPEC: spec} if spec.is_file() else {}
     folders = version.folders[:-1] if own else version.folders
     files = (file for folder in reversed(folders) for file in sorted(folder.iterdir()) if file.is_file())
     return {file.name: file for file in files if file.suffix in _DESCRIBING or file.name.startswith("LICENSE")}

@@ -24,7 +24,7 @@ from loaders.repository.specs import (
     ultralytics,
 )
 from loaders.repository.specs.decision import Decision, Resolver
-from loaders.repository.specs.model_files import ModelFiles
+from loaders.repository.specs.model_files import MODEL_TOML, ModelFiles
 from loaders.repository.specs.model_spec import ModelSpec, PreprocessSpec
 
 __all__ = ["RESOLVERS", "ModelFiles", "ResolvedSpec", "resolve"]
@@ -33,8 +33,9 @@ DEFAULT = "default"
 _TABLE = "preprocess"
 
 RESOLVERS: tuple[Resolver, ...] = (
-    model_toml.resolve, graph_facts.resolve, hugging_face_preprocessor.resolve, hugging_face_config.resolve,
-    timm.resolve, ultralytics.resolve, image_metadata.resolve, label_files.resolve,
+    model_toml.resolve, label_files.resolve_own, graph_facts.resolve,
+    hugging_face_preprocessor.resolve, hugging_face_config.resolve, timm.resolve,
+    ultralytics.resolve, image_metadata.resolve, label_files.resolve,
     task_assumptions.resolve, label_assumptions.resolve, preprocessing_assumptions.resolve,
 )  # fmt: skip
 
@@ -63,7 +64,7 @@ def resolve(files: ModelFiles, graph: OnnxGraph) -> ResolvedSpec:
     return ResolvedSpec(
         spec=_spec(files, decisions),
         decided_by={field: decisions[field].source if field in decisions else DEFAULT for field in _fields()},
-        warnings=tuple(decision.warning for decision in decisions.values() if decision.warning),
+        warnings=tuple(d.warning.replace(MODEL_TOML, files.spec_file) for d in decisions.values() if d.warning),
     )
 
 

@@ -16,18 +16,18 @@ _FILE = Path(__file__).with_name("imagenet1k_labels.txt")
 _CLASSES = 1000
 _LABELLED = (TaskName.IMAGE_CLASSIFICATION, TaskName.OBJECT_DETECTION, TaskName.IMAGE_SEGMENTATION)
 _ONE_CLASS = (Head.YUNET, Head.MATTE)
-_REMEDY = "put labels.txt beside model.toml"
 
 
-def resolve(_: ModelFiles, graph: OnnxGraph, decisions: Decisions) -> Decisions:
+def resolve(files: ModelFiles, graph: OnnxGraph, decisions: Decisions) -> Decisions:
     task = decided(decisions, "task")
     if "labels" in decisions or task not in _LABELLED or decided(decisions, "head") in _ONE_CLASS:
         return {}
+    remedy = f"put {files.labels_file} beside {files.spec_file if files.folders else files.graph.name}"
     output = score_output(graph, decisions)
     if task == TaskName.IMAGE_CLASSIFICATION and output is not None and output.shape[1:] == (_CLASSES,):
-        warning = f"this export does not name its {_CLASSES} classes: assumed ImageNet-1k; {_REMEDY}"
+        warning = f"this export does not name its {_CLASSES} classes: assumed ImageNet-1k; {remedy}"
         return {"labels": Decision(imagenet_labels(), "assumed (ImageNet-1k)", warning)}
-    return {"labels": Decision((), "assumed (class ids)", f"this export does not name its classes; {_REMEDY}")}
+    return {"labels": Decision((), "assumed (class ids)", f"this export does not name its classes; {remedy}")}
 
 
 @cache

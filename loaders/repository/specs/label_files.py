@@ -1,4 +1,8 @@
-"""Resolves label files: labels.txt, labels.json, synset.txt, imagenet_class_index.json, *.names, selected_tags.csv."""
+"""Resolves label files.
+
+`labels.txt` is the operator's: it comes before whatever an export says about itself. labels.json, synset.txt,
+imagenet_class_index.json, *.names and selected_tags.csv come after that.
+"""
 
 import csv
 from collections.abc import Callable, Mapping
@@ -18,6 +22,13 @@ _TAGS_THRESHOLD = 0.35  # of WD taggers, for general tags
 _WHITE = 255
 
 
+def resolve_own(files: ModelFiles, _: OnnxGraph, __: Decisions) -> Decisions:
+    """Resolves the operator's `labels.txt`."""
+    text = files.read_own(files.labels_file)
+    labels = _split(files, files.labels_file, text) if text else ()
+    return decide(files.labels_file, {"labels": labels or None})
+
+
 def resolve(files: ModelFiles, _: OnnxGraph, decisions: Decisions) -> Decisions:
     if (tags := files.read_text(_TAGS)) is not None:
         return _tagger(_tag_names(files, tags), decisions)
@@ -28,10 +39,12 @@ def resolve(files: ModelFiles, _: OnnxGraph, decisions: Decisions) -> Decisions:
 
 
 def _lines(files: ModelFiles, file: str) -> Labels | None:
-    """Splits at newlines only: a label may contain any other character. Empty lines at the end are ignored."""
     text = files.read_text(file)
-    if text is None:
-        return None
+    return None if text is None else _split(files, file, text)
+
+
+def _split(files: ModelFiles, file: str, text: str) -> Labels:
+    """Splits at newlines only: a label may contain any other character. Empty lines at the end are ignored."""
     text = text.replace("\r\n", "\n").rstrip("\n")
     lines = text.split("\n") if text else []
     return _bounded(files, file, tuple(lines))
@@ -57,7 +70,6 @@ def _class_index(files: ModelFiles, file: str) -> Labels | None:
 
 
 _READERS: dict[str, Callable[[ModelFiles, str], Labels | None]] = {
-    "labels.txt": _lines,
     "labels.json": _json,
     "synset.txt": _synset,
     "imagenet_class_index.json": _class_index,

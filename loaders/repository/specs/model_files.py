@@ -10,6 +10,7 @@ from loaders.model_errors import ModelSpecError
 
 MAX_SIDECAR_BYTES = 8 << 20
 MODEL_TOML = "model.toml"
+LABELS_TXT = "labels.txt"
 _ONNX_FOLDER = "onnx"  # where exporters for the browser put the graph, with the JSON one level up
 
 
@@ -40,10 +41,18 @@ class ModelFiles:
         """For `yolo11n.onnx` among other models; only `yolo11n.toml` belongs to it."""
         return cls(graph.stem, graph, (), f"{graph.stem}.toml")
 
-    def read_spec_file(self) -> str | None:
-        """Raises ModelSpecError, like the other methods."""
-        folders = self.folders or (self.graph.parent,)
-        return self._read(self.spec_file, folders, "valid TOML")
+    @property
+    def labels_file(self) -> str:
+        """ "labels.txt"; "<name>.labels.txt" for a bare file, or the "labels.txt" beside the only one in a folder."""
+        if self.folders:
+            return LABELS_TXT
+        own = f"{self.graph.stem}.{LABELS_TXT}"
+        alone = not (self.graph.parent / own).is_file() and len(list(self.graph.parent.glob("*.onnx"))) == 1
+        return LABELS_TXT if alone and (self.graph.parent / LABELS_TXT).is_file() else own
+
+    def read_own(self, file: str, expected: str = "a text file") -> str | None:
+        """Reads `spec_file` or `labels_file`. Raises ModelSpecError, like the other methods."""
+        return self._read(file, self.folders or (self.graph.parent,), expected)
 
     def read_text(self, file: str) -> str | None:
         """Returns the nearest file of that name, or None."""

@@ -17,7 +17,7 @@ _WORDS = {"extra_forbidden": "unknown field", "tuple_type": "expected a list", "
 
 
 def resolve(files: ModelFiles, _: OnnxGraph, __: Decisions) -> Decisions:
-    text = files.read_spec_file()
+    text = files.read_own(files.spec_file, "valid TOML")
     if text is None:
         return {}
     fields = _parse(files, text)

@@ -103,6 +103,14 @@ def tuning_of(server: Server) -> TuningReport:
     return tuning
 
 
+def test_note_of_a_loaded_model_is_a_warning(serve: Serve, models: Path) -> None:
+    add_model(models, "colour", colour_graph(batch=4), version=3)
+    server = serve(models_dir=models, default_model="colour")
+    assert server.client.post("/infer", content=RED).json()["predictions"][0]["label"] == "red"
+    warnings = server.client.get("/models/colour").json()["warnings"]
+    assert "its batch is fixed at 4: each run computes 4 pictures for one; export it with batch=1" in warnings
+
+
 def test_model_with_an_invalid_spec_has_a_warning(server: Server) -> None:
     details = ModelDetails.model_validate(server.client.get("/models/broken").json())
     assert details.spec == {}

@@ -12,11 +12,16 @@ import pytest
 from onnx import helper, numpy_helper
 
 from engine.models.check import ModelCheck
+from engine.models.load import load_model
 from loaders.model_errors import ModelCheckError
+from loaders.model_loader import create_model_loader
 from loaders.repository.model_repository import ModelRepository, ModelVersion
+from loaders.runtimes import onnxruntime_session
+from loaders.runtimes.base import SessionOptions
 from tests.engine.models.loading import eventually
 from tests.paths import ROOT
-from tests.tiny_models import add_model, colour_graph, slow_graph, with_weights_beside
+from tests.tiny_models import add_model, colour_graph, slow_graph, wide_graph, with_weights_beside
+from utils.processor import processor
 
 
 @pytest.fixture
@@ -27,6 +32,15 @@ def check(tmp_path: Path) -> ModelCheck:
 def version(tmp_path: Path, graph: onnx.ModelProto, name: str = "m") -> ModelVersion:
     add_model(tmp_path / "models", name, graph)
     return ModelRepository(tmp_path / "models").find(name)
+
+
+_CRASH_IN_THE_TRIAL = f"""
+import os, signal, sys
+sys.path.insert(0, {str(ROOT)!r})
+from loaders.runtimes import onnxruntime_session
+onnxruntime_session._MIN_CACHED_BYTES = 0
+onnxruntime_session._check_equal = lambda *_: os.kill(os.getpid(), signal.SIGSEGV)
+"""
 
 
 def huge_tensor_graph(gigabytes: int) -> onnx.ModelProto:
@@ -68,6 +82,29 @@ def test_a_passed_check_is_cached(check: ModelCheck, tmp_path: Path, monkeypatch
     assert len(list((tmp_path / "cache" / "checked").iterdir())) == 1
     monkeypatch.setattr(sys, "executable", "/missing")  # so that a second process could not be started
     check(good)
+
+
+def test_a_graph_of_open_width_is_checked_at_its_own_size(check: ModelCheck, tmp_path: Path) -> None:
+    """A text recogniser fails on pictures that are narrower than its strides."""
+    good = version(tmp_path, wide_graph(least_width=256))
+    spec = tmp_path / "models" / "m" / "model.toml"
+    spec.write_text(spec.read_text().replace("[8, 8]", "[48, 320]"))
+    check.examine(good)
+
+
+@pytest.mark.skipif(processor() is None, reason="graphs are cached where the system names the processor")
+def test_a_crash_of_the_optimised_graph_is_not_the_models(
+    check: ModelCheck, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(_CRASH_IN_THE_TRIAL)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(onnxruntime_session, "_MIN_CACHED_BYTES", 0)
+    good = version(tmp_path, colour_graph())
+    check.examine(good)
+    session = load_model(good, create_model_loader("onnxruntime"), SessionOptions(cache=check.cache)).session
+    assert session.notes == (
+        "its optimised graph crashes or gives other answers on this machine: the original graph is served",
+    )
 
 
 @pytest.mark.parametrize("change", ["graph", "model.toml", "runtime"])

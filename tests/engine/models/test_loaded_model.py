@@ -84,8 +84,9 @@ def test_a_named_output_is_read(tmp_path: Path) -> None:
         (colour_graph(), STRETCH + 'color = "GRAY"\n', ["? x 3 x 8 x 8", "1 x 1 x 8 x 8"]),
         (colour_graph(), SIZED + 'layout = "NHWC"\n', ["? x 3 x 8 x 8", "1 x 8 x 8 x 3"]),
         (colour_graph(), STRETCH + 'dtype = "uint8"\n', ["takes float32", "prepares uint8"]),
-        (colour_graph(batch=4), STRETCH, ["4 x 3 x 8 x 8", "1 x 3 x 8 x 8"]),
         (colour_graph(dtype=TensorProto.INT32), STRETCH, ["image is int32", "float32"]),
+        (with_second_input(colour_graph(), "input_ids"), STRETCH, ["needs text (input_ids)", "optimum-cli"]),
+        (with_second_input(colour_graph(), "after", [1, 3, 8, 8]), STRETCH, ["needs a second picture (after)"]),
         (with_second_input(colour_graph()), STRETCH, ["input mask", "extra_inputs"]),
         (with_second_input(colour_graph()), 'input = "image"\n' + STRETCH, ["input mask", "extra_inputs"]),
         (vector_graph(), STRETCH, ["image has shape (1, 3)", "4 dimensions"]),
@@ -94,7 +95,7 @@ def test_a_named_output_is_read(tmp_path: Path) -> None:
         (colour_graph(), 'labels = ["one"]\n' + STRETCH, ["1 labels", "3 classes"]),
     ],
     ids=[
-        "size", "channels", "layout", "dtype", "batch of 4", "integers", "two inputs",
+        "size", "channels", "layout", "dtype", "integers", "text", "second picture", "two inputs",
         "two inputs, one named", "vector", "input's name", "output's name", "labels",
     ],
 )  # fmt: skip

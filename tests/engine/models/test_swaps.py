@@ -8,7 +8,7 @@ from time import monotonic
 import pytest
 
 from engine.models import settled_catalog
-from engine.models.load_attempt import ModelState
+from engine.models.load_attempt import ModelState, ModelUnavailableError
 from loaders.model_errors import UnknownModelError
 from tests.engine.models.loading import WAIT_S, CountedLoad, Make, eventually, forgotten, serves
 from tests.tiny_models import add_model, colour_graph
@@ -186,5 +186,5 @@ def test_a_file_that_is_missing_for_a_moment_does_not_unload_its_model(
     models.reconcile()
     clock[0] += 1.1
     models.reconcile()
-    with pytest.raises(UnknownModelError):
+    with pytest.raises(ModelUnavailableError, match=r"no graph; put the \.onnx file at 1/model\.onnx"):
         models.request()

@@ -59,6 +59,7 @@ def test_inputs_outputs_and_metadata_are_read(tmp_path: Path) -> None:
         metadata={"names": "{0: 'Käse'}", "empty": ""},
         last_ops={"y": "MatMul"},
         external_files=(),
+        weight_bytes={"MatMul": weight.ByteSize()},
     )
 
 

@@ -35,6 +35,23 @@ def test_other_files_and_folders_are_not_listed(repository: ModelRepository) -> 
     assert list(repository.scan().catalog) == ["Another.model_v2-x", "colours"]
 
 
+def test_a_model_toml_without_a_graph_is_invalid(repository: ModelRepository) -> None:
+    for folder in ("empty", "no version"):
+        (repository.root / folder).mkdir()
+        (repository.root / folder / "model.toml").touch()
+    (repository.root / "empty" / "1").mkdir()
+    reason = "it has a model.toml and no graph; put the .onnx file at 1/model.onnx"
+    assert repository.scan().invalid == {"empty": reason, "no version": reason}
+
+
+def test_labels_of_a_bare_file_are_part_of_its_signature(repository: ModelRepository) -> None:
+    (repository.root / "bare.onnx").write_bytes(colour_graph().SerializeToString())
+    before = repository.find("bare").signature
+    (repository.root / "bare.labels.txt").write_text("a\nb\nc\n")
+    assert repository.find("bare").signature != before
+    assert resolve_version(repository.find("bare")).spec.labels == ("a", "b", "c")
+
+
 @pytest.mark.parametrize("folder", ["missing", "file"])
 def test_a_missing_models_folder_holds_no_models(tmp_path: Path, folder: str) -> None:
     (tmp_path / "file").write_text("no folder")

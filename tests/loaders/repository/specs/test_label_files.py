@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from loaders.model_errors import ModelSpecError
+from loaders.onnx.onnx_file import read_onnx
+from loaders.repository.specs import ModelFiles, resolve
 from loaders.repository.specs.model_spec import Activation, Color, Resize
 from tests.loaders.repository.specs.graphs import classifier, export, understood
 
@@ -28,6 +30,30 @@ def test_labels_are_read_from(tmp_path: Path, file: str, content: object) -> Non
     resolved = understood(tmp_path, classifier(tmp_path / "model.onnx", 2), {file: content})
     assert resolved.spec.labels == ("cat", "dog")
     assert resolved.decided_by["labels"] == file
+
+
+def test_labels_txt_comes_before_what_the_export_says(tmp_path: Path) -> None:
+    files = {"labels.txt": "cat\ndog\n", "config.json": {"id2label": {"0": "LABEL_0", "1": "LABEL_1"}}}
+    resolved = understood(tmp_path, classifier(tmp_path / "model.onnx", 2), files)
+    assert (resolved.spec.labels, resolved.decided_by["labels"]) == (("cat", "dog"), "labels.txt")
+
+
+@pytest.mark.parametrize("file", ["pets.labels.txt", "labels.txt"])
+def test_bare_file_has_its_labels_beside_it(tmp_path: Path, file: str) -> None:
+    classifier(graph := tmp_path / "pets.onnx", 2)
+    (tmp_path / file).write_text("cat\ndog\n")
+    resolved = resolve(ModelFiles.of_bare_file(graph), read_onnx(graph))
+    assert (resolved.spec.labels, resolved.decided_by["labels"]) == (("cat", "dog"), file)
+
+
+def test_labels_txt_among_several_bare_files_belongs_to_none(tmp_path: Path) -> None:
+    classifier(graph := tmp_path / "pets.onnx", 2)
+    classifier(tmp_path / "cars.onnx", 2)
+    (tmp_path / "labels.txt").write_text("cat\ndog\n")
+    resolved = resolve(ModelFiles.of_bare_file(graph), read_onnx(graph))
+    assert resolved.spec.labels == ()
+    assert any("put pets.labels.txt beside pets.onnx" in warning for warning in resolved.warnings)
+    assert not any("model.toml" in warning for warning in resolved.warnings)
 
 
 def test_missing_class_ids_are_numbered(tmp_path: Path) -> None:

@@ -97,7 +97,6 @@ def test_bare_file_reads_only_the_toml_of_its_name(tmp_path: Path) -> None:
     graph = classifier(tmp_path / "yolo.onnx", 2)
     (tmp_path / "yolo.toml").write_text('activation = "sigmoid"')
     (tmp_path / TOML).write_text('activation = "none"')
-    (tmp_path / "labels.txt").write_text("some\nother model's\n")
     resolved = resolve(ModelFiles.of_bare_file(tmp_path / "yolo.onnx"), graph)
-    assert values(resolved, "activation", "labels") == ["sigmoid", ()]
+    assert values(resolved, "activation") == ["sigmoid"]
     assert resolved.decided_by["activation"] == "yolo.toml"
