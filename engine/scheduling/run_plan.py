@@ -29,7 +29,10 @@ class RunPlan:
 
     def threads(self, cores: int) -> int:
         """The largest number of threads up to `cores`; the smallest there is if all are above."""
-        return max((threads for threads in self.intra_op_threads if threads <= cores), default=self.intra_op_threads[0])
+        for threads in reversed(self.intra_op_threads):
+            if threads <= cores:
+                return threads
+        return self.intra_op_threads[0]
 
     def is_valid(self, cores: int) -> bool:
         """Whether a plan that was read from a file fits a machine with `cores` cores."""
