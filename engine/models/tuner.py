@@ -29,7 +29,6 @@ from utils.processor import processor
 _LARGE_BYTES = 512 * 1024 * 1024
 # A graph up to this size may be copied for each run.
 _SMALL_BYTES = 8 * 1024 * 1024
-_DEEPER = {TuneLevel.OFF: 0, TuneLevel.QUICK: 1, TuneLevel.FULL: 2}
 
 _TUNING = TypeAdapter(Tuning)
 _log = logging.getLogger("fovea.models")
@@ -83,9 +82,9 @@ class Tuner:
             return None
         file = self._file(version, model.session.providers)
         known = _read(file)
-        if known and known.plan.is_valid(self.cores) and _DEEPER[known.level] >= _DEEPER[self.level]:
+        if known and known.plan.is_valid(self.cores) and known.level in (self.level, TuneLevel.FULL):
             return known
-        intra_op_threads = thread_counts_to_try(self.cores, self.level) if model.session.on_cpu else (1,)
+        intra_op_threads = thread_counts_to_try(self.cores) if model.session.on_cpu else (1,)
         sessions = {threads: self._load(version, threads) for threads in intra_op_threads}
         subject = Subject(sessions, partial(batch_of, model), partial(can_batch, model))
         tuning = measure(subject, self.cores, self.level)

@@ -2,7 +2,8 @@
 
 import weakref
 
-from engine.models.load_attempt import LoadAttempt, ModelState, ModelStatus
+from engine.models.catalog_snapshot import VersionStatus
+from engine.models.load_attempt import LoadAttempt, ModelState
 from engine.models.loaded_model import LoadedModel
 from loaders.repository.model_repository import ModelKey
 
@@ -25,18 +26,16 @@ class VersionTable:
         attempt = self.serving.get(name)
         return attempt.version.number if attempt else None
 
-    def status(self, key: ModelKey) -> ModelStatus:
-        """READY with a reason: the version is loaded, but its changed files failed to load."""
-        ready, attempt = self.ready.get(key), self.attempts.get(key)
-        reason = self.explain(key, attempt.status.reason or "") if attempt and attempt.failed else None
-        if ready:
-            return ModelStatus(ModelState.READY, reason, ready.status.since)
-        if attempt:
-            return ModelStatus(attempt.status.state, reason, attempt.status.since)
-        unloading = self._unloading.get(key)
+    def status(self, key: ModelKey, labels: list[str]) -> VersionStatus:
+        ready, attempt, unloading = self.ready.get(key), self.attempts.get(key), self._unloading.get(key)
+        number = key[1]
+        if shown := ready or attempt:
+            reason = self.explain(key, attempt.reason) if attempt and attempt.failed else None
+            return VersionStatus(number, shown.state, reason, shown.since, labels)
         if unloading and unloading():
-            return ModelStatus(ModelState.UNLOADING, "its last requests are running", None)
-        return ModelStatus(ModelState.UNAVAILABLE, "not loaded; the next request for it loads it", None)
+            return VersionStatus(number, ModelState.UNLOADING, "its last requests are running", labels=labels)
+        reason = "not loaded; the next request for it loads it"
+        return VersionStatus(number, ModelState.UNAVAILABLE, reason, labels=labels)
 
     def explain(self, key: ModelKey, reason: str) -> str:
         """Adds what keeps serving to the reason of a failure, so that it does not read as an outage."""
@@ -52,7 +51,7 @@ class VersionTable:
 
     def remove_failed(self, attempt: LoadAttempt) -> None:
         """Removes a version that loaded and could not be swapped in."""
-        if self.ready.get(attempt.key) is attempt and self.serving.get(attempt.version.name) is not attempt:
+        if self.ready.get(attempt.key) is attempt:
             del self.ready[attempt.key]
 
     def drop(self, key: ModelKey) -> None:
@@ -68,11 +67,10 @@ class VersionTable:
 
     def forget_freed(self) -> bool:
         """Returns whether a dropped model has left memory since the last call."""
-        freed = [key for key, model in self._unloading.items() if model() is None]
-        for key in freed:
-            del self._unloading[key]
-        return bool(freed)
+        noted = self._unloading
+        self._unloading = {key: model for key, model in noted.items() if model()}
+        return len(self._unloading) < len(noted)
 
     def _note_unloading(self, attempt: LoadAttempt | None) -> None:
-        if attempt:
-            self._unloading[attempt.key] = weakref.ref(attempt.load.result())
+        if attempt and attempt.model:
+            self._unloading[attempt.key] = weakref.ref(attempt.model)

@@ -2,8 +2,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from engine.scheduling import scheduler as scheduler_module
 from engine.scheduling import job as job_module
+from engine.scheduling import scheduler as scheduler_module
 from engine.scheduling.scheduler import Scheduler
 from tests.engine.scheduling.worker_threads import Clock, scheduling
 
