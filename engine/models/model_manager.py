@@ -172,10 +172,9 @@ class ModelManager:
         self._table.dropped.clear()
 
     def close(self) -> None:
-        """Loads that run end; those that wait fail."""
         self._closed = True
         for threads in (self._threads, self._swap_threads):
-            threads.shutdown(wait=False)
+            threads.shutdown(wait=False, cancel_futures=True)
 
     def _reconcile(self, *, complete: bool) -> None:
         content = self.folder.read()
@@ -239,14 +238,12 @@ class ModelManager:
         attempt = self._table.attempts[version.key] = LoadAttempt(version)
         self._released.discard(version.key)
         swaps = version.name == self.default or version.name in self._table.serving
-        (self._swap_threads if swaps else self._threads).submit(self._run, attempt)
+        task = (self._swap_threads if swaps else self._threads).submit(self._run, attempt)
+        task.add_done_callback(lambda task: attempt.fail("the service is shutting down") if task.cancelled() else None)
         return attempt
 
     def _run(self, attempt: LoadAttempt) -> None:
         """Runs on a loading thread. Whatever a load raises is logged and becomes the version's reason."""
-        if self._closed:
-            attempt.fail("the service is shutting down")
-            return
         try:
             attempt.begin()
             model = self._load(attempt.version)
