@@ -48,10 +48,14 @@ async def loaded(load: Future[LoadedModel]) -> LoadedModel:
 
 
 class LoadAttempt:
-    """Starts as LOADING and ends as READY or UNAVAILABLE; all requests for the version share the future `load`."""
+    """Starts as LOADING and ends as READY or UNAVAILABLE; all requests for the version share the future `load`.
 
-    def __init__(self, version: ModelVersion) -> None:
+    `before`: the load of the version's previous files, which answers until this one is READY.
+    """
+
+    def __init__(self, version: ModelVersion, before: "LoadAttempt | None" = None) -> None:
         self.version = version
+        self.before = before
         self.load: Future[LoadedModel] = Future()
         self.model: LoadedModel | None = None
         self.last_used = self._started = self._ended = monotonic()
@@ -64,6 +68,11 @@ class LoadAttempt:
     @property
     def failed(self) -> bool:
         return self.state is ModelState.UNAVAILABLE
+
+    @property
+    def answering(self) -> "LoadAttempt | None":
+        """This load or the one before it; None if neither has a model."""
+        return self if self.model else self.before
 
     @property
     def seconds(self) -> float:

@@ -100,7 +100,7 @@ class ModelManager:
         if attempt is None:
             version = self.version(name, selector)
             with self._lock:
-                attempt = self._table.ready.get(version.key) or self._table.attempts.get(version.key)
+                attempt = self._table.ready(version.key) or self._table.attempts.get(version.key)
                 if attempt is None or attempt.may_retry:
                     attempt = self._start(version)
         attempt.last_used = monotonic()
@@ -122,7 +122,7 @@ class ModelManager:
     def ready(self, name: str | None = None, number: int | None = None) -> LoadedModel | None:
         """Returns the model if it is loaded; without a number the version that serves."""
         name = name or self.default
-        attempt = self._table.serving.get(name) if number is None else self._table.ready.get((name, number))
+        attempt = self._table.serving.get(name) if number is None else self._table.ready((name, number))
         return attempt.model if attempt else None
 
     def serving(self, name: str) -> int | None:
@@ -216,7 +216,7 @@ class ModelManager:
 
     def _load_or_serve(self, version: ModelVersion) -> None:
         """Swaps the version in, or starts its load, unless these files have failed to load before."""
-        ready, attempt = self._table.ready.get(version.key), self._table.attempts.get(version.key)
+        ready, attempt = self._table.ready(version.key), self._table.attempts.get(version.key)
         if ready and ready.version.signature == version.signature:
             self._serve(ready)
         elif attempt is None or attempt.version.signature != version.signature or self._retries_default(attempt):
@@ -229,13 +229,13 @@ class ModelManager:
 
     def _start_if_needed(self, version: ModelVersion) -> LoadAttempt:
         with self._lock:
-            for attempt in (self._table.ready.get(version.key), self._table.attempts.get(version.key)):
+            for attempt in (self._table.ready(version.key), self._table.attempts.get(version.key)):
                 if attempt and not attempt.failed and attempt.version.signature == version.signature:
                     return attempt
             return self._start(version)
 
     def _start(self, version: ModelVersion) -> LoadAttempt:
-        attempt = self._table.attempts[version.key] = LoadAttempt(version)
+        attempt = self._table.attempts[version.key] = LoadAttempt(version, self._table.ready(version.key))
         self._released.discard(version.key)
         swaps = version.name == self.default or version.name in self._table.serving
         task = (self._swap_threads if swaps else self._threads).submit(self._run, attempt)
@@ -250,8 +250,10 @@ class ModelManager:
             with self._lock:
                 attempt.succeed(model)
                 if self._table.attempts.get(attempt.key) is attempt:  # else it was deleted or unloaded during the load
-                    self._table.add_ready(attempt)
                     self._choose_serving(attempt.version.name, attempt)
+                if attempt.before:
+                    self._table.forget(attempt.before)
+                    attempt.before = None
             attempt.load.set_result(model)
         except BaseException as error:  # noqa: BLE001 - a bug must not leave requests waiting
             with self._lock:
@@ -271,7 +273,6 @@ class ModelManager:
             *(name, number, "none" if serving is None else serving, error),
             exc_info=None if expected else error,
         )
-        self._table.remove_failed(attempt)
         attempt.fail(reason, self._table.explain(attempt.key, reason))
         if not self._closed:
             self._choose_serving(name, attempt)
@@ -284,7 +285,7 @@ class ModelManager:
         versions = self.catalog.get(name, {})
         active = self.version(name).number if versions else 0
         for number in sorted((number for number in versions if number <= active), reverse=True):
-            ready, attempt = self._table.ready.get((name, number)), self._table.attempts.get((name, number))
+            ready, attempt = self._table.ready((name, number)), self._table.attempts.get((name, number))
             if ready:
                 self._serve(ready)
             elif attempt is None and number != active:
@@ -302,7 +303,7 @@ class ModelManager:
 
     def _drop_deleted(self) -> None:
         """Keeps the last version of an existing model serving until its replacement is ready."""
-        for name, number in {*self._table.ready, *self._table.attempts}:
+        for name, number in list(self._table.attempts):
             needed = self.serving(name) == number and name in self.catalog
             if number not in self.catalog.get(name, {}) and not needed:
                 self._table.drop((name, number))
@@ -310,10 +311,9 @@ class ModelManager:
 
     def _evict(self) -> None:
         now, options = monotonic(), self._options
-        others = sorted(
-            (a for a in self._table.ready.values() if a.version.name != self.default), key=lambda a: a.last_used
-        )
-        surplus = len(self._table.ready) - options.max_loaded if options.max_loaded else 0
+        ready = sorted(self._table.all_ready(), key=lambda attempt: attempt.last_used)
+        others = [attempt for attempt in ready if attempt.version.name != self.default]
+        surplus = len(ready) - options.max_loaded if options.max_loaded else 0
         for position, attempt in enumerate(others):
             idle = options.idle_unload_s and now - attempt.last_used > options.idle_unload_s
             if idle or position < surplus:
