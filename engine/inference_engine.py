@@ -129,7 +129,7 @@ class InferenceEngine:
         self._waiting_for_load = Counter[str]()
         self.models = ModelManager(repository, self._load, options.models)
         self.admin = ModelAdmin(self.models, repository, options.check)
-        self._watch = ModelWatch(repository.root, self.models.reconcile)
+        self._watch = ModelWatch(self.models.reconcile)
 
     def start(self) -> None:
         """Read the models folder, start the loads that the load policy asks for, and watch the folder."""

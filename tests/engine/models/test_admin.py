@@ -216,7 +216,7 @@ def test_a_watching_process_follows_without_being_called(
     admin: ModelAdmin, another: Callable[[], ModelManager], tmp_path: Path
 ) -> None:
     other = another()
-    watch = ModelWatch(tmp_path, other.reconcile)
+    watch = ModelWatch(other.reconcile)
     watch.start()
     try:
         asyncio.run(admin.load("other", None))

@@ -111,7 +111,7 @@ def test_an_error_while_following_the_folder_is_reported_until_it_is_over(
     def fail(_: ModelRepository) -> None:
         raise ZeroDivisionError
 
-    watch = ModelWatch(tmp_path, models.reconcile)
+    watch = ModelWatch(models.reconcile)
     with monkeypatch.context() as patched:
         patched.setattr(ModelRepository, "scan", fail)
         watch.start()
