@@ -108,7 +108,9 @@ class ModelManager:
 
     def load(self, name: str, selector: int | str | None = None) -> Future[LoadedModel]:
         """As `request`, but without a selector always the active version, and a failed load is retried at once."""
-        attempt = self._start_if_needed(self.version(name, selector))
+        version = self.version(name, selector)
+        with self._lock:
+            attempt = self._load_of(version, retry=True)
         attempt.last_used = monotonic()
         return attempt.load
 
@@ -201,7 +203,7 @@ class ModelManager:
                 continue
             self._followed[version.key] = choice
             if choice.loaded:
-                self._start_if_needed(version)
+                self._load_of(version, retry=True)
             elif name != self.default or self.serving(name) != number:
                 self._release(version.key)
 
@@ -216,23 +218,18 @@ class ModelManager:
 
     def _load_or_serve(self, version: ModelVersion) -> None:
         """Swaps the version in, or starts its load, unless these files have failed to load before."""
-        ready, attempt = self._table.ready(version.key), self._table.attempts.get(version.key)
-        if ready and ready.version.signature == version.signature:
-            self._serve(ready)
-        elif attempt is None or attempt.version.signature != version.signature or self._retries_default(attempt):
-            self._start(version)
+        attempt, name = self._load_of(version), version.name
+        if attempt.model:
+            self._serve(attempt)
+        elif attempt.may_retry and name == self.default and name not in self._table.serving:
+            self._start(version)  # no request arrives for a default model that is not ready
 
-    def _retries_default(self, attempt: LoadAttempt) -> bool:
-        """The default model is retried without a request, because no request arrives while it is not ready."""
-        name = attempt.version.name
-        return attempt.may_retry and name == self.default and name not in self._table.serving
-
-    def _start_if_needed(self, version: ModelVersion) -> LoadAttempt:
-        with self._lock:
-            for attempt in (self._table.ready(version.key), self._table.attempts.get(version.key)):
-                if attempt and not attempt.failed and attempt.version.signature == version.signature:
-                    return attempt
-            return self._start(version)
+    def _load_of(self, version: ModelVersion, *, retry: bool = False) -> LoadAttempt:
+        """Returns the load of exactly these files, begun now if there is none, or if it failed and `retry` is set."""
+        for attempt in (self._table.ready(version.key), self._table.attempts.get(version.key)):
+            if attempt and attempt.version.signature == version.signature and not (retry and attempt.failed):
+                return attempt
+        return self._start(version)
 
     def _start(self, version: ModelVersion) -> LoadAttempt:
         attempt = self._table.attempts[version.key] = LoadAttempt(version, self._table.ready(version.key))

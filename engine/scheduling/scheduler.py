@@ -70,10 +70,6 @@ class _Model:
         self.busy_seconds = 0.0
         self.service_rate = ServiceRate()
 
-    def add(self, job: Job[Any]) -> None:
-        self.waiting[job] = None
-        self.queued += job.counts_in_queue
-
     def remove(self, job: Job[Any]) -> None:
         if job in self.waiting:
             del self.waiting[job]
@@ -128,7 +124,8 @@ class Scheduler:
             if not skip_queue_limit:
                 self._check_queue(of_model)
             job = Job(work, model, timer, self._cores_a_run, counts_in_queue=not skip_queue_limit)
-            of_model.add(job)
+            of_model.waiting[job] = None
+            of_model.queued += job.counts_in_queue
             self._dispatch()
         assert job.future is not None  # noqa: S101 - it is new
         try:
