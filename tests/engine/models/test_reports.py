@@ -104,7 +104,7 @@ def test_loads_that_wait_when_the_service_stops_fail(make: Make, load: CountedLo
 
 
 def test_an_error_while_following_the_folder_is_reported_until_it_is_over(
-    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    make: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     models = make()
 
