@@ -169,7 +169,7 @@ class InferenceEngine:
         Raises ImageError, InvalidOutputError, ModelRunError, UnknownModelError, ModelUnavailableError, QueueFullError,
         DeadlineExceededError.
         """
-        answers = await self._in_time(self._answers(data, choices, options, timer, wait), wait)
+        answers = await self._in_time(self._answer(data, choices, options, timer, wait), wait)
         if self._options.observer:
             self._options.observer.answered(answers)
         return answers
@@ -194,17 +194,20 @@ class InferenceEngine:
                 raise
             raise DeadlineExceededError(timeout_s) from None
 
-    async def _answers(
+    async def _answer(
         self, data: bytes, choices: Sequence[ModelChoice], options: PredictOptions, timer: StageTimer, wait: Wait
     ) -> list[Answer]:
         models = await self._loaded(choices, bounded=not wait.skip_queue_limit)
-        return await self.scheduler.run(
+        name, concurrency = models[0].ref.name, models[0].runner.plan.concurrency(self.scheduler.concurrency)
+        run = self.scheduler.run(
             partial(predict, models, self._image_loader, data, options),
             timer,
-            models[0].ref.name,
-            concurrency=models[0].runner.plan.concurrency(self.scheduler.concurrency),
+            name,
+            concurrency=concurrency,
             skip_queue_limit=wait.skip_queue_limit,
         )
+        del models  # the worker thread frees what was swapped out meanwhile
+        return await run
 
     async def _loaded(self, choices: Sequence[ModelChoice], *, bounded: bool = False) -> list[LoadedModel]:
         """The loaded models. `bounded`: requests that wait for a load hold their pictures, so the queue limit bounds

@@ -40,8 +40,9 @@ class Job(RunContext, Generic[T]):
         """Run the work, in a worker thread; return its result or its error."""
         assert self.started_at is not None  # noqa: S101 - the scheduler has started it
         self.timer.add(QUEUE, self.started_at - self.queued_at)
+        work, self.work = self.work, _no_work  # to free here what it holds: a swapped-out model takes up to 100 ms
         try:
-            return self.work(self), None
+            return work(self), None
         except StopIteration:  # a future cannot carry it
             return None, WorkerThreadError("the work ended with StopIteration")
         except Exception as error:  # noqa: BLE001 - passed on to the caller

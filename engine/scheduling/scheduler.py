@@ -124,6 +124,7 @@ class Scheduler:
             if not skip_queue_limit:
                 self._check_queue(of_model)
             job = Job(work, model, timer, self._cores_a_run, counts_in_queue=not skip_queue_limit)
+            del work  # the job has it, until it has run
             of_model.waiting[job] = None
             of_model.queued += job.counts_in_queue
             self._dispatch()
