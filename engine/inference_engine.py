@@ -3,14 +3,14 @@
 import asyncio
 import math
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Coroutine, Sequence
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from engine.models.admin import ModelAdmin
 from engine.models.check import ModelCheck
@@ -34,6 +34,8 @@ from utils.cpu_budget import cpu_budget
 from utils.locks import process_lock
 from utils.memory import keep_freed_memory
 from utils.time_utils import StageTimer
+
+T = TypeVar("T")
 
 # Retry-After for a client whose model is still loading while the limit of waiting requests is reached.
 _LOAD_RETRY_S = 2
@@ -127,7 +129,7 @@ class InferenceEngine:
         self._waiting_for_load = Counter[str]()
         self.models = ModelManager(repository, self._load, options.models)
         self.admin = ModelAdmin(self.models, repository, options.check)
-        self._watch = ModelWatch(repository.root, self.models.reconcile)
+        self._watch = ModelWatch(self.models.reconcile)
 
     def start(self) -> None:
         """Read the models folder, start the loads that the load policy asks for, and watch the folder."""
@@ -167,44 +169,52 @@ class InferenceEngine:
         Raises ImageError, InvalidOutputError, ModelRunError, UnknownModelError, ModelUnavailableError, QueueFullError,
         DeadlineExceededError.
         """
-        async with self._deadline(wait):
-            models = await self._loaded(choices, wait)
-            first, plan = models[0], models[0].runner.plan
-            answers = await self.scheduler.run(
-                partial(predict, models, self._image_loader, data, options),
-                timer,
-                first.ref.name,
-                concurrency=plan.concurrency(self.scheduler.concurrency),
-                skip_queue_limit=wait.skip_queue_limit,
-            )
+        answers = await self._in_time(self._answer(data, choices, options, timer, wait), wait)
         if self._options.observer:
             self._options.observer.answered(answers)
         return answers
 
     async def load(self, choices: Sequence[ModelChoice], wait: Wait = AT_MOST) -> None:
         """Waits until the models are loaded. Raises UnknownModelError, ModelUnavailableError, DeadlineExceededError."""
-        async with self._deadline(wait):
-            for load in self.request(choices):
-                await loaded(load)
+        await self._in_time(self._loaded(choices), wait)
 
-    @asynccontextmanager
-    async def _deadline(self, wait: Wait) -> AsyncIterator[None]:
+    async def describe(self, name: str) -> ResolvedSpec:
+        """The spec of the version serving, else of the active one. Raises UnknownModelError, ModelError."""
+        serving = self.models.ready(name)
+        return serving.resolved if serving else await asyncio.to_thread(resolve_version, self.models.version(name))
+
+    async def _in_time(self, work: Coroutine[Any, Any, T], wait: Wait) -> T:
+        """Raises DeadlineExceededError."""
         timeout_s = min(wait.timeout_s, self._options.timeout_s)
         try:
             async with asyncio.timeout(timeout_s) as deadline:
-                yield
+                return await work
         except TimeoutError:
             if not deadline.expired():
                 raise
             raise DeadlineExceededError(timeout_s) from None
 
-    async def _loaded(self, choices: Sequence[ModelChoice], wait: Wait) -> list[LoadedModel]:
-        """The loaded models. Requests that wait for a load hold their pictures, so the queue limit bounds them, too.
+    async def _answer(
+        self, data: bytes, choices: Sequence[ModelChoice], options: PredictOptions, timer: StageTimer, wait: Wait
+    ) -> list[Answer]:
+        models = await self._loaded(choices, bounded=not wait.skip_queue_limit)
+        name, concurrency = models[0].ref.name, models[0].runner.plan.concurrency(self.scheduler.concurrency)
+        run = self.scheduler.run(
+            partial(predict, models, self._image_loader, data, options),
+            timer,
+            name,
+            concurrency=concurrency,
+            skip_queue_limit=wait.skip_queue_limit,
+        )
+        del models  # the worker thread frees what was swapped out meanwhile
+        return await run
 
-        Raises QueueFullError.
+    async def _loaded(self, choices: Sequence[ModelChoice], *, bounded: bool = False) -> list[LoadedModel]:
+        """The loaded models. `bounded`: requests that wait for a load hold their pictures, so the queue limit bounds
+        them, too; raises QueueFullError.
         """
         loads = self.request(choices)
-        if wait.skip_queue_limit or all(load.done() for load in loads):
+        if not bounded or all(load.done() for load in loads):
             return [await loaded(load) for load in loads]
         name = choices[0].name or self.models.default
         self._check_waiting_for_load(name)
@@ -216,35 +226,26 @@ class InferenceEngine:
             self._waiting_for_load += Counter()  # drops the zeros
 
     def _check_waiting_for_load(self, name: str) -> None:
-        waiting = self._waiting_for_load[name] if self._waiting_for_load else 0
+        waiting = self._waiting_for_load[name]
         limit = max(self.scheduler.concurrency, self._options.queue_limit)
         if waiting >= limit:
             raise QueueFullError(waiting, limit, _LOAD_RETRY_S)
 
-    async def describe(self, name: str) -> ResolvedSpec:
-        """The spec of the version serving, else of the active one. Raises UnknownModelError, ModelError."""
-        serving = self.models.ready(name)
-        return serving.resolved if serving else await asyncio.to_thread(resolve_version, self.models.version(name))
-
     def _load(self, version: ModelVersion) -> LoadedModel:
-        """Load a version, on a loading thread."""
-        started, ok = perf_counter(), False
+        """Load a version, on a loading thread.
+
+        One process at a time checks and tunes a version; the others find its results in the cache.
+        """
+        options, tuner, started, ok = self._options, self._tuner, perf_counter(), False
+        lock = options.cache / "locks" / f"{version.name}-{version.number}" if options.cache else None
         try:
-            model = self._load_locked(version)
+            with process_lock(lock) if lock else nullcontext():
+                if options.check:
+                    options.check(version)
+                model = load_model(version, tuner.loader, tuner.options, exact_decode=options.exact_decode)
+                tuned = tuner(model, version)
             ok = True
         finally:
-            if self._options.observer:
-                self._options.observer.loaded(version.name, perf_counter() - started, ok=ok)
-        return model
-
-    def _load_locked(self, version: ModelVersion) -> LoadedModel:
-        """One process at a time checks and tunes a version; the others find its results in the cache."""
-        options, tuner = self._options, self._tuner
-        with self._lock(version):
-            if options.check:
-                options.check(version)
-            return tuner(load_model(version, tuner.loader, tuner.options, exact_decode=options.exact_decode), version)
-
-    def _lock(self, version: ModelVersion) -> AbstractContextManager[None]:
-        cache = self._options.cache
-        return process_lock(cache / "locks" / f"{version.name}-{version.number}") if cache else nullcontext()
+            if options.observer:
+                options.observer.loaded(version.name, perf_counter() - started, ok=ok)
+        return tuned

@@ -81,7 +81,7 @@ class ModelAdmin:
 
     async def delete_label(self, name: str, label: str) -> None:
         def act() -> None:
-            labels = self._models.choices.labels.get(name, {})
+            labels = self._models.folder.choices.labels.get(name, {})
             if label not in labels:
                 raise UnknownModelError(f"label {label!r} of {name}", sorted(labels))
             self._models.choose(lambda choices: choices.without_label(name, label))
@@ -178,7 +178,7 @@ class ModelAdmin:
             added = staged.install(self._root / name, number)
         except OSError as error:
             raise ModelStateError(f"the models folder cannot be written: {error.strerror}") from error
-        choices, before = self._models.choices, self._models.catalog.get(name, {})
+        choices, before = self._models.folder.choices, self._models.catalog.get(name, {})
         if choices.loaded.get(name) and name not in choices.active and added > max(before, default=added):
             self._models.choose(lambda choices: self._without_replaced(choices, name, added))
         return added
@@ -203,7 +203,9 @@ class ModelAdmin:
         if not version.numbered:
             raise ModelConflictError(f"{name} has no version folders; delete the model as a whole.")
         versions, serving, is_default = models.catalog[name], models.serving(name), name == models.default
-        chosen = models.choices.active.get(name) == number or (is_default and models.version(name).number == number)
+        chosen = models.folder.choices.active.get(name) == number or (
+            is_default and models.version(name).number == number
+        )
         status = models.status(name, number)
         failed = status.state is ModelState.UNAVAILABLE and status.since is not None
         if number == serving or (chosen and not failed):
@@ -245,7 +247,7 @@ class ModelAdmin:
             return await asyncio.to_thread(self._run_locked, act)
 
     def _run_locked(self, act: Callable[[], T]) -> T:
-        with self._models.state_file.locked():
+        with self._models.folder.state_file.locked():
             self._models.reconcile(complete=True)
             result = act()
             self._models.reconcile(complete=True)

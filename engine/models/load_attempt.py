@@ -1,9 +1,8 @@
-"""One attempt to load a version of a model, its status, and the error of a model that cannot answer."""
+"""One attempt to load a version of a model, and the error of a model that cannot answer."""
 
 import asyncio
 import math
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from time import monotonic
@@ -24,15 +23,6 @@ class ModelState(StrEnum):
     LOADING = "LOADING"
     READY = "READY"
     UNLOADING = "UNLOADING"
-
-
-@dataclass(frozen=True, slots=True)
-class ModelStatus:
-    """`since` is UTC; None for a version that was never loaded."""
-
-    state: ModelState
-    reason: str | None = None
-    since: datetime | None = field(default_factory=lambda: datetime.now(UTC))
 
 
 class ModelUnavailableError(Exception):
@@ -60,16 +50,16 @@ async def loaded(load: Future[LoadedModel]) -> LoadedModel:
 class LoadAttempt:
     """Starts as LOADING and ends as READY or UNAVAILABLE; all requests for the version share the future `load`.
 
-    `is_fallback`: it replaces the active version, which failed to load.
+    `before`: the load of the version's previous files, which answers until this one is READY.
     """
 
-    def __init__(self, version: ModelVersion, *, is_fallback: bool = False) -> None:
+    def __init__(self, version: ModelVersion, before: "LoadAttempt | None" = None) -> None:
         self.version = version
-        self.is_fallback = is_fallback
+        self.before = before
         self.load: Future[LoadedModel] = Future()
-        self.status = ModelStatus(ModelState.LOADING)
-        self.last_used = monotonic()
-        self._started = self._ended = monotonic()
+        self.model: LoadedModel | None = None
+        self.last_used = self._started = self._ended = monotonic()
+        self._become(ModelState.LOADING)
 
     @property
     def key(self) -> ModelKey:
@@ -77,7 +67,12 @@ class LoadAttempt:
 
     @property
     def failed(self) -> bool:
-        return self.status.state is ModelState.UNAVAILABLE
+        return self.state is ModelState.UNAVAILABLE
+
+    @property
+    def answering(self) -> "LoadAttempt | None":
+        """This load or the one before it; None if neither has a model."""
+        return self if self.model else self.before
 
     @property
     def seconds(self) -> float:
@@ -98,14 +93,17 @@ class LoadAttempt:
         self._started = monotonic()
 
     def succeed(self, model: LoadedModel) -> None:
-        self._ended = self.last_used = monotonic()
-        self.status = ModelStatus(ModelState.READY)
-        self.load.set_result(model)
+        """`load` gets its result later, when the model has been swapped in."""
+        self.model = model
+        self._become(ModelState.READY)
 
     def fail(self, reason: str, explanation: str = "") -> None:
-        """`reason` becomes the status; requests that wait for the load receive `explanation`, if it differs."""
-        self._ended = monotonic()
-        self.status = ModelStatus(ModelState.UNAVAILABLE, reason)
-        if not self.load.done():
-            name = f"{self.version.name} version {self.version.number}"
-            self.load.set_exception(ModelUnavailableError(name, explanation or reason, self._pause_s))
+        """Requests that wait for the load receive `explanation`, if it differs from the reason."""
+        self.model = None
+        self._become(ModelState.UNAVAILABLE, reason)
+        name = f"{self.version.name} version {self.version.number}"
+        self.load.set_exception(ModelUnavailableError(name, explanation or reason, self._pause_s))
+
+    def _become(self, state: ModelState, reason: str = "") -> None:
+        self.state, self.reason, self.since = state, reason, datetime.now(UTC)
+        self.last_used = self._ended = monotonic()

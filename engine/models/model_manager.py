@@ -20,19 +20,18 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from threading import Lock, RLock
 from time import monotonic
 
-from engine.models.catalog_snapshot import CatalogSnapshot, ModelSnapshot, snapshot_catalog, snapshot_model
+from engine.models.catalog_snapshot import CatalogSnapshot, ModelSnapshot, VersionStatus
 from engine.models.followed_folder import FollowedFolder
-from engine.models.load_attempt import LoadAttempt, ModelState, ModelStatus
+from engine.models.load_attempt import LoadAttempt
 from engine.models.load_policy import LoadPolicy
 from engine.models.loaded_model import LoadedModel
 from engine.models.version_table import VersionTable
 from loaders.model_errors import ModelError
 from loaders.repository.model_repository import Catalog, ModelKey, ModelRepository, ModelVersion
-from loaders.repository.model_state import LoadChoice, ModelChoices, ModelStateFile
+from loaders.repository.model_state import LoadChoice, ModelChoices
 from utils.memory import release_free_memory
 
 # Per pool: models that serve already have their own, so that slow loads of other models do not delay their swaps.
@@ -52,11 +51,15 @@ class ModelManagerOptions:
 
 
 class ModelManager:
-    """Finds models by name and version, and loads and unloads them. Thread-safe."""
+    """Finds models by name and version, and loads and unloads them. Thread-safe.
+
+    `folder`: what is on disk, and what operators chose.
+    """
 
     def __init__(
         self, repository: ModelRepository, load: Callable[[ModelVersion], LoadedModel], options: ModelManagerOptions
     ) -> None:
+        self.folder = FollowedFolder(repository, options.default)
         self._load = load
         self._options = options
         self._threads = ThreadPoolExecutor(_LOADING_THREADS, thread_name_prefix="model-loader")
@@ -64,7 +67,6 @@ class ModelManager:
         self._closed = False
         self._lock = RLock()
         self._reconciling = Lock()
-        self._folder = FollowedFolder(repository, options.default)
         self._table = VersionTable()
         self._released: set[ModelKey] = set()
         self._followed: dict[ModelKey, LoadChoice] = {}
@@ -72,24 +74,16 @@ class ModelManager:
     @property
     def default(self) -> str:
         """The name of the model that answers when a request names none; the model may not exist."""
-        return self._folder.default.name
+        return self.folder.default.name
 
     @property
     def catalog(self) -> Catalog:
-        return self._folder.catalog
-
-    @property
-    def choices(self) -> ModelChoices:
-        return self._folder.choices
-
-    @property
-    def state_file(self) -> ModelStateFile:
-        return self._folder.state_file
+        return self.folder.catalog
 
     @property
     def folder_error(self) -> str:
         """Why the models folder or the state file cannot be followed at the moment; empty if it is followed."""
-        return self._folder.error
+        return self.folder.error
 
     @property
     def loads_on_demand(self) -> bool:
@@ -106,7 +100,7 @@ class ModelManager:
         if attempt is None:
             version = self.version(name, selector)
             with self._lock:
-                attempt = self._table.ready.get(version.key) or self._table.attempts.get(version.key)
+                attempt = self._table.ready(version.key) or self._table.attempts.get(version.key)
                 if attempt is None or attempt.may_retry:
                     attempt = self._start(version)
         attempt.last_used = monotonic()
@@ -114,7 +108,9 @@ class ModelManager:
 
     def load(self, name: str, selector: int | str | None = None) -> Future[LoadedModel]:
         """As `request`, but without a selector always the active version, and a failed load is retried at once."""
-        attempt = self._start_if_needed(self.version(name, selector))
+        version = self.version(name, selector)
+        with self._lock:
+            attempt = self._load_of(version, retry=True)
         attempt.last_used = monotonic()
         return attempt.load
 
@@ -123,24 +119,24 @@ class ModelManager:
 
         Raises UnknownModelError, and ModelUnavailableError for an invalid folder.
         """
-        return self._folder.version(name, selector)
+        return self.folder.version(name, selector)
 
     def ready(self, name: str | None = None, number: int | None = None) -> LoadedModel | None:
         """Returns the model if it is loaded; without a number the version that serves."""
         name = name or self.default
-        attempt = self._table.serving.get(name) if number is None else self._table.ready.get((name, number))
-        return attempt.load.result() if attempt else None
+        attempt = self._table.serving.get(name) if number is None else self._table.ready((name, number))
+        return attempt.model if attempt else None
 
     def serving(self, name: str) -> int | None:
         """Returns the number of the version that answers when none is named; None if none is loaded."""
         return self._table.serving_number(name)
 
-    def status(self, name: str, number: int) -> ModelStatus:
-        """Returns the status of one version. READY with a reason: it serves, but its changed files failed to load."""
+    def status(self, name: str, number: int) -> VersionStatus:
+        labels = self.folder.choices.labels.get(name, {})
         with self._lock:
-            return self._table.status((name, number))
+            return self._table.status((name, number), sorted(label for label in labels if labels[label] == number))
 
-    def model_status(self, name: str) -> ModelStatus:
+    def model_status(self, name: str) -> VersionStatus:
         """Returns the status of the version that answers when none is named. Raises as `version`."""
         number = self.serving(name)
         return self.status(name, self.version(name).number if number is None else number)
@@ -148,16 +144,20 @@ class ModelManager:
     def report(self, name: str) -> ModelSnapshot:
         """Raises as `version`."""
         with self._lock:
-            return snapshot_model(self._folder, self._table, name)
+            active = self.version(name).number
+            versions = [self.status(name, number) for number in sorted(self.catalog[name])]
+            pinned = self.folder.choices.active.get(name) == active
+            return ModelSnapshot(name, name == self.default, active, pinned, self.serving(name), versions)
 
     def snapshot(self) -> CatalogSnapshot:
         """Returns a consistent report about all models."""
         with self._lock:
-            return snapshot_catalog(self._folder, self._table)
+            models = [self.report(name) for name in sorted(self.catalog)]
+            return CatalogSnapshot(self.default, models, dict(self.folder.invalid))
 
     def choose(self, change: Callable[[ModelChoices], ModelChoices]) -> None:
         """Writes an operator's choice to the state file and follows it. Raises ModelStateError."""
-        self.state_file.update(change)
+        self.folder.state_file.update(change)
         self.reconcile()
 
     def reconcile(self, *, complete: bool = False) -> None:
@@ -169,7 +169,7 @@ class ModelManager:
             try:
                 self._reconcile(complete=complete)
             except Exception as error:
-                self._folder.error = f"{type(error).__name__} while following the models folder; see the log"
+                self.folder.error = f"{type(error).__name__} while following the models folder; see the log"
                 raise
         self._table.dropped.clear()
 
@@ -179,11 +179,11 @@ class ModelManager:
             threads.shutdown(wait=False, cancel_futures=True)
 
     def _reconcile(self, *, complete: bool) -> None:
-        content = self._folder.read()
+        content = self.folder.read()
         if content is None:
             return
         with self._lock:
-            self._folder.update(*content, complete=complete)
+            self.folder.update(*content, complete=complete)
             self._drop_deleted()
             self._follow_choices()
             for name in self._preloaded():
@@ -195,7 +195,7 @@ class ModelManager:
 
     def _follow_choices(self) -> None:
         """Loads or unloads what operators have loaded or unloaded since the last call; at the start, loads only."""
-        loads = self.choices.loads
+        loads = self.folder.choices.loads
         self._followed = {key: choice for key, choice in self._followed.items() if key in loads}
         for (name, number), choice in loads.items():
             version = self.catalog.get(name, {}).get(number)
@@ -203,7 +203,7 @@ class ModelManager:
                 continue
             self._followed[version.key] = choice
             if choice.loaded:
-                self._start_if_needed(version)
+                self._load_of(version, retry=True)
             elif name != self.default or self.serving(name) != number:
                 self._release(version.key)
 
@@ -218,59 +218,46 @@ class ModelManager:
 
     def _load_or_serve(self, version: ModelVersion) -> None:
         """Swaps the version in, or starts its load, unless these files have failed to load before."""
-        ready, attempt = self._table.ready.get(version.key), self._table.attempts.get(version.key)
-        if ready and ready.version.signature == version.signature:
-            if self._table.serving.get(version.name) is not ready:
-                self._serve(ready)
-        elif attempt is None or attempt.version.signature != version.signature or self._retries_default(attempt):
-            self._start(version)
+        attempt, name = self._load_of(version), version.name
+        if attempt.model:
+            self._serve(attempt)
+        elif attempt.may_retry and name == self.default and name not in self._table.serving:
+            self._start(version)  # no request arrives for a default model that is not ready
 
-    def _retries_default(self, attempt: LoadAttempt) -> bool:
-        """The default model is retried without a request, because no request arrives while it is not ready."""
-        name = attempt.version.name
-        return attempt.may_retry and name == self.default and name not in self._table.serving
+    def _load_of(self, version: ModelVersion, *, retry: bool = False) -> LoadAttempt:
+        """Returns the load of exactly these files, begun now if there is none, or if it failed and `retry` is set."""
+        for attempt in (self._table.ready(version.key), self._table.attempts.get(version.key)):
+            if attempt and attempt.version.signature == version.signature and not (retry and attempt.failed):
+                return attempt
+        return self._start(version)
 
-    def _start_if_needed(self, version: ModelVersion) -> LoadAttempt:
-        with self._lock:
-            for attempt in (self._table.ready.get(version.key), self._table.attempts.get(version.key)):
-                if attempt and not attempt.failed and attempt.version.signature == version.signature:
-                    return attempt
-            return self._start(version)
-
-    def _start(self, version: ModelVersion, *, is_fallback: bool = False) -> LoadAttempt:
-        attempt = LoadAttempt(version, is_fallback=is_fallback)
-        self._table.attempts[attempt.key] = attempt
-        self._released.discard(attempt.key)
+    def _start(self, version: ModelVersion) -> LoadAttempt:
+        attempt = self._table.attempts[version.key] = LoadAttempt(version, self._table.ready(version.key))
+        self._released.discard(version.key)
         swaps = version.name == self.default or version.name in self._table.serving
         task = (self._swap_threads if swaps else self._threads).submit(self._run, attempt)
-        task.add_done_callback(partial(self._finish, attempt))
+        task.add_done_callback(lambda task: attempt.fail("the service is shutting down") if task.cancelled() else None)
         return attempt
 
     def _run(self, attempt: LoadAttempt) -> None:
-        """Runs on a loading thread."""
-        attempt.begin()
-        model = self._load(attempt.version)
-        with self._lock:
-            attempt.succeed(model)
-            if self._table.attempts.get(attempt.key) is attempt:  # else it was deleted or unloaded during the load
-                self._take_in(attempt)
-        release_free_memory()  # of the session and the pictures of the warm-up
-        name, number = attempt.key
-        providers = ",".join(model.session.providers)
-        _log.info(
-            "model loaded  model=%s  version=%s  providers=%s  seconds=%.2f", name, number, providers, attempt.seconds
-        )
-        for note in model.session.notes:
-            _log.info(note)
-
-    def _finish(self, attempt: LoadAttempt, task: Future[None]) -> None:
-        """Logs whatever a load raised, and makes it the version's reason."""
-        error = task.exception() if not task.cancelled() else None
-        if task.cancelled():
-            attempt.fail("the service is shutting down")
-        elif error:
+        """Runs on a loading thread. Whatever a load raises is logged and becomes the version's reason."""
+        try:
+            attempt.begin()
+            model = self._load(attempt.version)
+            with self._lock:
+                attempt.succeed(model)
+                if self._table.attempts.get(attempt.key) is attempt:  # else it was deleted or unloaded during the load
+                    self._choose_serving(attempt.version.name, attempt)
+                if attempt.before:
+                    self._table.forget(attempt.before)
+                    attempt.before = None
+            attempt.load.set_result(model)
+        except BaseException as error:  # noqa: BLE001 - a bug must not leave requests waiting
             with self._lock:
                 self._fail(attempt, error)
+        else:
+            _log_loaded(attempt, model)
+            release_free_memory()  # of the session and the pictures of the warm-up
         self._table.dropped.clear()
 
     def _fail(self, attempt: LoadAttempt, error: BaseException) -> None:
@@ -284,47 +271,36 @@ class ModelManager:
             exc_info=None if expected else error,
         )
         attempt.fail(reason, self._table.explain(attempt.key, reason))
-        self._table.remove_failed(attempt)
         if not self._closed:
-            self._fall_back(attempt)
+            self._choose_serving(name, attempt)
 
-    def _take_in(self, attempt: LoadAttempt) -> None:
-        name, number = attempt.key
-        serving = self.serving(name)
-        self._table.add_ready(attempt)
-        fallback = serving is None and attempt.is_fallback
-        if number == serving or fallback or number == self.version(name).number:
-            self._serve(attempt)
+    def _choose_serving(self, name: str, ended: LoadAttempt) -> None:
+        """Serves the active version; while it has failed and none serves, loads and serves the next lower one."""
+        if ended.model and ended.version.number == self.serving(name):
+            self._serve(ended)
+            return
+        versions = self.catalog.get(name, {})
+        active = self.version(name).number if versions else 0
+        for number in sorted((number for number in versions if number <= active), reverse=True):
+            ready, attempt = self._table.ready((name, number)), self._table.attempts.get((name, number))
+            if ready:
+                self._serve(ready)
+            elif attempt is None and number != active:
+                self._start(versions[number])
+            if ready or attempt is None or not attempt.failed or name in self._table.serving:
+                return
 
     def _serve(self, attempt: LoadAttempt) -> None:
         name = attempt.version.name
         old = self._table.serving.get(name)
         self._table.serving[name] = attempt
-        if old and old.key != attempt.key and old.version.number not in self.choices.labels.get(name, {}).values():
+        labelled = self.folder.choices.labels.get(name, {}).values()
+        if old and old.key != attempt.key and old.version.number not in labelled:
             self._table.drop(old.key)
-
-    def _fall_back(self, failed: LoadAttempt) -> None:
-        """Serves or loads the next lower version, if the active version failed and no version is serving."""
-        name, number = failed.key
-        versions = self.catalog.get(name, {})
-        is_active = number in versions and number == self.version(name).number
-        if name in self._table.serving or not (is_active or failed.is_fallback):
-            return
-        for lower in sorted((n for n in versions if n < number), reverse=True):
-            ready, attempt = self._table.ready.get((name, lower)), self._table.attempts.get((name, lower))
-            if ready:
-                self._serve(ready)
-            elif attempt is None:
-                self._start(versions[lower], is_fallback=True)
-            elif attempt.status.state is ModelState.LOADING:
-                attempt.is_fallback = True
-            else:
-                continue
-            return
 
     def _drop_deleted(self) -> None:
         """Keeps the last version of an existing model serving until its replacement is ready."""
-        for name, number in {*self._table.ready, *self._table.attempts}:
+        for name, number in list(self._table.attempts):
             needed = self.serving(name) == number and name in self.catalog
             if number not in self.catalog.get(name, {}) and not needed:
                 self._table.drop((name, number))
@@ -332,10 +308,9 @@ class ModelManager:
 
     def _evict(self) -> None:
         now, options = monotonic(), self._options
-        others = sorted(
-            (a for a in self._table.ready.values() if a.version.name != self.default), key=lambda a: a.last_used
-        )
-        surplus = len(self._table.ready) - options.max_loaded if options.max_loaded else 0
+        ready = sorted(self._table.all_ready(), key=lambda attempt: attempt.last_used)
+        others = [attempt for attempt in ready if attempt.version.name != self.default]
+        surplus = len(ready) - options.max_loaded if options.max_loaded else 0
         for position, attempt in enumerate(others):
             idle = options.idle_unload_s and now - attempt.last_used > options.idle_unload_s
             if idle or position < surplus:
@@ -345,3 +320,13 @@ class ModelManager:
         """Unloads a version until a request or an operator asks for it."""
         self._released.add(key)
         self._table.drop(key)
+
+
+def _log_loaded(attempt: LoadAttempt, model: LoadedModel) -> None:
+    name, number = attempt.key
+    providers = ",".join(model.session.providers)
+    _log.info(
+        "model loaded  model=%s  version=%s  providers=%s  seconds=%.2f", name, number, providers, attempt.seconds
+    )
+    for note in model.session.notes:
+        _log.info(note)

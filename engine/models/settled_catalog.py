@@ -1,6 +1,6 @@
 """The catalog of the models folder, without files that are being written."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from time import monotonic, time
 
 from loaders.repository.model_repository import Catalog, ModelKey, ModelVersion
@@ -11,50 +11,39 @@ SETTLE_S = 0.5
 # Files that were last modified this long ago count at once.
 _OLD_S = 2.0
 
-# A version's key with its signature; with None if the version is missing.
-_Change = tuple[ModelKey, object]
-
 
 class SettledCatalog:
     """Keeps the settled catalog between two scans."""
 
     def __init__(self) -> None:
-        self._catalog: Catalog = {}
-        self._first_seen: dict[_Change, float] = {}
-        self._started = False
+        self._catalog: Catalog | None = None
+        # By a version's key and signature; a signature of None stands for a version that is missing.
+        self._first_seen: dict[tuple[ModelKey, object], float] = {}
 
     def update(self, found: Catalog, invalid: Collection[str] = (), *, complete: bool = False) -> Catalog:
         """Returns the settled catalog. With `complete`, and at the first call, every change counts at once.
 
         A model whose folder has become invalid stays as it was.
         """
-        at_once = complete or not self._started
-        self._started = True
+        at_once, now = complete or self._catalog is None, monotonic()
+        scanned, known = _by_key(found), _by_key(self._catalog or {})
         seen, self._first_seen = self._first_seen, {}
         settled: Catalog = {}
-        for version in _versions(found):
-            before = self._catalog.get(version.name, {}).get(version.number)
-            lasts = self._lasts(seen, (version.key, version.signature), at_once=at_once or _is_old(version))
-            known = version if lasts else before
-            if known:
-                settled.setdefault(version.name, {})[version.number] = known
-        for version in _versions(self._catalog):
-            if version.number in found.get(version.name, {}):
-                continue
-            if version.name in invalid or not self._lasts(seen, (version.key, None), at_once=at_once):
-                settled.setdefault(version.name, {})[version.number] = version
+        for key in scanned | known:
+            version, before = scanned.get(key), known.get(key)
+            change = key, version.signature if version else None
+            first = self._first_seen[change] = seen.get(change, now)
+            lasts = at_once or now - first >= SETTLE_S or (version is not None and _is_old(version))
+            if version is None and key[0] in invalid:
+                lasts = False
+            if kept := version if lasts else before:
+                settled.setdefault(kept.name, {})[kept.number] = kept
         self._catalog = settled
         return settled
 
-    def _lasts(self, seen: dict[_Change, float], change: _Change, *, at_once: bool) -> bool:
-        now = monotonic()
-        first = self._first_seen[change] = seen.get(change, now)
-        return at_once or now - first >= SETTLE_S
 
-
-def _versions(catalog: Catalog) -> Iterator[ModelVersion]:
-    for versions in catalog.values():
-        yield from versions.values()
+def _by_key(catalog: Catalog) -> dict[ModelKey, ModelVersion]:
+    return {version.key: version for versions in catalog.values() for version in versions.values()}
 
 
 def _is_old(version: ModelVersion) -> bool:

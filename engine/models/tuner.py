@@ -15,8 +15,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from engine.models.digest import model_digest
 from engine.models.loaded_model import LoadedModel
-from engine.scheduling.run_plan import RunLimits, RunPlan, TuneLevel, default_plan
-from engine.scheduling.runner import Runner
+from engine.scheduling.run_plan import RunLimits, TuneLevel, default_plan
+from engine.scheduling.runner import Runner, single_session
 from engine.scheduling.tuning import Subject, Tuning, measure, thread_counts_to_try
 from loaders.model_errors import ModelRunError
 from loaders.repository.model_repository import ModelVersion
@@ -29,7 +29,6 @@ from utils.processor import processor
 _LARGE_BYTES = 64 * 1024 * 1024
 # A graph whose sessions hold up to this much each gets one for each run.
 _SMALL_BYTES = 8 * 1024 * 1024
-_DEEPER = {TuneLevel.OFF: 0, TuneLevel.QUICK: 1, TuneLevel.FULL: 2}
 
 _TUNING = TypeAdapter(Tuning)
 _log = logging.getLogger("fovea.models")
@@ -52,19 +51,16 @@ class Tuner:
 
     def __call__(self, model: LoadedModel, version: ModelVersion) -> LoadedModel:
         """Raises ModelError if a further session cannot be loaded."""
-        if model.session.on_cpu and model.session.private_bytes > _LARGE_BYTES:
-            return self._with_one_session(model, version)
         on_cpu = model.session.on_cpu
+        if on_cpu and model.session.private_bytes > _LARGE_BYTES:
+            threads = min(self.limits.intra_op_threads or self.cores, self.cores)
+            return model.with_runner(single_session(self._load(version, threads), threads), None)
         tuning = self._tuning(model, version)
         plan = tuning.plan if tuning else default_plan(self.cores, on_cpu=on_cpu)
         batches = max(plan.batch, self.limits.batch) > 1 and can_batch(model)
         plan = self.limits.apply(plan, self.cores, on_cpu=on_cpu, can_batch=batches)
         sessions = {threads: self._sessions(model, version, threads) for threads in plan.intra_op_threads}
         return model.with_runner(Runner(sessions, plan), tuning)
-
-    def _with_one_session(self, model: LoadedModel, version: ModelVersion) -> LoadedModel:
-        threads = min(self.limits.intra_op_threads or self.cores, self.cores)
-        return model.with_runner(Runner({threads: [self._load(version, threads)]}, RunPlan((threads,))), None)
 
     def _sessions(self, model: LoadedModel, version: ModelVersion, threads: int) -> list[Session]:
         """One for each run at once, if that takes little memory. Sessions used for measuring are not reused."""
@@ -82,14 +78,14 @@ class Tuner:
         if self.level is TuneLevel.OFF:
             return None
         file = self._file(version, model.session.providers)
-        known = _read(file)
-        if known and known.plan.is_valid(self.cores) and _DEEPER[known.level] >= _DEEPER[self.level]:
+        known = _read(file) if file else None
+        if known and known.level in (self.level, TuneLevel.FULL):
             return known
-        intra_op_threads = thread_counts_to_try(self.cores, self.level) if model.session.on_cpu else (1,)
+        intra_op_threads = thread_counts_to_try(self.cores) if model.session.on_cpu else (1,)
         sessions = {threads: self._load(version, threads) for threads in intra_op_threads}
         subject = Subject(sessions, partial(batch_of, model), partial(can_batch, model))
         tuning = measure(subject, self.cores, self.level)
-        if tuning.conclusive:
+        if tuning.conclusive and file:
             _write(file, tuning)
         threads, batch = "/".join(map(str, tuning.plan.intra_op_threads)), tuning.plan.batch
         figures = (version.name, version.number, threads, batch, tuning.reason)
@@ -123,19 +119,15 @@ def batch_of(model: LoadedModel, pictures: int) -> dict[str, Tensor]:
     return {name: np.concatenate([tensor] * pictures) for name, tensor in model.black_picture().items()}
 
 
-def _read(file: Path | None) -> Tuning | None:
+def _read(file: Path) -> Tuning | None:
     """None for a missing or invalid file."""
-    if file is None:
-        return None
     try:
         return _TUNING.validate_json(file.read_bytes())
     except (OSError, ValidationError):
         return None
 
 
-def _write(file: Path | None, tuning: Tuning) -> None:
-    if file is None:
-        return
+def _write(file: Path, tuning: Tuning) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         replace_file(file, _TUNING.dump_json(tuning))

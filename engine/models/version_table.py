@@ -1,42 +1,48 @@
-"""The versions in memory: which are loading, which are ready, which of them serves each model."""
+"""The versions in memory: their last loads, and which of them serves each model."""
 
 import weakref
 
-from engine.models.load_attempt import LoadAttempt, ModelState, ModelStatus
+from engine.models.catalog_snapshot import VersionStatus
+from engine.models.load_attempt import LoadAttempt, ModelState
 from engine.models.loaded_model import LoadedModel
 from loaders.repository.model_repository import ModelKey
 
 
 class VersionTable:
-    """`attempts`: the last load of each version; `ready`: loaded versions; `serving`: by model name.
+    """`attempts`: the last load of each version; `serving`: by model name. The owner's lock protects it.
 
-    The owner's lock protects it. Dropped versions are kept in `dropped` until the owner has released its lock, because
-    freeing a model takes time; after that, running requests may hold them longer.
+    Dropped versions are kept in `dropped` until the owner has released its lock, because freeing a model takes
+    10 to 120 ms; after that, running requests may hold them longer.
     """
 
     def __init__(self) -> None:
         self.attempts: dict[ModelKey, LoadAttempt] = {}
-        self.ready: dict[ModelKey, LoadAttempt] = {}
         self.serving: dict[str, LoadAttempt] = {}
         self.dropped: list[LoadAttempt] = []
         self._unloading: dict[ModelKey, weakref.ref[LoadedModel]] = {}
+
+    def ready(self, key: ModelKey) -> LoadAttempt | None:
+        """The load of a version that answers, if any: the last one, or the one before it."""
+        attempt = self.attempts.get(key)
+        return attempt.answering if attempt else None
+
+    def all_ready(self) -> list[LoadAttempt]:
+        return [ready for attempt in self.attempts.values() if (ready := attempt.answering)]
 
     def serving_number(self, name: str) -> int | None:
         attempt = self.serving.get(name)
         return attempt.version.number if attempt else None
 
-    def status(self, key: ModelKey) -> ModelStatus:
-        """READY with a reason: the version is loaded, but its changed files failed to load."""
-        ready, attempt = self.ready.get(key), self.attempts.get(key)
-        reason = self.explain(key, attempt.status.reason or "") if attempt and attempt.failed else None
-        if ready:
-            return ModelStatus(ModelState.READY, reason, ready.status.since)
+    def status(self, key: ModelKey, labels: list[str]) -> VersionStatus:
+        number, attempt, unloading = key[1], self.attempts.get(key), self._unloading.get(key)
         if attempt:
-            return ModelStatus(attempt.status.state, reason, attempt.status.since)
-        unloading = self._unloading.get(key)
+            shown = attempt.answering or attempt
+            reason = self.explain(key, attempt.reason) if attempt.failed else None
+            return VersionStatus(number, shown.state, reason, shown.since, labels)
         if unloading and unloading():
-            return ModelStatus(ModelState.UNLOADING, "its last requests are running", None)
-        return ModelStatus(ModelState.UNAVAILABLE, "not loaded; the next request for it loads it", None)
+            return VersionStatus(number, ModelState.UNLOADING, "its last requests are running", labels=labels)
+        reason = "not loaded; the next request for it loads it"
+        return VersionStatus(number, ModelState.UNAVAILABLE, reason, labels=labels)
 
     def explain(self, key: ModelKey, reason: str) -> str:
         """Adds what keeps serving to the reason of a failure, so that it does not read as an outage."""
@@ -46,33 +52,22 @@ class VersionTable:
             return reason
         return f"{reason}; {'its previous files keep' if serving == number else f'version {serving} keeps'} serving"
 
-    def add_ready(self, attempt: LoadAttempt) -> None:
-        self._note_unloading(self.ready.get(attempt.key))
-        self.ready[attempt.key] = attempt
-
-    def remove_failed(self, attempt: LoadAttempt) -> None:
-        """Removes a version that loaded and could not be swapped in."""
-        if self.ready.get(attempt.key) is attempt and self.serving.get(attempt.version.name) is not attempt:
-            del self.ready[attempt.key]
-
     def drop(self, key: ModelKey) -> None:
-        name, _ = key
-        self.attempts.pop(key, None)
-        ready = self.ready.pop(key, None)
-        self._note_unloading(ready)
-        serving = self.serving.get(name)
+        attempt = self.attempts.pop(key, None)
+        if ready := attempt and attempt.answering:
+            self.forget(ready)
+        serving = self.serving.get(key[0])
         if serving and serving.key == key:
-            del self.serving[name]
-        if ready:
-            self.dropped.append(ready)
+            del self.serving[key[0]]
+
+    def forget(self, ready: LoadAttempt) -> None:
+        """Called for a load that no longer answers; its last requests may be running."""
+        if ready.model:
+            self._unloading[ready.key] = weakref.ref(ready.model)
+        self.dropped.append(ready)
 
     def forget_freed(self) -> bool:
         """Returns whether a dropped model has left memory since the last call."""
-        freed = [key for key, model in self._unloading.items() if model() is None]
-        for key in freed:
-            del self._unloading[key]
-        return bool(freed)
-
-    def _note_unloading(self, attempt: LoadAttempt | None) -> None:
-        if attempt:
-            self._unloading[attempt.key] = weakref.ref(attempt.load.result())
+        noted = self._unloading
+        self._unloading = {key: model for key, model in noted.items() if model()}
+        return len(self._unloading) < len(noted)

@@ -11,8 +11,8 @@
 The thread of the oldest picture runs the batch; the batcher has no thread.
 """  # noqa: E501 - a row of a table
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from threading import Condition
 
 import numpy as np
@@ -25,19 +25,21 @@ Tensors = Mapping[str, Tensor]
 Run = Callable[[Tensors, RunStop | None], dict[str, Tensor]]
 
 
+class _Batch:
+    """The pictures of one run. `stop` is set when the callers of all of them are gone."""
+
+    def __init__(self, entries: "Sequence[_Entry]") -> None:
+        self.entries, self.stop = entries, RunStop()
+
+
 class _Entry:
-    """One picture's tensors, its outputs or error, and whether its thread runs the batch."""
+    """One picture's tensors, the batch that it is in, and its outputs or error."""
 
     def __init__(self, inputs: Tensors, stop: RunStop) -> None:
         self.inputs, self.stop = inputs, stop
         self.shape = tuple((name, tensor.shape[1:]) for name, tensor in inputs.items())
-        self.outputs: dict[str, Tensor] | None = None
-        self.error: Exception | None = None
-        self.leads = False
-
-    @property
-    def settled(self) -> bool:
-        return self.outputs is not None or self.error is not None
+        self.batch: _Batch | None = None
+        self.outcome: dict[str, Tensor] | Exception | None = None
 
 
 class Batcher:
@@ -57,100 +59,79 @@ class Batcher:
     def run(self, inputs: Tensors, stop: RunStop) -> dict[str, Tensor]:
         """The outputs for one picture, first dimension 1. Raises ModelRunError, RunStoppedError."""
         entry = _Entry(inputs, stop)
-        with stop.calls(self._wake), self._changed:
+        with stop.calls(partial(self._check_stopped, entry)):
+            if batch := self._wait(entry):
+                self._run_batch(batch)
+        if isinstance(entry.outcome, Exception):
+            raise entry.outcome
+        assert entry.outcome is not None  # noqa: S101 - `_wait` or a run has set it
+        return entry.outcome
+
+    def _wait(self, entry: _Entry) -> _Batch | None:
+        """Wait for the outcome, or until this thread has to run a batch, which is returned."""
+        with self._changed:
             self._waiting.append(entry)
-            self._promote()
-            while not (entry.leads or entry.settled or stop.stopped):
-                self._changed.wait()
-            if not (entry.leads or entry.settled):
-                entry.error = RunStoppedError()
-                if entry in self._waiting:  # otherwise it is in a run, which ignores it
-                    self._waiting.remove(entry)
-        if entry.leads:
-            self._run_batch(entry)
-        if entry.error is not None:
-            raise entry.error
-        assert entry.outputs is not None  # noqa: S101 - the loop above ended
-        return entry.outputs
+            self._changed.wait_for(lambda: entry.outcome is not None or entry.stop.stopped or self._leads(entry))
+            if entry.outcome is not None:
+                return None
+            batch = None if entry.stop.stopped else self._take(entry)
+            if batch is None:
+                entry.outcome = RunStoppedError()  # a run that has the picture ignores that
+            leave = batch.entries if batch else [entry]
+            self._waiting = [other for other in self._waiting if other not in leave]
+            self._changed.notify_all()  # the next one may lead
+            return batch
 
-    def _wake(self) -> None:
+    def _leads(self, entry: _Entry) -> bool:
+        return self._in_flight < self._runs and self._waiting[:1] == [entry]
+
+    def _take(self, oldest: _Entry) -> _Batch:
+        others = [e for e in self._waiting if e is not oldest and e.shape == oldest.shape and not e.stop.stopped]
+        batch = _Batch([oldest, *others][: self._limit])
+        for entry in batch.entries:
+            entry.batch = batch
+        self._in_flight += 1
+        return batch
+
+    def _check_stopped(self, entry: _Entry) -> None:
+        """Called when the caller of a picture is gone."""
         with self._changed:
+            if entry.batch and all(other.stop.stopped for other in entry.batch.entries):
+                entry.batch.stop.stop()
             self._changed.notify_all()
 
-    def _promote(self) -> None:
-        """Let the oldest waiting picture start a run if one more is allowed; the caller holds the lock."""
-        followers = (entry for entry in self._waiting if not entry.leads)
-        if self._in_flight < self._runs and (oldest := next(followers, None)):
-            self._in_flight += 1
-            oldest.leads = True
-            self._changed.notify_all()
-
-    def _run_batch(self, oldest: _Entry) -> None:
-        with self._changed:
-            batch = self._batch(oldest)
-            self._waiting = [entry for entry in self._waiting if entry not in batch]
+    def _run_batch(self, batch: _Batch) -> None:
         try:
-            self._settle(batch)
+            if len(batch.entries) == 1 or not self._run_together(batch):
+                for entry in batch.entries:
+                    self._run_one(entry)
         finally:
             with self._changed:
                 self._in_flight -= 1
-                for entry in batch:
-                    if not entry.settled:
-                        entry.error = ModelRunError("the run was interrupted")
-                self._promote()
+                for entry in batch.entries:
+                    entry.outcome = entry.outcome or ModelRunError("the run was interrupted")
                 self._changed.notify_all()
 
-    def _batch(self, oldest: _Entry) -> list[_Entry]:
-        others = [e for e in self._waiting if e is not oldest and not e.leads and e.shape == oldest.shape]
-        return [oldest, *others][: self._limit]
-
-    def _settle(self, batch: list[_Entry]) -> None:
-        for entry in batch:
-            if entry.stop.stopped:
-                entry.error = RunStoppedError()
-        wanted = [entry for entry in batch if not entry.settled]
-        if len(wanted) > 1 and self._run_together(wanted):
-            return
-        for entry in wanted:
-            self._run_one(entry)
-
-    def _run_together(self, batch: list[_Entry]) -> bool:
-        """Whether all entries are settled; otherwise they have to run one by one."""
-        joined = {name: np.concatenate([entry.inputs[name] for entry in batch]) for name in batch[0].inputs}
+    def _run_together(self, batch: _Batch) -> bool:
+        """Whether all pictures have their outcome; otherwise they have to run one by one."""
+        entries = batch.entries
+        joined = {name: np.concatenate([entry.inputs[name] for entry in entries]) for name in entries[0].inputs}
         try:
-            with _stopped_with_all(batch) as stop:
-                outputs = self._run(joined, stop)
+            outputs = self._run(joined, batch.stop)
         except RunStoppedError:
-            for entry in batch:
-                entry.error = RunStoppedError()
+            for entry in entries:
+                entry.outcome = RunStoppedError()
             return True
         except ModelRunError:
             return False
-        if any(output.shape[:1] != (len(batch),) for output in outputs.values()):  # rows do not match pictures
+        if any(output.shape[:1] != (len(entries),) for output in outputs.values()):  # rows do not match pictures
             return False
-        for number, entry in enumerate(batch):
-            entry.outputs = {name: output[number : number + 1] for name, output in outputs.items()}
+        for number, entry in enumerate(entries):
+            entry.outcome = {name: output[number : number + 1] for name, output in outputs.items()}
         return True
 
     def _run_one(self, entry: _Entry) -> None:
         try:
-            entry.outputs = self._run(entry.inputs, entry.stop)
+            entry.outcome = self._run(entry.inputs, entry.stop)
         except Exception as error:  # noqa: BLE001 - raised in the thread of the picture
-            entry.error = error
-
-
-@contextmanager
-def _stopped_with_all(batch: Sequence[_Entry]) -> Iterator[RunStop]:
-    """A stop that is set when those of all entries are."""
-    stop = RunStop()
-
-    def check() -> None:
-        if all(entry.stop.stopped for entry in batch):
-            stop.stop()
-
-    with ExitStack() as stops:
-        for entry in batch:
-            with suppress(RunStoppedError):  # stopped just now, which `check` below sees
-                stops.enter_context(entry.stop.calls(check))
-        check()
-        yield stop
+            entry.outcome = error

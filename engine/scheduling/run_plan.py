@@ -5,7 +5,6 @@ from enum import StrEnum
 
 DEVICE_RUNS = 2  # while one run computes, the tensors of the other are copied
 _DEVICE_BATCH = 8  # default of a device that computes many pictures as fast as one
-_MAX_BATCH = 1024
 
 
 class TuneLevel(StrEnum):
@@ -29,18 +28,10 @@ class RunPlan:
 
     def threads(self, cores: int) -> int:
         """The largest number of threads up to `cores`; the smallest there is if all are above."""
-        return max((threads for threads in self.intra_op_threads if threads <= cores), default=self.intra_op_threads[0])
-
-    def is_valid(self, cores: int) -> bool:
-        """Whether a plan that was read from a file fits a machine with `cores` cores."""
-        threads = self.intra_op_threads
-        return (
-            threads[:1] == (1,)
-            and list(threads) == sorted(set(threads))
-            and threads[-1] <= cores
-            and 1 <= self.batch <= _MAX_BATCH
-            and 1 <= self.runs <= max(cores, DEVICE_RUNS)
-        )
+        for threads in reversed(self.intra_op_threads):
+            if threads <= cores:
+                return threads
+        return self.intra_op_threads[0]
 
     def concurrency(self, cores: int) -> int:
         """Pictures in flight at once: one a core, and those that wait for a batched run."""

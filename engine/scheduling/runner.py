@@ -4,14 +4,12 @@ A session keeps the memory of its runs. Runs side by side in one session fragmen
 of a core, which costs 10 to 20 % of the speed from then on. So each run has a session to itself.
 """
 
-from collections import deque
 from collections.abc import Mapping, Sequence
-from threading import local
 
 from engine.scheduling.batcher import Batcher
 from engine.scheduling.run_context import RunContext
 from engine.scheduling.run_plan import RunPlan
-from loaders.runtimes.base import RunStop, Session
+from loaders.runtimes.base import Session
 from loaders.tensors import Tensor
 
 
@@ -24,7 +22,8 @@ class Runner:
     def __init__(self, sessions: Mapping[int, Sequence[Session]], plan: RunPlan) -> None:
         self.plan = plan
         self.session = sessions[plan.intra_op_threads[0]][0]  # all have the same inputs, outputs and providers
-        self._pools = {threads: _Pool(sessions[threads]) for threads in plan.intra_op_threads}
+        self._sessions = sessions
+        self._free = {threads: list(sessions[threads]) for threads in plan.intra_op_threads}
         self._batcher = Batcher(self.session.run, plan.batch, plan.runs) if plan.batch > 1 else None
 
     def run(self, inputs: Mapping[str, Tensor], context: RunContext) -> dict[str, Tensor]:
@@ -32,37 +31,15 @@ class Runner:
         threads = self.plan.threads(context.cores())
         if self._batcher and threads == self.plan.intra_op_threads[0]:
             return self._batcher.run(inputs, context.stop)
-        return self._pools[threads].run(inputs, context.stop)
-
-
-class _Pool:
-    """Gives each thread the session that it used last, whose memory is in its core's cache; any if none is free."""
-
-    def __init__(self, sessions: Sequence[Session]) -> None:
-        self._any = sessions[0]
-        self._free = deque(sessions)
-        self._of_thread = local()
-
-    def run(self, inputs: Mapping[str, Tensor], stop: RunStop) -> dict[str, Tensor]:
-        session = self._take()
-        if session is None:
-            return self._any.run(inputs, stop)
+        free = self._free[threads]
         try:
-            return session.run(inputs, stop)
+            session = free.pop()  # the one that was used last, whose memory is in the caches
+        except IndexError:  # more runs than sessions
+            return self._sessions[threads][0].run(inputs, context.stop)
+        try:
+            return session.run(inputs, context.stop)
         finally:
-            self._free.append(session)
-
-    def _take(self) -> Session | None:
-        """The session of this thread, otherwise the one that was free the longest; None if none is free."""
-        own: Session | None = getattr(self._of_thread, "session", None)
-        try:
-            if own is not None and own in self._free:
-                self._free.remove(own)
-                return own
-            self._of_thread.session = self._free.popleft()
-        except (IndexError, ValueError):  # another thread took it
-            return None
-        return self._of_thread.session  # type: ignore[no-any-return]  # a `local` is untyped
+            free.append(session)
 
 
 def single_session(session: Session, threads: int) -> Runner:

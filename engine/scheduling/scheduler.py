@@ -22,14 +22,15 @@ worker processes together; the share of one process is an equal part of it, at l
 import asyncio
 import logging
 from collections import OrderedDict
-from threading import Lock
+from queue import SimpleQueue
+from threading import Lock, Thread
 from time import perf_counter
 from typing import Any, TypeVar
+from weakref import WeakSet
 
-from engine.scheduling.run_context import RunContext
+from engine.scheduling.job import Job, Work, WorkerThreadError
 from engine.scheduling.scoreboard import Scoreboard, WorkerSlot
 from engine.scheduling.service_rate import ServiceRate
-from engine.scheduling.worker_thread import Job, Work, WorkerThread, WorkerThreadError
 from utils.time_utils import StageTimer
 
 T = TypeVar("T")
@@ -69,14 +70,6 @@ class _Model:
         self.busy_seconds = 0.0
         self.service_rate = ServiceRate()
 
-    @property
-    def idle(self) -> bool:
-        return not self.waiting and not self.in_flight
-
-    def add(self, job: Job[Any]) -> None:
-        self.waiting[job] = None
-        self.queued += job.counts_in_queue
-
     def remove(self, job: Job[Any]) -> None:
         if job in self.waiting:
             del self.waiting[job]
@@ -99,8 +92,8 @@ class Scheduler:
         self._lock = Lock()
         self._models: dict[str, _Model] = {}
         self._in_flight = self._on_cores = self._hung = 0
-        self._threads: list[WorkerThread] = []
-        self._idle: list[WorkerThread] = []
+        self._threads = WeakSet[Thread]()
+        self._idle: list[SimpleQueue[Job[Any] | None]] = []  # of each idle thread the queue in which it waits
         self._closed = False
         self._start_threads(concurrency + 1)  # the spare one
 
@@ -127,12 +120,13 @@ class Scheduler:
         with self._lock:
             if self._closed:
                 raise WorkerThreadError("the worker threads have been shut down")
-            of_model = self._model(model)
-            self._set_concurrency(of_model, max(concurrency, self.concurrency))
+            of_model = self._model(model, max(concurrency, self.concurrency))
             if not skip_queue_limit:
                 self._check_queue(of_model)
-            job = Job(work, model, RunContext(timer, self._cores_a_run), counts_in_queue=not skip_queue_limit)
-            of_model.add(job)
+            job = Job(work, model, timer, self._cores_a_run, counts_in_queue=not skip_queue_limit)
+            del work  # the job has it, until it has run
+            of_model.waiting[job] = None
+            of_model.queued += job.counts_in_queue
             self._dispatch()
         assert job.future is not None  # noqa: S101 - it is new
         try:
@@ -158,24 +152,29 @@ class Scheduler:
         """Cancel what waits, and wait up to HUNG_AFTER_S for what runs."""
         with self._lock:
             self._closed = True
-            for model in self._models.values():
-                for job in tuple(model.waiting):
-                    model.remove(job)
-                    job.deliver(asyncio.Future.cancel)
-            for thread in self._threads:
-                thread.inbox.put(None)
+            threads = tuple(self._threads)
+            for job in [job for model in self._models.values() for job in model.waiting]:
+                self._models[job.model].remove(job)
+                job.deliver(None, asyncio.CancelledError())
+            for inbox in self._idle:
+                inbox.put(None)
         until = perf_counter() + HUNG_AFTER_S
-        for thread in tuple(self._threads):
+        for thread in threads:
             thread.join(max(0.0, until - perf_counter()))
 
-    def _model(self, name: str) -> _Model:
-        """An idle model gets no credit for its idle time: it starts level with the busy ones."""
-        found = self._models.get(name)
-        if found is None:
-            found = self._models[name] = _Model(self.concurrency)
-        if found.idle:
-            busy = [model.busy_seconds for model in self._models.values() if not model.idle]
-            found.busy_seconds = max(found.busy_seconds, min(busy, default=found.busy_seconds))
+    def _model(self, name: str, concurrency: int) -> _Model:
+        """An idle model gets no credit for its idle time: it starts level with the busy ones.
+
+        The threads that a model of higher concurrency needs live as long as the scheduler.
+        """
+        found = self._models.get(name) or self._models.setdefault(name, _Model(concurrency))
+        if not (found.waiting or found.in_flight):
+            busy = [model.busy_seconds for model in self._models.values() if model.waiting or model.in_flight]
+            found.busy_seconds = max(found.busy_seconds, min(busy, default=0.0))
+        found.concurrency = concurrency
+        if concurrency > max(self.concurrency, found.threads):
+            self._start_threads(concurrency - found.threads)
+            found.threads = concurrency
         return found
 
     def _check_queue(self, model: _Model) -> None:
@@ -202,14 +201,16 @@ class Scheduler:
     def _dispatch(self) -> None:
         """Start what may start, on the thread that was busy last; the caller holds the lock."""
         while self._idle and (job := self._next()):
-            self._idle.pop().inbox.put(job)
+            self._idle.pop().put(job)
 
     def _next(self) -> Job[Any] | None:
         """Take the next job out of its queue and count it as in flight; the caller holds the lock."""
-        ready = [model for model in self._models.values() if model.waiting and self._may_start(model)]
-        if not ready:
+        model = None
+        for other in self._models.values():
+            if other.waiting and (not model or other.busy_seconds < model.busy_seconds) and self._may_start(other):
+                model = other
+        if model is None:
             return None
-        model = min(ready, key=lambda model: model.busy_seconds)
         job = next(iter(model.waiting))
         model.remove(job)
         job.started_at = perf_counter()
@@ -228,7 +229,7 @@ class Scheduler:
 
     def _cancel(self, job: Job[Any]) -> None:
         with self._lock:
-            job.context.stop.stop()
+            job.stop.stop()
             if job.started_at is None:
                 self._models[job.model].remove(job)
             elif not job.done:
@@ -256,36 +257,30 @@ class Scheduler:
         model.service_rate.ended(now, seconds, others_wait=bool(model.waiting))
         self._count(job, -1)
 
-    def _set_concurrency(self, model: _Model, concurrency: int) -> None:
-        """Start the threads that a model of higher concurrency needs; they live as long as the scheduler."""
-        model.concurrency = concurrency
-        if concurrency > max(self.concurrency, model.threads):
-            self._start_threads(concurrency - model.threads)
-            model.threads = concurrency
-
     def _start_threads(self, count: int) -> None:
         for _ in range(count):
-            thread = WorkerThread(self._run_jobs)
+            inbox: SimpleQueue[Job[Any] | None] = SimpleQueue()
+            thread = Thread(target=self._run_jobs, args=(inbox,), name="worker", daemon=True)
             thread.start()
-            self._threads.append(thread)
-            self._idle.append(thread)
+            self._threads.add(thread)
+            self._idle.append(inbox)
 
-    def _run_jobs(self, thread: WorkerThread) -> None:
+    def _run_jobs(self, inbox: "SimpleQueue[Job[Any] | None]") -> None:
         """Run jobs until the scheduler closes, or this thread hung and has been replaced."""
-        job = thread.inbox.get()
+        job = inbox.get()
         while job:
             outcome = job.outcome()
             with self._lock:
                 job.done = True
                 if job.hung:
                     self._hung -= 1
-                    self._threads.remove(thread)
                     return
                 self._finish(job)
-                following = None if self._closed else self._next()
+                following = self._next()
                 if following is None:
-                    self._idle.append(thread)
-                self._dispatch()
-            job.deliver(outcome)
+                    self._idle.append(inbox)
+                else:
+                    self._dispatch()
+            job.deliver(*outcome)
             del outcome, job  # the next job may be long in coming
-            job = following or thread.inbox.get()
+            job = following or (None if self._closed else inbox.get())

@@ -8,7 +8,7 @@ little over one, other programs use the cores, and the result is not conclusive.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import accumulate
 from statistics import median
@@ -55,24 +55,9 @@ class Tuning:
     level: TuneLevel
     plan: RunPlan
     reason: str
-    measured: tuple[Measurement, ...]
-    measured_at: datetime
+    measured: tuple[Measurement, ...] = ()
+    measured_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     conclusive: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    threads: int
-    batch: int = 1
-    runs: int = 1
-
-
-def thread_counts_to_try(cores: int, level: TuneLevel) -> tuple[int, ...]:
-    """1, powers of two, and all cores; at the quick level one power of two."""
-    powers = [2**n for n in range(cores.bit_length()) if 2**n < cores]
-    if level is TuneLevel.QUICK and len(powers) > 2:
-        powers = [1, powers[len(powers) // 2]]
-    return (*powers, cores)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,132 +76,119 @@ class Subject:
         return next(iter(self.sessions.values())).on_cpu
 
 
+class _Candidate:
+    """A way to run the model, and the mean seconds of its runs in each round."""
+
+    def __init__(self, subject: Subject, threads: int, batch: int = 1, runs: int = 1) -> None:
+        self.threads, self.batch, self.runs = threads, batch, runs
+        self.seconds: list[float] = []
+        self._session, self._inputs = subject.sessions[threads], subject.inputs(batch)
+
+    def run(self) -> None:
+        self._session.run(self._inputs)
+
+    def relative_to(self, other: "_Candidate") -> float:
+        """The time of its runs relative to those of `other`, the median of the rounds."""
+        return median(mine / others for mine, others in zip(self.seconds, other.seconds, strict=True))
+
+    def sample(self, threads: ThreadPoolExecutor) -> None:
+        """Add the mean seconds of a run, with `runs` in parallel."""
+        last = self.seconds[-1] if self.seconds else _MIN_SAMPLE_S / 2
+        repeats = max(1, math.ceil(_MIN_SAMPLE_S / last))
+        together = Barrier(self.runs)
+
+        def several_runs(_: int) -> None:
+            together.wait()
+            for _ in range(repeats):
+                self.run()
+
+        started = perf_counter()
+        list(threads.map(several_runs, range(self.runs)))
+        self.seconds.append((perf_counter() - started) / repeats)
+
+    @property
+    def measurement(self) -> Measurement:
+        seconds = median(self.seconds)
+        per_s = self.batch * self.runs / seconds
+        return Measurement(self.threads, self.batch, self.runs, round(seconds * 1e3, 3), round(per_s, 1))
+
+
+def thread_counts_to_try(cores: int) -> tuple[int, ...]:
+    """1, powers of two, and all cores."""
+    return (*(2**n for n in range(cores.bit_length()) if 2**n < cores), cores)
+
+
 def measure(subject: Subject, cores: int, level: TuneLevel) -> Tuning:
     """The best plan on this machine, the reason and the figures. Raises ModelRunError."""
     budget_s = (_BUDGET_S if subject.on_cpu else _DEVICE_BUDGET_S)[level]
-    wanted = _candidates(subject, cores, level)
-    run_s = _one_run_s(subject, wanted[0])
-    if subject.on_cpu and run_s < _TINY_RUN_S:
-        return Tuning(level, RunPlan(), "a run is too short for several threads", (), _now())
-    candidates = _affordable(wanted, run_s, budget_s)
     default = default_plan(cores, on_cpu=subject.on_cpu)
-    if len(candidates) < len(subject.sessions):
-        return Tuning(level, default, "not measured: a run takes too long", (), _now())
-    rounds = _Rounds(subject, candidates)
-    rounds.measure(budget_s)
-    alone = [c for c in candidates if c.batch == c.runs == 1]
-    parallel = [c for c in candidates if c not in alone]
+    alone = [_Candidate(subject, threads) for threads in sorted(subject.sessions)]
+    run_s = _one_run_s(alone[0])
+    if subject.on_cpu and run_s < _TINY_RUN_S:
+        return Tuning(level, RunPlan(), "a run is too short for several threads")
+    candidates = _affordable([*alone, *_parallel(subject, cores, level)], run_s, budget_s)
+    if len(candidates) < len(alone):
+        return Tuning(level, default, "not measured: a run takes too long")
+    _measure(candidates, budget_s)
+    table = tuple(candidate.measurement for candidate in candidates)
+    parallel = candidates[len(alone) :]
     unbatched = parallel and parallel[0].batch == 1
-    if subject.on_cpu and unbatched and rounds.efficiency(parallel[0], alone[0]) < _MIN_EFFICIENCY:
+    if subject.on_cpu and unbatched and 1 / parallel[0].relative_to(alone[0]) < _MIN_EFFICIENCY:
         reason = "default: other programs used the cores while measuring; measured again at the next load"
-        return Tuning(level, default, reason, rounds.table(), _now(), conclusive=False)
-    compared = parallel if unbatched else [alone[0], *parallel]
-    plan = RunPlan(_best_threads(rounds, alone), *_best_batch(rounds, compared))
-    reason = f"medians of {rounds.count} rounds; differences from the default gain a tenth or more"
-    return Tuning(level, plan, reason, rounds.table(), _now())
+        return Tuning(level, default, reason, table, conclusive=False)
+    plan = RunPlan(_best_threads(alone), *_best_batch(parallel if unbatched else [alone[0], *parallel]))
+    reason = f"medians of {len(alone[0].seconds)} rounds; differences from the default gain a tenth or more"
+    return Tuning(level, plan, reason, table)
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
+def _parallel(subject: Subject, cores: int, level: TuneLevel) -> list[_Candidate]:
+    """Runs at once, and batches. On a CPU a batch gains little, so the quick level tries none."""
+    threads, runs = min(subject.sessions), cores if subject.on_cpu else DEVICE_RUNS
+    batches = [1] if runs > 1 else []
+    if (level is TuneLevel.FULL or not subject.on_cpu) and subject.can_batch():
+        batches += _BATCHES
+    return [_Candidate(subject, threads, batch, runs) for batch in batches]
 
 
-def _candidates(subject: Subject, cores: int, level: TuneLevel) -> list[Candidate]:
-    """On a CPU a batch gains little, so the quick level tries none."""
-    intra_op_threads, on_cpu = sorted(subject.sessions), subject.on_cpu
-    runs = cores if on_cpu else DEVICE_RUNS
-    found = [Candidate(threads) for threads in intra_op_threads]
-    if runs > 1:
-        found.append(Candidate(intra_op_threads[0], runs=runs))
-    if (level is TuneLevel.FULL or not on_cpu) and subject.can_batch():
-        found += [Candidate(intra_op_threads[0], batch, runs) for batch in _BATCHES]
-    return found
-
-
-def _one_run_s(subject: Subject, candidate: Candidate) -> float:
+def _one_run_s(candidate: _Candidate) -> float:
     """Seconds of a run of one picture, after a first run that allocates."""
-    session, inputs = subject.sessions[candidate.threads], subject.inputs(1)
-    session.run(inputs)
+    candidate.run()
     started = perf_counter()
-    session.run(inputs)
+    candidate.run()
     return perf_counter() - started
 
 
-def _affordable(candidates: Sequence[Candidate], run_s: float, budget_s: float) -> list[Candidate]:
+def _affordable(candidates: Sequence[_Candidate], run_s: float, budget_s: float) -> list[_Candidate]:
     """The first candidates whose minimum of rounds fits in about the budget."""
     longest = accumulate(run_s * c.batch * c.runs * _MIN_ROUNDS for c in candidates)
     return [c for c, seconds in zip(candidates, longest, strict=True) if seconds <= 2 * budget_s]
 
 
-class _Rounds:
-    """Seconds of a run by candidate, one figure a round."""
-
-    def __init__(self, subject: Subject, candidates: Sequence[Candidate]) -> None:
-        self._sessions, self._candidates = subject.sessions, candidates
-        self._inputs = {batch: subject.inputs(batch) for batch in {candidate.batch for candidate in candidates}}
-        self._seconds: dict[Candidate, list[float]] = {candidate: [] for candidate in candidates}
-
-    @property
-    def count(self) -> int:
-        return len(self._seconds[self._candidates[0]])
-
-    def measure(self, budget_s: float) -> None:
-        with ThreadPoolExecutor(max(candidate.runs for candidate in self._candidates)) as threads:
-            until = perf_counter() + budget_s
-            while self.count < _MIN_ROUNDS or (self.count < _MAX_ROUNDS and perf_counter() < until):
-                for candidate in self._candidates:
-                    self._seconds[candidate].append(self._sample(candidate, threads))
-
-    def ratio(self, candidate: Candidate, other: Candidate) -> float:
-        """The time of a run of `candidate` relative to one of `other`, the median of the rounds."""
-        pairs = zip(self._seconds[candidate], self._seconds[other], strict=True)
-        return median(one / two for one, two in pairs)
-
-    def efficiency(self, together: Candidate, alone: Candidate) -> float:
-        """Throughput of each of the parallel runs relative to one run alone; 1 is the best."""
-        return 1 / self.ratio(together, alone)
-
-    def table(self) -> tuple[Measurement, ...]:
-        return tuple(self._measurement(candidate) for candidate in self._candidates)
-
-    def _measurement(self, candidate: Candidate) -> Measurement:
-        seconds = median(self._seconds[candidate])
-        per_s = candidate.batch * candidate.runs / seconds
-        return Measurement(candidate.threads, candidate.batch, candidate.runs, round(seconds * 1e3, 3), round(per_s, 1))
-
-    def _sample(self, candidate: Candidate, threads: ThreadPoolExecutor) -> float:
-        """Mean seconds of a run, with `runs` in parallel."""
-        last = self._seconds[candidate][-1:] or [_MIN_SAMPLE_S / 2]
-        repeats = max(1, math.ceil(_MIN_SAMPLE_S / last[0]))
-        started = perf_counter()
-        together = Barrier(candidate.runs)
-        futures = [threads.submit(self._several_runs, candidate, repeats, together) for _ in range(candidate.runs)]
-        for future in futures:
-            future.result()
-        return (perf_counter() - started) / repeats
-
-    def _several_runs(self, candidate: Candidate, repeats: int, together: Barrier) -> None:
-        together.wait()
-        for _ in range(repeats):
-            self._sessions[candidate.threads].run(self._inputs[candidate.batch])
+def _measure(candidates: Sequence[_Candidate], budget_s: float) -> None:
+    with ThreadPoolExecutor(max(candidate.runs for candidate in candidates)) as threads:
+        rounds, until = 0, perf_counter() + budget_s
+        while rounds < _MIN_ROUNDS or (rounds < _MAX_ROUNDS and perf_counter() < until):
+            for candidate in candidates:
+                candidate.sample(threads)
+            rounds += 1
 
 
-def _best_threads(rounds: _Rounds, alone: Sequence[Candidate]) -> tuple[int, ...]:
+def _best_threads(alone: Sequence[_Candidate]) -> tuple[int, ...]:
     """The fewest threads; all cores unless clearly slower; each number between that is clearly faster."""
     kept = [alone[0]]
     for candidate in alone[1:]:
         bound = _CLEARLY_SLOWER if candidate is alone[-1] else _CLEARLY_FASTER
-        if rounds.ratio(candidate, kept[-1]) <= bound:
+        if candidate.relative_to(kept[-1]) <= bound:
             kept.append(candidate)
     return tuple(candidate.threads for candidate in kept)
 
 
-def _best_batch(rounds: _Rounds, parallel: Sequence[Candidate]) -> tuple[int, int]:
+def _best_batch(parallel: Sequence[_Candidate]) -> tuple[int, int]:
     """Pictures a run, and parallel runs: a larger batch is kept if it clearly gains throughput over the one before."""
     if not parallel:
         return 1, 1
     kept = parallel[0]
     for candidate in parallel[1:]:
-        gain = candidate.batch / kept.batch / rounds.ratio(candidate, kept)
-        if gain >= _CLEARLY_MORE:
+        if candidate.batch / kept.batch / candidate.relative_to(kept) >= _CLEARLY_MORE:
             kept = candidate
     return kept.batch, kept.runs if kept.batch > 1 else 1

@@ -1,10 +1,12 @@
 """Deadlines while loading, waiting and running, full queues, and bad requests beside good ones."""
 
 import asyncio
+import shutil
 import traceback
+import weakref
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
-from threading import Event
+from threading import Event, current_thread
 from typing import Any
 
 import pytest
@@ -166,6 +168,26 @@ async def retried(engine: InferenceEngine) -> str:
         except DeadlineExceededError:
             continue
     return "never"
+
+
+def test_a_model_that_was_deleted_during_its_last_run_is_freed_on_the_worker_thread(
+    make: Make, pictures: GatedImageLoader, repository: ModelRepository
+) -> None:
+    """Freeing a model takes up to 100 ms, in which the event loop has other requests to serve."""
+    engine, freed_on = make(), list[str]()
+
+    async def test() -> None:
+        weakref.finalize(engine.models.request().result(WAIT_S), lambda: freed_on.append(current_thread().name))
+        pictures.gate.clear()
+        running = asyncio.ensure_future(best(engine))
+        assert await asyncio.to_thread(pictures.entered.wait, WAIT_S)
+        shutil.rmtree(repository.root / "colours")
+        engine.models.reconcile(complete=True)
+        pictures.gate.set()
+        assert await running == "red"
+        assert freed_on == ["worker"]
+
+    run(test)
 
 
 def test_a_deadline_while_waiting_removes_the_request_from_the_queue(make: Make, pictures: GatedImageLoader) -> None:

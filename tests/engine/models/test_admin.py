@@ -213,10 +213,10 @@ def test_what_an_operator_loads_and_unloads_other_processes_follow(
 
 
 def test_a_watching_process_follows_without_being_called(
-    admin: ModelAdmin, another: Callable[[], ModelManager], tmp_path: Path
+    admin: ModelAdmin, another: Callable[[], ModelManager]
 ) -> None:
     other = another()
-    watch = ModelWatch(tmp_path, other.reconcile)
+    watch = ModelWatch(other.reconcile)
     watch.start()
     try:
         asyncio.run(admin.load("other", None))

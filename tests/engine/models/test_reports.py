@@ -104,14 +104,14 @@ def test_loads_that_wait_when_the_service_stops_fail(make: Make, load: CountedLo
 
 
 def test_an_error_while_following_the_folder_is_reported_until_it_is_over(
-    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    make: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     models = make()
 
     def fail(_: ModelRepository) -> None:
         raise ZeroDivisionError
 
-    watch = ModelWatch(tmp_path, models.reconcile)
+    watch = ModelWatch(models.reconcile)
     with monkeypatch.context() as patched:
         patched.setattr(ModelRepository, "scan", fail)
         watch.start()

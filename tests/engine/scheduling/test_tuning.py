@@ -65,18 +65,10 @@ def subject(
 
 
 @pytest.mark.parametrize(
-    ("cores", "level", "intra_op_threads"),
-    [
-        (1, TuneLevel.FULL, (1,)),
-        (2, TuneLevel.QUICK, (1, 2)),
-        (3, TuneLevel.QUICK, (1, 2, 3)),
-        (4, TuneLevel.FULL, (1, 2, 4)),
-        (12, TuneLevel.FULL, (1, 2, 4, 8, 12)),
-        (16, TuneLevel.QUICK, (1, 4, 16)),
-    ],
+    ("cores", "intra_op_threads"), [(1, (1,)), (2, (1, 2)), (3, (1, 2, 3)), (4, (1, 2, 4)), (12, (1, 2, 4, 8, 12))]
 )
-def test_thread_counts_to_try(cores: int, level: TuneLevel, intra_op_threads: tuple[int, ...]) -> None:
-    assert thread_counts_to_try(cores, level) == intra_op_threads
+def test_thread_counts_to_try(cores: int, intra_op_threads: tuple[int, ...]) -> None:
+    assert thread_counts_to_try(cores) == intra_op_threads
 
 
 @pytest.mark.parametrize(
