@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -10,17 +10,13 @@ from typing import TypeVar
 
 from fastapi import Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import RedirectResponse
-from starlette.routing import BaseRoute
 
 from api import VERSION
 from api.health import Health, Part, PartStatus
 from api.middleware.cors import cors_options
-from api.middleware.direct_route import DirectRoute
-from api.middleware.head import HeadAsGet
 from api.middleware.request_context import RequestContext
 from api.middleware.trusted_proxies import TrustedProxies
 from api.middleware.unread_body import UnreadBody
@@ -30,7 +26,7 @@ from api.routes.admin import admin_router
 from api.routes.batch import batch_router
 from api.routes.docs import docs_router
 from api.routes.health import health_router
-from api.routes.infer import infer_router
+from api.routes.infer import add_infer_route
 from api.routes.metrics import metrics_router
 from api.routes.model_upload import upload_router
 from api.routes.models import model_router
@@ -82,9 +78,7 @@ class InferenceAPI:
         self.app = self._create_app()
         guard = user_guard(settings)
         memory = ArrivingMemory(settings.max_arriving_mb * _MIB)
-        infer = infer_router(settings, self._running_engine, guard, memory)
-        self._add_middleware(infer.routes)
-        self.app.include_router(infer)
+        self._add_middleware()
         self._add_routes(guard, memory)
 
     def _create_app(self) -> FastAPI:
@@ -102,13 +96,9 @@ class InferenceAPI:
             app.add_exception_handler(error, problem_response)
         return app
 
-    def _add_middleware(self, direct_routes: Sequence[BaseRoute]) -> None:
+    def _add_middleware(self) -> None:
         """The last one added is the outermost: the client's address first, then CORS headers, also on errors."""
         app, settings = self.app, self.settings
-        for route in direct_routes:
-            if isinstance(route, APIRoute):
-                app.add_middleware(DirectRoute, route=route)
-        app.add_middleware(HeadAsGet)
         app.add_middleware(UnreadBody)
         app.add_middleware(
             RequestContext,
@@ -123,6 +113,7 @@ class InferenceAPI:
     def _add_routes(self, guard: Guard, memory: ArrivingMemory) -> None:
         app, settings, engine = self.app, self.settings, self._running_engine
         users, admins = [Depends(guard)], [Depends(admin_guard(settings))]
+        add_infer_route(app.router, settings, engine, guard, memory)
         app.include_router(batch_router(settings, engine, memory), dependencies=users)
         app.include_router(model_router(engine), dependencies=users)
         app.include_router(admin_router(settings, engine), dependencies=admins)

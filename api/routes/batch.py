@@ -102,8 +102,6 @@ async def _predict(
     if part.data is None:
         raise BodyTooLargeError(max_bytes)
     answers = await engine.predict(part.data, query.choices, query.options, StageTimer(), wait)
-    for answer in answers:
-        answer.timer.stop()
     return describe_answers(part.filename, answers)
 
 

@@ -5,6 +5,7 @@ from io import BytesIO
 
 from starlette.requests import Request
 
+from api.headers import header
 from api.problems import BodyTooLargeError, NoPictureError, UnknownFieldError
 from api.uploads.body import ArrivingMemory, BodyLimits, RequestBody
 from api.uploads.multipart import ENVELOPE_BYTES, MultipartReader, Write, multipart_boundary
@@ -31,7 +32,7 @@ class UploadLimits:
 
 async def read_upload(request: Request, limits: UploadLimits) -> Upload:
     """Raises RequestError, and ClientDisconnect if the client leaves while it sends."""
-    if request.headers.get("content-type", "").startswith("application/json"):
+    if (header(request.scope, b"content-type") or "").startswith("application/json"):
         raise NoPictureError(f"Send the picture's bytes, not JSON: as the form field '{FIELD}' or as the raw body.")
     boundary, max_bytes = multipart_boundary(request), limits.max_bytes
     most = max_bytes if boundary is None else max_bytes + ENVELOPE_BYTES

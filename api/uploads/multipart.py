@@ -8,6 +8,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
+from api.headers import header
 from api.problems import MalformedMultipartError
 
 # Boundaries and part headers around one file.
@@ -31,7 +32,7 @@ class Form(Protocol):
 
 def multipart_boundary(request: Request) -> bytes | None:
     """The boundary of a form; None for any other body. Raises MalformedMultipartError for a form without one."""
-    media_type, options = parse_options_header(request.headers.get("content-type"))
+    media_type, options = parse_options_header(header(request.scope, b"content-type"))
     if media_type != b"multipart/form-data":
         return None
     boundary = options.get(b"boundary")
