@@ -30,7 +30,7 @@ from api.routes.infer import add_infer_route
 from api.routes.metrics import metrics_router
 from api.routes.model_upload import upload_router
 from api.routes.models import model_router
-from api.security.guards import Guard, admin_guard, key_check, protected_guard, user_guard
+from api.security.guards import Guards
 from api.server.draining import drain_on_sigterm
 from api.server.start_log import log_start
 from api.settings import ApiSettings
@@ -76,10 +76,8 @@ class InferenceAPI:
         self._engine: InferenceEngine | None = None
         set_up_logs(settings.log_level, settings.log_format)
         self.app = self._create_app()
-        guard = user_guard(settings)
-        memory = ArrivingMemory(settings.max_arriving_mb * _MIB)
         self._add_middleware()
-        self._add_routes(guard, memory)
+        self._add_routes()
 
     def _create_app(self) -> FastAPI:
         app = FastAPI(
@@ -110,19 +108,20 @@ class InferenceAPI:
         if settings.trusted_proxies:
             app.add_middleware(TrustedProxies, proxies=settings.trusted_proxies)
 
-    def _add_routes(self, guard: Guard, memory: ArrivingMemory) -> None:
+    def _add_routes(self) -> None:
         app, settings, engine = self.app, self.settings, self._running_engine
-        users, admins = [Depends(guard)], [Depends(admin_guard(settings))]
-        add_infer_route(app.router, settings, engine, guard, memory)
+        guards, memory = Guards(settings), ArrivingMemory(settings.max_arriving_mb * _MIB)
+        users, admins = [Depends(guards.user)], [Depends(guards.admin)]
+        add_infer_route(app.router, settings, engine, guards.user, memory)
         app.include_router(batch_router(settings, engine, memory), dependencies=users)
         app.include_router(model_router(engine), dependencies=users)
         app.include_router(admin_router(settings, engine), dependencies=admins)
         app.include_router(upload_router(settings, engine), dependencies=admins)
-        app.include_router(health_router(self.health, self._providers, key_check(settings)))
-        app.include_router(metrics_router(self.metrics), dependencies=[Depends(protected_guard(settings, "metrics"))])
+        app.include_router(health_router(self.health, self._providers, guards.has_key))
+        app.include_router(metrics_router(self.metrics), dependencies=[Depends(guards.protected("metrics"))])
         app.add_api_route("/", _redirect_to_docs, include_in_schema=False)
         extend_openapi(app)
-        app.include_router(docs_router(app.openapi), dependencies=[Depends(protected_guard(settings, "docs"))])
+        app.include_router(docs_router(app.openapi), dependencies=[Depends(guards.protected("docs"))])
 
     @asynccontextmanager
     async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:

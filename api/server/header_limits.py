@@ -99,6 +99,7 @@ class HeaderLimitProtocol(HttpToolsProtocol):
         self._watch_writes()
 
     def send_400_response(self, msg: str) -> None:
+        """uvicorn has logged it."""
         self._reject(Problem(400, "malformed_request", f"The request is not valid HTTP/1.1. {msg}"))
 
     def _time_headers(self, *, start: bool) -> None:
@@ -127,7 +128,8 @@ class HeaderLimitProtocol(HttpToolsProtocol):
             cycle.keep_alive = False
             return
         if hasattr(self, "url") or problem is not _TOO_SLOW:  # a silent client gets no response
-            self.logger.warning("request rejected status=%s code=%s", problem.status, problem.code)
+            if problem.status != 400:
+                self.logger.warning("request rejected  status=%s code=%s", problem.status, problem.code)
             self.transport.write(_response(problem))
         self.transport.close()
 
