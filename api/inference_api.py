@@ -87,6 +87,7 @@ class InferenceAPI:
             title="Fovea",
             version=VERSION,
             summary="From an .onnx file to an answer about a picture.",
+            telemetry={"metrics": False, "logs": False},  # api/telemetry has them
             lifespan=self._lifespan,
             generate_unique_id_function=operation_id,
         )

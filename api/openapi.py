@@ -7,7 +7,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
-from api.problems import KINDS, MEDIA_TYPE, TITLES, Kind
+from api.problems import KINDS, MEDIA_TYPE, TITLES, Problem
 from api.schemas import DefaultBody, ProblemDetails, VersionBody
 
 TAGS = [
@@ -92,21 +92,15 @@ def _error_response(status: int) -> dict[str, Any]:
         "content": {
             MEDIA_TYPE: {
                 "schema": {"$ref": f"#/components/schemas/{ProblemDetails.__name__}"},
-                "examples": {code: {"value": _example(Kind(status, code))} for code in codes},
+                "examples": {code: {"value": _example(status, code)} for code in codes},
             }
         },
     }
 
 
-def _example(kind: Kind) -> dict[str, Any]:
-    return {
-        "type": "about:blank",
-        "title": TITLES[kind.status],
-        "status": kind.status,
-        "detail": "What is wrong, what is allowed, and what to do.",
-        "code": kind.code,
-        "request_id": "b7c1f2a09c3d4f0e8a55d1d2b1a3c4e5",
-    }
+def _example(status: int, code: str) -> dict[str, Any]:
+    problem = Problem(status, code, "What is wrong, what is allowed, and what to do.")
+    return problem.details() | {"request_id": "b7c1f2a09c3d4f0e8a55d1d2b1a3c4e5"}
 
 
 def extend_openapi(app: FastAPI) -> None:

@@ -1,22 +1,4 @@
-"""HTTP-level exceptions, and the one table that maps every exception to RFC 9457 problem details.
-
-RequestError
-├── BodyTooLargeError         413
-├── BodyTooSlowError          408
-├── MalformedMultipartError   400
-├── DigestError               422
-├── NoPictureError            400
-├── TooManyPicturesError      413
-├── ParameterError            422
-├── AdminClosedError          403
-├── UnknownFieldError         422
-├── ContentEncodingError      415
-├── UnauthenticatedError      401
-├── WrongKeyError             403
-├── RateLimitedError          429
-├── NotReadyError             503
-└── UploadsFullError          503
-"""
+"""HTTP-level exceptions, and the one table that maps every exception to RFC 9457 problem details."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -108,18 +90,15 @@ class RateLimitedError(RequestError):
 
 
 class NotReadyError(RequestError):
-    """The service cannot infer now; `reason` names the failing part."""
+    """The service cannot infer now; the message names the failing part."""
 
-    def __init__(self, reason: str) -> None:
-        self.retry_after_s = 1
-        super().__init__(reason)
+    retry_after_s = 1
 
 
 class UploadsFullError(RequestError):
-    """The memory for uploads in progress is used up."""
+    retry_after_s = 1
 
     def __init__(self) -> None:
-        self.retry_after_s = 1
         super().__init__("The memory for uploads in progress is used up; try again in 1 s.")
 
 

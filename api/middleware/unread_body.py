@@ -44,12 +44,13 @@ class UnreadBody:
             if message["type"] == "http.response.start":
                 start = message  # sent with the body: while a response is streamed, the application may still read
                 return
-            waits = not receiving and header(scope, b"expect") is not None  # for 100 Continue before it sends the body
+            # The client waits for 100 Continue before it sends the body.
+            waits = unread and not receiving and header(scope, b"expect") is not None
             complete = not message.get("more_body", False)
             if start:
                 headers = list(start.get("headers", ()))
                 too_slow = _CLOSE in headers
-                keeps = complete and _is_small(scope) and not waits
+                keeps = unread and complete and not waits and _is_small(scope)
                 if unread and (too_slow or (keeps and await _drop(receive, SMALL_BODY_S))):
                     unread = False
                 elif unread:

@@ -38,10 +38,7 @@ def health_router(
         if not known_versions:
             known_versions.update(versions())
         reason = health.not_ready_reason()
-        parts = {
-            name: PartReport(status=part.status, reason=part.reason, since=part.since)
-            for name, part in health.parts().items()
-        }
+        parts = {name: PartReport.model_validate(part, from_attributes=True) for name, part in health.parts().items()}
         report = HealthReport(
             status=_overall(parts),
             reason=reason,

@@ -24,7 +24,7 @@ from api.security.rejection_delay import RejectionDelay
 from api.settings import ApiSettings
 from api.uploads.body import ArrivingMemory
 from api.uploads.disconnect import CancelOnDisconnect
-from api.uploads.image_form import UploadLimits, read_upload
+from api.uploads.pictures import UploadLimits, read_picture
 from engine.inference_engine import InferenceEngine, ModelChoice
 from engine.pipeline import Answer
 from engine.scheduling.scheduler import QueueFullError
@@ -63,14 +63,14 @@ def add_infer_route(
         running.request(query.choices)  # an unknown model is an error; an unloaded model starts to load
         try:
             running.check_queue(query.choices)  # a full queue rejects the request before its upload
-            upload = await read_upload(request, limits)
+            filename, data = await read_picture(request, limits)
             async with CancelOnDisconnect(request.receive):
-                answers = await running.predict(upload.data, query.choices, query.options, StageTimer(), wait)
+                answers = await running.predict(data, query.choices, query.options, StageTimer(), wait)
         except QueueFullError as error:
             clear_frames_of(error)  # they hold the picture
             await delay.wait(request.scope.get("client"))
             raise
-        return _respond(request, upload.filename, answers)
+        return _respond(request, filename, answers)
 
     router.add_api_route(
         "/infer",

@@ -29,6 +29,7 @@ def set_up_logs(level: str, log_format: str) -> None:
     The loggers of Fovea and uvicorn log from `level` up, those of other libraries warnings and errors only. Fields of a
     line beside its message are a dict: `extra={"fields": {...}}`.
     """
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False  # no format has them
     _stderr_handler().setFormatter(_JsonFormatter() if log_format == "json" else _TextFormatter())
     for name in ("fovea", "uvicorn"):
         logging.getLogger(name).setLevel(level.upper())
@@ -119,7 +120,7 @@ class _TextFormatter(logging.Formatter):
         fields = getattr(record, "fields", {})
         if not record.name.startswith(("fovea", "uvicorn")):
             fields = {"logger": record.name, **fields}
-        pairs = [f"  {name}={_quoted(value)}" for name, value in fields.items()]
+        pairs = [f"  {name}={_quoted(v) if isinstance(v, str) else v}" for name, v in fields.items()]
         return f"{_timestamp(record)} {level} {_printable(record.getMessage())}{''.join(pairs)}{_traceback(record)}"
 
 
@@ -149,8 +150,7 @@ def _printable(text: str) -> str:
     return text if text.isprintable() else json.dumps(text)[1:-1]
 
 
-def _quoted(value: object) -> str:
-    text = str(value)
+def _quoted(text: str) -> str:
     if text.isprintable() and _UNQUOTED.fullmatch(text):
         return text
     return json.dumps(text, ensure_ascii=not text.isprintable())

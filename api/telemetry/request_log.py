@@ -36,7 +36,8 @@ class RequestLog:
         if not _log.isEnabledFor(level) or self._is_left_out(fields.get("code")):
             return
         names = dict.fromkeys([*_FIRST, *[name for name in fields if name not in _LAST], *_LAST])
-        shown = {name: _shortened(fields[name]) for name in names if name in fields}
+        shown = {name: fields[name] for name in names if name in fields}
+        shown |= {name: _shortened(value) for name, value in shown.items() if isinstance(value, str)}
         _log.log(level, "request", extra={"fields": shown}, exc_info=error)
 
     def _is_left_out(self, code: str | None) -> bool:
@@ -63,6 +64,6 @@ def _level(status: int, path: str | None, error: BaseException | None) -> int:
     return logging.WARNING if status >= 500 else logging.INFO
 
 
-def _shortened(value: object) -> object:
+def _shortened(text: str) -> str:
     """Clients choose the length of some values, such as the path."""
-    return f"{value[:_MAX_CHARACTERS]}..." if isinstance(value, str) and len(value) > _MAX_CHARACTERS else value
+    return f"{text[:_MAX_CHARACTERS]}..." if len(text) > _MAX_CHARACTERS else text
