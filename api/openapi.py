@@ -7,7 +7,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
-from api.problems import KINDS, MEDIA_TYPE, TITLES, Problem
+from api.problems import KINDS, MEDIA_TYPE, Problem, title_of
 from api.schemas import DefaultBody, ProblemDetails, VersionBody
 
 TAGS = [
@@ -88,7 +88,7 @@ def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def _error_response(status: int) -> dict[str, Any]:
     codes = list(dict.fromkeys(kind.code for kind in KINDS.values() if kind.status == status)) or ["internal_error"]
     return {
-        "description": f"{TITLES[status]}: {', '.join(f'`{code}`' for code in codes)}",
+        "description": f"{title_of(status)}: {', '.join(f'`{code}`' for code in codes)}",
         "content": {
             MEDIA_TYPE: {
                 "schema": {"$ref": f"#/components/schemas/{ProblemDetails.__name__}"},

@@ -1,6 +1,5 @@
 """Around every request: its id, its log line, its metrics, and a response even if our code fails."""
 
-import asyncio
 import logging
 import re
 from collections.abc import Callable
@@ -17,8 +16,6 @@ from api.problems import clear_frames_of, problem_of
 from api.telemetry.metrics import Metrics
 from api.telemetry.request_log import RequestLog
 
-# Seconds in which a client must take a part of its response.
-SEND_TIMEOUT_S = 30.0
 _CLIENT_CLOSED_REQUEST = 499  # as nginx logs it; never sent
 _VALID_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _CLOSE = (b"connection", b"close")
@@ -91,27 +88,22 @@ class _Request:
         self.id = _request_id(scope)
         self.fields: dict[str, Any] = {}
         self.status: int | None = None
-        self.complete = self._streams = False
+        self.complete = False
         self._scope, self._send, self._draining = scope, send, draining
         scope.setdefault("state", {}).update(request_id=self.id, log=self.fields, failed=[])
 
     async def send(self, message: Message) -> None:
-        """Raises ClientDisconnect if the client has left, or takes no part of a streamed body for SEND_TIMEOUT_S."""
+        """Raises ClientDisconnect if the server says that the client has left."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
             message = {**message, "headers": self._extended(message.get("headers", []))}
         else:
             self.complete = not message.get("more_body", False)
-            self._streams = self._streams or not self.complete
             if self.method == "HEAD":
                 message = {**message, "body": b""}
         try:
-            if self._streams:
-                async with asyncio.timeout(SEND_TIMEOUT_S):
-                    await self._send(message)
-            else:
-                await self._send(message)
-        except OSError as error:  # TimeoutError is one
+            await self._send(message)
+        except OSError as error:
             raise ClientDisconnect from error
 
     def _extended(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

@@ -10,7 +10,7 @@ from math import inf
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from api.problems import MEDIA_TYPE, TITLES, Problem
+from api.problems import MEDIA_TYPE, Problem, title_of
 from utils.descriptors import descriptor_limit
 
 HEADER_TIMEOUT_S = 10.0
@@ -144,5 +144,5 @@ def _without_upgrade(data: bytes) -> bytes:
 
 def _response(problem: Problem) -> bytes:
     body = bytes(problem.response("-").body)
-    head = f"HTTP/1.1 {problem.status} {TITLES[problem.status]}\r\nconnection: close\r\n"
+    head = f"HTTP/1.1 {problem.status} {title_of(problem.status)}\r\nconnection: close\r\n"
     return f"{head}content-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body

@@ -9,7 +9,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 from prometheus_client import (
@@ -58,54 +58,29 @@ class Metrics:
             self._folder.mkdir(parents=True, exist_ok=True)
         disable_created_metrics()  # type: ignore[no-untyped-call]  # prometheus_client leaves it untyped
         self._registry = registry = CollectorRegistry()
-        self._requests = Counter(
-            "fovea_http_requests",
-            "Requests answered; status 499: the client disconnected.",
-            ("route", "method", "status"),
-            registry=registry,
-        )
-        self._request_seconds = Histogram(
-            "fovea_http_request_duration_seconds",
-            "Time from a request's headers to the end of its response.",
-            ("route",),
-            registry=registry,
-            buckets=_SECONDS,
-        )
-        self._errors = Counter(
-            "fovea_errors",
-            "Requests, and pictures of batches, answered with an error, by its code.",
-            ("code",),
-            registry=registry,
-        )
-        self._pictures = Counter("fovea_pictures", "Pictures answered.", ("model", "version"), registry=registry)
-        self._stage_seconds = Histogram(
-            "fovea_stage_duration_seconds",
-            "Time in the stages of inference: decode, preprocess, queue, inference, postprocess.",
-            ("model", "stage"),
-            registry=registry,
-            buckets=_STAGE_SECONDS,
-        )
-        self._loads = Counter(
-            "fovea_model_loads", "Finished model loads: ok or failed.", ("model", "result"), registry=registry
-        )
-        self._load_seconds = Histogram(
-            "fovea_model_load_duration_seconds", "Model load time.", ("model",), registry=registry, buckets=_SECONDS
-        )
+        counter, histogram = partial(Counter, registry=registry), partial(Histogram, registry=registry)
+        gauge = partial(Gauge, registry=registry, multiprocess_mode="livesum")
 
-        def gauge(name: str, text: str, *labels: str) -> Gauge:
-            return Gauge(name, text, labels, registry=registry, multiprocess_mode="livesum")
-
-        self._waiting = gauge("fovea_requests_waiting", "Pictures queued.", "model")
-        self._running = gauge("fovea_requests_running", "Pictures in flight on worker threads.", "model")
-        self._model_workers = gauge(
-            "fovea_model_workers",
-            "Worker processes that have a model version in a state: ready, loading, unloading, failed or unloaded.",
-            *("model", "version", "state"),
-        )
+        text = "Requests answered; status 499: the client disconnected."
+        self._requests = counter("fovea_http_requests", text, ("route", "method", "status"))
+        text = "Time from a request's headers to the end of its response."
+        self._request_seconds = histogram("fovea_http_request_duration_seconds", text, ("route",), buckets=_SECONDS)
+        text = "Requests, and pictures of batches, answered with an error, by its code."
+        self._errors = counter("fovea_errors", text, ("code",))
+        self._pictures = counter("fovea_pictures", "Pictures answered.", ("model", "version"))
+        text = "Time in the stages of inference: decode, preprocess, queue, inference, postprocess."
+        stages = ("model", "stage")
+        self._stage_seconds = histogram("fovea_stage_duration_seconds", text, stages, buckets=_STAGE_SECONDS)
+        self._loads = counter("fovea_model_loads", "Finished model loads: ok or failed.", ("model", "result"))
+        text = "Model load time."
+        self._load_seconds = histogram("fovea_model_load_duration_seconds", text, ("model",), buckets=_SECONDS)
+        self._waiting = gauge("fovea_requests_waiting", "Pictures queued.", ("model",))
+        self._running = gauge("fovea_requests_running", "Pictures in flight on worker threads.", ("model",))
+        text = "Worker processes that have a model version in a state: ready, loading, unloading, failed or unloaded."
+        self._model_workers = gauge("fovea_model_workers", text, ("model", "version", "state"))
         self._workers = gauge("fovea_workers", "Worker processes.")
-        self._build = Gauge(
-            "fovea_build_info", "Version of Fovea.", ("version",), registry=registry, multiprocess_mode="livemax"
-        )
+        self._build = gauge("fovea_build_info", "Version of Fovea.", ("version",), multiprocess_mode="livemax")
+
         self._request_metrics = lru_cache(_CACHED)(self._find_request_metrics)
         self._model_metrics = lru_cache(_CACHED)(self._find_model_metrics)
         self._engine: InferenceEngine | None = None
