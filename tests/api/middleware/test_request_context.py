@@ -1,12 +1,12 @@
 import json
 import logging
 import re
+from pathlib import Path
 
 import pytest
 
 from api.telemetry.logs import flush_logs
-from tests.conftest import Serve
-from tests.server import Server, request_lines
+from tests.server import Server, request_lines, service_settings, serving
 
 
 def test_well_formed_request_id_is_kept(server: Server, red_png: bytes) -> None:
@@ -28,13 +28,12 @@ def test_each_request_is_logged_once_with_its_status(server: Server, caplog: pyt
     assert (lines[0]["status"], lines[0]["path"], lines[0]["code"]) == (404, "/nope", "not_found")
 
 
-def test_json_log_has_one_object_per_line(
-    serve: Serve, red_png: bytes, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
-) -> None:
-    server = serve(log_format="json")
-    server.client.post("/infer", content=red_png, headers={"X-Request-ID": "json-1"})
-    server.client.post("/infer", content=b"no\npicture", headers={"X-Request-ID": "json-2"})
-    written = _written(capfd, caplog, "json-2")
+def test_json_log_has_one_object_per_line(tiny_models: Path, red_png: bytes, capfd: pytest.CaptureFixture[str]) -> None:
+    with serving(service_settings(models_dir=tiny_models, default_model="colour", log_format="json")) as server:
+        server.client.post("/infer", content=red_png, headers={"X-Request-ID": "json-1"})
+        server.client.post("/infer", content=b"no\npicture", headers={"X-Request-ID": "json-2"})
+    flush_logs()
+    written = capfd.readouterr().err
     lines = [json.loads(line) for line in written.splitlines() if line.startswith("{")]  # another test may still log
     requests = [line for line in lines if line.get("request_id") in ("json-1", "json-2")]
     assert [line["status"] for line in requests] == [200, 400]
@@ -43,18 +42,10 @@ def test_json_log_has_one_object_per_line(
     assert requests[1]["code"] == "undecodable_image"
 
 
-def test_text_log_escapes_forged_lines(
-    serve: Serve, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
-) -> None:
-    client = serve(log_format="text").client
-    client.get("/a%0A2026-01-01%20forged", headers={"X-Request-ID": "forger"})
-    written = _written(capfd, caplog, "forger")
+def test_text_log_escapes_forged_lines(tiny_models: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with serving(service_settings(models_dir=tiny_models, default_model="colour", log_format="text")) as server:
+        server.client.get("/a%0A2026-01-01%20forged")
+    flush_logs()
+    written = capfd.readouterr().err
     assert "forged" in written
     assert not [line for line in written.splitlines() if line.startswith("2026-01-01")]
-
-
-def _written(capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, request_id: str) -> str:
-    """Waits for the request's line."""
-    request_lines(caplog, request_id)
-    flush_logs()
-    return capfd.readouterr().err
