@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -10,17 +10,13 @@ from typing import TypeVar
 
 from fastapi import Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import RedirectResponse
-from starlette.routing import BaseRoute
 
 from api import VERSION
 from api.health import Health, Part, PartStatus
 from api.middleware.cors import cors_options
-from api.middleware.direct_route import DirectRoute
-from api.middleware.head import HeadAsGet
 from api.middleware.request_context import RequestContext
 from api.middleware.trusted_proxies import TrustedProxies
 from api.middleware.unread_body import UnreadBody
@@ -30,11 +26,11 @@ from api.routes.admin import admin_router
 from api.routes.batch import batch_router
 from api.routes.docs import docs_router
 from api.routes.health import health_router
-from api.routes.infer import infer_router
+from api.routes.infer import add_infer_route
 from api.routes.metrics import metrics_router
 from api.routes.model_upload import upload_router
 from api.routes.models import model_router
-from api.security.guards import Guard, admin_guard, key_check, protected_guard, user_guard
+from api.security.guards import Guards
 from api.server.draining import drain_on_sigterm
 from api.server.start_log import log_start
 from api.settings import ApiSettings
@@ -80,12 +76,8 @@ class InferenceAPI:
         self._engine: InferenceEngine | None = None
         set_up_logs(settings.log_level, settings.log_format)
         self.app = self._create_app()
-        guard = user_guard(settings)
-        memory = ArrivingMemory(settings.max_arriving_mb * _MIB)
-        infer = infer_router(settings, self._running_engine, guard, memory)
-        self._add_middleware(infer.routes)
-        self.app.include_router(infer)
-        self._add_routes(guard, memory)
+        self._add_middleware()
+        self._add_routes()
 
     def _create_app(self) -> FastAPI:
         app = FastAPI(
@@ -95,6 +87,7 @@ class InferenceAPI:
             title="Fovea",
             version=VERSION,
             summary="From an .onnx file to an answer about a picture.",
+            telemetry={"metrics": False, "logs": False},  # api/telemetry has them
             lifespan=self._lifespan,
             generate_unique_id_function=operation_id,
         )
@@ -102,13 +95,9 @@ class InferenceAPI:
             app.add_exception_handler(error, problem_response)
         return app
 
-    def _add_middleware(self, direct_routes: Sequence[BaseRoute]) -> None:
+    def _add_middleware(self) -> None:
         """The last one added is the outermost: the client's address first, then CORS headers, also on errors."""
         app, settings = self.app, self.settings
-        for route in direct_routes:
-            if isinstance(route, APIRoute):
-                app.add_middleware(DirectRoute, route=route)
-        app.add_middleware(HeadAsGet)
         app.add_middleware(UnreadBody)
         app.add_middleware(
             RequestContext,
@@ -120,18 +109,20 @@ class InferenceAPI:
         if settings.trusted_proxies:
             app.add_middleware(TrustedProxies, proxies=settings.trusted_proxies)
 
-    def _add_routes(self, guard: Guard, memory: ArrivingMemory) -> None:
+    def _add_routes(self) -> None:
         app, settings, engine = self.app, self.settings, self._running_engine
-        users, admins = [Depends(guard)], [Depends(admin_guard(settings))]
+        guards, memory = Guards(settings), ArrivingMemory(settings.max_arriving_mb * _MIB)
+        users, admins = [Depends(guards.user)], [Depends(guards.admin)]
+        add_infer_route(app.router, settings, engine, guards.user, memory)
         app.include_router(batch_router(settings, engine, memory), dependencies=users)
         app.include_router(model_router(engine), dependencies=users)
         app.include_router(admin_router(settings, engine), dependencies=admins)
         app.include_router(upload_router(settings, engine), dependencies=admins)
-        app.include_router(health_router(self.health, self._providers, key_check(settings)))
-        app.include_router(metrics_router(self.metrics), dependencies=[Depends(protected_guard(settings, "metrics"))])
+        app.include_router(health_router(self.health, self._providers, guards.has_key))
+        app.include_router(metrics_router(self.metrics), dependencies=[Depends(guards.protected("metrics"))])
         app.add_api_route("/", _redirect_to_docs, include_in_schema=False)
         extend_openapi(app)
-        app.include_router(docs_router(app.openapi), dependencies=[Depends(protected_guard(settings, "docs"))])
+        app.include_router(docs_router(app.openapi), dependencies=[Depends(guards.protected("docs"))])
 
     @asynccontextmanager
     async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:

@@ -7,7 +7,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
-from api.problems import KINDS, MEDIA_TYPE, TITLES, Kind
+from api.problems import KINDS, MEDIA_TYPE, Problem, title_of
 from api.schemas import DefaultBody, ProblemDetails, VersionBody
 
 TAGS = [
@@ -92,25 +92,19 @@ def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def _error_response(status: int) -> dict[str, Any]:
     codes = list(dict.fromkeys(kind.code for kind in KINDS.values() if kind.status == status)) or ["internal_error"]
     return {
-        "description": f"{TITLES[status]}: {', '.join(f'`{code}`' for code in codes)}",
+        "description": f"{title_of(status)}: {', '.join(f'`{code}`' for code in codes)}",
         "content": {
             MEDIA_TYPE: {
                 "schema": {"$ref": f"#/components/schemas/{ProblemDetails.__name__}"},
-                "examples": {code: {"value": _example(Kind(status, code))} for code in codes},
+                "examples": {code: {"value": _example(status, code)} for code in codes},
             }
         },
     }
 
 
-def _example(kind: Kind) -> dict[str, Any]:
-    return {
-        "type": "about:blank",
-        "title": TITLES[kind.status],
-        "status": kind.status,
-        "detail": "What is wrong, what is allowed, and what to do.",
-        "code": kind.code,
-        "request_id": "b7c1f2a09c3d4f0e8a55d1d2b1a3c4e5",
-    }
+def _example(status: int, code: str) -> dict[str, Any]:
+    problem = Problem(status, code, "What is wrong, what is allowed, and what to do.")
+    return problem.details() | {"request_id": "b7c1f2a09c3d4f0e8a55d1d2b1a3c4e5"}
 
 
 def extend_openapi(app: FastAPI) -> None:

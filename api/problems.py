@@ -1,25 +1,8 @@
-"""HTTP-level exceptions, and the one table that maps every exception to RFC 9457 problem details.
-
-RequestError
-├── BodyTooLargeError         413
-├── BodyTooSlowError          408
-├── MalformedMultipartError   400
-├── DigestError               422
-├── NoPictureError            400
-├── TooManyPicturesError      413
-├── ParameterError            422
-├── AdminClosedError          403
-├── UnknownFieldError         422
-├── ContentEncodingError      415
-├── UnauthenticatedError      401
-├── WrongKeyError             403
-├── RateLimitedError          429
-├── NotReadyError             503
-└── UploadsFullError          503
-"""
+"""HTTP-level exceptions, and the one table that maps every exception to RFC 9457 problem details."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from traceback import clear_frames
 from typing import Any
 
@@ -108,18 +91,15 @@ class RateLimitedError(RequestError):
 
 
 class NotReadyError(RequestError):
-    """The service cannot infer now; `reason` names the failing part."""
+    """The service cannot infer now; the message names the failing part."""
 
-    def __init__(self, reason: str) -> None:
-        self.retry_after_s = 1
-        super().__init__(reason)
+    retry_after_s = 1
 
 
 class UploadsFullError(RequestError):
-    """The memory for uploads in progress is used up."""
+    retry_after_s = 1
 
     def __init__(self) -> None:
-        self.retry_after_s = 1
         super().__init__("The memory for uploads in progress is used up; try again in 1 s.")
 
 
@@ -186,23 +166,12 @@ _ROUTING = {
     405: ("method_not_allowed", "This address does not allow this method; see /docs."),
 }
 _OUT_OF_MEMORY = (MemoryError, RunMemoryError)
-TITLES = {
-    400: "Bad Request",
-    401: "Unauthorized",
-    403: "Forbidden",
-    404: "Not Found",
-    405: "Method Not Allowed",
-    408: "Request Timeout",
-    409: "Conflict",
-    413: "Content Too Large",
-    415: "Unsupported Media Type",
-    422: "Unprocessable Content",
-    429: "Too Many Requests",
-    431: "Request Header Fields Too Large",
-    500: "Internal Server Error",
-    503: "Service Unavailable",
-    504: "Gateway Timeout",
-}
+# The names of RFC 9110; those of the standard library follow in Python 3.13.
+_TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
+
+
+def title_of(status: int) -> str:
+    return _TITLES.get(status) or HTTPStatus(status).phrase
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +187,7 @@ class Problem:
         """The members without `request_id`, for one error among several."""
         return {
             "type": "about:blank",
-            "title": TITLES.get(self.status, "Error"),
+            "title": title_of(self.status),
             "status": self.status,
             "detail": self.detail,
             "code": self.code,

@@ -74,8 +74,21 @@ def request_lines(caplog: pytest.LogCaptureFixture, request_id: str) -> list[dic
     """Returns the log lines of a request; waits for the first one, which is written after the response."""
 
     def lines() -> list[dict[str, Any]]:
-        logged = [record.msg for record in caplog.records if isinstance(record.msg, dict)]
-        return [line for line in logged if line.get("request_id") == request_id]
+        return [line for line in logged_fields(caplog) if line.get("request_id") == request_id]
 
     until(lines)
     return lines()
+
+
+def logged_fields(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+    """Returns the fields of each logged line that has any, with its event, level and exception."""
+    return [
+        {
+            **record.__dict__["fields"],
+            "event": record.getMessage(),
+            "level": record.levelno,
+            "exception": record.exc_info and record.exc_info[1],
+        }
+        for record in caplog.records
+        if "fields" in record.__dict__
+    ]

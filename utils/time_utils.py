@@ -69,4 +69,4 @@ class StageTimer:
 
 def server_timing(timings_ms: dict[str, float]) -> str:
     """The value of the `Server-Timing` header (W3C Server Timing): `decode;dur=1.2, ...`, in milliseconds."""
-    return ", ".join(f"{name};dur={ms:.12g}" for name, ms in timings_ms.items())
+    return ", ".join([f"{name};dur={ms:.12g}" for name, ms in timings_ms.items()])

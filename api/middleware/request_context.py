@@ -1,25 +1,23 @@
 """Around every request: its id, its log line, its metrics, and a response even if our code fails."""
 
-import asyncio
 import logging
-import os
 import re
 from collections.abc import Callable
+from random import getrandbits
 from time import perf_counter
 from typing import Any
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.headers import header
 from api.middleware.security_headers import security_headers
 from api.problems import clear_frames_of, problem_of
 from api.telemetry.metrics import Metrics
 from api.telemetry.request_log import RequestLog
 
-# Seconds in which a client must take a part of its response.
-SEND_TIMEOUT_S = 30.0
 _CLIENT_CLOSED_REQUEST = 499  # as nginx logs it; never sent
-_VALID_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+_VALID_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _CLOSE = (b"connection", b"close")
 
 _log = logging.getLogger("fovea")
@@ -27,6 +25,8 @@ _log = logging.getLogger("fovea")
 
 class RequestContext:
     """Pure ASGI middleware. `draining`: whether the server stops soon, so that responses close their connections.
+
+    HEAD is answered as GET, without the body.
 
     Sets in `request.state`: `request_id`; `log`, to which routes add fields of the log line; `failed`, to which a batch
     adds the problem codes of its pictures.
@@ -40,7 +40,10 @@ class RequestContext:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request = _Request(scope, send, self._draining)
+        method = scope["method"]
+        if method == "HEAD":
+            scope = {**scope, "method": "GET"}
+        request = _Request(scope, method, send, self._draining)
         failure: Exception | None = None
         try:
             await self._app(scope, receive, request.send)
@@ -65,11 +68,11 @@ class RequestContext:
         status = request.status or _CLIENT_CLOSED_REQUEST
         codes = [*scope["state"]["failed"], *filter(None, [request.fields.get("code")])]
         route, client = scope.get("route"), scope.get("client")
-        self._metrics.request(route.path if route else None, scope["method"], status, seconds, codes)
+        self._metrics.request(route.path if route else None, request.method, status, seconds, codes)
         fields = {
             "status": status,
             "path": scope["path"],
-            "method": scope["method"],
+            "method": request.method,
             "ms": round(seconds * 1e3, 3),
             **request.fields,
             "client": client[0] if client else None,
@@ -79,29 +82,28 @@ class RequestContext:
 
 
 class _Request:
-    def __init__(self, scope: Scope, send: Send, draining: Callable[[], bool]) -> None:
+    def __init__(self, scope: Scope, method: str, send: Send, draining: Callable[[], bool]) -> None:
         self.started = perf_counter()
+        self.method = method
         self.id = _request_id(scope)
         self.fields: dict[str, Any] = {}
         self.status: int | None = None
-        self.complete = self._streams = False
+        self.complete = False
         self._scope, self._send, self._draining = scope, send, draining
         scope.setdefault("state", {}).update(request_id=self.id, log=self.fields, failed=[])
 
     async def send(self, message: Message) -> None:
-        """Raises ClientDisconnect if the client has left, or takes nothing for SEND_TIMEOUT_S."""
+        """Raises ClientDisconnect if the server says that the client has left."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
             message = {**message, "headers": self._extended(message.get("headers", []))}
-        self.complete = message["type"] == "http.response.body" and not message.get("more_body", False)
+        else:
+            self.complete = not message.get("more_body", False)
+            if self.method == "HEAD":
+                message = {**message, "body": b""}
         try:
-            if self.complete and not self._streams:
-                await self._send(message)  # the server has just taken the headers, so it does not wait
-                return
-            self._streams = message["type"] == "http.response.body"
-            async with asyncio.timeout(SEND_TIMEOUT_S):
-                await self._send(message)
-        except OSError as error:  # TimeoutError is one
+            await self._send(message)
+        except OSError as error:
             raise ClientDisconnect from error
 
     def _extended(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
@@ -111,7 +113,5 @@ class _Request:
 
 
 def _request_id(scope: Scope) -> str:
-    for name, value in scope["headers"]:
-        if name == b"x-request-id" and _VALID_ID.fullmatch(value):
-            return str(value.decode("ascii"))
-    return os.urandom(16).hex()
+    given = header(scope, b"x-request-id")
+    return given if given and _VALID_ID.fullmatch(given) else f"{getrandbits(128):032x}"

@@ -36,7 +36,7 @@ def security_headers(scope: Scope, given: Iterable[Header]) -> list[Header]:
     Strict-Transport-Security is sent over HTTPS only: TLS of this server, or X-Forwarded-Proto of a trusted proxy.
     POST gets no page headers. A response with an ETag may be cached.
     """
-    names = {name.lower() for name, _ in given}
+    names = {name for name, _ in given}
     if b"etag" in names:
         names.add(b"cache-control")
     headers = _ALWAYS if scope["method"] == "POST" else _ALWAYS + _PAGES

@@ -10,6 +10,8 @@ from contextlib import suppress
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.headers import header
+
 MAX_DROPPED_BYTES = 256 * 2**20
 MAX_DROPPING_S = 30.0
 SMALL_BODY_S = 1.0
@@ -42,12 +44,13 @@ class UnreadBody:
             if message["type"] == "http.response.start":
                 start = message  # sent with the body: while a response is streamed, the application may still read
                 return
-            waits = not receiving and _header(scope, b"expect") is not None  # for 100 Continue before it sends the body
+            # The client waits for 100 Continue before it sends the body.
+            waits = unread and not receiving and header(scope, b"expect") is not None
             complete = not message.get("more_body", False)
             if start:
                 headers = list(start.get("headers", ()))
                 too_slow = _CLOSE in headers
-                keeps = complete and _is_small(scope) and not waits
+                keeps = unread and complete and not waits and _is_small(scope)
                 if unread and (too_slow or (keeps and await _drop(receive, SMALL_BODY_S))):
                     unread = False
                 elif unread:
@@ -77,14 +80,10 @@ async def _drop(receive: Receive, seconds: float) -> bool:
 
 
 def _has_body(scope: Scope) -> bool:
-    return _header(scope, b"transfer-encoding") is not None or _header(scope, b"content-length") not in (None, b"0")
+    return header(scope, b"content-length") not in (None, "0") or header(scope, b"transfer-encoding") is not None
 
 
 def _is_small(scope: Scope) -> bool:
     """The whole body is read soon, so the connection can be kept."""
-    length = _header(scope, b"content-length") or b""
-    return length.isdigit() and int(length[:20]) <= _SMALL_BYTES
-
-
-def _header(scope: Scope, name: bytes) -> bytes | None:
-    return next((value for key, value in scope["headers"] if key == name), None)
+    length = header(scope, b"content-length") or ""
+    return length.isdecimal() and int(length[:20]) <= _SMALL_BYTES

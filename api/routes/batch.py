@@ -9,17 +9,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.openapi import PICTURES_BODY, WITH_KEY, error_responses
-from api.problems import BodyTooLargeError, NoPictureError, RequestError
+from api.problems import BodyTooLargeError, NoPictureError
 from api.responses import json_response
-from api.routes.batch_run import BatchRun, Predict, Results
+from api.routes.batch_run import Add, BatchRun, Predict
 from api.routes.batch_stream import NDJSON, StreamedBatch
 from api.routes.deadline import WITH_DEADLINE, requested_wait
 from api.routes.infer import INFER_ERRORS, GetEngine, ParsedQuery, describe_answers, parse_query
 from api.schemas import BatchQuery, BatchResponse, BatchResult
 from api.settings import ApiSettings
-from api.uploads.batch_form import FIELD, BatchForm, Part
 from api.uploads.body import ArrivingMemory, BodyLimits, RequestBody
 from api.uploads.multipart import ENVELOPE_BYTES, MultipartReader, multipart_boundary
+from api.uploads.pictures import Part, PictureForm
 from engine.inference_engine import InferenceEngine, Wait
 from utils.time_utils import StageTimer
 
@@ -55,44 +55,28 @@ def batch_router(settings: ApiSettings, engine: GetEngine, memory: ArrivingMemor
         predict = partial(_predict, running, parsed, settings.max_upload_bytes, wait)
         run = partial(_run, request, predict)
         if query.stream:
-            return StreamedBatch(request, run)
-        results = _Collected()
-        await run(results)
-        return json_response(request, results.as_json(request.state.request_id))
+            return StreamedBatch(request, partial(run, streams=True))
+        results: dict[int, bytes] = {}
+        await run(results.__setitem__)
+        in_order = b",".join([results[index] for index in sorted(results)])
+        return json_response(
+            request, b'{"results":[%s],"request_id":"%s"}' % (in_order, request.state.request_id.encode())
+        )
 
-    async def _run(request: Request, predict: Predict, results: Results) -> None:
+    async def _run(request: Request, predict: Predict, add: Add, *, streams: bool = False) -> None:
         """Raises RequestError, ClientDisconnect."""
         body = RequestBody(request, BodyLimits(most_bytes, most_bytes, settings.body_timeout_s), memory)
         boundary = multipart_boundary(request)
         if boundary is None:
-            raise NoPictureError(f"Send a form (multipart/form-data) with the pictures in the field '{FIELD}'.")
-        form = BatchForm(settings.max_upload_bytes, settings.max_batch_images)
-        batch = BatchRun(request, predict, slots(), results)
+            raise NoPictureError("Send a form (multipart/form-data) with the pictures in the field 'images'.")
+        form = PictureForm("images", settings.max_upload_bytes, settings.max_batch_images)
+        batch = BatchRun(request, predict, slots(), add, streams=streams)
         try:
             await batch.run(body, MultipartReader(boundary, form), form)
         finally:
             request.state.log.update(images=batch.done, failed=batch.failed)
 
     return router
-
-
-class _Collected(Results):
-    """Results as JSON, kept until the last is complete."""
-
-    def __init__(self) -> None:
-        self.begun = False
-        self._results: dict[int, bytes] = {}
-
-    def add(self, index: int, result: bytes) -> None:
-        self._results[index] = result
-
-    def fail(self, error: RequestError) -> None:
-        raise error
-
-    def as_json(self, request_id: str) -> bytes:
-        """A request id has no character that JSON escapes."""
-        in_order = b",".join(self._results[index] for index in sorted(self._results))
-        return b'{"results":[%s],"request_id":"%s"}' % (in_order, request_id.encode())
 
 
 async def _predict(
@@ -102,8 +86,6 @@ async def _predict(
     if part.data is None:
         raise BodyTooLargeError(max_bytes)
     answers = await engine.predict(part.data, query.choices, query.options, StageTimer(), wait)
-    for answer in answers:
-        answer.timer.stop()
     return describe_answers(part.filename, answers)
 
 

@@ -15,50 +15,48 @@ All batches of a process share the slots, so their memory is limited together an
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 from starlette.requests import ClientDisconnect, Request
 
 from api.problems import INTERNAL_ERROR, RequestError, clear_frames_of, problem_of
-from api.uploads.batch_form import BatchForm, Part
 from api.uploads.body import RequestBody
 from api.uploads.multipart import MultipartReader
+from api.uploads.pictures import Part, PictureForm
 
 Predict = Callable[[Part], Awaitable[dict[str, object]]]
+# Takes results as JSON in the order of their completion, with the index of the picture.
+Add = Callable[[int, bytes], None]
 
 _log = logging.getLogger("fovea")
 
 
-class Results(Protocol):
-    """Takes results as JSON in the order of their completion. `begun`: the first result was sent to the client."""
-
-    begun: bool
-
-    def add(self, index: int, result: bytes) -> None: ...
-
-    def fail(self, error: RequestError) -> None:
-        """Called once, after all results. May raise the error."""
-
-
 class BatchRun:
-    """`predict` returns a picture's result without index and filename, or raises."""
+    """`predict` returns a picture's result without index and filename, or raises.
 
-    def __init__(self, request: Request, predict: Predict, slots: asyncio.Semaphore, results: Results) -> None:
-        self._request, self._predict, self._slots, self._results = request, predict, slots, results
+    `streams`: a result is sent to the client as soon as it is added.
+    """
+
+    def __init__(
+        self, request: Request, predict: Predict, slots: asyncio.Semaphore, add: Add, *, streams: bool = False
+    ) -> None:
+        self._request, self._predict, self._slots, self._add, self._streams = request, predict, slots, add, streams
         self._inferences: set[asyncio.Task[None]] = set()
         self._chunk: asyncio.Task[bytes] | None = None
         self.done = self.failed = 0
 
-    async def run(self, body: RequestBody, reader: MultipartReader, form: BatchForm) -> None:
-        """Returns after the last result. Raises RequestError, ClientDisconnect; then all inference has ended."""
+    async def run(self, body: RequestBody, reader: MultipartReader, form: PictureForm) -> None:
+        """Returns after the last result. Raises RequestError, ClientDisconnect; then all inference has ended.
+
+        A RequestError comes after all results if one was sent already.
+        """
         try:
             async with asyncio.timeout(None) as scope:
                 error = await self._receive(body, reader, form, scope)
                 await self._finish()
             if error:
-                self._request.state.log.update(code=problem_of(error).code)
-                self._results.fail(error)
+                raise error
         except TimeoutError:
             raise ClientDisconnect from None
         finally:
@@ -73,7 +71,7 @@ class BatchRun:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _receive(
-        self, body: RequestBody, reader: MultipartReader, form: BatchForm, scope: asyncio.Timeout
+        self, body: RequestBody, reader: MultipartReader, form: PictureForm, scope: asyncio.Timeout
     ) -> RequestError | None:
         """Starts each complete picture. Returns an error that comes too late to be the response.
 
@@ -93,7 +91,7 @@ class BatchRun:
             reader.finish()
             form.check_any()
         except RequestError as error:
-            if not self._results.begun:
+            if not (self._streams and self.done):
                 raise
             failure = error
         await self._start(form.take_complete(), body)
@@ -138,7 +136,7 @@ class BatchRun:
             self.failed += 1
         body.release(len(part.data or b""))
         self.done += 1
-        self._results.add(part.index, orjson.dumps({"index": part.index, "filename": part.filename, **result}))
+        self._add(part.index, orjson.dumps({"index": part.index, "filename": part.filename, **result}))
 
     def _problem(self, error: Exception) -> dict[str, object]:
         problem = problem_of(error)

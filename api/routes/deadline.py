@@ -4,10 +4,12 @@ from typing import Any
 
 from starlette.requests import Request
 
+from api.headers import header
 from api.problems import ParameterError
 from engine.inference_engine import Wait
 
 HEADER = "X-Request-Timeout-Ms"
+_HEADER = HEADER.lower().encode()
 _MOST_DIGITS = 12
 
 # For `openapi_extra` of the routes that read it.
@@ -27,7 +29,7 @@ WITH_DEADLINE: dict[str, Any] = {
 
 def requested_wait(request: Request, *, skip_queue_limit: bool = False) -> Wait:
     """How long the client waits. Raises ParameterError for a header that is not a whole number of at least 1."""
-    value = request.headers.get(HEADER)
+    value = header(request.scope, _HEADER)
     if value is None:
         return Wait(skip_queue_limit=skip_queue_limit)
     if not value.isdecimal() or len(value) > _MOST_DIGITS or int(value) < 1:

@@ -1,6 +1,6 @@
 """GET /health, /health/live, /health/ready."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from fastapi import APIRouter
@@ -19,7 +19,7 @@ _UNHEALTHY: dict[int | str, dict[str, Any]] = {
 
 
 def health_router(
-    health: Health, providers: Callable[[], Sequence[str]], shows_versions: Callable[[Request], bool]
+    health: Health, providers: Callable[[], Sequence[str]], shows_versions: Callable[[Request], Awaitable[bool]]
 ) -> APIRouter:
     """`providers` gives the execution providers really in use by the default model; none before it is loaded.
 
@@ -28,25 +28,23 @@ def health_router(
     router = APIRouter(prefix="/health", tags=["health"])
     known_versions: dict[str, str] = {}
 
-    @router.get("", summary="Report health", response_model=HealthReport, responses=_UNHEALTHY)
+    @router.get("", summary="Report health", response_model=HealthReport, responses=_UNHEALTHY | error_responses(429))
     async def get_health(request: Request) -> Response:
         """Returns the state of each part: 200 if the service can run inference, 503 if not.
 
-        If API_KEYS is set, `versions` is empty unless the request has a valid key.
+        If API_KEYS is set, `versions` is empty unless the request has a valid key. Wrong keys count towards the rate
+        limit.
         """
         if not known_versions:
             known_versions.update(versions())
         reason = health.not_ready_reason()
-        parts = {
-            name: PartReport(status=part.status, reason=part.reason, since=part.since)
-            for name, part in health.parts().items()
-        }
+        parts = {name: PartReport.model_validate(part, from_attributes=True) for name, part in health.parts().items()}
         report = HealthReport(
             status=_overall(parts),
             reason=reason,
             parts=parts,
             providers=list(providers()),
-            versions=known_versions if shows_versions(request) else {},
+            versions=known_versions if await shows_versions(request) else {},
             uptime_s=round(health.uptime_s, 3),
         )
         return json_response(request, report.model_dump_json().encode(), 200 if reason is None else 503)

@@ -1,16 +1,18 @@
 """POST /infer: one picture; one answer, or one answer of each requested model."""
 
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, Any, get_origin
 
 import orjson
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 from fastapi.routing import APIRoute
 from pydantic import ValidationError
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from api.openapi import PICTURE_BODY, WITH_KEY, error_responses
 from api.problems import ParameterError, clear_frames_of, validation_error
@@ -21,8 +23,8 @@ from api.security.guards import Guard
 from api.security.rejection_delay import RejectionDelay
 from api.settings import ApiSettings
 from api.uploads.body import ArrivingMemory
-from api.uploads.disconnect import cancel_on_disconnect
-from api.uploads.image_form import UploadLimits, read_upload
+from api.uploads.disconnect import CancelOnDisconnect
+from api.uploads.pictures import UploadLimits, read_picture
 from engine.inference_engine import InferenceEngine, ModelChoice
 from engine.pipeline import Answer
 from engine.scheduling.scheduler import QueueFullError
@@ -30,6 +32,7 @@ from engine.tasks.task import PredictOptions
 from utils.time_utils import StageTimer, server_timing
 
 INFER_ERRORS = (400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 503, 504)
+_CACHED_QUERIES = 256
 _LISTS = {name for name, field in InferQuery.model_fields.items() if get_origin(field.annotation) is list}
 
 GetEngine = Callable[[], InferenceEngine]
@@ -43,72 +46,73 @@ class ParsedQuery:
     options: PredictOptions
 
 
-def infer_router(settings: ApiSettings, engine: GetEngine, guard: Guard, memory: ArrivingMemory) -> APIRouter:
+def add_infer_route(
+    router: APIRouter, settings: ApiSettings, engine: GetEngine, guard: Guard, memory: ArrivingMemory
+) -> None:
     """`engine` returns the running engine, or raises NotReadyError."""
-    router = APIRouter(tags=["inference"], route_class=_route_class(guard))
     limits = UploadLimits(settings.max_upload_bytes, settings.body_timeout_s, memory)
     delay = RejectionDelay()
 
-    @router.post(
-        "/infer",
-        summary="Run models on a picture",
-        response_model=InferResponse | InferManyResponse,
-        responses=error_responses(*INFER_ERRORS),
-        openapi_extra=PICTURE_BODY | WITH_KEY | WITH_DEADLINE,
-    )
-    async def infer(request: Request, query: Annotated[InferQuery, Query()]) -> Response:
+    async def infer(request: Request, query: Annotated[ParsedQuery, Depends(parse_query)]) -> Response:
         """Returns the predictions for one picture, sent as the form field `image` or as the raw body.
 
         If `model` or `version` is repeated, the picture is decoded once, and `results` has the predictions of each.
         """
+        wait = requested_wait(request)
+        running = engine()
+        running.request(query.choices)  # an unknown model is an error; an unloaded model starts to load
         try:
-            return await _infer(request, parse_query(query))
+            running.check_queue(query.choices)  # a full queue rejects the request before its upload
+            filename, data = await read_picture(request, limits)
+            async with CancelOnDisconnect(request.receive):
+                answers = await running.predict(data, query.choices, query.options, StageTimer(), wait)
         except QueueFullError as error:
             clear_frames_of(error)  # they hold the picture
             await delay.wait(request.scope.get("client"))
             raise
+        return _respond(request, filename, answers)
 
-    async def _infer(request: Request, query: ParsedQuery) -> Response:
-        wait = requested_wait(request)
-        running = engine()
-        running.request(query.choices)  # an unknown model is an error; an unloaded model starts to load
-        running.check_queue(query.choices)  # a full queue rejects the request before its upload
-        upload = await read_upload(request, limits)
-        async with cancel_on_disconnect(request.receive):
-            answers = await running.predict(upload.data, query.choices, query.options, StageTimer(), wait)
-        for answer in answers:
-            answer.timer.stop()
-        return _respond(request, upload.filename, answers)
-
-    return router
+    router.add_api_route(
+        "/infer",
+        infer,
+        methods=["POST"],
+        tags=["inference"],
+        summary="Run models on a picture",
+        response_model=InferResponse | InferManyResponse,
+        responses=error_responses(*INFER_ERRORS),
+        openapi_extra=PICTURE_BODY | WITH_KEY | WITH_DEADLINE,
+        route_class_override=_route_class(guard),
+    )
 
 
 def _route_class(guard: Guard) -> type[APIRoute]:
     """A route that FastAPI documents. It checks the key before the query, without FastAPI's dependency injection."""
 
     class GuardedRoute(APIRoute):
-        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-            infer: Callable[[Request, InferQuery], Awaitable[Response]] = self.endpoint
-
-            async def handle(request: Request) -> Response:
-                await guard(request)
-                return await infer(request, _validated(request.query_params))
-
-            return handle
+        async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["method"] != "POST":
+                await super().handle(scope, receive, send)  # 405
+                return
+            request = Request(scope, receive, send)
+            await guard(request)
+            response: Response = await self.endpoint(request, _parsed(scope["query_string"]))
+            await response(scope, receive, send)
 
     return GuardedRoute
 
 
-def _validated(query: QueryParams) -> InferQuery:
-    """Raises RequestValidationError, as FastAPI does."""
+@lru_cache(_CACHED_QUERIES)
+def _parsed(query_string: bytes) -> ParsedQuery:
+    """Raises RequestValidationError, as FastAPI does, and ParameterError."""
+    query = QueryParams(query_string)
     given = {name: query.getlist(name) if name in _LISTS else query[name] for name in query}
     try:
-        return InferQuery.model_validate(given)
+        return parse_query(InferQuery.model_validate(given))
     except ValidationError as error:
         raise validation_error("query", error) from None
 
 
-def parse_query(query: InferQuery) -> ParsedQuery:
+def parse_query(query: Annotated[InferQuery, Query()]) -> ParsedQuery:
     """Pairs models with versions: one version for each model, or several versions of one model.
 
     Raises ParameterError.
@@ -124,17 +128,17 @@ def parse_query(query: InferQuery) -> ParsedQuery:
 
 
 def describe_answers(filename: str | None, answers: Sequence[Answer]) -> dict[str, Any]:
-    """The response for one picture, whose timers are stopped: of one model, or `results` of several."""
-    results = [
-        {"model": answer.model, "predictions": answer.predictions, "timings_ms": answer.timer.as_ms()}
-        for answer in answers
-    ]
+    """The response for one picture: of one model, or `results` of several. Stops the timers."""
+    results = []
+    for answer in answers:
+        answer.timer.stop()
+        described = {"model": answer.model, "predictions": answer.predictions, "timings_ms": answer.timer.as_ms()}
+        results.append(described)
     image = answers[0].image
     shown = {"filename": filename, "format": image.format, "width": image.width, "height": image.height}
     if len(results) > 1:
         return {"image": shown, "results": results}
-    [result] = results
-    return {"model": result["model"], "image": shown, **result}
+    return {"model": answers[0].model, "image": shown, **results[0]}
 
 
 def _respond(request: Request, filename: str | None, answers: Sequence[Answer]) -> Response:

@@ -21,7 +21,7 @@ def metrics_router(metrics: Metrics) -> APIRouter:
         "/metrics",
         summary="Metrics for Prometheus",
         response_class=Response,
-        responses=_METRICS | error_responses(401, 403),
+        responses=_METRICS | error_responses(401, 403, 429),
         openapi_extra=WITH_KEY,
     )
     async def get_metrics(request: Request) -> Response:

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from starlette.requests import Request
 
 from api.problems import AdminClosedError, UnauthenticatedError, WrongKeyError
-from api.security.keys import KeyRing, has_basic_credentials, key_or_password
+from api.security.keys import FindKey, KeyRing, has_basic_credentials, key_in_header, key_or_password
 from api.security.rate_limit import RateLimit
 from api.settings import ApiSettings
 
@@ -15,77 +15,60 @@ Guard = Callable[[Request], Awaitable[None]]
 _BASIC_CHALLENGE = 'Basic realm="Fovea: the key is the password"'
 
 
-def user_guard(settings: ApiSettings) -> Guard:
-    """Requires a user or admin key if `keys` are set, and enforces the rate limit of each client."""
-    keys, rate = _user_keys(settings), _rate_limit(settings)
+class Guards:
+    """All guards share one rate limit. It counts requests for inference, and each missing or wrong key by address."""
 
-    async def guard(request: Request) -> None:
-        try:
-            key = keys.check(request)
-        except (UnauthenticatedError, WrongKeyError):
-            if rate:
-                await rate.check(request, None)  # limits the guessing of keys
-            raise
-        if rate:
-            await rate.check(request, key)
+    def __init__(self, settings: ApiSettings) -> None:
+        self._users = KeyRing((*settings.keys, *settings.admin_keys) if settings.keys else ())
+        self._admins = KeyRing(settings.admin_keys)
+        self._settings = settings
+        self._rate = RateLimit(settings.rate_limit, settings.rate_limit_storage) if settings.rate_limit else None
 
-    return guard
+    async def user(self, request: Request) -> None:
+        """Requires a user or admin key if `keys` are set, and enforces the rate limit of each client."""
+        key = await self._check_key(request, self._users)
+        if self._rate:
+            await self._rate.check(request, key)
 
-
-def admin_guard(settings: ApiSettings) -> Guard:
-    """Requires an admin key; rejects every request if `admin_keys` is empty."""
-    keys, rate = KeyRing(settings.admin_keys), _rate_limit(settings)
-
-    async def guard(request: Request) -> None:
-        if not settings.admin_keys:
+    async def admin(self, request: Request) -> None:
+        """Requires an admin key; rejects every request if `admin_keys` is empty."""
+        if not self._settings.admin_keys:
             raise AdminClosedError
-        try:
-            keys.check(request)
-        except (UnauthenticatedError, WrongKeyError):
-            if rate:
-                await rate.check(request, None)
-            raise
+        await self._check_key(request, self._admins)
 
-    return guard
+    def protected(self, name: str) -> Guard:
+        """Requires a key for `name`, docs or metrics, if `protect` contains it and `keys` are set.
 
+        The key may also be the password of HTTP Basic, which browsers and Prometheus support.
+        """
+        keys = self._users if name in self._settings.protect else KeyRing(())
 
-def protected_guard(settings: ApiSettings, name: str) -> Guard:
-    """Requires a key for `name`, docs or metrics, if `protect` contains it and `keys` are set.
-
-    The key may also be the password of HTTP Basic, which browsers and Prometheus support.
-    """
-    keys = _user_keys(settings) if name in settings.protect else KeyRing(())
-
-    async def guard(request: Request) -> None:
-        try:
-            keys.check(request, key_or_password)
-        except UnauthenticatedError:
-            raise UnauthenticatedError(_BASIC_CHALLENGE) from None
-        except WrongKeyError:
-            if has_basic_credentials(request):  # a browser shows its password dialog again
+        async def guard(request: Request) -> None:
+            try:
+                await self._check_key(request, keys, key_or_password)
+            except UnauthenticatedError:
                 raise UnauthenticatedError(_BASIC_CHALLENGE) from None
-            raise
+            except WrongKeyError:
+                if has_basic_credentials(request):  # a browser shows its password dialog again
+                    raise UnauthenticatedError(_BASIC_CHALLENGE) from None
+                raise
 
-    return guard
+        return guard
 
-
-def key_check(settings: ApiSettings) -> Callable[[Request], bool]:
-    """Returns a function that is true for requests with a valid key, and for all requests if `keys` is empty."""
-    keys = _user_keys(settings)
-
-    def has_valid_key(request: Request) -> bool:
+    async def has_key(self, request: Request) -> bool:
+        """Whether the request has a valid key, or none is needed. A request without a key is not counted."""
+        if self._settings.keys and key_or_password(request) is None:
+            return False
         try:
-            keys.check(request, key_or_password)
-        except (UnauthenticatedError, WrongKeyError):
+            await self._check_key(request, self._users, key_or_password)
+        except WrongKeyError:
             return False
         return True
 
-    return has_valid_key
-
-
-def _user_keys(settings: ApiSettings) -> KeyRing:
-    return KeyRing((*settings.keys, *settings.admin_keys) if settings.keys else ())
-
-
-def _rate_limit(settings: ApiSettings) -> RateLimit | None:
-    return RateLimit(settings.rate_limit, settings.rate_limit_storage) if settings.rate_limit else None
+    async def _check_key(self, request: Request, keys: KeyRing, find_key: FindKey = key_in_header) -> str | None:
+        try:
+            return keys.check(request, find_key)
+        except (UnauthenticatedError, WrongKeyError):
+            if self._rate:
+                await self._rate.check(request, None)  # limits the guessing of keys
+            raise

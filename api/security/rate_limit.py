@@ -104,10 +104,7 @@ def _redis_limiter(url: str) -> "RateLimiter":
 def _client_address(request: Request) -> str:
     """An IPv6 client owns the /64 network of its address."""
     host = request.client.host if request.client else "unknown"
-    address = plain_address(host) or host
-    if ":" not in address:
-        return address
-    try:
-        return str(IPv6Network((address.partition("%")[0], 64), strict=False))
-    except ValueError:
-        return address
+    address = plain_address(host)
+    if address and ":" in address:
+        return str(IPv6Network((address, 64), strict=False))
+    return address or host

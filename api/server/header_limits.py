@@ -10,7 +10,7 @@ from math import inf
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from api.problems import MEDIA_TYPE, TITLES, Problem
+from api.problems import MEDIA_TYPE, Problem, title_of
 from utils.descriptors import descriptor_limit
 
 HEADER_TIMEOUT_S = 10.0
@@ -99,6 +99,7 @@ class HeaderLimitProtocol(HttpToolsProtocol):
         self._watch_writes()
 
     def send_400_response(self, msg: str) -> None:
+        """uvicorn has logged it."""
         self._reject(Problem(400, "malformed_request", f"The request is not valid HTTP/1.1. {msg}"))
 
     def _time_headers(self, *, start: bool) -> None:
@@ -127,7 +128,8 @@ class HeaderLimitProtocol(HttpToolsProtocol):
             cycle.keep_alive = False
             return
         if hasattr(self, "url") or problem is not _TOO_SLOW:  # a silent client gets no response
-            self.logger.warning("request rejected status=%s code=%s", problem.status, problem.code)
+            if problem.status != 400:
+                self.logger.warning("request rejected  status=%s code=%s", problem.status, problem.code)
             self.transport.write(_response(problem))
         self.transport.close()
 
@@ -142,5 +144,5 @@ def _without_upgrade(data: bytes) -> bytes:
 
 def _response(problem: Problem) -> bytes:
     body = bytes(problem.response("-").body)
-    head = f"HTTP/1.1 {problem.status} {TITLES[problem.status]}\r\nconnection: close\r\n"
+    head = f"HTTP/1.1 {problem.status} {title_of(problem.status)}\r\nconnection: close\r\n"
     return f"{head}content-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body

@@ -29,5 +29,5 @@ def _log_missing_guards(settings: ApiSettings) -> None:
         names = ", ".join(PREFIX + name.upper() for name in ignored)
         _log.warning("%s: not used under this server, whose own options decide", names)
     _log.info(
-        "this server limits neither time nor size of request headers: put a proxy in front, see deploy/nginx.conf"
+        "this server has no limits for request headers and slow readers: put a proxy in front, see deploy/nginx.conf"
     )

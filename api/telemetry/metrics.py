@@ -2,35 +2,40 @@
 
 With several worker processes, prometheus_client keeps the metrics of each in files of the folder that the environment
 variable PROMETHEUS_MULTIPROC_DIR names, and a scrape of any worker adds them up. prometheus_client reads the variable
-when it is imported; this module imports it when `Metrics` is created.
+when it is imported.
 """
 
 import asyncio
 import os
-from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    multiprocess,
+)
+from prometheus_client.exposition import choose_encoder
 
 from api import VERSION
+from api.telemetry.process_metrics import ProcessMetrics, live_processes
 from engine.inference_engine import InferenceEngine
 from engine.models.load_attempt import ModelState
 from engine.pipeline import Answer
 from utils.time_utils import STAGES
 
-if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-
 # Histogram buckets in seconds: of requests and model loads, and of a picture's stages.
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _STAGE_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 10.0)
 
-# Label values are bounded: further models and versions, unknown paths and methods share this one.
+# Of unknown paths and methods, which clients choose.
 _OTHER = "other"
-_MAX_MODELS = 256
-_MAX_VERSIONS = 1024
+_CACHED = 1024
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"))
 
 _REFRESH_S = 1.0
@@ -51,64 +56,35 @@ class Metrics:
         self._folder = Path(folder) if folder else None
         if self._folder:
             self._folder.mkdir(parents=True, exist_ok=True)
-        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
-
         disable_created_metrics()  # type: ignore[no-untyped-call]  # prometheus_client leaves it untyped
         self._registry = registry = CollectorRegistry()
-        self._requests = Counter(
-            "fovea_http_requests",
-            "Requests answered; status 499: the client disconnected.",
-            ("route", "method", "status"),
-            registry=registry,
-        )
-        self._request_seconds = Histogram(
-            "fovea_http_request_duration_seconds",
-            "Time from a request's headers to the end of its response.",
-            ("route",),
-            registry=registry,
-            buckets=_SECONDS,
-        )
-        self._errors = Counter(
-            "fovea_errors",
-            "Requests, and pictures of batches, answered with an error, by its code.",
-            ("code",),
-            registry=registry,
-        )
-        self._pictures = Counter("fovea_pictures", "Pictures answered.", ("model", "version"), registry=registry)
-        self._stage_seconds = Histogram(
-            "fovea_stage_duration_seconds",
-            "Time in the stages of inference: decode, preprocess, queue, inference, postprocess.",
-            ("model", "stage"),
-            registry=registry,
-            buckets=_STAGE_SECONDS,
-        )
-        self._loads = Counter(
-            "fovea_model_loads", "Finished model loads: ok or failed.", ("model", "result"), registry=registry
-        )
-        self._load_seconds = Histogram(
-            "fovea_model_load_duration_seconds", "Model load time.", ("model",), registry=registry, buckets=_SECONDS
-        )
+        counter, histogram = partial(Counter, registry=registry), partial(Histogram, registry=registry)
+        gauge = partial(Gauge, registry=registry, multiprocess_mode="livesum")
 
-        def gauge(name: str, text: str, *labels: str) -> Gauge:
-            return Gauge(name, text, labels, registry=registry, multiprocess_mode="livesum")
-
-        self._waiting = gauge("fovea_requests_waiting", "Pictures queued.", "model")
-        self._running = gauge("fovea_requests_running", "Pictures in flight on worker threads.", "model")
-        self._model_workers = gauge(
-            "fovea_model_workers",
-            "Worker processes that have a model version in a state: ready, loading, unloading, failed or unloaded.",
-            *("model", "version", "state"),
-        )
+        text = "Requests answered; status 499: the client disconnected."
+        self._requests = counter("fovea_http_requests", text, ("route", "method", "status"))
+        text = "Time from a request's headers to the end of its response."
+        self._request_seconds = histogram("fovea_http_request_duration_seconds", text, ("route",), buckets=_SECONDS)
+        text = "Requests, and pictures of batches, answered with an error, by its code."
+        self._errors = counter("fovea_errors", text, ("code",))
+        self._pictures = counter("fovea_pictures", "Pictures answered.", ("model", "version"))
+        text = "Time in the stages of inference: decode, preprocess, queue, inference, postprocess."
+        stages = ("model", "stage")
+        self._stage_seconds = histogram("fovea_stage_duration_seconds", text, stages, buckets=_STAGE_SECONDS)
+        self._loads = counter("fovea_model_loads", "Finished model loads: ok or failed.", ("model", "result"))
+        text = "Model load time."
+        self._load_seconds = histogram("fovea_model_load_duration_seconds", text, ("model",), buckets=_SECONDS)
+        self._waiting = gauge("fovea_requests_waiting", "Pictures queued.", ("model",))
+        self._running = gauge("fovea_requests_running", "Pictures in flight on worker threads.", ("model",))
+        text = "Worker processes that have a model version in a state: ready, loading, unloading, failed or unloaded."
+        self._model_workers = gauge("fovea_model_workers", text, ("model", "version", "state"))
         self._workers = gauge("fovea_workers", "Worker processes.")
-        self._build = Gauge(
-            "fovea_build_info", "Version of Fovea.", ("version",), registry=registry, multiprocess_mode="livemax"
-        )
-        self._request_metrics = lru_cache(_MAX_VERSIONS)(self._find_request_metrics)
-        self._model_metrics = lru_cache(_MAX_VERSIONS)(self._find_model_metrics)
+        self._build = gauge("fovea_build_info", "Version of Fovea.", ("version",), multiprocess_mode="livemax")
+
+        self._request_metrics = lru_cache(_CACHED)(self._find_request_metrics)
+        self._model_metrics = lru_cache(_CACHED)(self._find_model_metrics)
         self._engine: InferenceEngine | None = None
         self._shown: set[tuple[Gauge, tuple[str, ...]]] = set()
-        self._models: set[str] = set()
-        self._versions: set[tuple[str, int]] = set()
 
     def request(self, route: str | None, method: str, status: int, seconds: float, codes: Iterable[str] = ()) -> None:
         """Counts a request and the `codes` of its errors. `route` is a path template; None is an unknown path."""
@@ -128,9 +104,8 @@ class Metrics:
 
     def loaded(self, name: str, seconds: float, *, ok: bool) -> None:
         """Counts a finished model load."""
-        model = self._model_label(name)
-        self._loads.labels(model, "ok" if ok else "failed").inc()
-        self._load_seconds.labels(model).observe(seconds)
+        self._loads.labels(name, "ok" if ok else "failed").inc()
+        self._load_seconds.labels(name).observe(seconds)
 
     @asynccontextmanager
     async def lifespan(self, engine: InferenceEngine | None) -> AsyncIterator[None]:
@@ -139,14 +114,12 @@ class Metrics:
         if not self._folder:
             yield
             return
-        from prometheus_client.multiprocess import mark_process_dead
-
         refreshing = asyncio.create_task(self._keep_refreshed())
         try:
             yield
         finally:
             refreshing.cancel()
-            mark_process_dead(os.getpid())  # type: ignore[no-untyped-call]  # prometheus_client leaves it untyped
+            multiprocess.mark_process_dead(os.getpid())  # type: ignore[no-untyped-call]  # prometheus_client leaves it untyped
 
     async def exposition(self, accept: str) -> tuple[bytes, str]:
         """Returns the metrics of all workers in the format that the header `accept` names, and its content type."""
@@ -154,19 +127,13 @@ class Metrics:
         return await asyncio.to_thread(self._render, accept)
 
     def _render(self, accept: str) -> tuple[bytes, str]:
-        from prometheus_client.exposition import choose_encoder
-
         try:
             encode, content_type = choose_encoder(accept)
         except (TypeError, ValueError):  # it names a version that is not a number
             encode, content_type = choose_encoder("")
         return encode(self._all_processes()), content_type
 
-    def _all_processes(self) -> "CollectorRegistry":
-        from prometheus_client import CollectorRegistry, multiprocess
-
-        from api.telemetry.process_metrics import ProcessMetrics, live_processes
-
+    def _all_processes(self) -> CollectorRegistry:
         registry = CollectorRegistry()
         if self._folder:
             registry.register(ProcessMetrics(live_processes(self._folder)))
@@ -186,40 +153,27 @@ class Metrics:
         """Sets the gauges. Labels that are gone become 0: with several workers they cannot be removed."""
         self._workers.set(1)
         self._build.labels(VERSION).set(1)
-        values = defaultdict[tuple["Gauge", tuple[str, ...]], float](float)
+        values: dict[tuple[Gauge, tuple[str, ...]], float] = {}
         if self._engine:
             for name, (waiting, running) in self._engine.scheduler.queues().items():
-                model = self._model_label(name)
-                values[self._waiting, (model,)] += waiting
-                values[self._running, (model,)] += running
+                values[self._waiting, (name,)] = waiting
+                values[self._running, (name,)] = running
             for name, versions in self._engine.models.catalog.items():
                 for number in versions:
-                    values[self._model_workers, (*self._labels(name, number), _state(self._engine, name, number))] += 1
+                    values[self._model_workers, (name, str(number), _state(self._engine, name, number))] = 1
         for gauge, labels in self._shown - values.keys():
             gauge.labels(*labels).set(0)
         for (gauge, labels), value in values.items():
             gauge.labels(*labels).set(value)
         self._shown |= values.keys()
 
-    def _find_request_metrics(self, route: str, method: str, status: int) -> tuple["Counter", "Histogram"]:
+    def _find_request_metrics(self, route: str, method: str, status: int) -> tuple[Counter, Histogram]:
         known_method = method if method in _METHODS else _OTHER
         return self._requests.labels(route, known_method, str(status)), self._request_seconds.labels(route)
 
-    def _find_model_metrics(self, name: str, number: int) -> tuple["Counter", dict[str, "Histogram"]]:
-        model, version = self._labels(name, number)
-        stages = {stage: self._stage_seconds.labels(model, stage) for stage in STAGES}
-        return self._pictures.labels(model, version), stages
-
-    def _model_label(self, name: str) -> str:
-        if len(self._models) < _MAX_MODELS:
-            self._models.add(name)
-        return name if name in self._models else _OTHER
-
-    def _labels(self, name: str, number: int) -> tuple[str, str]:
-        model = self._model_label(name)
-        if len(self._versions) < _MAX_VERSIONS:
-            self._versions.add((name, number))
-        return model, str(number) if model != _OTHER and (name, number) in self._versions else _OTHER
+    def _find_model_metrics(self, name: str, number: int) -> tuple[Counter, dict[str, Histogram]]:
+        stages = {stage: self._stage_seconds.labels(name, stage) for stage in STAGES}
+        return self._pictures.labels(name, str(number)), stages
 
 
 def _state(engine: InferenceEngine, name: str, number: int) -> str:

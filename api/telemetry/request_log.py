@@ -6,9 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-import structlog
-
-# Their successes are logged as `debug`: orchestrators and Prometheus send them every few seconds.
+# Logged as `debug` also while the service is not ready: orchestrators and Prometheus send them every few seconds.
 _PROBES = frozenset(("/health", "/health/live", "/health/ready", "/metrics"))
 # Under overload these rejections come by the hundred a second.
 _SAMPLED_CODES = frozenset(("queue_full", "rate_limited", "uploads_full"))
@@ -20,8 +18,7 @@ _MAX_CHARACTERS = 500
 _FIRST = ("status", "code", "path", "method", "model", "version", "detail", "ms")
 _LAST = ("client", "request_id")
 
-_logger = logging.getLogger("fovea.request")
-_log = structlog.stdlib.get_logger("fovea.request")
+_log = logging.getLogger("fovea.request")
 
 
 class RequestLog:
@@ -36,14 +33,12 @@ class RequestLog:
         `error` is the unexpected exception behind a 500; the line carries its traceback.
         """
         level = _level(fields["status"], fields.get("path"), error)
-        if not _logger.isEnabledFor(level) or self._is_left_out(fields.get("code")):
+        if not _log.isEnabledFor(level) or self._is_left_out(fields.get("code")):
             return
-        fields = {name: _shortened(value) for name, value in fields.items()}
-        first = {name: fields[name] for name in _FIRST if name in fields}
-        rest = {name: value for name, value in fields.items() if name not in _FIRST and name not in _LAST}
-        last = {name: fields[name] for name in _LAST if name in fields}
-        traceback = {} if error is None else {"exc_info": error}
-        _log.log(level, "request", **first, **rest, **last, **traceback)
+        names = dict.fromkeys([*_FIRST, *[name for name in fields if name not in _LAST], *_LAST])
+        shown = {name: fields[name] for name in names if name in fields}
+        shown |= {name: _shortened(value) for name, value in shown.items() if isinstance(value, str)}
+        _log.log(level, "request", extra={"fields": shown}, exc_info=error)
 
     def _is_left_out(self, code: str | None) -> bool:
         if code not in _SAMPLED_CODES:
@@ -56,18 +51,19 @@ class RequestLog:
     def _write_count(self) -> None:
         for code, count in self._rejections.items():
             if count > _MAX_SAMPLES:
-                _log.warning("rejections not logged", code=code, count=count - _MAX_SAMPLES)
+                counted = {"code": code, "count": count - _MAX_SAMPLES}
+                _log.warning("rejections not logged", extra={"fields": counted})
         self._rejections.clear()
 
 
 def _level(status: int, path: str | None, error: BaseException | None) -> int:
     if error is not None:
         return logging.ERROR
-    if status >= 500:
-        return logging.WARNING
-    return logging.DEBUG if status < 400 and path in _PROBES else logging.INFO
+    if path in _PROBES and (status < 400 or status == 503):
+        return logging.DEBUG
+    return logging.WARNING if status >= 500 else logging.INFO
 
 
-def _shortened(value: object) -> object:
+def _shortened(text: str) -> str:
     """Clients choose the length of some values, such as the path."""
-    return f"{value[:_MAX_CHARACTERS]}..." if isinstance(value, str) and len(value) > _MAX_CHARACTERS else value
+    return f"{text[:_MAX_CHARACTERS]}..." if len(text) > _MAX_CHARACTERS else text

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from starlette.requests import ClientDisconnect, Request
 
+from api.headers import header
 from api.problems import BodyTooLargeError, BodyTooSlowError, ContentEncodingError, UploadsFullError
 from utils.memory import release_free_memory
 
@@ -58,10 +59,10 @@ class RequestBody:
     """
 
     def __init__(self, request: Request, limits: BodyLimits, memory: ArrivingMemory | None = None) -> None:
-        encoding = request.headers.get("content-encoding", "").strip().lower()
+        encoding = (header(request.scope, b"content-encoding") or "").strip().lower()
         if encoding not in ("", "identity"):
             raise ContentEncodingError(encoding)
-        length = request.headers.get("content-length", "")
+        length = header(request.scope, b"content-length") or ""
         if length.isdecimal() and int(length[:20]) > limits.max_bytes:
             raise BodyTooLargeError(limits.reported_bytes)
         self.ended = False

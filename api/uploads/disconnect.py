@@ -1,38 +1,34 @@
 """Cancels a request's work when its client disconnects, under any ASGI server."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from types import TracebackType
 
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
 
-@asynccontextmanager
-async def cancel_on_disconnect(receive: Receive) -> AsyncIterator[None]:
-    """Call it after the whole body was received. Raises ClientDisconnect when the client leaves inside the block."""
-    loop = asyncio.get_running_loop()
+class CancelOnDisconnect:
+    """Use it after the whole body was received. Raises ClientDisconnect when the client leaves inside the block."""
 
-    def expire(_: object) -> None:
-        if inside:
-            scope.reschedule(loop.time())
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._has_left = False
 
-    inside = True
-    try:
-        async with asyncio.timeout(None) as scope:
-            listener = loop.create_task(_disconnected(receive))
-            listener.add_done_callback(expire)
-            try:
-                yield
-            finally:
-                inside = False
-                listener.cancel()
-    except TimeoutError:
-        if not scope.expired():
-            raise
-        raise ClientDisconnect from None
+    async def __aenter__(self) -> None:
+        self._task = asyncio.current_task()
+        self._listener = asyncio.create_task(self._listen())
 
+    async def _listen(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._has_left = True
+        if self._task:
+            self._task.cancel()
 
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._listener.cancel()
+        task, self._task = self._task, None
+        if self._has_left and task and task.uncancel() == 0 and kind is asyncio.CancelledError:
+            raise ClientDisconnect from None

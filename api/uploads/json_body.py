@@ -1,5 +1,6 @@
 """Small JSON bodies, limited in size and time."""
 
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -13,13 +14,20 @@ M = TypeVar("M", bound=BaseModel)
 MAX_JSON_BYTES = 64 * 1024
 
 
-async def read_json(request: Request, shape: type[M], timeout_s: float) -> M:
-    """Raises RequestError, RequestValidationError for a body of another shape, ClientDisconnect."""
-    body = RequestBody(request, BodyLimits(MAX_JSON_BYTES, MAX_JSON_BYTES, timeout_s))
-    data = bytearray()
-    while not body.ended:
-        data += await body.next()
-    try:
-        return shape.model_validate_json(bytes(data))
-    except ValidationError as error:
-        raise validation_error("body", error) from None
+def json_reader(shape: type[M], timeout_s: float) -> Callable[[Request], Awaitable[M]]:
+    """A dependency that reads the body after the route's guard; FastAPI would read it before.
+
+    It raises RequestError, RequestValidationError for a body of another shape, ClientDisconnect.
+    """
+
+    async def read(request: Request) -> M:
+        body = RequestBody(request, BodyLimits(MAX_JSON_BYTES, MAX_JSON_BYTES, timeout_s))
+        data = bytearray()
+        while not body.ended:
+            data += await body.next()
+        try:
+            return shape.model_validate_json(bytes(data))
+        except ValidationError as error:
+            raise validation_error("body", error) from None
+
+    return read

@@ -8,6 +8,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
+from api.headers import header
 from api.problems import MalformedMultipartError
 
 # Boundaries and part headers around one file.
@@ -31,7 +32,7 @@ class Form(Protocol):
 
 def multipart_boundary(request: Request) -> bytes | None:
     """The boundary of a form; None for any other body. Raises MalformedMultipartError for a form without one."""
-    media_type, options = parse_options_header(request.headers.get("content-type"))
+    media_type, options = parse_options_header(header(request.scope, b"content-type"))
     if media_type != b"multipart/form-data":
         return None
     boundary = options.get(b"boundary")
@@ -75,8 +76,6 @@ class _Parts:
 
     def callbacks(self) -> dict[str, Callable[..., None]]:
         return {
-            "on_part_begin": self._on_part_begin,
-            "on_header_begin": self._on_header_begin,
             "on_header_field": self._on_header_field,
             "on_header_value": self._on_header_value,
             "on_header_end": self._on_header_end,
@@ -85,12 +84,6 @@ class _Parts:
             "on_part_end": self._form.close_field,
             "on_end": self._on_end,
         }
-
-    def _on_part_begin(self) -> None:
-        self._disposition = None
-
-    def _on_header_begin(self) -> None:
-        self._name = self._value = b""
 
     def _on_header_field(self, data: bytes, start: int, end: int) -> None:
         self._name += data[start:end]
@@ -103,9 +96,11 @@ class _Parts:
             if self._disposition is not None:
                 raise MalformedMultipartError("A part of the form has two Content-Disposition headers.")
             self._disposition = self._value
+        self._name = self._value = b""
 
     def _on_headers_finished(self) -> None:
-        kind, options = parse_options_header(self._disposition)
+        disposition, self._disposition = self._disposition, None
+        kind, options = parse_options_header(disposition)
         if kind != b"form-data" or b"name" not in options:
             raise MalformedMultipartError("A part of the form has no 'Content-Disposition: form-data; name=...'.")
         filename = options.get(b"filename")

@@ -246,7 +246,7 @@ def test_unexpected_exception_is_500_without_details(
     detail = assert_problem(response, 500, "internal_error")
     assert "secret" not in detail
     [line] = request_lines(caplog, response.json()["request_id"])
-    assert isinstance(line["exc_info"], KeyError)
+    assert isinstance(line["exception"], KeyError)
 
 
 def test_client_that_disconnects_during_upload_affects_only_its_request(server: Server, red_png: bytes) -> None:

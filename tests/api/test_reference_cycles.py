@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from starlette.requests import Request
 
-from api.uploads.batch_form import BatchForm
 from api.uploads.body import RequestBody
+from api.uploads.pictures import PictureForm
 from tests.conftest import Serve
 from tests.raw_http import connected, post
 from tests.server import Server, until
@@ -32,7 +32,7 @@ class Requests:
 
     @staticmethod
     def _all() -> list[object]:
-        return [thing for thing in gc.get_objects() if isinstance(thing, Request | RequestBody | BatchForm)]
+        return [thing for thing in gc.get_objects() if isinstance(thing, Request | RequestBody | PictureForm)]
 
 
 @pytest.fixture

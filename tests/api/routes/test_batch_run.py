@@ -10,27 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import ClientDisconnect, Request
 
-from api.problems import RequestError
-from api.routes.batch_run import BatchRun, Predict, Results
-from api.uploads.batch_form import BatchForm, Part
+from api.routes.batch_run import Add, BatchRun, Predict
 from api.uploads.body import BodyLimits, RequestBody
 from api.uploads.multipart import MultipartReader
+from api.uploads.pictures import Part, PictureForm
 
 LARGEST = 50
 NEXT = b"\r\n--b\r\n"
 HEAD = b'Content-Disposition: form-data; name="images"; filename="a"\r\n\r\n'
-
-
-class Kept(Results):
-    def __init__(self) -> None:
-        self.begun = False
-        self.kept: dict[int, bytes] = {}
-
-    def add(self, index: int, result: bytes) -> None:
-        self.kept[index] = result
-
-    def fail(self, error: RequestError) -> None:
-        raise error
 
 
 class Client:
@@ -56,11 +43,11 @@ class Client:
         state = {"request_id": "x", "log": {}, "failed": []}
         return Request({"type": "http", "headers": [], "state": state}, self.receive)
 
-    def run(self, predict: Predict, slots: asyncio.Semaphore, results: Results) -> Awaitable[None]:
+    def run(self, predict: Predict, slots: asyncio.Semaphore, add: Add) -> Awaitable[None]:
         request = self.request()
-        form = BatchForm(LARGEST, 100)
+        form = PictureForm("images", LARGEST, 100)
         body = RequestBody(request, BodyLimits(10_000, LARGEST, 5))
-        return BatchRun(request, predict, slots, results).run(body, MultipartReader(b"b", form), form)
+        return BatchRun(request, predict, slots, add).run(body, MultipartReader(b"b", form), form)
 
 
 def test_body_is_read_only_while_slots_are_free() -> None:
@@ -72,14 +59,15 @@ def test_body_is_read_only_while_slots_are_free() -> None:
             await go.wait()
             return {}
 
-        running = asyncio.ensure_future(client.run(predict, asyncio.Semaphore(3), kept := Kept()))
+        kept: dict[int, bytes] = {}
+        running = asyncio.ensure_future(client.run(predict, asyncio.Semaphore(3), kept.__setitem__))
         for _ in range(100):
             await asyncio.sleep(0)
         assert started == {0, 1, 2}
         assert client.sent <= 6  # a picture ends where the next begins, one waits for a slot, one chunk is read ahead
         go.set()
         await running
-        assert sorted(kept.kept) == list(range(20))
+        assert sorted(kept) == list(range(20))
 
     asyncio.run(check())
 
@@ -93,7 +81,7 @@ def test_slots_are_released_after_a_disconnect() -> None:
         slots = asyncio.Semaphore(3)
         for pictures in (1, 2, 3):
             with pytest.raises(ClientDisconnect):
-                await Client(pictures, leaves=True).run(predict, slots, Kept())
+                await Client(pictures, leaves=True).run(predict, slots, dict[int, bytes]().__setitem__)
         async with asyncio.timeout(1):
             for _ in range(3):
                 await slots.acquire()
@@ -104,7 +92,7 @@ def test_slots_are_released_after_a_disconnect() -> None:
 @given(st.lists(st.binary(max_size=LARGEST + 5), min_size=1, max_size=5), st.lists(st.integers(0, 800), max_size=5))
 def test_form_pictures_are_independent_of_chunk_boundaries(pictures: list[bytes], cuts: list[int]) -> None:
     whole = b"".join(NEXT + HEAD + picture for picture in pictures) + b"\r\n--b--\r\n"
-    form, found = BatchForm(LARGEST, 5), []
+    form, found = PictureForm("images", LARGEST, 5), []
     reader = MultipartReader(b"b", form)
     positions = sorted({0, *(min(cut, len(whole)) for cut in cuts), len(whole)})
     for start, end in pairwise(positions):

@@ -43,6 +43,15 @@ def test_wrong_keys_are_limited_by_address(serve: Serve, red_png: bytes) -> None
     assert statuses[-1] == 429
 
 
+@pytest.mark.parametrize("path", ["/health", "/docs", "/metrics"])
+@pytest.mark.parametrize("headers", [{"X-API-Key": "guess"}, {"Authorization": "Basic OmE="}], ids=["key", "password"])
+def test_wrong_keys_for_pages_are_limited_by_address(serve: Serve, path: str, headers: dict[str, str]) -> None:
+    client = serve(keys=("one",), protect=("docs", "metrics"), rate_limit="2/hour").client
+    assert [client.get(path, headers=headers).status_code for _ in range(3)][-1] == 429
+    assert client.get(path, headers={"X-API-Key": "one"}).status_code == 200
+    assert client.get("/health").status_code == 200
+
+
 @pytest.mark.parametrize(
     ("first", "second", "same"),
     [

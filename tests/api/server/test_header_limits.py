@@ -98,6 +98,11 @@ def test_malformed_http_is_400_as_a_problem(server: Server, data: bytes) -> None
     assert (response.status, response.json()["code"], response.closes) == (400, "malformed_request", True)
 
 
+def test_malformed_http_is_logged_once(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    talk(server.port, b"hello\r\n\r\n")
+    assert len([record for record in caplog.records if record.levelname == "WARNING"]) == 1
+
+
 def test_trailer_is_not_a_header(server: Server, red_png: bytes) -> None:
     """A trailer could otherwise carry a header that a proxy has removed."""
     request = chunked(red_png)

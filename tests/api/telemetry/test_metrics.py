@@ -1,6 +1,5 @@
 """The metrics that Prometheus reads after real requests, and those of several processes."""
 
-import asyncio
 import os
 import re
 import subprocess
@@ -12,7 +11,6 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as plain
 
-from api.telemetry.metrics import Metrics
 from tests.conftest import Serve
 from tests.paths import ROOT
 from tests.server import service_settings, serving, until
@@ -138,16 +136,6 @@ def test_two_applications_in_one_process_count_separately(serve: Serve, red_png:
     one.client.post("/infer", content=red_png)
     assert value(one.client, "fovea_pictures_total", model="colour", version="1") == 1
     assert value(other.client, "fovea_pictures_total", model="colour", version="1") == 0
-
-
-def test_further_models_share_one_label() -> None:
-    metrics = Metrics()
-    for number in range(1000):
-        metrics.loaded(f"model-{number}", 0.1, ok=True)
-    text = asyncio.run(metrics.exposition(""))[0].decode()
-    counts = re.findall(r'^fovea_model_loads_total{model="(.*)",result="ok"} (.*)$', text, re.MULTILINE)
-    assert len(counts) == 257
-    assert dict(counts)["other"] == "744.0"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no fork")

@@ -2,23 +2,19 @@
 
 import asyncio
 import logging
-from typing import Any
 
 import pytest
 
 from api.telemetry import request_log
 from api.telemetry.logs import set_up_logs
 from api.telemetry.request_log import RequestLog
+from tests.server import logged_fields
 
 
 @pytest.fixture(autouse=True)
 def debug_logs(caplog: pytest.LogCaptureFixture) -> None:
     set_up_logs("debug", "text")
     caplog.set_level(logging.DEBUG)
-
-
-def lines(caplog: pytest.LogCaptureFixture) -> list[tuple[int, dict[str, Any]]]:
-    return [(record.levelno, record.msg) for record in caplog.records if isinstance(record.msg, dict)]
 
 
 @pytest.mark.parametrize(
@@ -31,32 +27,33 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[tuple[int, dict[str, Any]]]:
         (200, "/health/live", logging.DEBUG),
         (200, "/metrics", logging.DEBUG),
         (401, "/metrics", logging.INFO),
-        (503, "/health/ready", logging.WARNING),
+        (503, "/health/ready", logging.DEBUG),
+        (500, "/health/ready", logging.WARNING),
     ],
 )
 def test_level_follows_status_and_path(caplog: pytest.LogCaptureFixture, status: int, path: str, level: int) -> None:
     RequestLog().write({"status": status, "path": path})
-    assert [found for found, _ in lines(caplog)] == [level]
+    assert [line["level"] for line in logged_fields(caplog)] == [level]
 
 
 def test_unexpected_exception_is_an_error_with_traceback(caplog: pytest.LogCaptureFixture) -> None:
     error = RuntimeError("a bug")
     RequestLog().write({"status": 500, "path": "/infer"}, error)
-    [(level, line)] = lines(caplog)
-    assert level == logging.ERROR
-    assert line["exc_info"] is error
+    [line] = logged_fields(caplog)
+    assert line["level"] == logging.ERROR
+    assert line["exception"] is error
 
 
 def test_status_code_and_path_come_first(caplog: pytest.LogCaptureFixture) -> None:
     order = ["status", "code", "path", "method", "model", "version", "detail", "ms", "total_ms", "client", "request_id"]
     RequestLog().write({name: 400 if name == "status" else "x" for name in reversed(order)})
-    [(_, line)] = lines(caplog)
+    [line] = logged_fields(caplog)
     assert [name for name in line if name in order] == order
 
 
 def test_long_values_are_shortened(caplog: pytest.LogCaptureFixture) -> None:
     RequestLog().write({"status": 404, "path": "/" + "x" * 100_000})
-    [(_, line)] = lines(caplog)
+    [line] = logged_fields(caplog)
     assert len(line["path"]) < 1000
 
 
@@ -76,7 +73,7 @@ def test_rejections_under_overload_are_sampled(
             await later.wait()
 
     asyncio.run(overload())
-    found = [line for _, line in lines(caplog)]
+    found = logged_fields(caplog)
     assert [line.get("code") for line in found].count("empty_image") == 200
     assert len([line for line in found if line.get("status") == 503]) == 40
     counted = [(line["code"], line["count"]) for line in found if line["event"] == "rejections not logged"]

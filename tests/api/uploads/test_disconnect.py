@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from starlette.requests import ClientDisconnect
 
-from api.uploads.disconnect import cancel_on_disconnect
+from api.uploads.disconnect import CancelOnDisconnect
 
 
 def test_disconnect_cancels_the_block() -> None:
@@ -19,7 +19,7 @@ def test_disconnect_cancels_the_block() -> None:
             await leaves.wait()
             return {"type": "http.disconnect"}
 
-        async with cancel_on_disconnect(receive):
+        async with CancelOnDisconnect(receive):
             leaves.set()
             try:
                 await asyncio.Event().wait()
@@ -39,7 +39,7 @@ def test_error_of_the_block_is_raised_unchanged(error: type[Exception]) -> None:
         raise AssertionError
 
     async def check() -> None:
-        async with cancel_on_disconnect(never):
+        async with CancelOnDisconnect(never):
             raise error
 
     with pytest.raises(error):
@@ -52,7 +52,7 @@ def test_listener_ends_with_the_block() -> None:
             await asyncio.Event().wait()
             raise AssertionError
 
-        async with cancel_on_disconnect(never):
+        async with CancelOnDisconnect(never):
             await asyncio.sleep(0)
         await asyncio.sleep(0)
         return len(asyncio.all_tasks())
