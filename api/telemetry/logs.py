@@ -9,7 +9,7 @@ import re
 import traceback
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from threading import Thread
+from logging.handlers import QueueHandler, QueueListener
 from typing import Any
 
 import orjson
@@ -30,7 +30,7 @@ def set_up_logs(level: str, log_format: str) -> None:
     line beside its message are a dict: `extra={"fields": {...}}`.
     """
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False  # no format has them
-    _stderr_handler().setFormatter(_JsonFormatter() if log_format == "json" else _TextFormatter())
+    _queue_handler().setFormatter(_JsonFormatter() if log_format == "json" else _TextFormatter())
     for name in ("fovea", "uvicorn"):
         logging.getLogger(name).setLevel(level.upper())
     _take_over_uvicorn_logs()
@@ -38,60 +38,66 @@ def set_up_logs(level: str, log_format: str) -> None:
 
 def flush_logs() -> None:
     """Waits until all queued lines are written, one second at most. Runs at exit; call it before `os._exit`."""
-    lines = _stderr_handler().lines
+    lines = _queue_handler().lines
     with lines.all_tasks_done:
         lines.all_tasks_done.wait_for(lambda: not lines.unfinished_tasks, _FLUSH_S)
 
 
-class _StderrHandler(logging.Handler):
-    """Formats and queues lines, which a thread writes. A line that finds the queue full is dropped and counted."""
+class _LineQueueHandler(QueueHandler):
+    """Formats and queues lines. A line that finds the queue full is dropped and counted."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.lines = queue.Queue[str](_MAX_QUEUED_LINES)
-        self._dropped = self._writing_pid = 0
+        self.dropped = self._listening_pid = 0
+        super().__init__(self.lines)
 
-    def emit(self, record: logging.LogRecord) -> None:
-        if self._writing_pid != os.getpid():  # the first line, or the first line after a fork
-            self._start_writing()
+    def prepare(self, record: logging.LogRecord) -> str:
+        return self.format(record)
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        if self._listening_pid != os.getpid():  # the first line, or the first line after a fork
+            self._start_listener()
         try:
-            self.lines.put_nowait(self.format(record))
+            self.queue.put_nowait(record)
         except queue.Full:
-            self._dropped += 1
-        except Exception:  # noqa: BLE001 - as each handler of the standard library
-            self.handleError(record)
+            self.dropped += 1
 
-    def _start_writing(self) -> None:
+    def _start_listener(self) -> None:
         """Makes a new queue, too: a fork may have copied the lock of the old one while it was held."""
-        self._writing_pid = os.getpid()
-        self.lines = queue.Queue(_MAX_QUEUED_LINES)
-        Thread(target=self._write, args=(self.lines,), name="log", daemon=True).start()
-
-    def _write(self, lines: "queue.Queue[str]") -> None:
-        """Writes to the file descriptor: a thread that blocks there holds no lock that the exit of the process needs.
-
-        Once the queue is empty again, the number of dropped lines is logged.
-        """
-        reported = self._dropped
-        while True:
-            data = f"{lines.get()}\n".encode("utf-8", "backslashreplace")
-            try:
-                while data:
-                    data = data[os.write(_STDERR, data) :]
-            except OSError:  # closed, or the disk is full
-                self._dropped += 1
-            else:
-                if lines.empty() and (count := self._dropped - reported):
-                    reported += count
-                    _log.warning("log lines dropped", extra={"fields": {"count": count}})
-            lines.task_done()
+        self._listening_pid = os.getpid()
+        self.queue = self.lines = queue.Queue(_MAX_QUEUED_LINES)
+        _StderrWriter(self).start()
 
 
-def _stderr_handler() -> _StderrHandler:
+class _StderrWriter(QueueListener):
+    """Writes lines to stderr in its thread. Once the queue is empty again, it logs how many were dropped.
+
+    It writes to the file descriptor: a thread that blocks there holds no lock that the exit of the process needs.
+    """
+
+    def __init__(self, source: _LineQueueHandler) -> None:
+        super().__init__(source.lines)
+        self._source = source
+        self._reported = source.dropped
+
+    def handle(self, record: Any) -> None:  # noqa: ANN401 - a line, see `_LineQueueHandler.prepare`
+        data = f"{record}\n".encode("utf-8", "backslashreplace")
+        try:
+            while data:
+                data = data[os.write(_STDERR, data) :]
+        except OSError:  # closed, or the disk is full
+            self._source.dropped += 1
+            return
+        if self._source.lines.empty() and (count := self._source.dropped - self._reported):
+            self._reported += count
+            _log.warning("log lines dropped", extra={"fields": {"count": count}})
+
+
+def _queue_handler() -> _LineQueueHandler:
     root = logging.getLogger()
-    handler = next((found for found in root.handlers if isinstance(found, _StderrHandler)), None)
+    handler = next((found for found in root.handlers if isinstance(found, _LineQueueHandler)), None)
     if handler is None:
-        handler = _StderrHandler()
+        handler = _LineQueueHandler()
         root.addHandler(handler)
         atexit.register(flush_logs)
     return handler
