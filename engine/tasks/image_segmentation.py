@@ -9,17 +9,18 @@ from PIL import Image
 from engine.preprocessing.geometry import Frame
 from engine.tasks.activations import sigmoid
 from engine.tasks.boxes import DEFAULT_BOXES, as_box
+from engine.tasks.class_maps import antialiased, class_map, segments_by_class
 from engine.tasks.heads import YOLO_MASKS, YOLO_MASKS_END_TO_END
 from engine.tasks.masks import box_region, computed_size, on_picture, png, resample, visible_region
 from engine.tasks.outputs import Array, check_finite, check_labels, find_outputs, read_outputs, shortest
 from engine.tasks.predictions import InstanceSegment, Prediction, Segment
+from engine.tasks.query_segmentation import QuerySegmentation
 from engine.tasks.task import PredictOptions, Task, label_of
 from loaders.model_errors import ModelSpecError
 from loaders.repository.specs.model_spec import Activation, Head, ModelSpec
 from loaders.runtimes.base import Session
 from loaders.tensors import Tensor
 
-DEFAULT_SEGMENTS = 100
 _MAP = (4,)  # ranks: one output (N, C, h, w)
 
 
@@ -39,16 +40,7 @@ class SemanticSegmentation(Task):
 
     def postprocess(self, outputs: Mapping[str, Tensor], frame: Frame, options: PredictOptions) -> list[Prediction]:
         (logits,) = read_outputs(outputs, self._spec.outputs, _MAP)
-        classes = _best_classes(logits[0], frame)
-        class_ids, areas = np.unique(classes[classes >= 0], return_counts=True)
-        top_k = DEFAULT_SEGMENTS if options.top_k is None else options.top_k
-        largest = class_ids[np.argsort(-areas, kind="stable")][:top_k]
-        return [self._segment(classes, int(class_id), frame) for class_id in largest]
-
-    def _segment(self, classes: NDArray[np.int16], class_id: int, frame: Frame) -> Segment:
-        mask = (classes == class_id).astype(np.uint8) * np.uint8(255)
-        whole = on_picture(mask, visible_region(frame), frame.picture)
-        return Segment(label_of(self._spec.labels, class_id), class_id, None, png(whole))
+        return segments_by_class(class_map(logits[0], frame, antialiased), self._spec.labels, frame, options)
 
 
 class InstanceSegmentation(Task):
@@ -116,22 +108,6 @@ def image_segmentation(spec: ModelSpec) -> Task:
     return _HEADS[spec.head](spec)
 
 
-def _best_classes(logits: Array, frame: Frame) -> NDArray[np.int16]:
-    """The class of each pixel in the visible region of the picture, -1 for none, from logits (C, h, w).
-
-    Works class by class, to hold at most three planes of the result's size.
-    """
-    region = visible_region(frame)
-    size = computed_size(region)
-    best = np.full((size.height, size.width), 0 if len(logits) == 1 else -np.inf, np.float32)
-    classes = np.full(best.shape, -1, np.int16)
-    for class_id, plane in enumerate(logits):
-        resized = resample(plane, frame, region, size, Image.Resampling.BILINEAR)
-        np.copyto(classes, np.int16(class_id), where=resized > best)
-        np.maximum(best, resized, out=best)
-    return classes
-
-
 def _to_uint8(matte: Array) -> NDArray[np.uint8]:
     """Scale the minimum to 0 and the maximum to 255; a constant matte is 0. Raises InvalidOutputError."""
     lowest, highest = matte.min(), matte.max()
@@ -147,4 +123,6 @@ _HEADS: dict[Head, Callable[[ModelSpec], Task]] = {
     Head.SEMANTIC: SemanticSegmentation,
     Head.YOLO_MASKS: InstanceSegmentation,
     Head.MATTE: Matting,
+    Head.MASKFORMER: QuerySegmentation,
+    Head.MASK2FORMER: QuerySegmentation,
 }
