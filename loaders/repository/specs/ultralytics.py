@@ -24,6 +24,7 @@ _SCORE_THRESHOLD = 0.25
 _IOU, _OLD_IOU = 0.7, 0.45
 _MAX_LITERAL = 4 << 20  # characters
 _CLASSIFY, _DETECT, _SEGMENT = "classify", "detect", "segment"
+_ASSUMED_COCO = "assumed COCO's 17 keypoints of a person; if they are others, set keypoint_names and skeleton"
 _HEADS = {
     "pose": (TaskName.KEYPOINT_DETECTION, Head.YOLO_POSE),
     "obb": (TaskName.OBJECT_DETECTION, Head.YOLO_OBB),
@@ -50,9 +51,11 @@ def resolve(files: ModelFiles, graph: OnnxGraph, decisions: Decisions) -> Decisi
         )
         return decide(SOURCE, fields | {"task": TaskName.TENSOR}, {"task": warning})
     fields |= {"task": task, "head": head, "activation": Activation.NONE}
-    if head is Head.YOLO_POSE:
-        fields |= _keypoints(metadata, labels)
-    return decide(SOURCE, fields)
+    if head is not Head.YOLO_POSE:
+        return decide(SOURCE, fields)
+    keypoints, warning = _keypoints(metadata, labels)
+    settled = f"{warning} in {files.spec_file}" if warning else ""
+    return decide(SOURCE, fields | keypoints, {"keypoint_names": settled})
 
 
 def _task(graph: OnnxGraph, kind: str, labels: tuple[str, ...] | None, *, old: bool) -> tuple[TaskName, Head | None]:
@@ -64,15 +67,18 @@ def _task(graph: OnnxGraph, kind: str, labels: tuple[str, ...] | None, *, old: b
     return _HEADS.get(kind, (TaskName.TENSOR, None))
 
 
-def _keypoints(metadata: Mapping[str, str], labels: tuple[str, ...] | None) -> dict[str, object]:
-    """Without recorded names, the 17 keypoints of a person are COCO's. Names that differ by class are left out."""
-    shape, by_class = _literal(metadata, "kpt_shape"), _literal(metadata, "kpt_names")
+def _keypoints(metadata: Mapping[str, str], labels: tuple[str, ...] | None) -> tuple[dict[str, object], str]:
+    """Returns fields, and a warning if 17 keypoints without names may not be COCO's, as Ultralytics draws them."""
+    shape = _literal(metadata, "kpt_shape")
     count = shape[0] if isinstance(shape, list | tuple) and shape else None
-    names = _same_names(by_class, count)
-    if names is None and count == len(COCO_KEYPOINTS) and labels == ("person",):
+    names = _same_names(_literal(metadata, "kpt_names"), count)
+    is_unnamed = names is None or all(name.isdecimal() for name in names)
+    if is_unnamed and count == len(COCO_KEYPOINTS):
         names = COCO_KEYPOINTS
-    skeleton = COCO_SKELETON if names == COCO_KEYPOINTS else None
-    return {"keypoint_shape": shape, "keypoint_names": names, "skeleton": skeleton}
+    skeleton = COCO_SKELETON if count == len(COCO_KEYPOINTS) else None
+    is_certain = not is_unnamed or names != COCO_KEYPOINTS or labels == ("person",)
+    warning = "" if is_certain else _ASSUMED_COCO
+    return {"keypoint_shape": shape, "keypoint_names": names, "skeleton": skeleton}, warning
 
 
 def _same_names(by_class: object, count: object) -> tuple[str, ...] | None:

@@ -85,6 +85,13 @@ def test_unnamed_keypoints_of_a_person_are_those_of_coco(tmp_path: Path) -> None
     assert resolved.warnings == ()
 
 
+@pytest.mark.parametrize("names", ["{}", str({0: [str(i) for i in range(17)]})])
+def test_17_keypoints_of_another_class_are_assumed_with_a_warning(tmp_path: Path, names: str) -> None:
+    resolved = exported(tmp_path, {**POSE, "names": "{0: 'dog'}", "kpt_names": names}, (1, 56, 8400))
+    assert resolved.spec.keypoint_names[0] == "nose"
+    assert [warning for warning in resolved.warnings if "set keypoint_names and skeleton in model.toml" in warning]
+
+
 @pytest.mark.parametrize(
     ("metadata", "shape", "names"),
     [
@@ -92,7 +99,6 @@ def test_unnamed_keypoints_of_a_person_are_those_of_coco(tmp_path: Path) -> None
         (TWO_POINTS | {"kpt_names": "{0: ['head', 'tail'], 1: ['a', 'b']}"}, (2, 3), ()),
         (TWO_POINTS | {"kpt_names": "{0: ['head']}"}, (2, 3), ()),
         (TWO_POINTS | {"kpt_names": "{"}, (2, 3), ()),
-        ({"kpt_shape": "[17, 2]", "names": "{0: 'dog'}"}, (17, 2), ()),
     ],
 )
 def test_keypoints_follow_the_metadata(
