@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from engine.preprocessing.geometry import Frame
 from engine.tasks.masks import computed_size, interpolate, on_picture, png, visible_region
-from engine.tasks.outputs import Array, as_float32, check_finite, find_output, shortest, to_base64
+from engine.tasks.outputs import Array, as_float32, check_finite, find_output, is_plane, shortest, to_base64
 from engine.tasks.predictions import DepthMap, DepthMapWithValues, OutputTensor, Prediction
 from engine.tasks.task import InvalidOutputError, PredictOptions, Task
 from loaders.model_errors import ModelSpecError
@@ -32,14 +32,14 @@ class DepthEstimation(Task):
 
     def check(self, session: Session) -> None:
         output = find_output(session, self._outputs)
-        if output.shape and not (len(output.shape) == 3 or (len(output.shape) == 4 and output.shape[1] in (1, None))):
+        if output.shape and not is_plane(output.shape):
             raise ModelSpecError(
                 f"a depth map is (N, h, w) or (N, 1, h, w), the output {output.name} is {output.shape}"
             )
 
     def postprocess(self, outputs: Mapping[str, Tensor], frame: Frame, options: PredictOptions) -> list[Prediction]:
         output = outputs[self._outputs[0]] if self._outputs else next(iter(outputs.values()))
-        if output.ndim not in (3, 4) or output.size != output.shape[-2] * output.shape[-1]:
+        if not is_plane(output.shape):
             raise InvalidOutputError(f"the model's output of the shape {output.shape} is not a depth map")
         plane = as_float32(output).reshape(output.shape[-2:])
         check_finite(plane)

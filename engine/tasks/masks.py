@@ -15,7 +15,7 @@ from engine.tasks.predictions import Box
 from loaders.images.base import Size
 
 Mask = NDArray[np.uint8]
-Number = TypeVar("Number", np.uint8, np.float32)
+Number = TypeVar("Number", np.uint8, np.int16, np.float32)
 Pixel = TypeVar("Pixel", np.uint8, np.uint16)
 
 # Masks are computed with at most this many pixels, and enlarged to the picture's size by repeating pixels: a float

@@ -40,6 +40,11 @@ def find_outputs(session: Session, names: Sequence[str], ranks: Sequence[int]) -
     return found[: len(ranks)]
 
 
+def is_plane(shape: Sequence[int | None]) -> bool:
+    """Whether an output has one value a pixel: (N, h, w) or (N, 1, h, w)."""
+    return len(shape) == 3 or (len(shape) == 4 and shape[1] in (1, None))
+
+
 def check_labels(labels: Sequence[str], classes: int | None) -> None:
     """`classes`: None if their number is dynamic. Raises ModelSpecError."""
     if labels and classes is not None and len(labels) != classes:

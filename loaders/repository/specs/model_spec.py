@@ -83,6 +83,7 @@ class Head(StrEnum):
 
     Segmentation:
     SEMANTIC      one output (N, C, h, w) of logits
+    CLASS_MAP     one output (N, h, w) or (N, 1, h, w) of class ids; with a single label, 1 is its class and 0 none
     YOLO_MASKS    YOLOV8's or END_TO_END's output with 32 mask coefficients a box, and prototypes (N, 32, h, w)
     MASKFORMER    class logits (N, Q, C + 1) of Q queries, the last class meaning "no object", and mask logits
                   (N, Q, h, w)
@@ -100,6 +101,7 @@ class Head(StrEnum):
     YOLO_OBB = "yolo-obb"
     YOLO_POSE = "yolo-pose"
     SEMANTIC = "semantic"
+    CLASS_MAP = "class-map"
     YOLO_MASKS = "yolo-masks"
     MASKFORMER = "maskformer"
     MASK2FORMER = "mask2former"
@@ -201,7 +203,7 @@ class ModelSpec(_Frozen):
     head: Head | None = Field(
         None,
         description="layout of boxes or masks: yolov5, yolov8, end-to-end, boxes-scores, paddle-nms, detr, yunet, "
-        "yolo-obb, yolo-pose, semantic, yolo-masks, maskformer, mask2former or matte",
+        "yolo-obb, yolo-pose, semantic, class-map, yolo-masks, maskformer, mask2former or matte",
     )
     subtask: Subtask = Field(
         Subtask.PANOPTIC, description="maskformer and mask2former: panoptic, instance or semantic segments"

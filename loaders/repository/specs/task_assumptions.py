@@ -19,6 +19,7 @@ _MIN_ANCHORS, _MAX_CLASSES = 1000, 1000  # within these bounds, (N, a, b) are bo
 _MASK_STRIDES = (1, 2, 4, 8)
 _DEPTH_NAMES = ("depth", "disparity")
 _ONE_MAP = {Head.SEMANTIC, Head.MATTE}
+_INTEGERS = ("uint8", "int32", "int64")
 _FLOATS = ("float32", "float16")
 _YUNET_SCORE, _YUNET_IOU = 0.9, 0.3  # of OpenCV's FaceDetectorYN
 
@@ -72,8 +73,9 @@ def _warnings(files: ModelFiles, guess: _Guess, decisions: Decisions) -> dict[st
 
 def _guesses(graph: OnnxGraph, decisions: Decisions) -> Iterator[_Guess]:
     """Yields the most certain guesses first."""
-    yield from _detectors(graph)
     yield from _depth(graph, decisions)
+    yield from _class_map(graph, decisions)
+    yield from _detectors(graph)
     output = score_output(graph, decisions)
     if output is None:
         return
@@ -118,16 +120,35 @@ def _depth(graph: OnnxGraph, decisions: Decisions) -> Iterator[_Guess]:
     """Yields guesses for one number a pixel, by the output's name or by its shape (N, h, w) as in MiDaS."""
     task, picture = TaskName.DEPTH_ESTIMATION, picture_input(graph, decisions)
     for output in graph.outputs:
-        is_map = len(output.shape) == 3 or (len(output.shape) == 4 and output.shape[1] == 1)
-        if is_map and any(word in output.name.lower() for word in _DEPTH_NAMES):
+        if _is_plane(output) and any(word in output.name.lower() for word in _DEPTH_NAMES):
             yield _Guess(task, f"the name of its output {output.name}", outputs=(output.name,))
-    if len(graph.outputs) != 1 or picture is None or len(picture.shape) != 4:
+    if len(graph.outputs) != 1:
         return
     (output,) = graph.outputs
-    sides = sides_of(picture, decided(decisions, "preprocess.layout"))
-    if output.dtype in _FLOATS and None not in sides and output.shape[1:] == sides:
+    if output.dtype in _FLOATS and len(output.shape) == 3 and _has_sides_of(picture, output, decisions):
         risk = 'assumed that its output is a depth map; if it is not, set task = "tensor"'
         yield _Guess(task, _shape(output), risk=risk)
+
+
+def _class_map(graph: OnnxGraph, decisions: Decisions) -> Iterator[_Guess]:
+    """Yields a guess for integers of the input's size, as of ArgMax."""
+    picture = picture_input(graph, decisions)
+    for output in graph.outputs:
+        is_map = output.dtype in _INTEGERS and _is_plane(output)
+        is_best = graph.last_ops.get(output.name) == "ArgMax"
+        if is_map and (is_best or _has_sides_of(picture, output, decisions)):
+            yield _Guess(TaskName.IMAGE_SEGMENTATION, "its output has class ids", Head.CLASS_MAP, (output.name,))
+
+
+def _is_plane(output: TensorInfo) -> bool:
+    return len(output.shape) == 3 or (len(output.shape) == 4 and output.shape[1] == 1)
+
+
+def _has_sides_of(picture: TensorInfo | None, output: TensorInfo, decisions: Decisions) -> bool:
+    if picture is None or len(picture.shape) != 4:
+        return False
+    sides = sides_of(picture, decided(decisions, "preprocess.layout"))
+    return None not in sides and output.shape[-2:] == sides
 
 
 def _is_yolo(graph: OnnxGraph) -> bool:

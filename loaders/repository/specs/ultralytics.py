@@ -28,6 +28,7 @@ _ASSUMED_COCO = "assumed COCO's 17 keypoints of a person; if they are others, se
 _HEADS = {
     "pose": (TaskName.KEYPOINT_DETECTION, Head.YOLO_POSE),
     "obb": (TaskName.OBJECT_DETECTION, Head.YOLO_OBB),
+    "semantic": (TaskName.IMAGE_SEGMENTATION, Head.CLASS_MAP),
 }
 
 

@@ -51,6 +51,8 @@ FITTING: list[tuple[TaskName, Head | None, list[NDArray[Any]]]] = [
     (TaskName.IMAGE_TO_TEXT, None, [zeros(1, 20, 3)]),
     (TaskName.DEPTH_ESTIMATION, None, [zeros(1, 8, 8)]),
     (TaskName.DEPTH_ESTIMATION, None, [zeros(1, 1, 8, 8)]),
+    (SEGMENTATION, Head.CLASS_MAP, [np.zeros((1, 8, 8), np.uint8)]),
+    (SEGMENTATION, Head.CLASS_MAP, [np.zeros((1, 1, 8, 8), np.int64)]),
     (TaskName.IMAGE_FEATURE_EXTRACTION, None, [zeros(1, 3)]),
     (TaskName.TENSOR, None, [zeros(1, 3)]),
 ]
@@ -90,6 +92,7 @@ def test_a_matching_graph_passes_and_is_read(
         (KEYPOINTS, Head.YOLO_POSE, [zeros(1, 55, 20)], "have no classes"),
         (TaskName.IMAGE_TO_TEXT, None, [zeros(1, 20, 97)], "3 labels, but the graph has 97"),
         (TaskName.DEPTH_ESTIMATION, None, [zeros(1, 3, 8, 8)], r"a depth map is \(N, h, w\)"),
+        (SEGMENTATION, Head.CLASS_MAP, [zeros(1, 3, 8, 8)], r"a class map is \(N, h, w\)"),
         (TaskName.DEPTH_ESTIMATION, None, [zeros(1, 8)], r"a depth map is \(N, h, w\)"),
         (TaskName.IMAGE_FEATURE_EXTRACTION, None, [zeros(3)], "out0 has 1 dimensions, a vector needs 2 to 4"),
     ],
@@ -150,6 +153,7 @@ def test_dynamic_shapes_that_do_not_match_are_rejected_at_run_time(
         (KEYPOINTS, Head.YOLO_POSE, [zeros(1, 20, 3)], "do not have the layout yolo-pose"),
         (SEGMENTATION, Head.MASKFORMER, [zeros(1, 4, 3), zeros(1, 5, 8, 8)], "do not belong together"),
         (TaskName.DEPTH_ESTIMATION, None, [zeros(1, 2, 8, 8)], "is not a depth map"),
+        (SEGMENTATION, Head.CLASS_MAP, [zeros(1, 2, 8, 8)], "is not a class map"),
     ],
 )
 def test_an_unreadable_layout_is_named(

@@ -62,6 +62,24 @@ def test_task_follows_from_outputs(
 
 
 @pytest.mark.parametrize(
+    ("picture", "output", "last_op", "head"),
+    [
+        (PICTURE, ("n", 64, 64), "Cast", "class-map"),
+        (PICTURE, ("n", 1, 64, 64), "Cast", "class-map"),
+        (("n", 3, 512, 1024), ("n", 512, 1024), "Cast", "class-map"),
+        (("n", 3, "h", "w"), ("n", "h", "w"), "ArgMax", "class-map"),
+        (PICTURE, ("n", 9, 9), "Cast", None),
+    ],
+)
+def test_integers_of_the_inputs_size_are_a_class_map(
+    tmp_path: Path, picture: Dims, output: Dims, last_op: str, head: str | None
+) -> None:
+    path = tmp_path / "model.onnx"
+    graph = export(path, {"x": picture}, {"y": output}, output_dtype=TensorProto.INT64, last_op=last_op)
+    assert understood(tmp_path, graph).spec.head == head
+
+
+@pytest.mark.parametrize(
     ("outputs", "risk"),
     [
         ({"797": (1, 64, 64)}, 'depth map; if it is not, set task = "tensor" in model.toml'),

@@ -58,6 +58,8 @@ ONE_CLASS = {"names": "{0: 'face'}"}
         (METADATA | {"task": "segment"}, [(1, 116, 8400)], "tensor", None),
         (METADATA | {"task": "pose"}, [(1, 56, 8400)], "keypoint-detection", "yolo-pose"),
         (METADATA | {"task": "obb"}, [(1, 20, 8400)], "object-detection", "yolo-obb"),
+        (METADATA | {"task": "semantic"}, [(1, 640, 640)], "image-segmentation", "class-map"),
+        (METADATA | {"task": "depth"}, [(1, 1, 640, 640)], "tensor", None),
         (METADATA | {"task": "teleport"}, [(1, 20, 8400)], "tensor", None),
         (OLD, [(1, 25200, 85)], "object-detection", "yolov5"),
         (OLD, [(1, None, None)], "object-detection", "yolov5"),
