@@ -27,7 +27,16 @@ from engine.models.load import load_model
 from engine.models.loaded_model import LoadedModel
 from engine.pipeline import Answer, predict
 from engine.scheduling.run_context import alone
-from engine.tasks.predictions import Classification, Detection, Embedding, OutputTensor, Prediction, Segment
+from engine.tasks.predictions import (
+    Classification,
+    DepthMap,
+    Detection,
+    Embedding,
+    GeneratedText,
+    OutputTensor,
+    Prediction,
+    Segment,
+)
 from engine.tasks.task import MAX_TOP_K, InvalidOutputError, PredictOptions
 from loaders.image_loader import create_image_loader
 from loaders.images.base import ImageLoader, ImageLoaderOptions
@@ -178,7 +187,10 @@ _SCORE = Column("score", justify="right")
 _COLUMNS: dict[TaskName, tuple[Column | str, ...]] = {
     TaskName.IMAGE_CLASSIFICATION: ("label", _SCORE),
     TaskName.OBJECT_DETECTION: ("label", _SCORE, "box: xmin, ymin, xmax, ymax"),
+    TaskName.KEYPOINT_DETECTION: ("label", _SCORE, "box: xmin, ymin, xmax, ymax"),
     TaskName.IMAGE_SEGMENTATION: ("label", _SCORE, "mask"),
+    TaskName.DEPTH_ESTIMATION: ("minimum", "maximum", "depth"),
+    TaskName.IMAGE_TO_TEXT: ("text", _SCORE),
     TaskName.IMAGE_FEATURE_EXTRACTION: ("dimensions", "embedding"),
     TaskName.TENSOR: ("output", "dtype", "shape"),
 }
@@ -186,19 +198,23 @@ _COLUMNS: dict[TaskName, tuple[Column | str, ...]] = {
 
 def _cells(prediction: Prediction) -> tuple[str, ...]:
     """A row of the table, shortened; --json has everything."""
+    cells: tuple[str, ...]
     match prediction:
-        case Classification(label=label, score=score):
-            return label, f"{score:.4f}"
+        case Classification(label=text, score=score) | GeneratedText(generated_text=text, score=score):
+            cells = text, f"{score:.4f}"
         case Detection(label=label, score=score, box=box):
-            return label, f"{score:.4f}", f"{box.xmin:.1f}, {box.ymin:.1f}, {box.xmax:.1f}, {box.ymax:.1f}"
+            cells = label, f"{score:.4f}", f"{box.xmin:.1f}, {box.ymin:.1f}, {box.xmax:.1f}, {box.ymax:.1f}"
         case Segment(label=label, score=score, mask=mask):
-            return label, "" if score is None else f"{score:.4f}", f"PNG, {len(mask) * 3 // 4:,} bytes"
+            cells = label, "" if score is None else f"{score:.4f}", f"PNG, {len(mask) * 3 // 4:,} bytes"
+        case DepthMap(minimum=minimum, maximum=maximum, depth=depth):
+            cells = f"{minimum:.4g}", f"{maximum:.4g}", f"PNG, {len(depth) * 3 // 4:,} bytes"
         case Embedding(dimensions=dimensions, embedding=list(embedding)):
-            return str(dimensions), ", ".join(f"{value:.4f}" for value in embedding[:4]) + ", ..."
+            cells = str(dimensions), ", ".join(f"{value:.4f}" for value in embedding[:4]) + ", ..."
         case OutputTensor(name=name, dtype=dtype, shape=shape):
-            return name, dtype, " x ".join(map(str, shape))
+            cells = name, dtype, " x ".join(map(str, shape))
         case _:
-            return (str(prediction),)
+            cells = (str(prediction),)
+    return cells
 
 
 if __name__ == "__main__":

@@ -3,10 +3,12 @@
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
 
 from api.health import PartStatus
+from api.prediction_schemas import Predictions
+from api.prediction_schemas import Strict as _Strict
 from engine.models.load_attempt import ModelState
 from engine.scheduling.run_plan import RunPlan, TuneLevel
 from engine.scheduling.tuning import Measurement
@@ -18,11 +20,6 @@ MAX_MODELS = 8
 MAX_NAME = 128
 # A version's number, or a label.
 SELECTOR = r"^[A-Za-z0-9._-]{1,128}$"
-Score = Annotated[float, Field(ge=0, le=1)]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
 
 
 class InferQuery(_Strict):
@@ -45,6 +42,7 @@ class InferQuery(_Strict):
     )
     normalize: bool | None = Field(None, description="Scale embeddings to unit length; default: the model's own.")
     encoding: Encoding = Field("list", description="Embeddings and tensors: list of numbers, or base64 of raw bytes.")
+    predicted_depth: bool = Field(False, description="Depth maps: return the values of all pixels, too.")
 
 
 class BatchQuery(InferQuery):
@@ -68,73 +66,6 @@ class ImageDetails(_Strict):
     format: str
     width: int
     height: int
-
-
-class ClassificationPrediction(_Strict):
-    """image-classification: a label and its score. Sorted by score, highest first."""
-
-    label: str
-    class_id: int
-    score: Score
-
-
-class BoxDetails(_Strict):
-    """A box in pixels of the picture as sent, after EXIF rotation."""
-
-    xmin: float
-    ymin: float
-    xmax: float
-    ymax: float
-
-
-class DetectionPrediction(_Strict):
-    """object-detection: an object and its box. Sorted by score, highest first.
-
-    `landmarks`: (x, y) points in pixels, from models that predict them.
-    """
-
-    label: str
-    class_id: int
-    score: Score
-    box: BoxDetails
-    landmarks: list[tuple[float, float]] | None = None
-
-
-class SegmentPrediction(_Strict):
-    """image-segmentation: a segment. `mask`: PNG of the picture's size in base64; the segment is white."""
-
-    label: str
-    class_id: int
-    score: Score | None
-    mask: str
-    box: BoxDetails | None = None
-
-
-class EmbeddingPrediction(_Strict):
-    """image-feature-extraction: a vector of finite float32 values, as a list or in base64."""
-
-    embedding: list[float] | str
-    dimensions: int
-    encoding: Encoding
-
-
-class TensorPrediction(_Strict):
-    """tensor: one raw output of the graph, flattened in row-major order. NaN and infinity appear in base64 only."""
-
-    name: str
-    dtype: str
-    shape: list[int]
-    data: list[float] | list[int] | list[bool] | str
-    encoding: Encoding
-
-
-Predictions = (
-    list[ClassificationPrediction]
-    | list[DetectionPrediction]
-    | list[SegmentPrediction]
-    | list[EmbeddingPrediction]
-    | list[TensorPrediction]
-)
 
 
 class TimingsMs(_Strict):

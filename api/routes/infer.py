@@ -124,7 +124,10 @@ def parse_query(query: Annotated[InferQuery, Query()]) -> ParsedQuery:
     if len(models) != len(versions):
         raise ParameterError(f"version is given {len(versions)} times for {len(models)} models; give one for each")
     choices = tuple(ModelChoice(name or None, version) for name, version in zip(models, versions, strict=True))
-    return ParsedQuery(choices, PredictOptions(query.top_k, query.threshold, query.normalize, query.encoding))
+    options = PredictOptions(
+        query.top_k, query.threshold, query.normalize, query.encoding, predicted_depth=query.predicted_depth
+    )
+    return ParsedQuery(choices, options)
 
 
 def describe_answers(filename: str | None, answers: Sequence[Answer]) -> dict[str, Any]:

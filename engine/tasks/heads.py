@@ -70,6 +70,22 @@ def yunet(outputs: Sequence[Array], target: Size, threshold: float) -> Candidate
     return candidates(boxes, scores, np.zeros(len(scores)), points)
 
 
+def yolo_with_values(values: int) -> BoxHead:
+    """YOLOv8's layout with further values of each box, such as keypoints, in the extras."""
+
+    def decode(outputs: Sequence[Array], _: Size, threshold: float) -> Candidates:
+        columns = outputs[0][0]
+        boxes, scores = corners(columns[:4].T), columns[4:-values].T
+        return best_classes(boxes, scores, threshold, columns[-values:].T)
+
+    return BoxHead((3,), decode, _axis_minus(0, 1, 4 + values))
+
+
+def is_end_to_end(shape: Shape, values: int) -> bool:
+    """Whether (N, B, 6 + `values`) are final boxes, and not columns of YOLOv8's layout."""
+    return len(shape) == 3 and shape[2] == 6 + values
+
+
 def yolo_masks(outputs: Sequence[Array], _: Size, threshold: float) -> Candidates:
     """As yolov8; extras are the mask coefficients, one for each prototype."""
     columns, coefficients = outputs[0][0], outputs[1].shape[1]

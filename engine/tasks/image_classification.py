@@ -6,23 +6,22 @@ import numpy as np
 
 from engine.preprocessing.geometry import Frame
 from engine.tasks.activations import ACTIVATIONS, Scores
-from engine.tasks.outputs import as_float32, check_finite, check_labels, shortest
+from engine.tasks.outputs import as_float32, check_finite, check_labels, find_output, shortest
 from engine.tasks.predictions import Classification, Prediction
 from engine.tasks.task import DEFAULT_TOP_K, PredictOptions, Task, label_of
-from loaders.model_errors import ModelSpecError
 from loaders.repository.specs.model_spec import ModelSpec
 from loaders.runtimes.base import Session
-from loaders.tensors import Tensor, TensorInfo
+from loaders.tensors import Tensor
 
 
 class ImageClassification(Task):
     def __init__(self, spec: ModelSpec) -> None:
-        self._output = spec.outputs[0] if spec.outputs else None
+        self._outputs = spec.outputs
         self._labels = spec.labels
         self._activate = ACTIVATIONS[spec.activation]
 
     def check(self, session: Session) -> None:
-        shape = self._find(session).shape
+        shape = find_output(session, self._outputs).shape
         check_labels(self._labels, shape[-1] if shape else None)
 
     def postprocess(
@@ -31,21 +30,13 @@ class ImageClassification(Task):
         frame: Frame,  # noqa: ARG002 - a class has no position
         options: PredictOptions,
     ) -> list[Prediction]:
-        logits = outputs[self._output] if self._output else next(iter(outputs.values()))
+        logits = outputs[self._outputs[0]] if self._outputs else next(iter(outputs.values()))
         scores = self._activate(as_float32(logits.reshape(-1)))
         check_finite(scores)
         return [self._prediction(i, scores) for i in _best(scores, options)]
 
     def _prediction(self, class_id: int, scores: Scores) -> Classification:
         return Classification(label_of(self._labels, class_id), class_id, shortest(scores[class_id]))
-
-    def _find(self, session: Session) -> TensorInfo:
-        named = [o for o in session.outputs if self._output in (None, o.name)]
-        if not named:
-            raise ModelSpecError(
-                f"the graph has no output {self._output!r}; it has: {', '.join(o.name for o in session.outputs)}"
-            )
-        return named[0]
 
 
 def _best(scores: Scores, options: PredictOptions) -> list[int]:

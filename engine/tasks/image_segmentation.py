@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -9,17 +10,28 @@ from PIL import Image
 from engine.preprocessing.geometry import Frame
 from engine.tasks.activations import sigmoid
 from engine.tasks.boxes import DEFAULT_BOXES, as_box
+from engine.tasks.class_maps import antialiased, class_map, segments_by_class
 from engine.tasks.heads import YOLO_MASKS, YOLO_MASKS_END_TO_END
-from engine.tasks.masks import box_region, computed_size, on_picture, png, resample, visible_region
-from engine.tasks.outputs import Array, check_finite, check_labels, find_outputs, read_outputs, shortest
+from engine.tasks.masks import box_region, computed_size, interpolate, on_picture, png, resample, visible_region
+from engine.tasks.outputs import (
+    Array,
+    check_finite,
+    check_labels,
+    find_output,
+    find_outputs,
+    is_plane,
+    read_outputs,
+    shortest,
+)
 from engine.tasks.predictions import InstanceSegment, Prediction, Segment
-from engine.tasks.task import PredictOptions, Task, label_of
+from engine.tasks.query_segmentation import QuerySegmentation
+from engine.tasks.task import InvalidOutputError, PredictOptions, Task, label_of
 from loaders.model_errors import ModelSpecError
 from loaders.repository.specs.model_spec import Activation, Head, ModelSpec
 from loaders.runtimes.base import Session
 from loaders.tensors import Tensor
 
-DEFAULT_SEGMENTS = 100
+_MAX_CLASS = np.iinfo(np.int16).max
 _MAP = (4,)  # ranks: one output (N, C, h, w)
 
 
@@ -39,16 +51,32 @@ class SemanticSegmentation(Task):
 
     def postprocess(self, outputs: Mapping[str, Tensor], frame: Frame, options: PredictOptions) -> list[Prediction]:
         (logits,) = read_outputs(outputs, self._spec.outputs, _MAP)
-        classes = _best_classes(logits[0], frame)
-        class_ids, areas = np.unique(classes[classes >= 0], return_counts=True)
-        top_k = DEFAULT_SEGMENTS if options.top_k is None else options.top_k
-        largest = class_ids[np.argsort(-areas, kind="stable")][:top_k]
-        return [self._segment(classes, int(class_id), frame) for class_id in largest]
+        return segments_by_class(class_map(logits[0], frame, antialiased), self._spec.labels, frame, options)
 
-    def _segment(self, classes: NDArray[np.int16], class_id: int, frame: Frame) -> Segment:
-        mask = (classes == class_id).astype(np.uint8) * np.uint8(255)
-        whole = on_picture(mask, visible_region(frame), frame.picture)
-        return Segment(label_of(self._spec.labels, class_id), class_id, None, png(whole))
+
+class ClassMapSegmentation(Task):
+    """A graph that returns the best class of each pixel: repeated at the picture's size, as Ultralytics does."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self._spec = spec
+
+    def check(self, session: Session) -> None:
+        output = find_output(session, self._spec.outputs)
+        if output.shape and not is_plane(output.shape):
+            raise ModelSpecError(
+                f"a class map is (N, h, w) or (N, 1, h, w), the output {output.name} is {output.shape}"
+            )
+
+    def postprocess(self, outputs: Mapping[str, Tensor], frame: Frame, options: PredictOptions) -> list[Prediction]:
+        output = outputs[self._spec.outputs[0]] if self._spec.outputs else next(iter(outputs.values()))
+        if not is_plane(output.shape):
+            raise InvalidOutputError(f"the model's output of the shape {output.shape} is not a class map")
+        check_finite(output)
+        first = 1 if len(self._spec.labels) == 1 else 0
+        plane = (output.reshape(output.shape[-2:]) - np.float32(first)).clip(-1, _MAX_CLASS).astype(np.int16)
+        region = visible_region(frame)
+        classes = interpolate(plane, frame, region, computed_size(region), cv2.INTER_NEAREST)
+        return segments_by_class(classes, self._spec.labels, frame, options)
 
 
 class InstanceSegmentation(Task):
@@ -116,22 +144,6 @@ def image_segmentation(spec: ModelSpec) -> Task:
     return _HEADS[spec.head](spec)
 
 
-def _best_classes(logits: Array, frame: Frame) -> NDArray[np.int16]:
-    """The class of each pixel in the visible region of the picture, -1 for none, from logits (C, h, w).
-
-    Works class by class, to hold at most three planes of the result's size.
-    """
-    region = visible_region(frame)
-    size = computed_size(region)
-    best = np.full((size.height, size.width), 0 if len(logits) == 1 else -np.inf, np.float32)
-    classes = np.full(best.shape, -1, np.int16)
-    for class_id, plane in enumerate(logits):
-        resized = resample(plane, frame, region, size, Image.Resampling.BILINEAR)
-        np.copyto(classes, np.int16(class_id), where=resized > best)
-        np.maximum(best, resized, out=best)
-    return classes
-
-
 def _to_uint8(matte: Array) -> NDArray[np.uint8]:
     """Scale the minimum to 0 and the maximum to 255; a constant matte is 0. Raises InvalidOutputError."""
     lowest, highest = matte.min(), matte.max()
@@ -145,6 +157,9 @@ def _to_uint8(matte: Array) -> NDArray[np.uint8]:
 
 _HEADS: dict[Head, Callable[[ModelSpec], Task]] = {
     Head.SEMANTIC: SemanticSegmentation,
+    Head.CLASS_MAP: ClassMapSegmentation,
     Head.YOLO_MASKS: InstanceSegmentation,
     Head.MATTE: Matting,
+    Head.MASKFORMER: QuerySegmentation,
+    Head.MASK2FORMER: QuerySegmentation,
 }

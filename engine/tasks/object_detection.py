@@ -7,6 +7,7 @@ import numpy as np
 from engine.preprocessing.geometry import Frame
 from engine.tasks.boxes import DEFAULT_BOXES, as_box
 from engine.tasks.heads import BOX_HEADS, box_head
+from engine.tasks.oriented_detection import OrientedDetection
 from engine.tasks.outputs import Array, shortest
 from engine.tasks.predictions import Detection, FaceDetection, Point, Prediction
 from engine.tasks.task import PredictOptions, Task, label_of
@@ -19,7 +20,7 @@ from loaders.tensors import Tensor
 class ObjectDetection(Task):
     def __init__(self, spec: ModelSpec) -> None:
         if spec.head not in BOX_HEADS:
-            raise ModelSpecError(f"object detection needs a head; there are: {', '.join(BOX_HEADS)}")
+            raise ModelSpecError(f"object detection needs a head; there are: {', '.join((*BOX_HEADS, Head.YOLO_OBB))}")
         self._spec = spec
         self._head = box_head(spec.head, spec.activation)
         self._labels = spec.labels or (("face",) if spec.head is Head.YUNET else ())
@@ -46,3 +47,8 @@ def _points(landmarks: Array, frame: Frame) -> tuple[Point, ...]:
     with np.errstate(over="ignore"):  # an overflow is clipped, too
         moved = frame.to_picture(np.tile(landmarks.reshape(-1, 2), 2))[:, :2]
     return tuple((round(float(x), 2), round(float(y), 2)) for x, y in moved)
+
+
+def object_detection(spec: ModelSpec) -> Task:
+    """Raises ModelSpecError if the spec has no head with boxes."""
+    return OrientedDetection(spec) if spec.head is Head.YOLO_OBB else ObjectDetection(spec)

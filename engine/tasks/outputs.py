@@ -14,6 +14,14 @@ from loaders.tensors import Tensor, TensorInfo
 Array = NDArray[np.float32]
 
 
+def find_output(session: Session, names: Sequence[str]) -> TensorInfo:
+    """The output called by the first of `names`, or the first one without names. Raises ModelSpecError."""
+    by_name = {output.name: output for output in session.outputs}
+    if names and names[0] not in by_name:
+        raise ModelSpecError(f"the graph has no output {names[0]!r}; it has: {', '.join(by_name)}")
+    return by_name[names[0]] if names else session.outputs[0]
+
+
 def find_outputs(session: Session, names: Sequence[str], ranks: Sequence[int]) -> list[TensorInfo]:
     """The outputs called `names`, or the first ones without names: one for each of `ranks`, which include the batch.
 
@@ -24,11 +32,17 @@ def find_outputs(session: Session, names: Sequence[str], ranks: Sequence[int]) -
         raise ModelSpecError(f"the graph has no output {missing!r}; it has: {', '.join(by_name)}")
     found = [by_name[name] for name in names] or list(session.outputs)
     if len(found) < len(ranks):
-        raise ModelSpecError(f"{len(ranks)} outputs are needed, there are {len(found)}: {', '.join(by_name)}")
+        named = f"outputs in the spec names {', '.join(names)}; " if names else ""
+        raise ModelSpecError(f"{len(ranks)} outputs are needed; {named}the graph has {', '.join(by_name)}")
     for output, rank in zip(found, ranks, strict=False):
         if output.shape and len(output.shape) != rank:
             raise ModelSpecError(f"the output {output.name} has {len(output.shape)} dimensions, {rank} are needed")
     return found[: len(ranks)]
+
+
+def is_plane(shape: Sequence[int | None]) -> bool:
+    """Whether an output has one value a pixel: (N, h, w) or (N, 1, h, w)."""
+    return len(shape) == 3 or (len(shape) == 4 and shape[1] in (1, None))
 
 
 def check_labels(labels: Sequence[str], classes: int | None) -> None:

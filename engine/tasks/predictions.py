@@ -43,6 +43,35 @@ class FaceDetection(Detection):
 
 
 @dataclass(frozen=True, slots=True)
+class OrientedDetection(Detection):
+    """A rotated box: four `corners` in the picture's pixels, which may lie outside it; `angle` in radians, clockwise.
+
+    `box` encloses the corners inside the picture.
+    """
+
+    corners: tuple[Point, ...]
+    angle: float
+
+
+@dataclass(frozen=True, slots=True)
+class Keypoint:
+    """In pixels of the original picture. `score` is None if the model gives no score for a keypoint."""
+
+    name: str
+    x: float
+    y: float
+    score: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeypointDetection(Detection):
+    """`skeleton`: pairs of keypoints to connect, counted from 0."""
+
+    keypoints: tuple[Keypoint, ...]
+    skeleton: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Segment:
     """`mask`: base64 of an 8-bit grey PNG of the original picture's size, 255 inside the segment and 0 outside.
 
@@ -85,4 +114,31 @@ class OutputTensor:
     encoding: Literal["list", "base64"]
 
 
-Prediction = Classification | Detection | Segment | Embedding | OutputTensor
+@dataclass(frozen=True, slots=True)
+class DepthMap:
+    """`depth`: base64 of a 16-bit grey PNG of the original picture's size; 0 is `minimum` and 65535 is `maximum`.
+
+    These are in the model's unit: metres, or a relative depth or inverse depth.
+    """
+
+    depth: str
+    minimum: float
+    maximum: float
+
+
+@dataclass(frozen=True, slots=True)
+class DepthMapWithValues(DepthMap):
+    """`predicted_depth`: float32 values of shape (height, width)."""
+
+    predicted_depth: OutputTensor
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratedText:
+    """`score` is the mean of the characters' scores, 0 to 1; 0 without characters."""
+
+    generated_text: str
+    score: float
+
+
+Prediction = Classification | Detection | Segment | Embedding | DepthMap | GeneratedText | OutputTensor

@@ -40,13 +40,15 @@ class PredictOptions:
     """Options of a request; None means the default of the task or of the model's spec.
 
     `top_k`: maximum number of predictions; `threshold`: minimum score, 0 to 1; `normalize`: embeddings to length 1;
-    `encoding`: vectors and tensors as a list of numbers, or as base64 of their little-endian bytes.
+    `encoding`: vectors and tensors as a list of numbers, or as base64 of their little-endian bytes;
+    `predicted_depth`: return the values of a depth map, too.
     """
 
     top_k: int | None = None
     threshold: float | None = None
     normalize: bool | None = None
     encoding: Encoding = "list"
+    predicted_depth: bool = False
 
 
 class Task(ABC):

@@ -7,7 +7,16 @@ import pytest
 from tests.server import Server
 
 INFER_STATUSES = {"200", "400", "401", "403", "404", "408", "413", "415", "422", "429", "500", "503", "504"}
-INFER_PARAMETERS = {"model", "version", "top_k", "threshold", "normalize", "encoding", "X-Request-Timeout-Ms"}
+INFER_PARAMETERS = {
+    "model",
+    "version",
+    "top_k",
+    "threshold",
+    "normalize",
+    "encoding",
+    "predicted_depth",
+    "X-Request-Timeout-Ms",
+}
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from engine.tasks.predictions import Box, Classification, Detection, Embedding, OutputTensor, Prediction, Segment
+from engine.tasks.predictions import (
+    Box,
+    Classification,
+    DepthMap,
+    Detection,
+    Embedding,
+    GeneratedText,
+    OutputTensor,
+    Prediction,
+    Segment,
+)
 from loaders.repository.specs.model_spec import TaskName
 
 Predictions = Sequence[Prediction]
@@ -24,6 +34,9 @@ MAIN_MEASURE = {
     TaskName.OBJECT_DETECTION: "objects_found_again",
     TaskName.IMAGE_SEGMENTATION: "mask_iou",
     TaskName.IMAGE_FEATURE_EXTRACTION: "cosine",
+    TaskName.KEYPOINT_DETECTION: "objects_found_again",
+    TaskName.DEPTH_ESTIMATION: "cosine",
+    TaskName.IMAGE_TO_TEXT: "same_text",
     TaskName.TENSOR: "cosine",
 }
 
@@ -110,8 +123,16 @@ def _values(prediction: Prediction) -> NDArray[np.float64]:
     match prediction:
         case Embedding(embedding=data) | OutputTensor(data=data):
             return np.asarray(data, np.float64)
+        case DepthMap(depth=image, minimum=minimum, maximum=maximum):
+            levels = np.asarray(Image.open(BytesIO(base64.b64decode(image))), np.float64) / 65535
+            return minimum + levels.reshape(-1) * (maximum - minimum)
         case _:
             return np.empty(0)
+
+
+def _texts(old: Predictions, new: Predictions) -> Measures:
+    before, after = ([p.generated_text for p in some if isinstance(p, GeneratedText)] for some in (old, new))
+    return {"same_text": float(before == after)}
 
 
 def _cosine(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
@@ -127,5 +148,8 @@ _COMPARE: dict[TaskName, Callable[[Predictions, Predictions], Measures]] = {
     TaskName.OBJECT_DETECTION: _boxes,
     TaskName.IMAGE_SEGMENTATION: _masks,
     TaskName.IMAGE_FEATURE_EXTRACTION: _vectors,
+    TaskName.KEYPOINT_DETECTION: _boxes,
+    TaskName.DEPTH_ESTIMATION: _vectors,
+    TaskName.IMAGE_TO_TEXT: _texts,
     TaskName.TENSOR: _vectors,
 }

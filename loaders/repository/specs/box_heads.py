@@ -58,16 +58,21 @@ def yolo_head(graph: OnnxGraph, classes: int | None, *, suppressed: bool = False
     if not graph.outputs or len(graph.outputs[0].shape) != 3:
         return None
     _, second, third = graph.outputs[0].shape
-    extra = _MASK_COEFFICIENTS if has_prototypes(graph) else 0
-    if suppressed or (third == 6 + extra and (second or 0) <= _MAX_FINAL_BOXES and not (old and classes == 1)):
-        return Head.END_TO_END
-    if extra:
+    if has_prototypes(graph):
         return None if old else Head.YOLO_MASKS
+    if suppressed or (is_end_to_end(graph) and not (old and classes == 1)):
+        return Head.END_TO_END
     if classes is not None:
         return _by_classes(second, third, classes, old=old)
     if second is None or third is None:
         return None
     return Head.YOLOV8 if second < third else Head.YOLOV5
+
+
+def is_end_to_end(graph: OnnxGraph) -> bool:
+    """Whether the first output is (N, 300, 6): a few final boxes. With prototypes, each has mask coefficients, too."""
+    _, boxes, values = graph.outputs[0].shape
+    return values == 6 + (_MASK_COEFFICIENTS if has_prototypes(graph) else 0) and (boxes or 0) <= _MAX_FINAL_BOXES
 
 
 def has_prototypes(graph: OnnxGraph) -> bool:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Positive = Annotated[int, Field(gt=0, le=16_384)]
+Index = Annotated[int, Field(ge=0, lt=16_384)]
 ByteValue = Annotated[int, Field(ge=0, le=255)]
 Dtype = Literal["float32", "float16", "uint8"]
 Layout = Literal["NCHW", "NHWC"]
@@ -21,6 +22,9 @@ class TaskName(StrEnum):
     OBJECT_DETECTION = "object-detection"
     IMAGE_SEGMENTATION = "image-segmentation"
     IMAGE_FEATURE_EXTRACTION = "image-feature-extraction"
+    KEYPOINT_DETECTION = "keypoint-detection"
+    DEPTH_ESTIMATION = "depth-estimation"
+    IMAGE_TO_TEXT = "image-to-text"
     TENSOR = "tensor"
 
 
@@ -71,10 +75,19 @@ class Head(StrEnum):
     DETR          logits (N, B, C + 1), the last class meaning "no object", and boxes (N, B, 4) as centre and size in
                   fractions of the input
     YUNET         twelve outputs: cls, obj, bbox, kps at strides 8, 16, 32
+    YOLO_OBB      YOLOV8's or END_TO_END's output with an angle in radians as the last value of a box; boxes are
+                  centre x, centre y, width, height in both
+
+    Keypoints:
+    YOLO_POSE     YOLOV8's or END_TO_END's output with the values of all keypoints after those of each box
 
     Segmentation:
     SEMANTIC      one output (N, C, h, w) of logits
-    YOLO_MASKS    YOLOV8's output with 32 mask coefficients a box, and prototypes (N, 32, h, w)
+    CLASS_MAP     one output (N, h, w) or (N, 1, h, w) of class ids; with a single label, 1 is its class and 0 none
+    YOLO_MASKS    YOLOV8's or END_TO_END's output with 32 mask coefficients a box, and prototypes (N, 32, h, w)
+    MASKFORMER    class logits (N, Q, C + 1) of Q queries, the last class meaning "no object", and mask logits
+                  (N, Q, h, w)
+    MASK2FORMER   MASKFORMER's outputs; masks are resized to 384 x 384 first, as in transformers
     MATTE         the first output (N, 1, h, w): the opacity of the subject in each pixel
     """
 
@@ -85,9 +98,22 @@ class Head(StrEnum):
     PADDLE_NMS = "paddle-nms"
     DETR = "detr"
     YUNET = "yunet"
+    YOLO_OBB = "yolo-obb"
+    YOLO_POSE = "yolo-pose"
     SEMANTIC = "semantic"
+    CLASS_MAP = "class-map"
     YOLO_MASKS = "yolo-masks"
+    MASKFORMER = "maskformer"
+    MASK2FORMER = "mask2former"
     MATTE = "matte"
+
+
+class Subtask(StrEnum):
+    """What the queries of MaskFormer and Mask2Former are combined to; names of transformers' pipeline."""
+
+    PANOPTIC = "panoptic"
+    INSTANCE = "instance"
+    SEMANTIC = "semantic"
 
 
 class ExtraInput(StrEnum):
@@ -166,7 +192,8 @@ class ModelSpec(_Frozen):
     """The data that serving a model needs in addition to its graph."""
 
     task: TaskName = Field(
-        description="image-classification, object-detection, image-segmentation, image-feature-extraction or tensor"
+        description="image-classification, object-detection, image-segmentation, image-feature-extraction, "
+        "keypoint-detection, depth-estimation, image-to-text or tensor"
     )
     input: str | None = Field(None, description="name of the input for the picture; default: the only one")
     extra_inputs: dict[str, ExtraInput] = Field(
@@ -176,13 +203,30 @@ class ModelSpec(_Frozen):
     head: Head | None = Field(
         None,
         description="layout of boxes or masks: yolov5, yolov8, end-to-end, boxes-scores, paddle-nms, detr, yunet, "
-        "semantic, yolo-masks or matte",
+        "yolo-obb, yolo-pose, semantic, class-map, yolo-masks, maskformer, mask2former or matte",
     )
+    subtask: Subtask = Field(
+        Subtask.PANOPTIC, description="maskformer and mask2former: panoptic, instance or semantic segments"
+    )
+    keypoint_shape: tuple[Positive, Annotated[int, Field(ge=2, le=3)]] = Field(
+        (17, 3), description="keypoints: their number, and the values of each: 2 for x and y, 3 with a score"
+    )
+    keypoint_names: tuple[str, ...] = Field((), description="keypoints: names in order; default: their numbers")
+    skeleton: tuple[tuple[Index, Index], ...] = Field((), description="keypoints: pairs to connect, counted from 0")
     activation: Activation = Field(
         Activation.SOFTMAX, description="converts outputs to scores: softmax, sigmoid or none"
     )
-    score_threshold: float = Field(0.25, ge=0, le=1, description="boxes: default minimum score of a request")
+    score_threshold: float = Field(0.25, ge=0, le=1, description="boxes, segments: default minimum score of a request")
     iou_threshold: float = Field(0.7, ge=0, le=1, description="boxes: maximum overlap of two boxes of a class (NMS)")
     normalize: bool = Field(False, description="embeddings: L2-normalise by default")
     labels: tuple[str, ...] = Field((), description="by class id; default: labels.txt, one a line")
     preprocess: PreprocessSpec = PreprocessSpec()
+
+    @model_validator(mode="after")
+    def _names_and_skeleton_fit(self) -> Self:
+        count = self.keypoint_shape[0]
+        if len(self.keypoint_names) not in (0, count):
+            raise ValueError(f"keypoint_names has {len(self.keypoint_names)} names; keypoint_shape has {count} points")
+        if any(index >= count for pair in self.skeleton for index in pair):
+            raise ValueError(f"skeleton connects points beyond the {count} of keypoint_shape")
+        return self

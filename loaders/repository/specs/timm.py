@@ -13,7 +13,7 @@ from loaders.repository.specs.decision import Decisions, decide, decided
 from loaders.repository.specs.json_object import JsonObject
 from loaders.repository.specs.label_lists import labels_of
 from loaders.repository.specs.model_files import ModelFiles
-from loaders.repository.specs.model_spec import Interpolation, Resize, Rounding, TaskName
+from loaders.repository.specs.model_spec import Activation, Interpolation, Resize, Rounding, TaskName
 
 SOURCE = "timm config.json"
 
@@ -33,7 +33,9 @@ def resolve(files: ModelFiles, _: OnnxGraph, decisions: Decisions) -> Decisions:
     if pretrained is None:
         return {}
     fields, warning = _preprocessing(pretrained, decisions)
-    fields |= {"task": _task(config, pretrained), "labels": _labels(config, pretrained)}
+    task = _task(config, pretrained)
+    activation = Activation.SOFTMAX if task is TaskName.IMAGE_CLASSIFICATION else None  # timm's own training
+    fields |= {"task": task, "labels": _labels(config, pretrained), "activation": activation}
     return decide(SOURCE, fields, {"preprocess.resize": warning})
 
 

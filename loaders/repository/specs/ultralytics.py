@@ -11,6 +11,7 @@ from warnings import catch_warnings
 from loaders.model_errors import ModelSpecError
 from loaders.onnx.onnx_file import OnnxGraph
 from loaders.repository.specs.box_heads import has_prototypes, yolo_head
+from loaders.repository.specs.coco_keypoints import COCO_KEYPOINTS, COCO_SKELETON
 from loaders.repository.specs.decision import Decisions, decide, decided
 from loaders.repository.specs.label_lists import labels_of
 from loaders.repository.specs.model_files import ModelFiles
@@ -23,6 +24,12 @@ _SCORE_THRESHOLD = 0.25
 _IOU, _OLD_IOU = 0.7, 0.45
 _MAX_LITERAL = 4 << 20  # characters
 _CLASSIFY, _DETECT, _SEGMENT = "classify", "detect", "segment"
+_ASSUMED_COCO = "assumed COCO's 17 keypoints of a person; if they are others, set keypoint_names and skeleton"
+_HEADS = {
+    "pose": (TaskName.KEYPOINT_DETECTION, Head.YOLO_POSE),
+    "obb": (TaskName.OBJECT_DETECTION, Head.YOLO_OBB),
+    "semantic": (TaskName.IMAGE_SEGMENTATION, Head.CLASS_MAP),
+}
 
 
 def resolve(files: ModelFiles, graph: OnnxGraph, decisions: Decisions) -> Decisions:
@@ -36,15 +43,51 @@ def resolve(files: ModelFiles, graph: OnnxGraph, decisions: Decisions) -> Decisi
     kind = _old_kind(graph) if old else metadata["task"]
     if kind == _CLASSIFY:
         return decide(SOURCE, fields | _classification(size, graph))
-    head = None if kind not in (_DETECT, _SEGMENT) else _head(graph, labels, old=old)
+    task, head = _task(graph, kind, labels, old=old)
     fields |= _letterbox() | _thresholds(old=old)
     if head is None:
-        warning = f"the {kind} outputs of this export are not supported: raw outputs are returned"
+        warning = (
+            f"no task reads the {kind} outputs of this export: its raw outputs are returned; "
+            f'write task = "tensor" in {files.spec_file} to accept this, or another task and its head'
+        )
         return decide(SOURCE, fields | {"task": TaskName.TENSOR}, {"task": warning})
-    task = TaskName.IMAGE_SEGMENTATION if head is Head.YOLO_MASKS else TaskName.OBJECT_DETECTION
-    warning = "the masks of this end-to-end head are ignored" if kind == _SEGMENT and head is Head.END_TO_END else ""
     fields |= {"task": task, "head": head, "activation": Activation.NONE}
-    return decide(SOURCE, fields, {"task": warning})
+    if head is not Head.YOLO_POSE:
+        return decide(SOURCE, fields)
+    keypoints, warning = _keypoints(metadata, labels)
+    settled = f"{warning} in {files.spec_file}" if warning else ""
+    return decide(SOURCE, fields | keypoints, {"keypoint_names": settled})
+
+
+def _task(graph: OnnxGraph, kind: str, labels: tuple[str, ...] | None, *, old: bool) -> tuple[TaskName, Head | None]:
+    """Heads other than `detect` recognise final boxes by their shape, with NMS or end to end."""
+    if kind == _DETECT:
+        return TaskName.OBJECT_DETECTION, _head(graph, labels, old=old)
+    if kind == _SEGMENT:
+        return TaskName.IMAGE_SEGMENTATION, Head.YOLO_MASKS if has_prototypes(graph) and not old else None
+    return _HEADS.get(kind, (TaskName.TENSOR, None))
+
+
+def _keypoints(metadata: Mapping[str, str], labels: tuple[str, ...] | None) -> tuple[dict[str, object], str]:
+    """Returns fields, and a warning if 17 keypoints without names may not be COCO's, as Ultralytics draws them."""
+    shape = _literal(metadata, "kpt_shape")
+    count = shape[0] if isinstance(shape, list | tuple) and shape else None
+    names = _same_names(_literal(metadata, "kpt_names"), count)
+    is_unnamed = names is None or all(name.isdecimal() for name in names)
+    if is_unnamed and count == len(COCO_KEYPOINTS):
+        names = COCO_KEYPOINTS
+    skeleton = COCO_SKELETON if count == len(COCO_KEYPOINTS) else None
+    is_certain = not is_unnamed or names != COCO_KEYPOINTS or labels == ("person",)
+    warning = "" if is_certain else _ASSUMED_COCO
+    return {"keypoint_shape": shape, "keypoint_names": names, "skeleton": skeleton}, warning
+
+
+def _same_names(by_class: object, count: object) -> tuple[str, ...] | None:
+    lists = list(by_class.values()) if isinstance(by_class, Mapping) else [by_class]
+    first = lists[0] if lists else None
+    if not isinstance(first, list | tuple) or len(first) != count or any(other != first for other in lists):
+        return None
+    return tuple(str(name) for name in first)
 
 
 def _values(metadata: Mapping[str, str]) -> dict[str, object]:

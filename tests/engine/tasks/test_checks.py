@@ -18,6 +18,7 @@ from loaders.tensors import Tensor, TensorInfo
 from tests.engine.tasks.graphs import constant_graph, frame_of, open_session
 
 DETECTION, SEGMENTATION = TaskName.OBJECT_DETECTION, TaskName.IMAGE_SEGMENTATION
+KEYPOINTS = TaskName.KEYPOINT_DETECTION
 THREE = ("a", "b", "c")
 
 
@@ -41,6 +42,17 @@ FITTING: list[tuple[TaskName, Head | None, list[NDArray[Any]]]] = [
     (SEGMENTATION, Head.YOLO_MASKS, [zeros(1, 39, 20), zeros(1, 32, 8, 8)]),
     (SEGMENTATION, Head.YOLO_MASKS, [zeros(1, 20, 38), zeros(1, 32, 8, 8)]),
     (SEGMENTATION, Head.MATTE, [zeros(1, 1, 8, 8)]),
+    (SEGMENTATION, Head.MASKFORMER, [zeros(1, 5, 4), zeros(1, 5, 8, 8)]),
+    (SEGMENTATION, Head.MASK2FORMER, [zeros(1, 5, 4), zeros(1, 5, 8, 8)]),
+    (DETECTION, Head.YOLO_OBB, [zeros(1, 8, 20)]),
+    (DETECTION, Head.YOLO_OBB, [zeros(1, 20, 7)]),
+    (KEYPOINTS, Head.YOLO_POSE, [zeros(1, 58, 20)]),
+    (KEYPOINTS, Head.YOLO_POSE, [zeros(1, 20, 57)]),
+    (TaskName.IMAGE_TO_TEXT, None, [zeros(1, 20, 3)]),
+    (TaskName.DEPTH_ESTIMATION, None, [zeros(1, 8, 8)]),
+    (TaskName.DEPTH_ESTIMATION, None, [zeros(1, 1, 8, 8)]),
+    (SEGMENTATION, Head.CLASS_MAP, [np.zeros((1, 8, 8), np.uint8)]),
+    (SEGMENTATION, Head.CLASS_MAP, [np.zeros((1, 1, 8, 8), np.int64)]),
     (TaskName.IMAGE_FEATURE_EXTRACTION, None, [zeros(1, 3)]),
     (TaskName.TENSOR, None, [zeros(1, 3)]),
 ]
@@ -64,7 +76,7 @@ def test_a_matching_graph_passes_and_is_read(
         (DETECTION, Head.YOLOV8, [zeros(1, 84, 20)], "3 labels, but the graph has 80 classes"),
         (DETECTION, Head.YOLOV8, [zeros(1, 4, 20)], "have no classes"),
         (DETECTION, Head.YOLOV8, [zeros(7, 20)], "out0 has 2 dimensions, 3 are needed"),
-        (DETECTION, Head.BOXES_SCORES, [zeros(1, 20, 4)], "2 outputs are needed, there are 1: out0"),
+        (DETECTION, Head.BOXES_SCORES, [zeros(1, 20, 4)], "2 outputs are needed; the graph has out0"),
         (DETECTION, Head.BOXES_SCORES, [zeros(1, 20, 4), zeros(1, 5, 20)], "3 labels, but the graph has 5"),
         (DETECTION, Head.DETR, [zeros(1, 20, 92), zeros(1, 20, 4)], "3 labels, but the graph has 91"),
         (DETECTION, Head.YUNET, [zeros(1, 20, 1)] * 3, "12 outputs are needed"),
@@ -72,6 +84,16 @@ def test_a_matching_graph_passes_and_is_read(
         (SEGMENTATION, Head.SEMANTIC, [zeros(1, 8, 8)], "out0 has 3 dimensions, 4 are needed"),
         (SEGMENTATION, Head.YOLO_MASKS, [zeros(1, 116, 20), zeros(1, 32, 8, 8)], "3 labels, but the graph has 80"),
         (SEGMENTATION, Head.MATTE, [zeros(1, 2, 8, 8)], "a matte has one channel, the output out0 has 2"),
+        (SEGMENTATION, Head.MASKFORMER, [zeros(1, 5, 3), zeros(1, 5, 8, 8)], "3 labels, but the graph has 2 classes"),
+        (SEGMENTATION, Head.MASKFORMER, [zeros(1, 5, 1), zeros(1, 5, 8, 8)], "no classes"),
+        (DETECTION, Head.YOLO_OBB, [zeros(1, 20, 99)], "3 labels, but the graph has 15"),
+        (DETECTION, Head.YOLO_OBB, [zeros(1, 5, 99)], "no classes"),
+        (KEYPOINTS, Head.YOLO_POSE, [zeros(1, 56, 20)], "3 labels, but the graph has 1"),
+        (KEYPOINTS, Head.YOLO_POSE, [zeros(1, 55, 20)], "have no classes"),
+        (TaskName.IMAGE_TO_TEXT, None, [zeros(1, 20, 97)], "3 labels, but the graph has 97"),
+        (TaskName.DEPTH_ESTIMATION, None, [zeros(1, 3, 8, 8)], r"a depth map is \(N, h, w\)"),
+        (SEGMENTATION, Head.CLASS_MAP, [zeros(1, 3, 8, 8)], r"a class map is \(N, h, w\)"),
+        (TaskName.DEPTH_ESTIMATION, None, [zeros(1, 8)], r"a depth map is \(N, h, w\)"),
         (TaskName.IMAGE_FEATURE_EXTRACTION, None, [zeros(3)], "out0 has 1 dimensions, a vector needs 2 to 4"),
     ],
 )
@@ -85,10 +107,26 @@ def test_a_graph_that_does_not_match_is_rejected(
 
 @pytest.mark.parametrize("task", TaskName)
 def test_a_missing_output_is_named_with_the_existing_ones(task: TaskName, tmp_path: Path) -> None:
-    head = {DETECTION: Head.YOLOV8, SEGMENTATION: Head.SEMANTIC}.get(task)
-    reader = create_task(ModelSpec(task=task, head=head, outputs=("logits",)))
+    head = {DETECTION: Head.YOLOV8, SEGMENTATION: Head.SEMANTIC, KEYPOINTS: Head.YOLO_POSE}.get(task)
+    reader = create_task(ModelSpec(task=task, head=head, outputs=("logits",), labels=THREE))
     with pytest.raises(ModelSpecError, match="no output 'logits'; it has: out0"):
         reader.check(session_of(tmp_path, [zeros(1, 7, 20)]))
+
+
+def test_too_few_named_outputs_are_listed_with_those_of_the_graph(tmp_path: Path) -> None:
+    spec = ModelSpec(task=SEGMENTATION, head=Head.YOLO_MASKS, outputs=("out1",))
+    with pytest.raises(
+        ModelSpecError, match=r"2 outputs are needed; outputs in the spec names out1; .* has out0, out1"
+    ):
+        create_task(spec).check(session_of(tmp_path, [zeros(1, 39, 20), zeros(1, 32, 8, 8)]))
+
+
+@pytest.mark.parametrize(
+    ("task", "head"), [(KEYPOINTS, None), (KEYPOINTS, Head.YOLOV8), (TaskName.IMAGE_TO_TEXT, None)]
+)
+def test_a_task_names_what_its_spec_lacks(task: TaskName, head: Head | None) -> None:
+    with pytest.raises(ModelSpecError, match=r"needs (head|labels)"):
+        create_task(ModelSpec(task=task, head=head))
 
 
 @pytest.mark.parametrize(("task", "head"), [(DETECTION, None), (DETECTION, Head.MATTE), (SEGMENTATION, None)])
@@ -97,7 +135,7 @@ def test_a_task_without_its_head_lists_the_heads(task: TaskName, head: Head | No
         create_task(ModelSpec(task=task, head=head))
 
 
-@pytest.mark.parametrize(("task", "head", "outputs"), FITTING[:11])
+@pytest.mark.parametrize(("task", "head", "outputs"), FITTING[:17])
 def test_dynamic_shapes_that_do_not_match_are_rejected_at_run_time(
     task: TaskName, head: Head | None, outputs: list[NDArray[Any]]
 ) -> None:
@@ -107,11 +145,24 @@ def test_dynamic_shapes_that_do_not_match_are_rejected_at_run_time(
         reader.postprocess(answers, frame_of(Size(30, 20), Resize.LETTERBOX), PredictOptions())
 
 
-def test_an_unreadable_layout_is_named() -> None:
-    reader = create_task(ModelSpec(task=DETECTION, head=Head.YOLOV5))
-    with pytest.raises(InvalidOutputError, match="do not have the layout yolov5"):
-        reader.postprocess(
-            {"out": np.ones((1, 20, 3), np.float32)}, frame_of(Size(9, 9), Resize.STRETCH), PredictOptions()
+@pytest.mark.parametrize(
+    ("task", "head", "outputs", "reason"),
+    [
+        (DETECTION, Head.YOLOV5, [zeros(1, 20, 3) + 1], "do not have the layout yolov5"),
+        (DETECTION, Head.YOLO_OBB, [zeros(1, 5, 20)], "does not have the layout yolo-obb"),
+        (KEYPOINTS, Head.YOLO_POSE, [zeros(1, 20, 3)], "do not have the layout yolo-pose"),
+        (SEGMENTATION, Head.MASKFORMER, [zeros(1, 4, 3), zeros(1, 5, 8, 8)], "do not belong together"),
+        (TaskName.DEPTH_ESTIMATION, None, [zeros(1, 2, 8, 8)], "is not a depth map"),
+        (SEGMENTATION, Head.CLASS_MAP, [zeros(1, 2, 8, 8)], "is not a class map"),
+    ],
+)
+def test_an_unreadable_layout_is_named(
+    task: TaskName, head: Head | None, outputs: list[NDArray[Any]], reason: str
+) -> None:
+    answers = {f"out{i}": array for i, array in enumerate(outputs)}
+    with pytest.raises(InvalidOutputError, match=reason):
+        create_task(ModelSpec(task=task, head=head)).postprocess(
+            answers, frame_of(Size(9, 9), Resize.STRETCH), PredictOptions()
         )
 
 

@@ -131,6 +131,27 @@ def test_logits_with_nan_are_rejected(tmp_path: Path) -> None:
 
 
 # The first prototype is positive on the left half of the input, the second on the upper half.
+@pytest.mark.parametrize("dtype", ["uint8", "int64", "float32"])
+def test_a_class_map_is_enlarged_by_repeating_pixels(tmp_path: Path, dtype: str) -> None:
+    """200 x 100 fills rows 4 to 12 of 16."""
+    plane = np.full((16, 16), 2)
+    plane[4:12, :4] = 1
+    predictions = answer(tmp_path, {"classes": plane[None].astype(dtype)}, spec_of(Head.CLASS_MAP), LANDSCAPE)
+    masks = {p.label: mask_of(p) for p in predictions if isinstance(p, Segment)}
+    assert list(masks) == ["tree", "road"]
+    np.testing.assert_array_equal(masks["road"], np.where(np.arange(200) < 50, 255, 0) * np.ones((100, 1)))
+
+
+def test_a_class_map_of_one_label_has_0_for_none(tmp_path: Path) -> None:
+    plane = np.zeros((1, 64, 64), np.uint8)
+    plane[:, :, 32:] = 1
+    (found,) = answer(tmp_path, {"classes": plane}, spec_of(Head.CLASS_MAP, labels=("road",)), STRETCHED)
+    assert isinstance(found, Segment)
+    assert (found.label, found.class_id) == ("road", 0)
+    assert not mask_of(found)[:, :25].any()
+    assert mask_of(found)[:, 25:].all()
+
+
 PROTOTYPES = np.full((2, 16, 16), -1, np.float32)
 PROTOTYPES[0, :, :8] = 1
 PROTOTYPES[1, :8] = 1

@@ -60,6 +60,10 @@ def test_detectors_reject_nan_and_infinity_in_every_output(tmp_path: Path, layou
         (EMBEDDING, None, (1, 8, 3, 3)),
         (TaskName.IMAGE_SEGMENTATION, Head.SEMANTIC, (1, 3, 8, 8)),
         (TaskName.IMAGE_SEGMENTATION, Head.MATTE, (1, 1, 8, 8)),
+        (TaskName.OBJECT_DETECTION, Head.YOLO_OBB, (1, 8, 6)),
+        (TaskName.KEYPOINT_DETECTION, Head.YOLO_POSE, (1, 56, 6)),
+        (TaskName.DEPTH_ESTIMATION, None, (1, 8, 8)),
+        (TaskName.DEPTH_ESTIMATION, None, (1, 1, 8, 8)),
         (TENSOR, None, (2, 4)),
     ],
 )
@@ -122,6 +126,13 @@ def test_overflows_of_finite_outputs_are_rejected(tmp_path: Path) -> None:
     spec = ModelSpec(task=TaskName.IMAGE_SEGMENTATION, head=Head.YOLO_MASKS)
     with pytest.raises(InvalidOutputError, match="not finite"):
         answer(tmp_path, masks, spec, FRAME)
+    rotated = np.array([[[3e38], [3e38], [3e38], [3e38], [0.9], [1]]], np.float32)
+    spec = ModelSpec(task=TaskName.OBJECT_DETECTION, head=Head.YOLO_OBB)
+    with pytest.raises(InvalidOutputError, match="not finite"):
+        answer(tmp_path, {"out": rotated}, spec, frame_of(Size(400, 300), Resize.STRETCH))
+    depth = np.array([[[3e38, -3e38]]], np.float32)
+    with pytest.raises(InvalidOutputError, match="not finite"):
+        answer(tmp_path, {"out": depth}, ModelSpec(task=TaskName.DEPTH_ESTIMATION), FRAME)
     matte = np.array([[[[3e38, -3e38]]]], np.float32)
     spec = ModelSpec(task=TaskName.IMAGE_SEGMENTATION, head=Head.MATTE)
     with pytest.raises(InvalidOutputError, match="not finite"):

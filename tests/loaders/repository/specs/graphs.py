@@ -18,6 +18,7 @@ def export(
     outputs: Mapping[str, Dims],
     *,
     dtype: int = TensorProto.FLOAT,
+    output_dtype: int = TensorProto.FLOAT,
     last_op: str = "Gemm",
     metadata: Mapping[str, str] | None = None,
 ) -> OnnxGraph:
@@ -27,7 +28,7 @@ def export(
         nodes,
         "export",
         [helper.make_tensor_value_info(name, dtype, dims) for name, dims in inputs.items()],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, dims) for name, dims in outputs.items()],
+        [helper.make_tensor_value_info(name, output_dtype, dims) for name, dims in outputs.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8, producer_name="test")
     helper.set_model_props(model, dict(metadata or {}))

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from onnx import TensorProto
 
+from loaders.repository.specs import ResolvedSpec
 from loaders.repository.specs.model_spec import Activation, Color, ExtraInput
 from tests.loaders.repository.specs.graphs import Dims, export, understood, values
 
@@ -15,6 +16,7 @@ YUNET = {
     for kind, size in (("cls", 1), ("obj", 1), ("bbox", 4), ("kps", 10))
     for stride in (8, 16, 32)
 }
+QUERIES = {"class_queries_logits": ("n", 100, 4), "masks_queries_logits": ("n", 100, 16, 16)}
 
 
 @pytest.mark.parametrize(
@@ -43,6 +45,11 @@ YUNET = {
         ({"y": (1, 25200, 85)}, "Concat", ("object-detection", "yolov5", "none")),
         ({"y": (1, 300, 6)}, "Concat", ("object-detection", "end-to-end", "none")),
         ({"y": (1, 197, 768)}, "Gemm", ("tensor", None, "none")),
+        ({"depth": ("n", 1, 64, 64)}, "Conv", ("depth-estimation", None, "none")),
+        ({"predicted_depth": ("n", "h", "w")}, "Relu", ("depth-estimation", None, "none")),
+        ({"797": (1, 64, 64)}, "Relu", ("depth-estimation", None, "none")),
+        (QUERIES, "Gemm", ("image-segmentation", "maskformer", "none")),
+        ({"y": (1, 300, 38), "z": (1, 32, 16, 16)}, "Concat", ("image-segmentation", "yolo-masks", "none")),
         ({"y": (1,)}, "Gemm", ("tensor", None, "none")),
         ({"a": (3, 5, 2), "b": (3, 5, 2), "c": ("n", 2)}, "Gemm", ("tensor", None, "none")),
     ],
@@ -52,6 +59,59 @@ def test_task_follows_from_outputs(
 ) -> None:
     resolved = understood(tmp_path, export(tmp_path / "model.onnx", {"x": PICTURE}, outputs, last_op=last_op))
     assert values(resolved, "task", "head", "activation") == list(expected)
+
+
+@pytest.mark.parametrize(
+    ("picture", "output", "last_op", "head"),
+    [
+        (PICTURE, ("n", 64, 64), "Cast", "class-map"),
+        (PICTURE, ("n", 1, 64, 64), "Cast", "class-map"),
+        (("n", 3, 512, 1024), ("n", 512, 1024), "Cast", "class-map"),
+        (("n", 3, "h", "w"), ("n", "h", "w"), "ArgMax", "class-map"),
+        (PICTURE, ("n", 9, 9), "Cast", None),
+    ],
+)
+def test_integers_of_the_inputs_size_are_a_class_map(
+    tmp_path: Path, picture: Dims, output: Dims, last_op: str, head: str | None
+) -> None:
+    path = tmp_path / "model.onnx"
+    graph = export(path, {"x": picture}, {"y": output}, output_dtype=TensorProto.INT64, last_op=last_op)
+    assert understood(tmp_path, graph).spec.head == head
+
+
+@pytest.mark.parametrize(
+    ("outputs", "risk"),
+    [
+        ({"797": (1, 64, 64)}, 'depth map; if it is not, set task = "tensor" in model.toml'),
+        (QUERIES, 'if this is Mask2Former, set head = "mask2former" in model.toml'),
+        ({"y": (1,)}, 'write task = "tensor" in model.toml'),
+    ],
+)
+def test_an_assumed_task_names_the_line_that_settles_it(tmp_path: Path, outputs: dict[str, Dims], risk: str) -> None:
+    graph = export(tmp_path / "model.onnx", {"x": PICTURE}, outputs)
+    resolved = understood(tmp_path, graph)
+    assert any(risk in warning for warning in resolved.warnings)
+    settled = understood(tmp_path, graph, {"model.toml": f'task = "{resolved.spec.task}"'})
+    assert not any(risk in warning for warning in settled.warnings)
+
+
+def test_outputs_of_an_assumed_head_are_not_those_of_another(tmp_path: Path) -> None:
+    graph = export(tmp_path / "model.onnx", {"x": PICTURE}, {"output0": (1, 40, 99), "output1": (1, 9, 16, 16)})
+    lines = 'task = "image-segmentation"\nhead = "yolo-masks"\n'
+    assert understood(tmp_path, graph, {"model.toml": lines}).spec.outputs == ()
+
+
+def test_paddle_ocr_characters_are_labels(tmp_path: Path) -> None:
+    def recogniser(classes: int | None) -> ResolvedSpec:
+        metadata = {"character": "a\nb\n#"}
+        outputs = {"softmax_2.tmp_0": ("n", "t", classes)}
+        graph = export(tmp_path / "model.onnx", {"x": ("n", 3, 48, "w")}, outputs, metadata=metadata)
+        return understood(tmp_path, graph)
+
+    assert values(recogniser(5), "task", "labels", "activation") == ["image-to-text", ("", "a", "b", "#", " "), "none"]
+    assert recogniser(None).spec.labels == ("", "a", "b", "#", " ")
+    assert recogniser(4).spec.labels == ("", "a", "b", "#")
+    assert recogniser(5).decided_by["labels"] == "PaddleOCR metadata"
 
 
 def test_boxes_and_scores_are_ordered(tmp_path: Path) -> None:

@@ -20,6 +20,9 @@ CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
 VIT = {"architectures": ["ViTForImageClassification"], "model_type": "vit", "id2label": {"1": "dog", "0": "cat"}}
 VIT_PROCESSOR = {"image_processor_type": "ViTImageProcessor"}
 
+QUERIES = {"class_queries_logits": ("n", 100, 4), "masks_queries_logits": ("n", 100, "h", "w")}
+DETR_MASKS = {"logits": ("n", 100, 4), "pred_boxes": ("n", 100, 4), "pred_masks": ("n", 100, "h", "w")}
+
 
 def detector(path: Path, *inputs: str, side: int | str = "side") -> OnnxGraph:
     picture = ("batch_size", 3, side, side)
@@ -103,14 +106,41 @@ def test_placeholder_labels_are_ignored(tmp_path: Path) -> None:
             "DetrForObjectDetection",
             ("object-detection", "detr"),
         ),
+        ({"y": ("n", 7)}, "ViTForImageClassification", ("image-classification", None)),
+        ({"last_hidden_state": ("n", 5, 8)}, "ViTForImageClassification", ("image-feature-extraction", None)),
+        ({"y": ("n", 150, "h", "w")}, "UperNetForSemanticSegmentation", ("image-segmentation", "semantic")),
+        ({"predicted_depth": ("n", "h", "w")}, "DepthAnythingForDepthEstimation", ("depth-estimation", None)),
+        ({"y": ("n", "h", "w")}, "DPTForDepthEstimation", ("depth-estimation", None)),
+        (QUERIES, "MaskFormerForInstanceSegmentation", ("image-segmentation", "maskformer")),
+        (DETR_MASKS, "DetrForSegmentation", ("image-segmentation", "maskformer")),
+        ({"reconstruction": ("n", 3, "h", "w")}, "Swin2SRForImageSuperResolution", ("tensor", None)),
+        ({"heatmaps": ("n", 17, 64, 48)}, "VitPoseForPoseEstimation", ("tensor", None)),
+        ({"logits": ("n", 196, 768)}, "ViTMAEForPreTraining", ("tensor", None)),
+        ({"reconstruction": ("n", 3, 64, 64)}, "ViTForMaskedImageModeling", ("tensor", None)),
+        ({"image_embeds": ("n", 8)}, "CLIPVisionModelWithProjection", ("image-feature-extraction", None)),
+        ({"last_hidden_state": ("n", 5, 8)}, "BlipForConditionalGeneration", ("image-feature-extraction", None)),
     ],
 )
 def test_task_follows_from_architecture_and_outputs(
     tmp_path: Path, outputs: dict[str, tuple[Any, ...]], architecture: str, expected: tuple[str, str | None]
 ) -> None:
     graph = export(tmp_path / "model.onnx", {"pixel_values": OPEN_PICTURE}, outputs)
-    spec = understood(tmp_path, graph, {CONFIG: {"architectures": [architecture], "model_type": "x"}}).spec
-    assert (spec.task, spec.head) == expected
+    resolved = understood(tmp_path, graph, {CONFIG: {"architectures": [architecture], "model_type": "x"}})
+    assert (resolved.spec.task, resolved.spec.head) == expected
+    warned = any(f"outputs of {architecture}" in w and 'task = "tensor"' in w for w in resolved.warnings)
+    assert warned == (expected[0] == "tensor")
+
+
+@pytest.mark.parametrize(
+    ("model_type", "head"), [("maskformer", "maskformer"), ("mask2former", "mask2former"), ("eomt", None)]
+)
+def test_query_masks_follow_transformers_pipeline(tmp_path: Path, model_type: str, head: str | None) -> None:
+    graph = export(tmp_path / "model.onnx", {"pixel_values": OPEN_PICTURE}, QUERIES)
+    config = {"architectures": ["XForUniversalSegmentation"], "model_type": model_type}
+    resolved = understood(tmp_path, graph, {CONFIG: config})
+    assert resolved.spec.head == head
+    if head:
+        assert values(resolved, "subtask", "score_threshold", "outputs") == ["panoptic", 0.9, tuple(QUERIES)]
 
 
 def test_embeddings_prefer_the_pooled_output(tmp_path: Path) -> None:

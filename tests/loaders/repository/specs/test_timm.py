@@ -73,6 +73,7 @@ def test_1000_unnamed_classes_get_imagenet_labels(tmp_path: Path) -> None:
     resolved = understood(tmp_path, graph, {CONFIG: RESNET | {"num_classes": 1000}})
     assert resolved.spec.labels == imagenet_labels()
     assert resolved.spec.labels[281] == "tabby, tabby cat"
+    assert not any("softmax" in warning for warning in resolved.warnings)
     resolved = understood(tmp_path, graph, {"labels.txt": "\n".join(map(str, range(1000)))})
     assert resolved.spec.labels[281] == "281"
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from loaders.model_errors import ModelSpecError
 from loaders.repository.specs import ResolvedSpec
 from loaders.repository.specs.model_spec import Activation, Head, Resize, Rounding, TaskName
 from tests.loaders.repository.specs.graphs import Dims, export, understood, values
@@ -51,8 +52,14 @@ ONE_CLASS = {"names": "{0: 'face'}"}
         (METADATA | ONE_CLASS, [(1, 5, 8400)], "object-detection", "yolov8"),
         (METADATA | ONE_CLASS, [(1, 300, 6)], "object-detection", "end-to-end"),
         (METADATA | {"task": "segment"}, [(1, 116, 8400), MASKS], "image-segmentation", "yolo-masks"),
-        (METADATA | {"task": "pose"}, [(1, 56, 8400)], "tensor", None),
-        (METADATA | {"task": "obb"}, [(1, 20, 8400)], "tensor", None),
+        (METADATA | {"task": "segment", "end2end": "True"}, [(1, 300, 38), MASKS], "image-segmentation", "yolo-masks"),
+        (METADATA | {"task": "segment", "args": "{'nms': True}"}, [(1, 300, 38), MASKS], "image-segmentation",
+         "yolo-masks"),
+        (METADATA | {"task": "segment"}, [(1, 116, 8400)], "tensor", None),
+        (METADATA | {"task": "pose"}, [(1, 56, 8400)], "keypoint-detection", "yolo-pose"),
+        (METADATA | {"task": "obb"}, [(1, 20, 8400)], "object-detection", "yolo-obb"),
+        (METADATA | {"task": "semantic"}, [(1, 640, 640)], "image-segmentation", "class-map"),
+        (METADATA | {"task": "depth"}, [(1, 1, 640, 640)], "tensor", None),
         (METADATA | {"task": "teleport"}, [(1, 20, 8400)], "tensor", None),
         (OLD, [(1, 25200, 85)], "object-detection", "yolov5"),
         (OLD, [(1, None, None)], "object-detection", "yolov5"),
@@ -66,6 +73,46 @@ def test_head_follows_from_outputs(
     resolved = exported(tmp_path, metadata, *outputs)
     assert values(resolved, "task", "head") == [task, head]
     assert any("raw outputs are returned" in warning for warning in resolved.warnings) == (task == "tensor")
+
+
+POSE = METADATA | {"task": "pose", "names": "{0: 'person'}", "kpt_shape": "[17, 3]"}
+TWO_POINTS = {"kpt_shape": "[2, 3]", "kpt_names": "{0: ['head', 'tail'], 1: ['head', 'tail']}"}
+
+
+def test_unnamed_keypoints_of_a_person_are_those_of_coco(tmp_path: Path) -> None:
+    resolved = exported(tmp_path, POSE, (1, 56, 8400))
+    assert resolved.spec.keypoint_shape == (17, 3)
+    assert resolved.spec.keypoint_names[:3] == ("nose", "left_eye", "right_eye")
+    assert len(resolved.spec.skeleton) == 19
+    assert resolved.warnings == ()
+
+
+@pytest.mark.parametrize("names", ["{}", str({0: [str(i) for i in range(17)]})])
+def test_17_keypoints_of_another_class_are_assumed_with_a_warning(tmp_path: Path, names: str) -> None:
+    resolved = exported(tmp_path, {**POSE, "names": "{0: 'dog'}", "kpt_names": names}, (1, 56, 8400))
+    assert resolved.spec.keypoint_names[0] == "nose"
+    assert [warning for warning in resolved.warnings if "set keypoint_names and skeleton in model.toml" in warning]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "shape", "names"),
+    [
+        (TWO_POINTS, (2, 3), ("head", "tail")),
+        (TWO_POINTS | {"kpt_names": "{0: ['head', 'tail'], 1: ['a', 'b']}"}, (2, 3), ()),
+        (TWO_POINTS | {"kpt_names": "{0: ['head']}"}, (2, 3), ()),
+        (TWO_POINTS | {"kpt_names": "{"}, (2, 3), ()),
+    ],
+)
+def test_keypoints_follow_the_metadata(
+    tmp_path: Path, metadata: Mapping[str, str], shape: tuple[int, int], names: tuple[str, ...]
+) -> None:
+    spec = exported(tmp_path, {**POSE, **metadata}, (1, None, None)).spec
+    assert (spec.keypoint_shape, spec.keypoint_names, spec.skeleton) == (shape, names, ())
+
+
+def test_invalid_keypoint_shape_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ModelSpecError, match="Ultralytics metadata: keypoint_shape"):
+        exported(tmp_path, POSE | {"kpt_shape": "[17, 9]"}, (1, 56, 8400))
 
 
 def test_yolov5_has_a_lower_iou_threshold(tmp_path: Path) -> None:
