@@ -130,7 +130,14 @@ def describe_answers(filename: str | None, answers: Sequence[Answer]) -> dict[st
         for answer in answers
     ]
     image = answers[0].image
-    shown = {"filename": filename, "format": image.format, "width": image.width, "height": image.height}
+    shown: dict[str, Any] = {
+        "filename": filename,
+        "format": image.format,
+        "width": image.width,
+        "height": image.height,
+    }
+    if image.alpha:
+        shown["alpha"] = True
     if len(results) > 1:
         return {"image": shown, "results": results}
     [result] = results
