@@ -18,6 +18,7 @@ from loaders.repository.specs import (
     label_assumptions,
     label_files,
     model_toml,
+    opencv_families,
     preprocessing_assumptions,
     task_assumptions,
     timm,
@@ -35,7 +36,7 @@ _TABLE = "preprocess"
 RESOLVERS: tuple[Resolver, ...] = (
     model_toml.resolve, graph_facts.resolve, hugging_face_preprocessor.resolve, hugging_face_config.resolve,
     timm.resolve, ultralytics.resolve, image_metadata.resolve, label_files.resolve,
-    task_assumptions.resolve, label_assumptions.resolve, preprocessing_assumptions.resolve,
+    task_assumptions.resolve, label_assumptions.resolve, opencv_families.resolve, preprocessing_assumptions.resolve,
 )  # fmt: skip
 
 
