@@ -111,10 +111,9 @@ class Preprocessor:
 
     def _opaque(self, picture: Picture) -> NDArray[np.uint8]:
         """The picture's pixels on the background of the spec."""
-        background = _BACKGROUNDS.get(self.spec.transparency)
-        if picture.alpha is None or background is None:
+        if picture.alpha is None or self.spec.transparency is Transparency.DROP:
             return picture.pixels
-        return composite(picture.pixels, picture.alpha, background)
+        return composite(picture.pixels, picture.alpha, _BACKGROUNDS[self.spec.transparency])
 
     def _resize(self, pixels: NDArray[np.uint8], plan: _Plan) -> Planes | Floats:
         """The visible part of the picture as (C, H, W), RGB. The integer parts count."""

@@ -142,6 +142,13 @@ def test_detectors_without_a_nothing_class_use_sigmoid(tmp_path: Path) -> None:
     assert understood(tmp_path, detector(tmp_path / "model.onnx"), files).spec.activation is Activation.SIGMOID
 
 
+def test_a_stretched_picture_of_another_static_size_is_certain(tmp_path: Path) -> None:
+    graph = export(tmp_path / "model.onnx", {"pixel_values": ("n", 3, 96, 96)}, {"logits": ("n", 2)})
+    resolved = understood(tmp_path, graph, {CONFIG: VIT, PREPROCESSOR: VIT_PROCESSOR})
+    assert values(resolved, "preprocess.resize", "preprocess.size") == [Resize.STRETCH, (96, 96)]
+    assert resolved.warnings == ()
+
+
 def test_static_graph_size_wins_over_json(tmp_path: Path) -> None:
     graph = export(tmp_path / "model.onnx", {"pixel_values": ("n", 3, 384, 384)}, {"logits": ("n", 10)})
     files = {PREPROCESSOR: {"image_processor_type": "MobileNetV1ImageProcessor"}}  # 256, crop 224
