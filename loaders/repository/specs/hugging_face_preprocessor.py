@@ -76,8 +76,9 @@ def _warnings(files: ModelFiles, processor: ImageProcessor, resizing: Resizing) 
         warnings["preprocess.resize"] = warn(
             files, f"{', '.join(options)} of the image processor {name} is not supported", resizing.line
         )
-    if not processor.known:
-        risk = f"the image processor {name} is unknown: what {processor.file} leaves out is assumed to be ViT's"
+    if not processor.known and (processor.class_name or processor.left_out):
+        assumed = ", ".join(processor.left_out) or "its steps"
+        risk = f"the image processor {name} is unknown, so that scores may be wrong: {assumed} assumed to be ViT's"
         warnings["preprocess.mean"] = warn(files, risk, "resize, mean and std")
     return warnings
 

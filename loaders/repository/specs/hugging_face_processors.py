@@ -20,6 +20,7 @@ _CONFIG, _PREPROCESSOR, _PROCESSOR = "config.json", "preprocessor_config.json", 
 _NESTED = "image_processor"
 _CLASS_KEYS = ("image_processor_type", "feature_extractor_type")
 _USUAL_KEYS = ("size", "image_mean", "do_resize", *_CLASS_KEYS)
+_DECISIVE_KEYS = ("size", "resample", "image_mean", "image_std")
 _UNKNOWN = "ViT"  # whose defaults are assumed for an unknown class
 
 
@@ -28,7 +29,7 @@ class ImageProcessor:
     """`family`: the class without "ImageProcessor" ("ViT"). `settings`: of the file, and the defaults of the class.
 
     `class_name` is empty if the file names none; `known`: whether the table has the class; `steps`: methods of the
-    class itself, as "resize".
+    class itself, as "resize"; `left_out`: what the file does not record.
     """
 
     file: str
@@ -37,6 +38,7 @@ class ImageProcessor:
     settings: JsonObject
     known: bool
     steps: tuple[str, ...]
+    left_out: tuple[str, ...]
 
 
 def find_processor_file(files: ModelFiles) -> tuple[str, JsonObject] | None:
@@ -59,10 +61,15 @@ def read_processor(files: ModelFiles) -> ImageProcessor | None:
     name = _family(class_name) if class_name else _family_of_model(files)
     defaults = processors.get(name, processors[_UNKNOWN])
     given = {key: value for key, value in config.data.items() if value is not None}
-    steps = defaults.get("steps", ()) if name in processors else ()
-    settings = JsonObject(config.where, {**defaults, **given})
+    steps = defaults.get("steps")
     return ImageProcessor(
-        file, class_name, name, settings, name in processors, tuple(steps) if isinstance(steps, list) else ()
+        file=file,
+        class_name=class_name,
+        family=name,
+        settings=JsonObject(config.where, {**defaults, **given}),
+        known=name in processors,
+        steps=tuple(steps) if isinstance(steps, list) else (),
+        left_out=tuple(key for key in _DECISIVE_KEYS if key not in given),
     )
 
 

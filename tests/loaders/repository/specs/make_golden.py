@@ -1,6 +1,6 @@
 """Writes `golden/*.npz`: tensors that each tool makes of the pictures, for comparison in `test_golden.py`.
 
-Needs a separate environment with requirements/golden.txt:
+Needs a separate environment with requirements/golden.txt and ultralytics:
 
     python tests/loaders/repository/specs/make_golden.py
 """

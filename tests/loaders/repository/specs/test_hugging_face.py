@@ -193,6 +193,16 @@ def test_a_file_without_a_class_has_that_of_the_model(tmp_path: Path) -> None:
     assert resolved.warnings == ()
 
 
+def test_a_file_without_a_class_that_leaves_nothing_out_is_certain(tmp_path: Path) -> None:
+    config = {"size": {"height": 32, "width": 32}, "resample": 3, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    graph = classifier(tmp_path / "model.onnx", 2)
+    config_of_another_model = VIT | {"model_type": "own"}
+    assert understood(tmp_path, graph, {CONFIG: config_of_another_model, PREPROCESSOR: config}).warnings == ()
+    del config["image_std"]
+    [warning] = understood(tmp_path, graph, {CONFIG: config_of_another_model, PREPROCESSOR: config}).warnings
+    assert "image_std assumed to be ViT's" in warning
+
+
 def test_depth_models_keep_the_ratio_in_multiples(tmp_path: Path) -> None:
     config = {"image_processor_type": "DPTImageProcessor", "keep_aspect_ratio": True, "ensure_multiple_of": 14,
               "size": {"height": 518, "width": 518}}  # fmt: skip
