@@ -157,12 +157,14 @@ def _print_error(path: str, reason: str) -> None:
 
 
 def _show_json(path: str, answer: Answer, timings_ms: dict[str, float]) -> None:
-    image = {
+    image: dict[str, object] = {
         "filename": path,
         "format": answer.image.format,
         "width": answer.image.width,
         "height": answer.image.height,
     }
+    if answer.image.alpha:
+        image["alpha"] = True
     line = {
         "model": answer.model,
         "image": image,

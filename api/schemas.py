@@ -60,12 +60,13 @@ class ModelInfo(_Strict):
 
 
 class ImageDetails(_Strict):
-    """The picture as sent. Width and height are in pixels, after EXIF rotation."""
+    """The picture as sent, after EXIF rotation. `alpha` is true if pixels are transparent, and missing otherwise."""
 
     filename: str | None
     format: str
     width: int
     height: int
+    alpha: bool | None = None
 
 
 class TimingsMs(_Strict):

@@ -152,6 +152,21 @@ def test_transparency_is_composited_over_white(loader: ImageLoader, image_format
     assert largest_difference(pixels[:, 16:], colour[:, 16:, :3]) <= 2
 
 
+@pytest.mark.parametrize("image_format", ["PNG", "WEBP", "TIFF"])
+def test_transparent_pixels_keep_their_colour_and_opaque_pictures_have_no_alpha(
+    loader: ImageLoader, image_format: str
+) -> None:
+    colour = np.full((4, 6, 4), (200, 0, 40, 255), np.uint8)
+    options: dict[str, object] = {"lossless": True, "exact": True} if image_format == "WEBP" else {}
+    assert loader.load(pictures.encode(colour, image_format, **options)).alpha is None
+    colour[0, :, 3] = 0
+    picture = loader.load(pictures.encode(colour, image_format, **options))
+    assert np.array_equal(picture.pixels, colour[:, :, :3])
+    assert picture.alpha is not None
+    assert np.array_equal(picture.alpha, colour[:, :, 3])
+    assert picture.info.alpha
+
+
 def test_every_level_of_alpha_is_rounded_to_the_nearest(loader: ImageLoader) -> None:
     alpha, value = np.meshgrid(np.arange(256), np.arange(256))
     rgba = np.stack([value, value, value, alpha], axis=2).astype(np.uint8)

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
 from api.schemas import InferResponse
 from loaders.images.base import ImageLoaderOptions, LeastSize, Picture
 from loaders.images.pillow_loader import PillowImageLoader
 from loaders.runtimes.base import ModelLoader, Session, SessionOptions
+from tests import pictures
 from tests.conftest import Serve
 from tests.pictures_by_colour import colour_picture
 from tests.problems import assert_problem
@@ -47,9 +49,16 @@ def test_response_has_the_documented_fields(server: Server, red_png: bytes) -> N
     assert response.headers["content-type"] == "application/json"
     answer = InferResponse.model_validate(response.json())
     assert answer.model.model_dump() == {"name": "colour", "version": 1, "task": "image-classification"}
-    assert answer.image.model_dump() == {"filename": "a.png", "format": "PNG", "width": 32, "height": 24}
+    assert response.json()["image"] == {"filename": "a.png", "format": "PNG", "width": 32, "height": 24}
     assert answer.predictions[0].model_dump()["label"] == "red"
     assert answer.request_id == response.headers["x-request-id"]
+
+
+def test_the_answer_says_that_a_picture_has_transparent_pixels(server: Server) -> None:
+    rgba = np.full((4, 4, 4), 255, np.uint8)
+    assert "alpha" not in infer(server.client, pictures.encode(rgba, "PNG")).json()["image"]
+    rgba[0, 0, 3] = 128
+    assert infer(server.client, pictures.encode(rgba, "PNG")).json()["image"]["alpha"] is True
 
 
 @pytest.mark.parametrize("colour", ["red", "green", "blue"])

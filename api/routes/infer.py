@@ -138,7 +138,14 @@ def describe_answers(filename: str | None, answers: Sequence[Answer]) -> dict[st
         described = {"model": answer.model, "predictions": answer.predictions, "timings_ms": answer.timer.as_ms()}
         results.append(described)
     image = answers[0].image
-    shown = {"filename": filename, "format": image.format, "width": image.width, "height": image.height}
+    shown: dict[str, Any] = {
+        "filename": filename,
+        "format": image.format,
+        "width": image.width,
+        "height": image.height,
+    }
+    if image.alpha:
+        shown["alpha"] = True
     if len(results) > 1:
         return {"image": shown, "results": results}
     return {"model": answers[0].model, "image": shown, **results[0]}

@@ -1,7 +1,8 @@
 """From a picture to a tensor, as in the framework that trained the model.
 
 The reference is Pillow's antialiased resize, computed for the visible part of the picture only
-(`engine.preprocessing.resampling`). Rescaling, mean, std and dtype are one table look-up a channel.
+(`engine.preprocessing.resampling`), or `cv2.resize` for models that were trained with OpenCV. Rescaling, mean, std and
+dtype are one table look-up a channel.
 """
 
 import math
@@ -13,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from engine.preprocessing.geometry import Frame, Span, bounded, place, visible
+from engine.preprocessing.geometry import Frame, Placement, Span, input_size, place, visible
 from engine.preprocessing.resampling import Floats, Planes, Resampling, plan_resampling
 from loaders.images.base import ImageInfo, Picture, Size
-from loaders.repository.specs.model_spec import Color, Interpolation, PreprocessSpec, Resize
+from loaders.images.pixels import composite
+from loaders.repository.specs.model_spec import Color, Interpolation, PreprocessSpec, Resize, Transparency
 from loaders.tensors import Tensor
 
 # Picture sizes whose plans are cached; a plan takes up to some hundred KB.
@@ -31,6 +33,16 @@ _DECODE_SCALES = (1, 2, 4, 8)
 # EXIF orientations that move the stored right or bottom border to the left, and to the top.
 _FROM_THE_RIGHT, _FROM_BELOW = (2, 3, 6, 7), (3, 4, 7, 8)
 
+# Not antialiased: single pixels of the whole picture count.
+_NOT_SCALED = (Interpolation.NEAREST, Interpolation.OPENCV_LINEAR, Interpolation.OPENCV_CUBIC)
+_OPENCV = {Interpolation.OPENCV_LINEAR: cv2.INTER_LINEAR, Interpolation.OPENCV_CUBIC: cv2.INTER_CUBIC}
+
+# Pixels of a whole resized picture. Where most of it is cropped away, only the visible part is resized.
+_MAX_RESIZED = 50_000_000
+
+# Levels behind transparent pixels.
+_BACKGROUNDS = {Transparency.WHITE: 255, Transparency.BLACK: 0}
+
 # A scaled decode gives at least this many times the resized picture, so that the antialiased resize decides how the
 # result looks. tests/engine/preprocessing/test_scaled_decode.py bounds the distance from a full decode.
 DECODE_MARGIN = 2
@@ -38,9 +50,10 @@ DECODE_MARGIN = 2
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """The steps for pictures of one size. `resampling` is None for NEAREST."""
+    """The steps for pictures of one size. `resampling` is None for NEAREST and OpenCV's."""
 
     target: Size
+    placement: Placement
     across: Span
     down: Span
     resampling: Resampling | None
@@ -50,7 +63,7 @@ class Preprocessor:
     """Prepares pictures for one model. May be used from many threads.
 
     `spec` needs a layout, a dtype and, unless it is `bounded`, a size; otherwise ValueError is raised. With
-    `exact_decode` decoders do not scale, and the resize equals Pillow's in every bit.
+    `exact_decode` decoders do not scale, and an antialiased resize equals Pillow's in every bit.
     """
 
     def __init__(self, spec: PreprocessSpec, *, exact_decode: bool = False) -> None:
@@ -58,15 +71,15 @@ class Preprocessor:
             raise ValueError("the spec lacks size, layout or dtype")
         self.spec = spec
         self._layout, self._dtype = spec.layout, spec.dtype
-        self._exact_decode = exact_decode or spec.interpolation is Interpolation.NEAREST  # which picks single pixels
+        self._exact_decode = exact_decode or spec.interpolation in _NOT_SCALED
         self._table = None if spec.rescale_by_max else _value_table(spec, spec.rescale_factor)
         self._frame = lru_cache(_CACHED_SIZES)(partial(_frame, spec))
         self._plan = lru_cache(_CACHED_SIZES)(partial(_plan, spec, exact_decode))
 
     @property
     def target(self) -> Size:
-        """The input's size; for `bounded` that of a square picture."""
-        return _target(self.spec, Size(_SQUARE, _SQUARE))
+        """The input's size; that of a square picture if it depends on the picture."""
+        return input_size(Size(_SQUARE, _SQUARE), self.spec)
 
     @property
     def input_shape(self) -> tuple[int, int, int, int]:
@@ -88,7 +101,7 @@ class Preprocessor:
         """One picture's tensor (see `input_shape`) in the spec's dtype, layout and channel order."""
         height, width = picture.pixels.shape[:2]
         plan = self._plan(picture.info, height, width)
-        return self._normalise(self._fill(plan, self._resize(picture.pixels, plan)))
+        return self._normalise(self._fill(plan, self._resize(self._opaque(picture), plan)))
 
     def _shape(self, size: Size) -> tuple[int, int, int, int]:
         channels = self.spec.channels
@@ -96,14 +109,21 @@ class Preprocessor:
             (1, channels, size.height, size.width) if self._layout == "NCHW" else (1, size.height, size.width, channels)
         )
 
+    def _opaque(self, picture: Picture) -> NDArray[np.uint8]:
+        """The picture's pixels on the background of the spec."""
+        if picture.alpha is None or self.spec.transparency is Transparency.DROP:
+            return picture.pixels
+        return composite(picture.pixels, picture.alpha, _BACKGROUNDS[self.spec.transparency])
+
     def _resize(self, pixels: NDArray[np.uint8], plan: _Plan) -> Planes | Floats:
         """The visible part of the picture as (C, H, W), RGB. The integer parts count."""
         if self.spec.color is Color.GRAY:
             pixels = np.asarray(Image.fromarray(pixels).convert("L"))
-        if plan.resampling is None:
-            nearest = _nearest(pixels, plan)
-            return np.moveaxis(nearest.reshape(*nearest.shape[:2], -1), 2, 0)
-        return plan.resampling(pixels)
+        if plan.resampling is not None:
+            return plan.resampling(pixels)
+        method = _OPENCV.get(self.spec.interpolation)
+        resized = _nearest(pixels, plan) if method is None else _by_opencv(pixels, plan, method)
+        return np.moveaxis(resized.reshape(*resized.shape[:2], -1), 2, 0)
 
     def _fill(self, plan: _Plan, resized: Planes | Floats) -> Planes:
         """(C, H, W) of the target's size, in the spec's channel order, padded outside the picture."""
@@ -113,7 +133,8 @@ class Preprocessor:
         across, down = plan.across, plan.down
         if resized.shape[1:] == (height, width):
             return np.ascontiguousarray(resized, np.uint8)
-        canvas = np.full((len(resized), height, width), self.spec.pad_value, np.uint8)
+        canvas = np.empty((len(resized), height, width), np.uint8)
+        canvas[:] = np.reshape(self.spec.pad_value, (-1, 1, 1))
         part = canvas[:, down.start : down.start + down.length, across.start : across.start + across.length]
         np.copyto(part, resized, casting="unsafe")
         return canvas
@@ -131,12 +152,8 @@ class Preprocessor:
         return tensor
 
 
-def _target(spec: PreprocessSpec, picture: Size) -> Size:
-    return bounded(picture, spec) if spec.size is None else Size(width=spec.size[1], height=spec.size[0])
-
-
 def _frame(spec: PreprocessSpec, picture: Size) -> Frame:
-    target = _target(spec, picture)
+    target = input_size(picture, spec)
     return Frame(picture, place(picture, spec, target), target)
 
 
@@ -147,10 +164,10 @@ def _plan(spec: PreprocessSpec, exact: bool, info: ImageInfo, height: int, width
     placement, target = frame.placement, frame.target
     across = visible(placement.left, placement.resized.width, target.width, filled_width, left)
     down = visible(placement.top, placement.resized.height, target.height, filled_height, top)
-    if spec.interpolation is Interpolation.NEAREST:
-        return _Plan(target, across, down, None)
+    if spec.interpolation in _NOT_SCALED:
+        return _Plan(target, placement, across, down, None)
     resampling = plan_resampling(across, down, (height, width), spec.interpolation, exact=exact)
-    return _Plan(target, across, down, resampling)
+    return _Plan(target, placement, across, down, resampling)
 
 
 def _nearest(pixels: NDArray[np.uint8], plan: _Plan) -> NDArray[np.uint8]:
@@ -160,6 +177,23 @@ def _nearest(pixels: NDArray[np.uint8], plan: _Plan) -> NDArray[np.uint8]:
     box = (across.source_start, down.source_start - first, across.source_stop, down.source_stop - first)
     image = Image.fromarray(pixels[first:last])
     return np.asarray(image.resize((across.length, down.length), Image.Resampling.NEAREST, box=box))
+
+
+def _by_opencv(pixels: NDArray[np.uint8], plan: _Plan, method: int) -> NDArray[np.uint8]:
+    """The visible part of what `cv2.resize` makes of the whole picture."""
+    across, down, resized = plan.across, plan.down, plan.placement.resized
+    if resized.pixels > _MAX_RESIZED:
+        rows = slice(math.floor(down.source_start), math.ceil(down.source_stop))
+        columns = slice(math.floor(across.source_start), math.ceil(across.source_stop))
+        return _cv2_resize(pixels[rows, columns], Size(across.length, down.length), method)
+    top, left = max(0, -plan.placement.top), max(0, -plan.placement.left)
+    return _cv2_resize(pixels, resized, method)[top : top + down.length, left : left + across.length]
+
+
+def _cv2_resize(pixels: NDArray[np.uint8], size: Size, method: int) -> NDArray[np.uint8]:
+    if pixels.shape[1::-1] == (size.width, size.height):
+        return pixels
+    return cv2.resize(pixels, (size.width, size.height), interpolation=method)  # type: ignore[return-value]  # no dtype
 
 
 def _look_up(pixels: NDArray[np.uint8], table: Tensor, target: Tensor) -> None:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,13 +25,15 @@ class ImageInfo:
     """Format and size of a picture, from its header.
 
     `width` and `height` are those of the upright picture, in pixels: EXIF orientations 5 to 8 swap the stored sides.
-    `orientation` is the EXIF value, 1 to 8, that turns the stored pixels upright.
+    `orientation` is the EXIF value, 1 to 8, that turns the stored pixels upright. `alpha`: whether some pixels are
+    transparent, which only decoding shows and which is not compared.
     """
 
     format: str
     width: int
     height: int
     orientation: int = 1
+    alpha: bool = field(default=False, compare=False)
 
     @property
     def size(self) -> Size:
@@ -46,11 +48,14 @@ LeastSize = Size | Callable[[ImageInfo], Size | None] | None
 class Picture:
     """A decoded picture: `pixels` is (H, W, 3) uint8 RGB, upright, C-contiguous.
 
-    `pixels` may be smaller than `info` says if the decoder scaled them; `info` has the original size.
+    `pixels` may be smaller than `info` says if the decoder scaled them; `info` has the original size. Transparent
+    pixels have the colour that they have in the file; `alpha` is (H, W) uint8 (0 is transparent), None if all are
+    opaque.
     """
 
     pixels: NDArray[np.uint8]
     info: ImageInfo
+    alpha: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """The base class of decoders: limits, truncation, errors and orientation around `decode`."""
 
 from abc import abstractmethod
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from loaders.images.errors import (
     UnsupportedFormatError,
 )
 from loaders.images.headers import Header, jpeg, read_header
-from loaders.images.pixels import Pixels, missing_rows, turn_upright
+from loaders.images.pixels import Decoded, missing_rows
 
 MAX_MISSING_ROWS = 0.1  # of a truncated JPEG that may be accepted
 JPEG_SCALES = (8, 4, 2)
@@ -29,8 +30,8 @@ class CheckedImageLoader(ImageLoader):
     """
 
     @abstractmethod
-    def decode(self, data: bytes, header: Header, scale: int) -> Pixels:
-        """Returns the stored pixels as RGB; `scale` (1, 2, 4 or 8) divides the sides of a JPEG. May raise anything."""
+    def decode(self, data: bytes, header: Header, scale: int) -> Decoded:
+        """Returns the stored pixels; `scale` (1, 2, 4 or 8) divides the sides of a JPEG. May raise anything."""
 
     def probe(self, data: bytes) -> ImageInfo:
         return read_header(data, self.formats).info
@@ -44,11 +45,14 @@ class CheckedImageLoader(ImageLoader):
         if not complete:
             data = self._completed(data, header)
         scale = _scale(info, at_least) if header.format == "JPEG" else 1
-        pixels = self._decode_safely(data, header, scale)
-        if not complete and missing_rows(pixels) > MAX_MISSING_ROWS:
+        decoded = self._decode_safely(data, header, scale)
+        if not complete and missing_rows(decoded.rgb) > MAX_MISSING_ROWS:
             raise _truncated(header)
         # libheif applies the orientation of HEIC
-        return Picture(turn_upright(pixels, 1 if header.format == "HEIC" else header.orientation), info)
+        upright = decoded.upright(1 if header.format == "HEIC" else header.orientation)
+        if upright.alpha is not None:
+            info = replace(info, alpha=True)
+        return Picture(upright.rgb, info, upright.alpha)
 
     def _completed(self, data: bytes, header: Header) -> bytes:
         """Adds an end marker to a JPEG. In CMYK, rows that the decoder fills in cannot be recognised."""
@@ -56,9 +60,9 @@ class CheckedImageLoader(ImageLoader):
             return data + JPEG_END
         raise _truncated(header)
 
-    def _decode_safely(self, data: bytes, header: Header, scale: int) -> Pixels:
+    def _decode_safely(self, data: bytes, header: Header, scale: int) -> Decoded:
         try:
-            pixels = self.decode(data, header, scale)
+            decoded = self.decode(data, header, scale)
         except UnsupportedFormatError:
             raise
         except Exception as error:  # decoders raise all kinds of errors on damaged data
@@ -69,8 +73,8 @@ class CheckedImageLoader(ImageLoader):
             if "truncated" in str(error) or isinstance(error, EOFError):
                 raise _truncated(header) from error
             raise _damaged(header) from error
-        check_size(pixels.shape[0], pixels.shape[1], header, scale)
-        return pixels
+        check_size(decoded.rgb.shape[0], decoded.rgb.shape[1], header, scale)
+        return decoded
 
 
 def _has_room(header: Header, scale: int) -> bool:

@@ -15,7 +15,7 @@ from loaders.images.checked_loader import CheckedImageLoader
 from loaders.images.errors import CorruptImageError
 from loaders.images.headers import Header
 from loaders.images.pillow_loader import PillowImageLoader
-from loaders.images.pixels import Pixels, Samples, as_pixels, grey_over_white, over_white, to_8_bit
+from loaders.images.pixels import Decoded, Samples, as_pixels, grey_to_rgb, to_8_bit
 
 _OWN_FORMATS = frozenset({"JPEG", "PNG", "WebP"})
 _RGB = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
@@ -38,14 +38,14 @@ class OpenCVImageLoader(CheckedImageLoader):
     def formats(self) -> tuple[str, ...]:
         return self._others.formats
 
-    def decode(self, data: bytes, header: Header, scale: int) -> Pixels:
+    def decode(self, data: bytes, header: Header, scale: int) -> Decoded:
         if header.format not in _OWN_FORMATS or (header.format == "JPEG" and header.channels == 4):
             return self._others.decode(data, header, scale)
         if header.format == "PNG":
             data = header.essential(data)
         if not header.has_alpha and header.bit_depth <= 8:
-            return as_pixels(_imdecode(data, header, _REDUCED_RGB[scale]))
-        return _flatten(_imdecode(data, header, cv2.IMREAD_UNCHANGED), header)
+            return Decoded(as_pixels(_imdecode(data, header, _REDUCED_RGB[scale])))
+        return _to_rgb(_imdecode(data, header, cv2.IMREAD_UNCHANGED), header)
 
 
 def _imdecode(data: bytes, header: Header, flags: int) -> Samples:
@@ -55,11 +55,11 @@ def _imdecode(data: bytes, header: Header, flags: int) -> Samples:
     return pixels  # type: ignore[return-value]  # the stubs have no dtype
 
 
-def _flatten(pixels: Samples, header: Header) -> Pixels:
-    """Converts grey, BGR or BGRA of 8 or 16 bits to 8-bit RGB over white."""
+def _to_rgb(pixels: Samples, header: Header) -> Decoded:
+    """Converts grey, BGR or BGRA of 8 or 16 bits."""
     if pixels.ndim == 2:
-        return grey_over_white(pixels, header.bit_depth, header.transparent_grey)
+        return grey_to_rgb(pixels, header.bit_depth, header.transparent_grey)
     pixels = to_8_bit(pixels)
     if pixels.shape[2] == 3:
-        return as_pixels(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))
-    return over_white(as_pixels(cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGB)), pixels[:, :, 3])
+        return Decoded(as_pixels(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)))
+    return Decoded(as_pixels(cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGB)), as_pixels(pixels[:, :, 3]))

@@ -27,7 +27,7 @@ from loaders.images.checked_loader import CheckedImageLoader, check_size
 from loaders.images.errors import UnsupportedFormatError
 from loaders.images.formats import FORMATS
 from loaders.images.headers import Header, png, tiff
-from loaders.images.pixels import Pixels, grey_over_white
+from loaders.images.pixels import Decoded, grey_to_rgb
 
 Image.MAX_IMAGE_PIXELS = None
 
@@ -55,21 +55,21 @@ class PillowImageLoader(CheckedImageLoader):
     def formats(self) -> tuple[str, ...]:
         return self._formats
 
-    def decode(self, data: bytes, header: Header, scale: int) -> Pixels:
+    def decode(self, data: bytes, header: Header, scale: int) -> Decoded:
         with _open(_prepare(data, header), header.format) as image:
             if scale > 1:
                 image.draft(None, (header.width // scale, header.height // scale))
             check_size(image.height, image.width, header, scale)
             return self._to_rgb(image, header)
 
-    def _to_rgb(self, image: Image.Image, header: Header) -> Pixels:
+    def _to_rgb(self, image: Image.Image, header: Header) -> Decoded:
         if image.mode in _GREY_16_BIT:
-            return grey_over_white(np.asarray(image).astype(np.uint16, copy=False), 16, header.transparent_grey)
+            return grey_to_rgb(np.asarray(image).astype(np.uint16, copy=False), 16, header.transparent_grey)
         if image.mode not in _TO_RGB:
             raise UnsupportedFormatError(f"{header.format} ({image.mode} samples)", self.formats)
         if header.transparent_grey is not None:
-            return grey_over_white(np.asarray(image.convert("L")), header.bit_depth, header.transparent_grey)
-        return np.array(_over_white(image, header))
+            return grey_to_rgb(np.asarray(image.convert("L")), header.bit_depth, header.transparent_grey)
+        return _split(image, header)
 
 
 def _is_available(name: str) -> bool:
@@ -96,15 +96,13 @@ def _open(data: bytes, name: str) -> ImageFile:
     return _OPENERS[name](BytesIO(data))
 
 
-def _over_white(image: Image.Image, header: Header) -> Image.Image:
+def _split(image: Image.Image, header: Header) -> Decoded:
     _fit_transparent_colour(image, header)
     image.load()
     if not image.has_transparency_data:
-        return image.convert("RGB")
-    white = Image.new("RGB", image.size, "white")
-    layer = image.convert("RGBA")
-    white.paste(layer, mask=layer.getchannel("A"))
-    return white
+        return Decoded(np.array(image.convert("RGB")))
+    layers = np.asarray(image.convert("RGBA"))
+    return Decoded(layers[:, :, :3].copy(), layers[:, :, 3].copy())
 
 
 def _fit_transparent_colour(image: Image.Image, header: Header) -> None:

@@ -1,10 +1,13 @@
 """Operations on decoded pixels that all image loaders share, so that their results are equal."""
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 _BAND_ROWS = 64  # converted at once, so that 32-bit intermediates stay small
+_OPAQUE = 255
 UNDECODED_GREY = 128  # libjpeg fills in this value where data are missing
 
 Pixels = NDArray[np.uint8]
@@ -20,12 +23,30 @@ def turn_upright(pixels: Pixels, orientation: int) -> Pixels:
     return as_pixels(stored if flip is None else cv2.flip(stored, flip))
 
 
-def over_white(rgb: Pixels, alpha: Pixels) -> Pixels:
-    """Composites over white, rounding to the nearest level; `alpha` is (H, W), 255 is opaque."""
-    if not (alpha < 255).any():
-        return rgb
-    weights = cv2.merge([alpha, alpha, alpha])
-    return as_pixels(cv2.add(cv2.multiply(rgb, weights, scale=1 / 255), cv2.bitwise_not(weights)))
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """Stored pixels: `rgb` is (H, W, 3), `alpha` (H, W), 255 is opaque; None if the format or the file has none."""
+
+    rgb: Pixels
+    alpha: Pixels | None = None
+
+    def upright(self, orientation: int) -> "Decoded":
+        """Applies the EXIF orientation; without `alpha` if every pixel is opaque."""
+        transparent = self.alpha is not None and (self.alpha < _OPAQUE).any()
+        alpha = turn_upright(self.alpha, orientation) if transparent and self.alpha is not None else None
+        return Decoded(turn_upright(self.rgb, orientation), alpha)
+
+
+def composite(rgb: Pixels, alpha: Pixels, background: int) -> Pixels:
+    """Puts pixels in front of black (0) or white (255), rounding to the nearest level; `alpha` is (H, W)."""
+    result = np.empty_like(rgb)
+    for first in range(0, len(rgb), _BAND_ROWS):
+        band, part = slice(first, first + _BAND_ROWS), alpha[first : first + _BAND_ROWS]
+        weights = cv2.merge([part, part, part])
+        cv2.multiply(rgb[band], weights, dst=result[band], scale=1 / _OPAQUE)
+        if background:
+            cv2.add(result[band], cv2.bitwise_not(weights), dst=result[band])
+    return result
 
 
 def to_8_bit(samples: Samples) -> Pixels:
@@ -42,16 +63,17 @@ def to_8_bit(samples: Samples) -> Pixels:
     return result
 
 
-def grey_over_white(samples: Samples, bit_depth: int, key: int | None) -> Pixels:
-    """Converts grey (H, W) to RGB. Samples equal to `key` (in the file's bit depth) are transparent and become white.
+def grey_to_rgb(samples: Samples, bit_depth: int, key: int | None) -> Decoded:
+    """Converts grey (H, W). Samples equal to `key` (in the file's bit depth) are transparent.
 
     Decoders have already scaled samples of fewer than 8 bits to 0..255.
     """
     grey = to_8_bit(samples)
-    if key is not None:
-        shown = key if bit_depth >= 8 else key * 255 // ((1 << bit_depth) - 1)
-        grey = np.where(samples == shown, np.uint8(255), grey)
-    return as_pixels(cv2.merge([grey, grey, grey]))
+    rgb = as_pixels(cv2.merge([grey, grey, grey]))
+    if key is None:
+        return Decoded(rgb)
+    shown = key if bit_depth >= 8 else key * 255 // ((1 << bit_depth) - 1)
+    return Decoded(rgb, np.where(samples == shown, np.uint8(0), np.uint8(_OPAQUE)))
 
 
 def missing_rows(pixels: Pixels) -> float:

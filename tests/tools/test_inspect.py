@@ -39,7 +39,7 @@ def test_warnings_follow_the_table(tmp_path: Path, capsys: pytest.CaptureFixture
     classifier(tmp_path / "model.onnx")
     assert main([str(tmp_path / "model.onnx")]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert "warning: mean/std are not recorded in this export: assumed ImageNet; set it in model.toml" in lines
+    assert any(line.startswith("warning: mean/std are not recorded in this export") for line in lines)
 
 
 @pytest.mark.parametrize("place", ["", "10", "10/model.onnx"])

@@ -18,6 +18,7 @@ from loaders.repository.specs import (
     label_assumptions,
     label_files,
     model_toml,
+    opencv_families,
     paddle_ocr,
     preprocessing_assumptions,
     task_assumptions,
@@ -37,7 +38,7 @@ RESOLVERS: tuple[Resolver, ...] = (
     model_toml.resolve, label_files.resolve_own, graph_facts.resolve,
     hugging_face_preprocessor.resolve, hugging_face_config.resolve, timm.resolve,
     ultralytics.resolve, paddle_ocr.resolve, image_metadata.resolve, label_files.resolve,
-    task_assumptions.resolve, label_assumptions.resolve, preprocessing_assumptions.resolve,
+    task_assumptions.resolve, label_assumptions.resolve, opencv_families.resolve, preprocessing_assumptions.resolve,
 )  # fmt: skip
 
 

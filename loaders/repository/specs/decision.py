@@ -37,3 +37,8 @@ def decide(source: str, values: Mapping[str, object], warnings: Mapping[str, str
 def decided(decisions: Decisions, field: str) -> object:
     """Returns None for a field that is undecided."""
     return decisions[field].value if field in decisions else None
+
+
+def warn(files: ModelFiles, risk: str, line: str) -> str:
+    """Returns a warning: what may be wrong, and what settles it in the table [preprocess]."""
+    return f"{risk}; to settle it, write {line} under [preprocess] in {files.spec_file}"

@@ -1,201 +1,120 @@
-"""Resolves preprocessing from the `preprocessor_config.json` of Hugging Face transformers.
+"""Resolves preprocessing from the image processor of Hugging Face transformers.
 
-Missing keys have the defaults of the image processor's class, which also decides the meaning of a bare `size`.
+Its settings are in `preprocessor_config.json`, or in `processor_config.json` (transformers 5). Missing keys have the
+defaults of its class, which also decides how pictures are resized.
 https://huggingface.co/docs/transformers/main_classes/image_processor
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict
 
 from loaders.onnx.onnx_file import OnnxGraph
-from loaders.repository.specs.decision import Decisions, decide, decided
-from loaders.repository.specs.hugging_face_processors import PROCESSORS, UNKNOWN, Processor, family
+from loaders.repository.specs.decision import Decisions, decide, decided, warn
+from loaders.repository.specs.hugging_face_processors import ImageProcessor, read_processor
+from loaders.repository.specs.hugging_face_resizing import Resizing, fit, has_rule, resizing_of
 from loaders.repository.specs.json_object import JsonObject
 from loaders.repository.specs.model_files import ModelFiles
-from loaders.repository.specs.model_spec import Color, Interpolation, Resize
-
-FILE = "preprocessor_config.json"
+from loaders.repository.specs.model_spec import Color, Interpolation, Resize, Transparency
 
 _BYTE = 255
-_STRETCH_FROM = 384  # pixels: from this size on, ConvNeXT's processor stretches and does not crop
-_CROP_PCT = 224 / 256
 _PILLOW_RESAMPLING = {
     0: Interpolation.NEAREST, 1: Interpolation.LANCZOS, 2: Interpolation.BILINEAR, 3: Interpolation.BICUBIC,
 }  # fmt: skip
-_CLASS_KEYS = ("image_processor_type", "feature_extractor_type")
+_NOT_ANTIALIASED = {
+    Interpolation.BILINEAR: Interpolation.OPENCV_LINEAR, Interpolation.BICUBIC: Interpolation.OPENCV_CUBIC,
+}  # fmt: skip
 
-Sides = tuple[int, int]
+# Classes that resize without antialiasing, that use neither mean nor factor, and that reverse the channels: after the
+# normalisation, the other way round than `do_flip_channel_order` of MobileViT, which does not normalise.
+_ALIASED = ("DepthPro", "PPDocLayoutV2", "PPDocLayoutV3", "PPDocLayoutV4", "RfDetr")
+_RAW = ("LayoutLMv2",)
+_REVERSED = ("LayoutLMv2", "PPLCNet", "PPOCRV5ServerDet", "UVDoc")
+_NEVER_NORMALISED = ("LayoutLMv2", "MobileViT", "SuperPoint", "GLPN")
 
-
-@dataclass(frozen=True, slots=True)
-class _Resizing:
-    """`size` of the tensor; `edge`: the shortest before the crop. None leaves it to the picture or the graph."""
-
-    resize: Resize
-    size: Sides | None = None
-    edge: int | None = None
-    longest: int | None = None
-    warning: str = ""
+# Options that cut a picture into several, or make it grey: nothing here does.
+_UNSUPPORTED = ("do_split_image", "do_image_splitting", "crop_to_patches", "do_grayscale")
 
 
 def resolve(files: ModelFiles, graph: OnnxGraph, decisions: Decisions) -> Decisions:
-    data = files.read_object(FILE)
-    if data is None or not ({"size", "image_mean", "do_resize", *_CLASS_KEYS} & data.keys()):
+    processor = read_processor(files)
+    if processor is None or processor.family == "TimmWrapper":
         return {}
-    config = JsonObject(files.where(FILE), data)
-    class_name = next((name for key in _CLASS_KEYS if (name := config.text(key))), "")
-    if family(class_name) == "TimmWrapper":
-        return {}
-    processor = PROCESSORS.get(family(class_name), UNKNOWN)
-    resizing = _fit_graph(_resizing(config, processor), graph, decisions)
-    warnings = {"preprocess.resize": _resize_warning(config, processor, resizing)}
-    if family(class_name) not in PROCESSORS:
-        warnings["preprocess.mean"] = (
-            f"the image processor {class_name or 'of this export'} is unknown; its defaults are assumed to be ViT's"
-        )
-    source = f"{FILE} ({class_name})" if class_name else FILE
-    return decide(source, _fields(config, processor, resizing), warnings)
+    resizing = resizing_of(processor.family, processor.settings)
+    size = decided(decisions, "preprocess.size")
+    if isinstance(size, list | tuple) and len(size) == 2:
+        masked = any(i.name == "pixel_mask" for i in graph.inputs)
+        resizing = fit(resizing, (size[0], size[1]), processor.file, masked=masked)
+    source = f"{processor.file} ({processor.class_name})" if processor.class_name else processor.file
+    return decide(source, _fields(processor, resizing), _warnings(files, processor, resizing))
 
 
-def _fields(config: JsonObject, processor: Processor, resizing: _Resizing) -> dict[str, object]:
-    mean, std = _normalisation(config, processor)
-    flips = config.flag("do_flip_channel_order", processor.flips_channels)
-    return {
-        "preprocess.size": resizing.size,
-        "preprocess.resize": resizing.resize,
-        "preprocess.shortest_edge": resizing.edge,
-        "preprocess.longest_edge": resizing.longest,
-        "preprocess.interpolation": _interpolation(config, processor),
+def _fields(processor: ImageProcessor, resizing: Resizing) -> dict[str, object]:
+    config, family = processor.settings, processor.family
+    mean, std = _normalisation(config, family)
+    flips = family in _REVERSED or config.flag("do_flip_channel_order")
+    if flips:
+        mean, std = mean[::-1], std[::-1]
+    geometry = {f"preprocess.{name}": value for name, value in asdict(resizing).items() if name not in ("risk", "line")}
+    return geometry | {
+        "preprocess.interpolation": _interpolation(config, family),
         "preprocess.color": Color.BGR if flips else Color.RGB,
-        "preprocess.rescale_factor": _rescale(config),
+        "preprocess.rescale_factor": 1.0 if family in _RAW else _rescale(config),
         "preprocess.mean": mean,
         "preprocess.std": std,
-        "preprocess.pad_value": _pad_value(config, mean) if resizing.resize is Resize.LONGEST_EDGE else 0,
+        "preprocess.pad_value": _pad_value(config, mean) if _is_padded(resizing) else 0,
+        "preprocess.transparency": Transparency.DROP,
     }
 
 
-def _resizing(config: JsonObject, processor: Processor) -> _Resizing:
-    """Returns the resizing of the class, for pictures of any size."""
-    size = _size(config, processor)
-    crop = _crop(config, processor)
-    edge, longest = size.get("shortest_edge"), size.get("longest_edge")
-    if not config.flag("do_resize", True):
-        return _Resizing(Resize.STRETCH, crop, warning="do_resize is false: pictures of another size are stretched")
-    if processor.crop_by_pct and edge:
-        return _by_crop_pct(config, edge)
-    if edge and longest:
-        return _Resizing(Resize.BOUNDED, None, edge, longest)
-    if edge:
-        return _Resizing(Resize.SHORTEST_EDGE, crop, edge) if crop else _Resizing(Resize.BOUNDED, None, edge)
-    if longest:
-        return _Resizing(Resize.LONGEST_EDGE, (longest, longest))
-    sides = size.get("height", 0), size.get("width", 0)
-    if 0 in sides:
-        config.reject("size", "height and width, or shortest_edge")
-    return _Resizing(Resize.STRETCH, crop, min(sides)) if crop else _Resizing(Resize.STRETCH, sides)
+def _warnings(files: ModelFiles, processor: ImageProcessor, resizing: Resizing) -> dict[str, str]:
+    name = processor.class_name or f"of {processor.file}"
+    warnings = {"preprocess.resize": warn(files, resizing.risk, resizing.line) if resizing.risk else ""}
+    options = [option for option in _UNSUPPORTED if processor.settings.flag(option)]
+    if processor.known and processor.steps and not has_rule(processor.family):
+        risk = f"the image processor {name} has steps of its own that are unknown here ({', '.join(processor.steps)})"
+        warnings["preprocess.resize"] = warn(files, f"{risk}: scores may be wrong", resizing.line)
+    elif options:
+        warnings["preprocess.resize"] = warn(
+            files, f"{', '.join(options)} of the image processor {name} is not supported", resizing.line
+        )
+    if not processor.known and (processor.class_name or processor.left_out):
+        assumed = ", ".join(processor.left_out) or "its steps"
+        risk = f"the image processor {name} is unknown, so that scores may be wrong: {assumed} assumed to be ViT's"
+        warnings["preprocess.mean"] = warn(files, risk, "resize, mean and std")
+    return warnings
 
 
-def _by_crop_pct(config: JsonObject, edge: int) -> _Resizing:
-    if edge >= _STRETCH_FROM:
-        return _Resizing(Resize.STRETCH, (edge, edge))
-    crop_pct = config.number("crop_pct", _CROP_PCT)
-    if not 0.1 <= crop_pct <= 1:
-        config.reject("crop_pct", "a number from 0.1 to 1")
-    return _Resizing(Resize.SHORTEST_EDGE, (edge, edge), int(edge / crop_pct))
-
-
-def _fit_graph(resizing: _Resizing, graph: OnnxGraph, decisions: Decisions) -> _Resizing:
-    """Adapts the resizing to the static size of the graph."""
-    size = decided(decisions, "preprocess.size")
-    if not isinstance(size, list | tuple) or len(size) != 2 or tuple(size) == resizing.size:
-        return resizing
-    sides: Sides = (size[0], size[1])
-    recorded = "the picture's ratio" if resizing.size is None else f"{resizing.size[0]} x {resizing.size[1]}"
-    warning = f"the graph's input is {sides[0]} x {sides[1]}, {FILE} has {recorded}; the graph's size is used"
-    if resizing.resize is Resize.BOUNDED:
-        masked = any(i.name == "pixel_mask" for i in graph.inputs)
-        return _Resizing(Resize.LONGEST_EDGE if masked else Resize.STRETCH, sides, warning=warning)
-    edge = resizing.edge
-    if edge and resizing.size:
-        edge = max(min(sides), round(edge * min(sides) / min(resizing.size)))
-    return _Resizing(resizing.resize, sides, edge, warning=warning)
-
-
-def _resize_warning(config: JsonObject, processor: Processor, resizing: _Resizing) -> str:
-    if resizing.resize is Resize.BOUNDED and processor.sides_in_multiples > 1:
-        return f"this processor rounds sides to multiples of {processor.sides_in_multiples}, which is not supported"
-    if config.flag("do_pad") and config.nested("pad_size") is not None:
-        return "pad_size is not supported: set preprocess.resize and preprocess.size in model.toml"
-    return resizing.warning
-
-
-def _size(config: JsonObject, processor: Processor) -> dict[str, int]:
-    """Returns `size` with today's keys. Old files have a number or (height, width), and `max_size`."""
-    value = config.data.get("size")
-    if value is None:
-        return dict(processor.size)
-    if isinstance(value, dict):
-        names = ("height", "width", "shortest_edge", "longest_edge", "max_height", "max_width")
-        sizes = {name: _pixels(config, value[name]) for name in names if value.get(name) is not None}
-        if "max_height" in sizes and "max_width" in sizes:
-            return {"longest_edge": min(sizes["max_height"], sizes["max_width"])}
-        return sizes
-    if isinstance(value, list) and len(value) == 2:
-        return {"height": _pixels(config, value[0]), "width": _pixels(config, value[1])}
-    edge = _pixels(config, value[0] if isinstance(value, list) and len(value) == 1 else value)
-    if processor.square:
-        return {"height": edge, "width": edge}
-    longest = config.integer("max_size") or processor.size.get("longest_edge")
-    return {"shortest_edge": edge} | ({"longest_edge": longest} if longest else {})
-
-
-def _crop(config: JsonObject, processor: Processor) -> Sides | None:
-    if processor.never_crops or not config.flag("do_center_crop", processor.crops):
-        return None
-    value = config.data.get("crop_size")
-    if value is None:
-        return (processor.crop, processor.crop) if processor.crop else None
-    if isinstance(value, dict):
-        if value.get("height") is None or value.get("width") is None:
-            config.reject("crop_size", "height and width")
-        return _pixels(config, value["height"]), _pixels(config, value["width"])
-    if isinstance(value, list) and len(value) == 2:
-        return _pixels(config, value[0]), _pixels(config, value[1])
-    edge = _pixels(config, value)
-    return edge, edge
-
-
-def _pixels(config: JsonObject, value: object) -> int:
-    pixels = config.as_integer("size", value)
-    return pixels if 0 < pixels <= 16_384 else config.reject("size", "1 to 16384 pixels")
-
-
-def _interpolation(config: JsonObject, processor: Processor) -> Interpolation:
+def _interpolation(config: JsonObject, family: str) -> Interpolation:
     value = config.integer("resample")
     if value is None:
-        return processor.interpolation
-    return _PILLOW_RESAMPLING.get(value) or config.reject("resample", "0, 1, 2 or 3, as Pillow numbers them")
+        return Interpolation.BILINEAR
+    found = _PILLOW_RESAMPLING.get(value) or config.reject("resample", "0, 1, 2 or 3, as Pillow numbers them")
+    return _NOT_ANTIALIASED.get(found, found) if family in _ALIASED else found
 
 
 def _rescale(config: JsonObject) -> float:
-    return config.number("rescale_factor", 1 / _BYTE) if config.flag("do_rescale", True) else 1.0
+    return config.number("rescale_factor", 1 / _BYTE) if config.flag("do_rescale") else 1.0
 
 
-def _normalisation(config: JsonObject, processor: Processor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _normalisation(config: JsonObject, family: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Merges EfficientNet's steps: `rescale_offset` subtracts 1 first, `include_top` divides by std again."""
-    normalizes = config.flag("do_normalize", processor.normalizes)
-    image_mean = config.numbers("image_mean", processor.mean)
-    image_std = config.numbers("image_std", processor.std)
+    normalizes = config.flag("do_normalize") and family not in _NEVER_NORMALISED
+    image_mean, image_std = config.numbers("image_mean", (0.0,)), config.numbers("image_std", (1.0,))
     mean, std = (image_mean, image_std) if normalizes else ((0.0,), (1.0,))
-    if not processor.normalizes_twice:
+    if family != "EfficientNet":
         return mean, std
     if config.flag("rescale_offset"):
         mean = tuple(value + 1 for value in mean)
-    if config.flag("include_top", True):
+    if config.flag("include_top"):
         std = tuple(value**2 for value in image_std) if normalizes else image_std
     return mean, std
 
 
-def _pad_value(config: JsonObject, mean: tuple[float, ...]) -> int:
-    """Returns the byte nearest to 0 after normalisation, where the processor pads with 0."""
-    grey = sum(mean) / len(mean) / max(_rescale(config), 1e-6) if mean else 0
-    return round(min(max(grey, 0), _BYTE))
+def _is_padded(resizing: Resizing) -> bool:
+    return resizing.resize is Resize.LONGEST_EDGE or (resizing.resize is Resize.BOUNDED and resizing.size is not None)
+
+
+def _pad_value(config: JsonObject, mean: tuple[float, ...]) -> int | tuple[int, ...]:
+    """Returns the bytes nearest to 0 after normalisation, where the processor pads with 0."""
+    factor = max(_rescale(config), 1e-6)
+    levels = tuple(round(min(max(value / factor, 0), _BYTE)) for value in mean)
+    return levels if len(set(levels)) > 1 else levels[0] if levels else 0

@@ -1,85 +1,90 @@
-"""Defaults of Hugging Face image processors, for keys that `preprocessor_config.json` leaves out.
+"""The image processors of Hugging Face transformers: what a file says, completed by the defaults of its class.
 
-From transformers 5.23. (EfficientNet resized with nearest in 4.x; exports have the key.)
+`hugging_face_processors.json` has the defaults of every class, and the class of every model type. It is written by
+tests/loaders/repository/specs/make_processors.py. (EfficientNet resized with nearest in transformers 4; its exports
+have the key.)
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from re import sub
 
-from loaders.repository.specs.constants import (
-    CLIP_MEAN,
-    CLIP_STD,
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    STANDARD_MEAN,
-    STANDARD_STD,
-)  # fmt: skip
-from loaders.repository.specs.model_spec import Interpolation
+from loaders.repository.specs.json_object import JsonObject
+from loaders.repository.specs.model_files import ModelFiles
 
-_BICUBIC, _BILINEAR = Interpolation.BICUBIC, Interpolation.BILINEAR
+_TABLE = Path(__file__).with_name("hugging_face_processors.json")
+_CONFIG, _PREPROCESSOR, _PROCESSOR = "config.json", "preprocessor_config.json", "processor_config.json"
+_NESTED = "image_processor"
+_CLASS_KEYS = ("image_processor_type", "feature_extractor_type")
+_USUAL_KEYS = ("size", "image_mean", "do_resize", *_CLASS_KEYS)
+_DECISIVE_KEYS = ("size", "resample", "image_mean", "image_std")
+_UNKNOWN = "ViT"  # whose defaults are assumed for an unknown class
 
 
 @dataclass(frozen=True, slots=True)
-class Processor:
-    """`square`: a bare number as `size` means both sides, and not the shortest edge.
+class ImageProcessor:
+    """`family`: the class without "ImageProcessor" ("ViT"). `settings`: of the file, and the defaults of the class.
 
-    `sides_in_multiples`: YOLOS rounds the resized sides down to multiples of this.
+    `class_name` is empty if the file names none; `known`: whether the table has the class; `steps`: methods of the
+    class itself, as "resize"; `left_out`: what the file does not record.
     """
 
-    size: Mapping[str, int]
-    interpolation: Interpolation = _BILINEAR
-    mean: tuple[float, ...] = STANDARD_MEAN
-    std: tuple[float, ...] = STANDARD_STD
-    square: bool = True
-    crops: bool = False
-    crop: int | None = None
-    never_crops: bool = False
-    normalizes: bool = True
-    flips_channels: bool = False
-    crop_by_pct: bool = False
-    normalizes_twice: bool = False
-    sides_in_multiples: int = 1
+    file: str
+    class_name: str
+    family: str
+    settings: JsonObject
+    known: bool
+    steps: tuple[str, ...]
+    left_out: tuple[str, ...]
 
 
-_SIZE_224 = {"height": 224, "width": 224}
-_EDGE_224 = {"shortest_edge": 224}
-_DETR_SIZE = {"shortest_edge": 800, "longest_edge": 1333}
-
-_VIT = Processor(_SIZE_224)
-_CLIP = Processor(_EDGE_224, _BICUBIC, CLIP_MEAN, CLIP_STD, square=False, crops=True, crop=224)
-_MOBILENET = Processor({"shortest_edge": 256}, square=False, crops=True, crop=224)
-_DETR = Processor(_DETR_SIZE, mean=IMAGENET_MEAN, std=IMAGENET_STD, square=False, never_crops=True)
-
-PROCESSORS = {
-    "ViT": _VIT,
-    "Beit": Processor(_SIZE_224, _BICUBIC, crop=224),
-    "Bit": _CLIP,
-    "Blip": Processor({"height": 384, "width": 384}, _BICUBIC, CLIP_MEAN, CLIP_STD),
-    "CLIP": _CLIP,
-    "ChineseCLIP": _CLIP,
-    "ConditionalDetr": _DETR,
-    "ConvNext": Processor({"shortest_edge": 384}, _BICUBIC, square=False, crop_by_pct=True),
-    "DINOv3ViT": Processor(_SIZE_224, mean=IMAGENET_MEAN, std=IMAGENET_STD),
-    "DeformableDetr": _DETR,
-    "DeiT": Processor({"height": 256, "width": 256}, _BICUBIC, crops=True, crop=224),
-    "Detr": _DETR,
-    "EfficientNet": Processor({"height": 346, "width": 346}, _BICUBIC, crop=289, normalizes_twice=True),
-    "MobileNetV1": _MOBILENET,
-    "MobileNetV2": _MOBILENET,
-    "MobileViT": Processor(
-        _EDGE_224, _BICUBIC, square=False, crops=True, crop=256, normalizes=False, flips_channels=True
-    ),
-    "RTDetr": Processor({"height": 640, "width": 640}, mean=IMAGENET_MEAN, std=IMAGENET_STD, normalizes=False),
-    "Segformer": Processor({"height": 512, "width": 512}, mean=IMAGENET_MEAN, std=IMAGENET_STD, never_crops=True),
-    "Siglip": Processor(_SIZE_224, _BICUBIC, square=False),
-    "Yolos": Processor(
-        _DETR_SIZE, mean=IMAGENET_MEAN, std=IMAGENET_STD, square=False, never_crops=True, sides_in_multiples=16
-    ),
-}
-UNKNOWN = _VIT
+def find_processor_file(files: ModelFiles) -> tuple[str, JsonObject] | None:
+    """Returns the file's name and its settings; transformers 5 writes those of a processor into another file."""
+    nested = JsonObject(files.where(_PROCESSOR), files.read_object(_PROCESSOR) or {}).nested(_NESTED)
+    if nested is not None:
+        return _PROCESSOR, nested
+    data = files.read_object(_PREPROCESSOR)
+    return None if data is None else (_PREPROCESSOR, JsonObject(files.where(_PREPROCESSOR), data))
 
 
-def family(class_name: str) -> str:
+def read_processor(files: ModelFiles) -> ImageProcessor | None:
+    """Returns None if there is no such file, or if it is another tool's."""
+    found = find_processor_file(files)
+    if found is None or not any(key in found[1].data for key in _USUAL_KEYS):
+        return None
+    file, config = found
+    class_name = next((name for key in _CLASS_KEYS if (name := config.text(key))), "")
+    processors: Mapping[str, Mapping[str, object]] = _table()["processors"]
+    name = _family(class_name) if class_name else _family_of_model(files)
+    defaults = processors.get(name, processors[_UNKNOWN])
+    given = {key: value for key, value in config.data.items() if value is not None}
+    steps = defaults.get("steps")
+    return ImageProcessor(
+        file=file,
+        class_name=class_name,
+        family=name,
+        settings=JsonObject(config.where, {**defaults, **given}),
+        known=name in processors,
+        steps=tuple(steps) if isinstance(steps, list) else (),
+        left_out=tuple(key for key in _DECISIVE_KEYS if key not in given),
+    )
+
+
+def _family(class_name: str) -> str:
     """Returns "ViT" for `ViTImageProcessorFast` and `ViTFeatureExtractor` (the old name)."""
     return sub(r"(ImageProcessor|FeatureExtractor)(Fast|Pil)?$", "", class_name)
+
+
+def _family_of_model(files: ModelFiles) -> str:
+    """As transformers' AutoImageProcessor does for a file without a class."""
+    model_type = JsonObject(files.where(_CONFIG), files.read_object(_CONFIG) or {}).data.get("model_type")
+    return str(_table()["model_types"].get(str(model_type), ""))
+
+
+@cache
+def _table() -> Mapping[str, Mapping[str, Mapping[str, object]]]:
+    table: Mapping[str, Mapping[str, Mapping[str, object]]] = json.loads(_TABLE.read_text(encoding="utf-8"))
+    return table

@@ -5,7 +5,7 @@ https://github.com/onnx/onnx/blob/main/docs/MetadataProps.md; pictures are stret
 """
 
 from loaders.onnx.onnx_file import OnnxGraph
-from loaders.repository.specs.decision import Decisions, decide
+from loaders.repository.specs.decision import Decisions, decide, warn
 from loaders.repository.specs.model_files import ModelFiles
 from loaders.repository.specs.model_spec import Activation, Color, Interpolation, Resize, TaskName
 from loaders.tensors import TensorInfo
@@ -26,7 +26,7 @@ _DEFAULT_RANGE = "normalized_0_1"  # that of Custom Vision's sample
 _SCORES = ("loss", "probabilities", "probability", "model_output")
 
 
-def resolve(_: ModelFiles, graph: OnnxGraph, __: Decisions) -> Decisions:
+def resolve(files: ModelFiles, graph: OnnxGraph, __: Decisions) -> Decisions:
     metadata = {key.lower(): value.lower() for key, value in graph.metadata.items()}
     if _FORMAT not in metadata and _RANGE not in metadata:
         return {}
@@ -46,7 +46,9 @@ def resolve(_: ModelFiles, graph: OnnxGraph, __: Decisions) -> Decisions:
             "outputs": (scores.name,),
             "activation": Activation.NONE if scores.name != _SCORES[-1] else None,
         }
-    return decide(SOURCE, fields, {"outputs": _output_warning(scores), "preprocess.rescale_factor": _warning(metadata)})
+    return decide(
+        SOURCE, fields, {"outputs": _output_warning(scores), "preprocess.rescale_factor": _warning(files, metadata)}
+    )
 
 
 def _score_output(graph: OnnxGraph) -> TensorInfo | None:
@@ -61,7 +63,10 @@ def _output_warning(scores: TensorInfo | None) -> str:
     return f"the output {scores.name} is a {scores.dtype} (ZipMap), which is not supported; export without ZipMap"
 
 
-def _warning(metadata: dict[str, str]) -> str:
+def _warning(files: ModelFiles, metadata: dict[str, str]) -> str:
     if metadata.get(_GAMMA) == "linear":
-        return "the model expects linear light (Image.ColorSpaceGamma), which is not supported"
-    return "" if metadata.get(_RANGE) in _RANGES else "Image.NominalPixelRange is not recorded: assumed 0 to 1"
+        return "the model expects linear light (Image.ColorSpaceGamma), which is not supported: scores may be wrong"
+    if metadata.get(_RANGE) in _RANGES:
+        return ""
+    risk = "Image.NominalPixelRange is not recorded, another range makes every score wrong: assumed 0 to 1"
+    return warn(files, risk, "rescale_factor = 1.0 for 0 to 255")

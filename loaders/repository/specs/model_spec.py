@@ -29,18 +29,26 @@ class TaskName(StrEnum):
 
 
 class Resize(StrEnum):
+    """`bounded` and `keep-aspect-ratio` make tensors of the picture's ratio, and `letterbox` if it has a divisor."""
+
     SHORTEST_EDGE = "shortest-edge"
+    COVER = "cover"
     STRETCH = "stretch"
     LETTERBOX = "letterbox"
     LONGEST_EDGE = "longest-edge"
     BOUNDED = "bounded"
+    KEEP_ASPECT_RATIO = "keep-aspect-ratio"
 
 
 class Interpolation(StrEnum):
+    """Those of OpenCV are not antialiased: they equal `cv2.resize` with INTER_LINEAR and INTER_CUBIC."""
+
     NEAREST = "nearest"
     BILINEAR = "bilinear"
     BICUBIC = "bicubic"
     LANCZOS = "lanczos"
+    OPENCV_LINEAR = "opencv-linear"
+    OPENCV_CUBIC = "opencv-cubic"
 
 
 class Rounding(StrEnum):
@@ -48,6 +56,15 @@ class Rounding(StrEnum):
 
     DOWN = "down"
     NEAREST = "nearest"
+    UP = "up"
+
+
+class Transparency(StrEnum):
+    """What is behind transparent pixels; `drop` shows the colours that they have in the file."""
+
+    WHITE = "white"
+    BLACK = "black"
+    DROP = "drop"
 
 
 class Color(StrEnum):
@@ -137,20 +154,41 @@ class PreprocessSpec(_Frozen):
     )
     resize: Resize = Field(
         Resize.SHORTEST_EDGE,
-        description="shortest-edge: scaled, centre cropped; stretch: ratio ignored, cropped if shortest_edge is set; "
+        description="shortest-edge: scaled, centre cropped; cover: scaled to cover resize_size, centre cropped; "
+        "stretch: ratio ignored, cropped if resize_size or shortest_edge is set; "
         "letterbox: fitted, padded on all sides; longest-edge: fitted, padded at right and bottom; "
-        "bounded: scaled to shortest_edge but at most longest_edge, which is the size of the tensor",
+        "bounded: scaled to shortest_edge but at most longest_edge, which is the size of the tensor; "
+        "keep-aspect-ratio: scaled to the height or the width of size, whichever changes the picture less (at most "
+        "longest_edge), which is the size of the tensor",
+    )
+    resize_size: tuple[Positive, Positive] | None = Field(
+        None, description="(height, width) before the crop: with stretch, cover and letterbox; default: size"
     )
     shortest_edge: Positive | None = Field(
         None, description="shortest edge before the crop, pixels; default: the tensor's shorter edge"
     )
     longest_edge: Positive | None = Field(None, description="with bounded: maximum of the longer edge, pixels")
-    interpolation: Interpolation = Field(
-        Interpolation.BILINEAR, description="nearest, bilinear, bicubic or lanczos; antialiased, as Pillow's"
+    size_divisor: Positive | None = Field(
+        None,
+        description="the tensor's sides are multiples of it: bounded and keep-aspect-ratio resize to them, letterbox "
+        "pads no more than to the next ones; for graphs that accept any size",
     )
-    resize_rounding: Rounding = Field(Rounding.DOWN, description="of the longer edge: down or nearest")
-    crop_rounding: Rounding = Field(Rounding.DOWN, description="of the offset of crop or padding: down or nearest")
-    pad_value: ByteValue = Field(0, description="value of padding before rescaling, 0 to 255")
+    size_rounding: Rounding = Field(
+        Rounding.DOWN, description="of sides to multiples of size_divisor: down, nearest or up"
+    )
+    interpolation: Interpolation = Field(
+        Interpolation.BILINEAR,
+        description="nearest, bilinear, bicubic or lanczos: antialiased, as Pillow's; "
+        "opencv-linear or opencv-cubic: not antialiased, as OpenCV's",
+    )
+    resize_rounding: Rounding = Field(Rounding.DOWN, description="of the longer edge: down, nearest or up")
+    crop_rounding: Rounding = Field(Rounding.DOWN, description="of the offset of a crop: down, nearest or up")
+    pad_value: ByteValue | tuple[ByteValue, ByteValue, ByteValue] = Field(
+        0, description="value of padding before rescaling, 0 to 255: one, or one per channel"
+    )
+    transparency: Transparency = Field(
+        Transparency.WHITE, description="behind transparent pixels: white, black, or drop (their colour in the file)"
+    )
     color: Color = Field(Color.RGB, description="channels and their order: RGB, BGR or GRAY")
     layout: Layout | None = Field(None, description="NCHW or NHWC; default: that of the graph")
     dtype: Dtype | None = Field(None, description="float32, float16 or uint8; default: that of the graph")
@@ -178,7 +216,8 @@ class PreprocessSpec(_Frozen):
     @model_validator(mode="after")
     def _one_value_or_one_a_channel(self) -> Self:
         channels = self.channels
-        for name, values in (("mean", self.mean), ("std", self.std)):
+        pad = self.pad_value if isinstance(self.pad_value, tuple) else (self.pad_value,)
+        for name, values in (("mean", self.mean), ("std", self.std), ("pad_value", pad)):
             if len(values) not in (1, channels):
                 raise ValueError(f"{name} has {len(values)} values; {self.color} needs 1 or {channels}")
         return self
@@ -186,6 +225,13 @@ class PreprocessSpec(_Frozen):
     @property
     def channels(self) -> int:
         return 1 if self.color is Color.GRAY else 3
+
+    @property
+    def follows_picture(self) -> bool:
+        """Whether the size of the tensor depends on that of the picture."""
+        if self.resize is Resize.LETTERBOX:
+            return self.size_divisor is not None
+        return self.resize is Resize.KEEP_ASPECT_RATIO or (self.resize is Resize.BOUNDED and self.size is None)
 
 
 class ModelSpec(_Frozen):

@@ -10,14 +10,16 @@ from math import floor
 from loaders.onnx.onnx_file import OnnxGraph
 from loaders.repository.specs.constants import IMAGENET_MEAN, IMAGENET_STD
 from loaders.repository.specs.decision import Decisions, decide, decided
+from loaders.repository.specs.hugging_face_processors import find_processor_file
 from loaders.repository.specs.json_object import JsonObject
 from loaders.repository.specs.label_lists import labels_of
 from loaders.repository.specs.model_files import ModelFiles
-from loaders.repository.specs.model_spec import Activation, Interpolation, Resize, Rounding, TaskName
+from loaders.repository.specs.model_spec import Activation, Interpolation, Resize, Rounding, TaskName, Transparency
 
 SOURCE = "timm config.json"
 
-_CONFIG, _PREPROCESSOR = "config.json", "preprocessor_config.json"
+_CONFIG = "config.json"
+_TAGS = "selected_tags.csv"  # of WD taggers, which give a picture several labels
 _DEFAULT_SIZE, _DEFAULT_CROP_PCT = (224, 224), 0.875
 _INTERPOLATIONS = {
     "nearest": Interpolation.NEAREST, "bilinear": Interpolation.BILINEAR, "bicubic": Interpolation.BICUBIC,
@@ -28,67 +30,70 @@ Sides = tuple[int, int]
 
 
 def resolve(files: ModelFiles, _: OnnxGraph, decisions: Decisions) -> Decisions:
-    config = _read(files, _CONFIG)
+    config = JsonObject(files.where(_CONFIG), files.read_object(_CONFIG) or {})
     pretrained = _pretrained(files, config)
     if pretrained is None:
         return {}
-    fields, warning = _preprocessing(pretrained, decisions)
     task = _task(config, pretrained)
-    activation = Activation.SOFTMAX if task is TaskName.IMAGE_CLASSIFICATION else None  # timm's own training
-    fields |= {"task": task, "labels": _labels(config, pretrained), "activation": activation}
-    return decide(SOURCE, fields, {"preprocess.resize": warning})
-
-
-def _read(files: ModelFiles, file: str) -> JsonObject:
-    return JsonObject(files.where(file), files.read_object(file) or {})
+    several = files.read_text(_TAGS) is not None
+    softmax = Activation.SOFTMAX if task is TaskName.IMAGE_CLASSIFICATION and not several else None
+    fields = {"task": task, "labels": _labels(config, pretrained), "activation": softmax}
+    return decide(SOURCE, fields | _preprocessing(pretrained, decisions))
 
 
 def _pretrained(files: ModelFiles, config: JsonObject) -> JsonObject | None:
     """Returns `pretrained_cfg`; in old files the whole file, in a processor's file `data_config`."""
-    if (data_config := _read(files, _PREPROCESSOR).nested("data_config")) is not None:
+    processor = find_processor_file(files)
+    if processor is not None and (data_config := processor[1].nested("data_config")) is not None:
         return data_config
     if (pretrained := config.nested("pretrained_cfg")) is not None:
         return pretrained
     return config if {"architecture", "input_size"} <= config.data.keys() else None
 
 
-def _preprocessing(pretrained: JsonObject, decisions: Decisions) -> tuple[dict[str, object], str]:
-    """Returns fields, and a warning if they differ from timm."""
+def _preprocessing(pretrained: JsonObject, decisions: Decisions) -> dict[str, object]:
     size, crop_pct = _size_and_crop_pct(pretrained, decisions)
     mean = pretrained.numbers("mean", IMAGENET_MEAN)
     interpolation = _INTERPOLATIONS.get(pretrained.text("interpolation") or "bicubic")
     fields: dict[str, object] = {
         "preprocess.size": size,
-        "preprocess.shortest_edge": floor(min(size) / crop_pct),
         "preprocess.interpolation": interpolation or pretrained.reject("interpolation", ", ".join(_INTERPOLATIONS)),
         "preprocess.crop_rounding": Rounding.NEAREST,
         "preprocess.rescale_factor": 1 / 255,
         "preprocess.mean": mean,
         "preprocess.std": pretrained.numbers("std", IMAGENET_STD),
+        "preprocess.transparency": Transparency.DROP,
     }
-    crop_mode = pretrained.text("crop_mode") or "center"
-    if crop_mode == "squash":
-        return fields | {"preprocess.resize": Resize.STRETCH}, ""
-    if crop_mode == "border":
-        return fields | _border(mean), "the border is grey, and not the mean colour as in timm" if len(
-            set(mean)
-        ) > 1 else ""
-    if crop_mode != "center":
-        pretrained.reject("crop_mode", "center, squash or border")
-    square = size[0] == size[1]
-    warning = "" if square else "timm scales pictures to cover a tensor that is not square, which is not supported"
-    return fields | {"preprocess.resize": Resize.SHORTEST_EDGE}, warning
+    scaled = floor(size[0] / crop_pct), floor(size[1] / crop_pct)
+    return fields | _resizing(pretrained, scaled, mean)
 
 
-def _border(mean: tuple[float, ...]) -> dict[str, object]:
-    """Fits the picture, and pads with the mean."""
-    grey = round(255 * sum(mean) / len(mean)) if mean else 0
-    return {
-        "preprocess.resize": Resize.LETTERBOX,
-        "preprocess.resize_rounding": Rounding.NEAREST,
-        "preprocess.crop_rounding": Rounding.DOWN,
-        "preprocess.pad_value": min(max(grey, 0), 255),
-    }
+def _resizing(pretrained: JsonObject, scaled: Sides, mean: tuple[float, ...]) -> dict[str, object]:
+    """`scaled`: the size before the crop. Only a square keeps torchvision's resize, which rounds down."""
+    match pretrained.text("crop_mode") or "center":
+        case "squash":
+            return {"preprocess.resize": Resize.STRETCH, "preprocess.resize_size": scaled}
+        case "border":
+            return {
+                "preprocess.resize": Resize.LETTERBOX,
+                "preprocess.resize_size": scaled,
+                "preprocess.resize_rounding": Rounding.NEAREST,
+                "preprocess.pad_value": _levels(mean),
+            }
+        case "center" if scaled[0] == scaled[1]:
+            return {"preprocess.resize": Resize.SHORTEST_EDGE, "preprocess.shortest_edge": scaled[0]}
+        case "center":
+            return {
+                "preprocess.resize": Resize.COVER,
+                "preprocess.resize_size": scaled,
+                "preprocess.resize_rounding": Rounding.NEAREST,
+            }
+    return pretrained.reject("crop_mode", "center, squash or border")
+
+
+def _levels(mean: tuple[float, ...]) -> int | tuple[int, ...]:
+    levels = tuple(round(min(max(255 * value, 0), 255)) for value in mean)
+    return levels if len(levels) > 1 else levels[0] if levels else 0
 
 
 def _size_and_crop_pct(pretrained: JsonObject, decisions: Decisions) -> tuple[Sides, float]:

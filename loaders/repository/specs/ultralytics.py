@@ -13,13 +13,25 @@ from loaders.onnx.onnx_file import OnnxGraph
 from loaders.repository.specs.box_heads import has_prototypes, yolo_head
 from loaders.repository.specs.coco_keypoints import COCO_KEYPOINTS, COCO_SKELETON
 from loaders.repository.specs.decision import Decisions, decide, decided
+from loaders.repository.specs.graph_facts import picture_input
 from loaders.repository.specs.label_lists import labels_of
 from loaders.repository.specs.model_files import ModelFiles
-from loaders.repository.specs.model_spec import Activation, Color, Head, Interpolation, Resize, Rounding, TaskName
+from loaders.repository.specs.model_spec import (
+    Activation,
+    Color,
+    Head,
+    Interpolation,
+    Resize,
+    Rounding,
+    TaskName,
+    Transparency,
+)
 
 SOURCE = "Ultralytics metadata"
 
 _PAD = 114
+_MAX_STRIDE = 1024
+_RT_DETR = "rtdetr"  # in the description
 _SCORE_THRESHOLD = 0.25
 _IOU, _OLD_IOU = 0.7, 0.45
 _MAX_LITERAL = 4 << 20  # characters
@@ -44,7 +56,7 @@ def resolve(files: ModelFiles, graph: OnnxGraph, decisions: Decisions) -> Decisi
     if kind == _CLASSIFY:
         return decide(SOURCE, fields | _classification(size, graph))
     task, head = _task(graph, kind, labels, old=old)
-    fields |= _letterbox() | _thresholds(old=old)
+    fields |= _letterbox(graph, decisions) | _thresholds(old=old)
     if head is None:
         warning = (
             f"no task reads the {kind} outputs of this export: its raw outputs are returned; "
@@ -91,22 +103,31 @@ def _same_names(by_class: object, count: object) -> tuple[str, ...] | None:
 
 
 def _values(metadata: Mapping[str, str]) -> dict[str, object]:
-    """RGB or grey, of 0 to 1."""
+    """RGB or grey, of 0 to 1; pictures are read with OpenCV, which drops transparency."""
     return {
         "preprocess.color": Color.GRAY if metadata.get("channels") == "1" else Color.RGB,
-        "preprocess.interpolation": Interpolation.BILINEAR,
+        "preprocess.transparency": Transparency.DROP,
         "preprocess.rescale_factor": 1 / 255,
         "preprocess.mean": (0.0,),
         "preprocess.std": (1.0,),
     }
 
 
-def _letterbox() -> dict[str, object]:
-    """LetterBox rounds sides to the nearest pixel, and odd padding towards right and bottom."""
+def _letterbox(graph: OnnxGraph, decisions: Decisions) -> dict[str, object]:
+    """LetterBox: `cv2.resize` without antialiasing; a graph of any size gets the least padding (`auto`).
+
+    RT-DETR's pictures are stretched (`scale_fill`).
+    """
+    picture = picture_input(graph, decisions)
+    is_open = picture is not None and len(picture.shape) == 4 and set(picture.shape[2:]) == {None}
+    stride = _literal(graph.metadata, "stride") if is_open else None
+    if _RT_DETR in graph.metadata.get("description", "").lower().replace("-", ""):
+        return {"preprocess.resize": Resize.STRETCH, "preprocess.interpolation": Interpolation.OPENCV_LINEAR}
     return {
         "preprocess.resize": Resize.LETTERBOX,
         "preprocess.resize_rounding": Rounding.NEAREST,
-        "preprocess.crop_rounding": Rounding.DOWN,
+        "preprocess.interpolation": Interpolation.OPENCV_LINEAR,
+        "preprocess.size_divisor": stride if isinstance(stride, int) and 0 < stride <= _MAX_STRIDE else None,
         "preprocess.pad_value": _PAD,
     }
 
@@ -116,14 +137,19 @@ def _thresholds(*, old: bool) -> dict[str, object]:
 
 
 def _classification(size: object, graph: OnnxGraph) -> dict[str, object]:
-    """torchvision's Resize and CenterCrop to one size. The graph contains softmax, except for YOLOv5."""
+    """torchvision's Resize and CenterCrop to one size, by its shortest edge if it is square.
+
+    The graph contains softmax, except for YOLOv5.
+    """
     old = "task" not in graph.metadata
     edge = min(size) if isinstance(size, list | tuple) and size else None
+    square = not isinstance(size, list | tuple) or len(set(size)) == 1
     return {
         "task": TaskName.IMAGE_CLASSIFICATION,
         "activation": Activation.SOFTMAX if old else Activation.NONE,
-        "preprocess.resize": Resize.SHORTEST_EDGE,
-        "preprocess.shortest_edge": edge,
+        "preprocess.resize": Resize.SHORTEST_EDGE if square else Resize.STRETCH,
+        "preprocess.shortest_edge": edge if square else None,
+        "preprocess.interpolation": Interpolation.BILINEAR,
         "preprocess.crop_rounding": Rounding.NEAREST,
     }
 

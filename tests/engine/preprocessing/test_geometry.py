@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from fractions import Fraction
+from math import ceil
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.preprocessing.geometry import Placement, place, visible
+from engine.preprocessing.geometry import Placement, input_size, place, visible
 from loaders.images.base import Size
 from loaders.repository.specs.model_spec import PreprocessSpec, Resize, Rounding
 
@@ -19,6 +20,11 @@ sizes = st.builds(Size, sides, sides)
 targets = st.builds(Size, st.integers(1, LARGEST_INPUT), st.integers(1, LARGEST_INPUT))
 edges = st.one_of(st.none(), st.integers(1, LARGEST_INPUT))
 roundings = st.sampled_from(Rounding)
+to_int: dict[Rounding, Callable[[Fraction], int]] = {
+    Rounding.DOWN: int,
+    Rounding.NEAREST: round,
+    Rounding.UP: ceil,
+}
 modes = st.sampled_from((Resize.STRETCH, Resize.SHORTEST_EDGE, Resize.LETTERBOX, Resize.LONGEST_EDGE))
 
 
@@ -100,21 +106,96 @@ def test_a_crop_starts_as_in_torchvision_and_hugging_face(picture: Size, side: i
     for rounding in Rounding:
         placement = place(picture, spec(Resize.SHORTEST_EDGE, crop_rounding=rounding), target)
         rest = Size(placement.resized.width - side, placement.resized.height - side)
-        if rounding is Rounding.NEAREST:
-            expected = (round(rest.width / 2.0), round(rest.height / 2.0))
-        else:
-            expected = (rest.width // 2, rest.height // 2)
+        expected = (to_int[rounding](Fraction(rest.width, 2)), to_int[rounding](Fraction(rest.height, 2)))
         assert (-placement.left, -placement.top) == expected
 
 
 @given(sizes, targets, roundings, roundings)
 def test_letterbox_equals_exact_arithmetic(picture: Size, target: Size, resize: Rounding, crop: Rounding) -> None:
     ratio = min(Fraction(target.width, picture.width), Fraction(target.height, picture.height))
-    rounded: dict[Rounding, Callable[[Fraction], int]] = {Rounding.DOWN: int, Rounding.NEAREST: round}
-    width, height = (max(1, rounded[resize](side * ratio)) for side in (picture.width, picture.height))
-    left, top = (rounded[crop](Fraction(space, 2)) for space in (target.width - width, target.height - height))
+    width, height = (max(1, to_int[resize](side * ratio)) for side in (picture.width, picture.height))
+    left, top = (target.width - width) // 2, (target.height - height) // 2
     letterbox = spec(Resize.LETTERBOX, resize_rounding=resize, crop_rounding=crop)
     assert place(picture, letterbox, target) == Placement(Size(width, height), left, top)
+
+
+@given(sizes, targets, st.builds(Size, st.integers(1, LARGEST_INPUT), st.integers(1, LARGEST_INPUT)))
+def test_cover_equals_timms_resize_keep_ratio(picture: Size, target: Size, scaled: Size) -> None:
+    """timm's `ResizeKeepRatio`: sides are divided by the smaller of two ratios, and rounded (halves: see below)."""
+    ratio = min(Fraction(picture.width, scaled.width), Fraction(picture.height, scaled.height))
+    cover = PreprocessSpec(
+        resize=Resize.COVER, resize_size=(scaled.height, scaled.width), resize_rounding=Rounding.NEAREST
+    )
+    resized = place(picture, cover, target).resized
+    assert resized == Size(round(picture.width / ratio), round(picture.height / ratio))
+    assert resized.width >= scaled.width
+    assert resized.height >= scaled.height
+
+
+@pytest.mark.parametrize(
+    ("picture", "rectangle", "placement"),
+    [
+        (Size(810, 1080), Size(480, 640), Placement(Size(480, 640), 0, 0)),
+        (Size(1280, 720), Size(640, 384), Placement(Size(640, 360), 0, 12)),
+        (Size(451, 300), Size(640, 448), Placement(Size(640, 426), 0, 11)),
+        (Size(1000, 333), Size(640, 224), Placement(Size(640, 213), 0, 5)),
+        (Size(640, 640), Size(640, 640), Placement(Size(640, 640), 0, 0)),
+        (Size(1, 1), Size(640, 640), Placement(Size(640, 640), 0, 0)),
+        (Size(3000, 20), Size(640, 32), Placement(Size(640, 4), 0, 14)),
+    ],
+)
+def test_a_letterbox_with_a_divisor_is_the_least_rectangle(
+    picture: Size, rectangle: Size, placement: Placement
+) -> None:
+    """Ultralytics' `LetterBox(auto=True)`."""
+    spec = PreprocessSpec(size=(640, 640), resize=Resize.LETTERBOX, resize_rounding=Rounding.NEAREST, size_divisor=32)
+    assert input_size(picture, spec) == rectangle
+    assert place(picture, spec, rectangle) == placement
+
+
+@pytest.mark.parametrize(
+    ("picture", "size"),
+    [
+        (Size(640, 480), Size(686, 518)),  # the height is nearer to 518
+        (Size(4000, 3000), Size(686, 518)),
+        (Size(3000, 4000), Size(518, 686)),
+        (Size(100, 50), Size(518, 252)),  # fits the width, as the least enlargement
+        (Size(6000, 1000), Size(2072, 350)),  # at most longest_edge
+        (Size(3000, 20), Size(518, 14)),
+        (Size(1, 1), Size(518, 518)),
+    ],
+)
+def test_keep_aspect_ratio_scales_as_little_as_possible(picture: Size, size: Size) -> None:
+    """transformers' DPTImageProcessor with keep_aspect_ratio and ensure_multiple_of."""
+    spec = PreprocessSpec(
+        size=(518, 518),
+        resize=Resize.KEEP_ASPECT_RATIO,
+        longest_edge=2072,
+        size_divisor=14,
+        size_rounding=Rounding.NEAREST,
+    )
+    assert input_size(picture, spec) == size
+    assert place(picture, spec, size) == Placement(size, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("rounding", "size"),
+    [(Rounding.DOWN, Size(1056, 800)), (Rounding.UP, Size(1088, 800)), (Rounding.NEAREST, Size(1056, 800))],
+)
+def test_bounded_sides_are_multiples_of_the_divisor(rounding: Rounding, size: Size) -> None:
+    """640 x 480 is scaled to 1066 x 800."""
+    spec = PreprocessSpec(
+        resize=Resize.BOUNDED, shortest_edge=800, longest_edge=1333, size_divisor=32, size_rounding=rounding
+    )
+    assert input_size(Size(640, 480), spec) == size
+    assert input_size(size, spec) == size
+
+
+def test_a_bounded_picture_is_padded_in_a_given_size() -> None:
+    spec = PreprocessSpec(size=(800, 800), resize=Resize.BOUNDED, shortest_edge=600, longest_edge=800)
+    assert place(Size(640, 480), spec, Size(800, 800)) == Placement(Size(800, 600), 0, 0)
+    larger = PreprocessSpec(size=(400, 400), resize=Resize.BOUNDED, shortest_edge=600)
+    assert place(Size(640, 480), larger, Size(400, 400)) == Placement(Size(400, 300), 0, 0)
 
 
 @given(sizes, targets, roundings)

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from itertools import product
+from math import ceil
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -34,6 +36,7 @@ RESAMPLING = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
+OPENCV = {"opencv-linear": cv2.INTER_LINEAR, "opencv-cubic": cv2.INTER_CUBIC}
 
 
 def make_spec(**fields: object) -> PreprocessSpec:
@@ -53,7 +56,7 @@ def reference_layout(width: int, height: int, spec: PreprocessSpec) -> tuple[tup
     """(width, height) to resize to, and the top left corner, in exact arithmetic."""
     assert spec.size is not None
     target_height, target_width = spec.size
-    to_int: dict[Rounding, Callable[[Fraction], int]] = {Rounding.DOWN: int, Rounding.NEAREST: round}
+    to_int: dict[Rounding, Callable[[Fraction], int]] = {Rounding.DOWN: int, Rounding.NEAREST: round, Rounding.UP: ceil}
     cut = to_int[spec.resize_rounding]
     if spec.resize is Resize.SHORTEST_EDGE:
         ratio = Fraction(spec.shortest_edge or min(spec.size), min(width, height))
@@ -66,12 +69,18 @@ def reference_layout(width: int, height: int, spec: PreprocessSpec) -> tuple[tup
     if spec.resize is Resize.LONGEST_EDGE:
         return resized, (0, 0)
     spaces = target_width - resized[0], target_height - resized[1]
-    left, top = (to_int[spec.crop_rounding](Fraction(space, 2)) for space in spaces)
+    left, top = (space // 2 if space >= 0 else -to_int[spec.crop_rounding](Fraction(-space, 2)) for space in spaces)
     return resized, (left, top)
 
 
-def pillow_resize(image: Image.Image, size: tuple[int, int], resampling: Image.Resampling) -> Image.Image:
+def reference_resize(image: Image.Image, size: tuple[int, int], interpolation: str) -> Image.Image:
     """Resize the whole picture across and then down, as Pillow before 13 does, and 13 for most pictures."""
+    if interpolation in OPENCV:
+        resized = (
+            image if size == image.size else cv2.resize(np.asarray(image), size, interpolation=OPENCV[interpolation])
+        )
+        return Image.fromarray(np.asarray(resized, np.uint8))
+    resampling = RESAMPLING[interpolation]
     if resampling is Image.Resampling.NEAREST:
         return image.resize(size, resampling)
     return image.resize((size[0], image.height), resampling).resize(size, resampling)
@@ -84,9 +93,9 @@ def reference_pixels(pixels: Pixels, spec: PreprocessSpec) -> Pixels:
     if spec.color is Color.GRAY:
         image = image.convert("L")
     resized, corner = reference_layout(image.width, image.height, spec)
-    fill = spec.pad_value if image.mode == "L" else (spec.pad_value,) * 3
+    fill = tuple(int(level) for level in np.resize(spec.pad_value, len(image.getbands())))
     canvas = Image.new(image.mode, (spec.size[1], spec.size[0]), fill)
-    canvas.paste(pillow_resize(image, resized, RESAMPLING[spec.interpolation.value]), corner)
+    canvas.paste(reference_resize(image, resized, spec.interpolation.value), corner)
     array = np.asarray(canvas).reshape(canvas.height, canvas.width, -1)
     return array[:, :, ::-1] if spec.color is Color.BGR else array
 

@@ -1,4 +1,4 @@
-"""Exports of Hugging Face and timm, whose preprocessing is compared with the exporter's.
+"""Exports whose preprocessing is compared with the exporter's.
 
 Read by `make_golden.py` in an environment with torch, and by `test_golden.py` in one without: nothing is imported here.
 """
@@ -6,9 +6,15 @@ Read by `make_golden.py` in an environment with torch, and by `test_golden.py` i
 from dataclasses import dataclass, field
 from typing import Any
 
-PHOTOS = ("skimage_chelsea.png", "gcompris_things_bucket.webp")
-STRIDE = 5  # of the pixels that are kept of a tensor, in both directions; tensors larger than 400 keep every 20th
-LARGE, LARGE_STRIDE = 400, 20
+# By name: a file, and a part of it as (left, top, right, bottom); odd parts keep fewer pixels of a tensor.
+PICTURES: dict[str, tuple[str, tuple[int, int, int, int] | None]] = {
+    "chelsea": ("skimage_chelsea.png", None),  # 451 x 300
+    "bucket": ("gcompris_things_bucket.webp", None),  # 800 x 520
+    "portrait": ("skimage_chelsea.png", (120, 0, 257, 300)),
+    "narrow": ("skimage_chelsea.png", (0, 150, 451, 158)),
+    "pixel": ("skimage_chelsea.png", (200, 150, 201, 151)),
+}
+WHOLE_POINTS, PART_POINTS = 16, 8  # about the pixels that are kept of a tensor along its longer side
 
 IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 HALF = [0.5, 0.5, 0.5]
@@ -16,33 +22,46 @@ HALF = [0.5, 0.5, 0.5]
 
 @dataclass(frozen=True)
 class Case:
-    """`config` is the content of preprocessor_config.json, or of timm's config.json."""
+    """`config` is the content of the JSON file that the tool writes, or metadata of the graph (Ultralytics).
+
+    `side`: of a graph that accepts one size only.
+    """
 
     name: str
     config: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def is_timm(self) -> bool:
-        return self.name.startswith("timm")
+    tool: str = "transformers"
+    side: int | None = None
 
 
-def stride_of(height: int, width: int) -> int:
-    return LARGE_STRIDE if max(height, width) > LARGE else STRIDE
+def stride_of(picture: str, height: int, width: int) -> int:
+    """Of the pixels that are kept, in both directions."""
+    points = WHOLE_POINTS if PICTURES[picture][1] is None else PART_POINTS
+    return max(1, max(height, width) // points)
 
 
 def _timm(name: str, **pretrained: object) -> Case:
-    return Case(f"timm-{name}", {"architecture": "resnet50", "num_classes": 10, "pretrained_cfg": pretrained})
+    config = {"architecture": "resnet50", "num_classes": 10, "pretrained_cfg": pretrained}
+    return Case(f"timm-{name}", config, "timm")
 
+
+def _ultralytics(name: str, task: str, size: list[int], side: int | None) -> Case:
+    metadata = {"stride": "32", "names": "{0: 'a'}", "task": task, "imgsz": str(size), "batch": "1"}
+    return Case(f"ultralytics-{name}", metadata, "ultralytics", side)
+
+
+# Image processors with known steps, by their names without "ImageProcessor".
+DEFAULTS = (
+    "Beit", "Bit", "Blip", "CLIP", "Chameleon", "ChineseCLIP", "ConditionalDetr", "ConvNext", "DINOv3ViT", "DPT",
+    "DeformableDetr", "DeiT", "DepthPro", "Detr", "EfficientNet", "Eomt", "Flava", "GLPN", "Gemma3", "GotOcr2",
+    "GroundingDino", "LayoutLMv3", "Levit", "Mask2Former", "MaskFormer", "MobileNetV1", "MobileNetV2",
+    "MobileViT", "Ovis2", "OwlViT", "PI0", "PPChart2Table", "PPDocLayoutV2", "PPDocLayoutV3", "PPDocLayoutV4",
+    "PPLCNet", "PoolFormer", "PromptDepthAnything", "Pvt", "RTDetr", "RfDetr", "Sam", "Sam2", "Sam3", "Sapiens2",
+    "SegGpt", "Segformer", "Siglip", "SuperPoint", "TextNet", "Tipsv2", "Tipsv2Dpt", "ViT", "Vilt", "Yolos",
+)  # fmt: skip
 
 CASES = (
     # the defaults of each class
-    *(
-        Case(f"default-{name}", {"image_processor_type": f"{name}ImageProcessor"})
-        for name in (
-            "ViT", "ConvNext", "CLIP", "EfficientNet", "Bit", "DeiT", "MobileNetV1", "MobileNetV2", "Segformer", "Beit",
-            "Siglip", "Detr", "ConditionalDetr", "RTDetr", "MobileViT",
-        )
-    ),
+    *(Case(f"default-{name}", {"image_processor_type": f"{name}ImageProcessor"}) for name in DEFAULTS),
     # google/vit-base-patch16-224, with the crop_pct that the class ignores
     Case("vit-old", {
         "feature_extractor_type": "ViTFeatureExtractor", "do_normalize": True, "do_resize": True, "crop_pct": 0.9,
@@ -130,4 +149,28 @@ CASES = (
     _timm("squash-crop", input_size=[3, 224, 224], interpolation="bicubic", crop_pct=0.9, crop_mode="squash"),
     _timm("border", input_size=[3, 224, 224], interpolation="bicubic", crop_pct=1.0, crop_mode="border", mean=HALF,
           std=HALF),
+    _timm("border-crop", input_size=[3, 224, 224], crop_pct=0.9, crop_mode="border", mean=IMAGENET_MEAN),
+    _timm("border-oblong", input_size=[3, 160, 256], crop_pct=0.875, crop_mode="border", mean=IMAGENET_MEAN),
+    _timm("oblong", input_size=[3, 160, 256], crop_pct=0.875, interpolation="bilinear"),
+    _timm("oblong-portrait", input_size=[3, 320, 192], crop_pct=1.0),
+    _timm("squash-oblong", input_size=[3, 160, 256], crop_pct=0.9, crop_mode="squash"),
+    _ultralytics("detect", "detect", [640, 640], 640),
+    _ultralytics("any-size", "detect", [640, 640], None),
+    _ultralytics("oblong", "detect", [384, 640], None),
+    _ultralytics("classify", "classify", [224, 224], 224),
+    Case("torchvision", {}, "torchvision", 224),
+    # depth-anything/Depth-Anything-V2-Small-hf
+    Case("depth-anything", {
+        "image_processor_type": "DPTImageProcessor", "do_normalize": True, "do_pad": False, "do_rescale": True,
+        "do_resize": True, "ensure_multiple_of": 14, "keep_aspect_ratio": True, "image_mean": IMAGENET_MEAN,
+        "image_std": IMAGENET_STD, "resample": 3, "size": {"height": 518, "width": 518}, "size_divisor": None,
+    }),
+    Case("poolformer-s24", {
+        "image_processor_type": "PoolFormerImageProcessor", "crop_pct": 0.95, "resample": 3,
+        "size": {"shortest_edge": 224}, "crop_size": {"height": 224, "width": 224},
+    }),
+    Case("deit-oblong", {
+        "image_processor_type": "DeiTImageProcessor", "size": {"height": 300, "width": 250},
+        "crop_size": {"height": 240, "width": 224},
+    }),
 )  # fmt: skip

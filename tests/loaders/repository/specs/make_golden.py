@@ -1,13 +1,13 @@
-"""Writes `golden/*.npz`: tensors that transformers and timm make of the photos, for comparison in `test_golden.py`.
+"""Writes `golden/*.npz`: tensors that each tool makes of the pictures, for comparison in `test_golden.py`.
 
-Needs a separate environment with requirements/golden.txt:
+Needs a separate environment with requirements/golden.txt and ultralytics:
 
     python tests/loaders/repository/specs/make_golden.py
 """
 
+import json
 import sys
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,65 +17,87 @@ from PIL import Image
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-from golden_cases import CASES, PHOTOS, Case, stride_of  # type: ignore[import-not-found]  # not in the locks  # noqa: E402
+from golden_cases import (  # type: ignore[import-not-found]  # not in the locks  # noqa: E402
+    CASES,
+    PICTURES,
+    Case,
+    stride_of,
+)
 
 GOLDEN = HERE / "golden"
 PHOTO_FOLDER = HERE.parents[2] / "data" / "photos"
 
-# A torchvision built for CUDA beside a torch for the CPU does not find its C++ operators; the transforms need none.
-_OPERATORS = (
-    "nms", "qnms", "roi_align", "_roi_align_backward", "ps_roi_align", "_ps_roi_align_backward", "roi_pool",
-    "_roi_pool_backward", "ps_roi_pool", "_ps_roi_pool_backward", "qroi_align", "deform_conv2d",
-    "_deform_conv2d_backward",
-)  # fmt: skip
-
-# transformers' modules by the class; the rest of a class's name in snake case is its module's.
-_MODULES = {
-    "ConvNext": "convnext", "DeiT": "deit", "EfficientNet": "efficientnet", "MobileNetV1": "mobilenet_v1",
-    "MobileNetV2": "mobilenet_v2", "ConditionalDetr": "conditional_detr", "RTDetr": "rt_detr", "MobileViT": "mobilevit",
-}  # fmt: skip
+_MAX_VALUES = 10_000_000  # a longer line of pixels is bounded by the service
 
 Transform = Callable[[Image.Image], np.ndarray[Any, Any]]
 
 
 def main() -> None:
-    _stub_torchvision()
     GOLDEN.mkdir(exist_ok=True)
     for case in CASES:
-        transform = _timm(case) if case.is_timm else _hugging_face(case)
-        tensors = {photo: transform(Image.open(PHOTO_FOLDER / photo).convert("RGB")) for photo in PHOTOS}
+        transform = _TOOLS[case.tool](case)
         kept: dict[str, Any] = {}
-        for photo, tensor in tensors.items():
-            stride = stride_of(*tensor.shape[1:])
-            kept[photo] = tensor[:, ::stride, ::stride].astype(np.float16)
-            kept[f"{photo}:shape"] = np.array(tensor.shape)
+        for name in PICTURES:
+            try:
+                tensor = transform(_picture(name))
+            except (RuntimeError, ValueError) as error:  # no tensor of no pixels
+                print(case.name, name, error)  # noqa: T201 - a command
+                continue
+            if tensor.size > _MAX_VALUES:
+                continue
+            stride = stride_of(name, *tensor.shape[1:])
+            kept[name] = tensor[:, ::stride, ::stride].astype(np.float16)
+            kept[f"{name}:shape"] = np.array(tensor.shape)
         np.savez_compressed(GOLDEN / f"{case.name}.npz", **kept)
-        print(case.name, *(tensor.shape for tensor in tensors.values()))  # noqa: T201 - a command
+    for file in set(GOLDEN.glob("*.npz")) - {GOLDEN / f"{case.name}.npz" for case in CASES}:
+        file.unlink()
 
 
-def _stub_torchvision() -> None:
-    import torch  # type: ignore[import-not-found]  # not in the locks
-
-    try:
-        import torchvision  # type: ignore[import-not-found]  # not in the locks  # noqa: F401
-    except (RuntimeError, ImportError):
-        library = torch.library.Library("torchvision", "DEF")
-        _KEPT.append(library)
-        for name in _OPERATORS:
-            library.define(f"{name}(Tensor a) -> Tensor")
+def _picture(name: str) -> Image.Image:
+    file, part = PICTURES[name]
+    picture = Image.open(PHOTO_FOLDER / file).convert("RGB")
+    return picture.crop(part) if part else picture
 
 
-_KEPT: list[object] = []  # a torch Library that is collected takes its operators with it
+def _transformers(case: Case) -> Transform:
+    """Returns the Pillow version of the class if there is one: that of torchvision resizes tensors."""
+    import transformers  # type: ignore[import-not-found]  # not in the locks
 
-
-def _hugging_face(case: Case) -> Transform:
-    """Returns the Pillow version of the class: that of torchvision resizes tensors, not pictures."""
     name = case.config.get("image_processor_type") or case.config["feature_extractor_type"]
     family = name.removesuffix("Fast").removesuffix("ImageProcessor").removesuffix("FeatureExtractor")
-    module = _MODULES.get(family, family.lower())
-    loaded = import_module(f"transformers.models.{module}.image_processing_pil_{module}")
-    processor = getattr(loaded, f"{family}ImageProcessorPil").from_dict(dict(case.config))
+    cls = getattr(transformers, f"{family}ImageProcessorPil", None) or getattr(transformers, f"{family}ImageProcessor")
+    options = {"apply_ocr": False} if family.startswith("LayoutLM") else {}
+    processor = cls.from_dict({**case.config, **options})
     return lambda picture: np.asarray(processor(picture, return_tensors="np")["pixel_values"][0])
+
+
+def _ultralytics(case: Case) -> Transform:
+    """Returns the steps of `BasePredictor.preprocess`, or of `ClassificationPredictor`."""
+    from ultralytics.data.augment import (  # type: ignore[import-not-found]  # not in the locks
+        LetterBox,
+        classify_transforms,
+    )
+
+    size = json.loads(case.config["imgsz"])
+    if case.config["task"] == "classify":
+        transform = classify_transforms(size)
+        return lambda picture: np.asarray(transform(picture))
+    letterbox = LetterBox(size, auto=case.side is None, stride=int(case.config["stride"]))
+    return lambda picture: letterbox(image=np.asarray(picture)).transpose(2, 0, 1) / 255
+
+
+def _torchvision(case: Case) -> Transform:
+    """Returns the evaluation recipe of torchvision's references and first weights."""
+    from torchvision import transforms  # type: ignore[import-not-found]  # not in the locks
+
+    steps = (
+        transforms.Resize(256),
+        transforms.CenterCrop(case.side),
+        transforms.ToTensor(),
+        transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+    )
+    transform = transforms.Compose(steps)
+    return lambda picture: np.asarray(transform(picture))
 
 
 def _timm(case: Case) -> Transform:
@@ -83,6 +105,11 @@ def _timm(case: Case) -> Transform:
 
     transform = create_transform(**resolve_data_config({}, pretrained_cfg=case.config["pretrained_cfg"]))
     return lambda picture: np.asarray(transform(picture))
+
+
+_TOOLS: dict[str, Callable[[Case], Transform]] = {
+    "transformers": _transformers, "timm": _timm, "ultralytics": _ultralytics, "torchvision": _torchvision,
+}  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import pytest
 from onnx import TensorProto
 
 from loaders.repository.specs import ResolvedSpec
-from loaders.repository.specs.model_spec import Activation, Color, ExtraInput
+from loaders.repository.specs.model_spec import Activation, Color, ExtraInput, Rounding
 from tests.loaders.repository.specs.graphs import Dims, export, understood, values
 
 PICTURE: Dims = ("n", 3, 64, 64)
@@ -159,7 +159,10 @@ def test_unrecorded_preprocessing_is_assumed_with_a_warning(tmp_path: Path) -> N
     assert values(resolved, "preprocess.mean", "preprocess.resize") == [IMAGENET, "shortest-edge"]
     assert resolved.spec.preprocess.shortest_edge == 73
     assert resolved.decided_by["preprocess.mean"] == "assumed (ImageNet)"
-    assert "mean/std are not recorded in this export: assumed ImageNet; set it in model.toml" in resolved.warnings
+    assert resolved.spec.preprocess.crop_rounding is Rounding.NEAREST  # as torchvision
+    [mean] = [warning for warning in resolved.warnings if "mean/std are not recorded" in warning]
+    assert "assumed ImageNet" in mean
+    assert "write mean = [0.485, 0.456, 0.406] and std = [0.229, 0.224, 0.225] under [preprocess] in model.toml" in mean
 
 
 def test_uint8_input_is_not_normalised(tmp_path: Path) -> None:

@@ -172,6 +172,13 @@ def test_detectors_without_a_nothing_class_use_sigmoid(tmp_path: Path) -> None:
     assert understood(tmp_path, detector(tmp_path / "model.onnx"), files).spec.activation is Activation.SIGMOID
 
 
+def test_a_stretched_picture_of_another_static_size_is_certain(tmp_path: Path) -> None:
+    graph = export(tmp_path / "model.onnx", {"pixel_values": ("n", 3, 96, 96)}, {"logits": ("n", 2)})
+    resolved = understood(tmp_path, graph, {CONFIG: VIT, PREPROCESSOR: VIT_PROCESSOR})
+    assert values(resolved, "preprocess.resize", "preprocess.size") == [Resize.STRETCH, (96, 96)]
+    assert resolved.warnings == ()
+
+
 def test_static_graph_size_wins_over_json(tmp_path: Path) -> None:
     graph = export(tmp_path / "model.onnx", {"pixel_values": ("n", 3, 384, 384)}, {"logits": ("n", 10)})
     files = {PREPROCESSOR: {"image_processor_type": "MobileNetV1ImageProcessor"}}  # 256, crop 224
@@ -181,12 +188,62 @@ def test_static_graph_size_wins_over_json(tmp_path: Path) -> None:
     assert "the graph's input is 384 x 384" in resolved.warnings[0]
 
 
-def test_unsupported_processor_options_give_warnings(tmp_path: Path) -> None:
-    graph = classifier(tmp_path / "model.onnx")
-    warned = understood(tmp_path, graph, {PREPROCESSOR: {"image_processor_type": "YolosImageProcessor"}}).warnings
-    assert any("multiples of 16" in warning for warning in warned)
-    files = {PREPROCESSOR: {"image_processor_type": "GlobImageProcessor", "size": 8}}
-    assert any("GlobImageProcessor is unknown" in w for w in understood(tmp_path, graph, files).warnings)
+@pytest.mark.parametrize(
+    ("config", "risk"),
+    [
+        ({"image_processor_type": "GlobImageProcessor", "size": 8}, "GlobImageProcessor is unknown"),
+        ({"image_processor_type": "DonutImageProcessor"}, "steps of its own that are unknown here (_preprocess)"),
+        ({"image_processor_type": "Qwen2VLImageProcessor"}, "steps of its own that are unknown here"),
+        ({"image_processor_type": "SuperPointImageProcessor", "do_grayscale": True}, "do_grayscale"),
+        ({"image_processor_type": "ViTImageProcessor", "do_resize": False}, "do_resize is false"),
+        ({"image_processor_type": "DPTImageProcessor", "do_pad": True, "size_divisor": 14}, "are not padded"),
+        ({"image_processor_type": "ZoeDepthImageProcessor"}, "align_corners"),
+        ({"image_processor_type": "PerceiverImageProcessor"}, "crops before it resizes"),
+    ],
+)
+def test_what_is_not_supported_warns_and_names_the_line(tmp_path: Path, config: dict[str, object], risk: str) -> None:
+    resolved = understood(tmp_path, classifier(tmp_path / "model.onnx"), {CONFIG: VIT, PREPROCESSOR: config})
+    [warning] = [warning for warning in resolved.warnings if risk in warning]
+    assert warning.endswith(" under [preprocess] in model.toml")
+
+
+def test_transformers_5_writes_another_file(tmp_path: Path) -> None:
+    nested = {"image_processor": {**VIT_PROCESSOR, "size": {"height": 32, "width": 32}}, "processor_class": "Any"}
+    files = {CONFIG: VIT, "processor_config.json": nested, PREPROCESSOR: {"image_processor_type": "CLIPImageProcessor"}}
+    resolved = understood(tmp_path, classifier(tmp_path / "model.onnx", 2), files)
+    assert values(resolved, "preprocess.size", "preprocess.mean") == [(32, 32), (0.5, 0.5, 0.5)]
+    assert resolved.decided_by["preprocess.mean"] == "processor_config.json (ViTImageProcessor)"
+    assert resolved.warnings == ()
+
+
+def test_a_file_without_a_class_has_that_of_the_model(tmp_path: Path) -> None:
+    files = {CONFIG: VIT | {"model_type": "levit"}, PREPROCESSOR: {"do_resize": True}}
+    resolved = understood(tmp_path, classifier(tmp_path / "model.onnx", 2), files)
+    assert values(resolved, "preprocess.size", "preprocess.shortest_edge") == [(224, 224), 256]
+    assert resolved.warnings == ()
+
+
+def test_a_file_without_a_class_that_leaves_nothing_out_is_certain(tmp_path: Path) -> None:
+    config = {"size": {"height": 32, "width": 32}, "resample": 3, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    graph = classifier(tmp_path / "model.onnx", 2)
+    config_of_another_model = VIT | {"model_type": "own"}
+    assert understood(tmp_path, graph, {CONFIG: config_of_another_model, PREPROCESSOR: config}).warnings == ()
+    del config["image_std"]
+    [warning] = understood(tmp_path, graph, {CONFIG: config_of_another_model, PREPROCESSOR: config}).warnings
+    assert "image_std assumed to be ViT's" in warning
+
+
+def test_depth_models_keep_the_ratio_in_multiples(tmp_path: Path) -> None:
+    config = {"image_processor_type": "DPTImageProcessor", "keep_aspect_ratio": True, "ensure_multiple_of": 14,
+              "size": {"height": 518, "width": 518}}  # fmt: skip
+    graph = export(tmp_path / "model.onnx", {"pixel_values": OPEN_PICTURE}, {"predicted_depth": ("b", "h", "w")})
+    resolved = understood(tmp_path, graph, {PREPROCESSOR: config})
+    fields = ("resize", "size", "size_divisor", "size_rounding")
+    expected = [Resize.KEEP_ASPECT_RATIO, (518, 518), 14, "nearest"]
+    assert values(resolved, *(f"preprocess.{field}" for field in fields)) == expected
+    config |= {"keep_aspect_ratio": False, "size": {"height": 100, "width": 200}}
+    resolved = understood(tmp_path, graph, {PREPROCESSOR: config})
+    assert values(resolved, "preprocess.resize", "preprocess.size") == [Resize.STRETCH, (98, 196)]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 
 from loaders.model_errors import ModelSpecError
 from loaders.repository.specs.label_assumptions import imagenet_labels
-from loaders.repository.specs.model_spec import Activation, Interpolation, Resize, TaskName
+from loaders.repository.specs.model_spec import Activation, Interpolation, Resize, TaskName, Transparency
 from tests.loaders.repository.specs.graphs import classifier, export, understood, values
 
 CONFIG = "config.json"
@@ -32,6 +32,9 @@ def test_timm_repository_resolves_without_warnings(tmp_path: Path) -> None:
         (224, 224), 235, Interpolation.BICUBIC, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25),
     ]  # fmt: skip
     assert resolved.decided_by["preprocess.mean"] == "timm config.json"
+    assert resolved.spec.activation is Activation.SOFTMAX
+    assert resolved.spec.preprocess.transparency is Transparency.DROP
+    assert resolved.warnings == ()
 
 
 @pytest.mark.parametrize(("side", "edge"), [(224, 235), (288, 288), (320, 336)], ids=["train", "test", "neither"])
@@ -78,18 +81,31 @@ def test_1000_unnamed_classes_get_imagenet_labels(tmp_path: Path) -> None:
     assert resolved.spec.labels[281] == "281"
 
 
+def test_taggers_in_timm_format_keep_their_sigmoid(tmp_path: Path) -> None:
+    files = {CONFIG: RESNET, "selected_tags.csv": "name,category\na,0\nb,9\n"}
+    spec = understood(tmp_path, classifier(tmp_path / "model.onnx", 2), files).spec
+    assert (spec.activation, spec.labels) == (Activation.SIGMOID, ("a", "b"))
+
+
+def test_an_oblong_input_is_covered(tmp_path: Path) -> None:
+    config = RESNET | {"pretrained_cfg": PRETRAINED | {"input_size": [3, 160, 256]}}
+    resolved = understood(tmp_path, classifier(tmp_path / "model.onnx", 2), {CONFIG: config})
+    assert values(resolved, "preprocess.resize", "preprocess.resize_size") == [Resize.COVER, (168, 269)]
+
+
 def test_zero_classes_mean_feature_extraction(tmp_path: Path) -> None:
     spec = understood(tmp_path, classifier(tmp_path / "model.onnx", 512), {CONFIG: RESNET | {"num_classes": 0}}).spec
     assert (spec.task, spec.activation) == (TaskName.IMAGE_FEATURE_EXTRACTION, Activation.NONE)
 
 
-def test_border_colour_gives_a_warning(tmp_path: Path) -> None:
+def test_border_has_the_mean_colour(tmp_path: Path) -> None:
     pretrained = PRETRAINED | {"crop_mode": "border", "mean": [0.485, 0.456, 0.406], "interpolation": "random"}
     config = RESNET | {"pretrained_cfg": pretrained}
     resolved = understood(tmp_path, classifier(tmp_path / "model.onnx", 2), {CONFIG: config})
-    expected = [Resize.LETTERBOX, 114, Interpolation.BILINEAR]
-    assert values(resolved, "preprocess.resize", "preprocess.pad_value", "preprocess.interpolation") == expected
-    assert any("border" in warning for warning in resolved.warnings)
+    fields = ("resize", "resize_size", "pad_value", "interpolation")
+    expected = [Resize.LETTERBOX, (235, 235), (124, 116, 104), Interpolation.BILINEAR]
+    assert values(resolved, *(f"preprocess.{field}" for field in fields)) == expected
+    assert not any("border" in warning for warning in resolved.warnings)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,15 @@ import pytest
 
 from loaders.model_errors import ModelSpecError
 from loaders.repository.specs import ResolvedSpec
-from loaders.repository.specs.model_spec import Activation, Head, Resize, Rounding, TaskName
+from loaders.repository.specs.model_spec import (
+    Activation,
+    Head,
+    Interpolation,
+    Resize,
+    Rounding,
+    TaskName,
+    Transparency,
+)
 from tests.loaders.repository.specs.graphs import Dims, export, understood, values
 
 NAMES = {i: f"thing {i}" for i in range(80)}
@@ -30,7 +38,9 @@ def test_detector_resolves_without_warnings(tmp_path: Path) -> None:
     assert (spec.task, spec.head, spec.activation) == (TaskName.OBJECT_DETECTION, Head.YOLOV8, Activation.NONE)
     assert (spec.score_threshold, spec.iou_threshold, len(spec.labels)) == (0.25, 0.7, 80)
     assert (preprocess.resize, preprocess.pad_value) == (Resize.LETTERBOX, 114)
-    assert (preprocess.resize_rounding, preprocess.crop_rounding) == (Rounding.NEAREST, Rounding.DOWN)
+    assert (preprocess.resize_rounding, preprocess.size_divisor) == (Rounding.NEAREST, None)
+    assert preprocess.interpolation is Interpolation.OPENCV_LINEAR
+    assert preprocess.transparency is Transparency.DROP
     assert (preprocess.rescale_factor, preprocess.mean, preprocess.std) == (1 / 255, (0.0,), (1.0,))
     assert resolved.decided_by["head"] == "Ultralytics metadata"
     assert resolved.warnings == ()
@@ -127,6 +137,17 @@ def test_classifier_is_cropped_and_has_softmax_inside(tmp_path: Path) -> None:
     assert (preprocess.resize, preprocess.crop_rounding) == (Resize.SHORTEST_EDGE, Rounding.NEAREST)
     assert preprocess.size == (224, 224)
     assert preprocess.shortest_edge == 224
+    assert preprocess.interpolation is Interpolation.BILINEAR
+
+
+def test_a_graph_of_any_size_gets_the_least_padding(tmp_path: Path) -> None:
+    preprocess = exported(tmp_path, METADATA | {"stride": "64"}, (1, 84, "a"), side=None).spec.preprocess
+    assert (preprocess.size, preprocess.size_divisor, preprocess.follows_picture) == ((640, 640), 64, True)
+
+
+def test_rt_detr_stretches(tmp_path: Path) -> None:
+    metadata = METADATA | {"description": "Ultralytics rtdetr-l model trained on coco.yaml"}
+    assert exported(tmp_path, metadata, (1, 300, 84)).spec.preprocess.resize is Resize.STRETCH
 
 
 def test_open_graph_uses_the_recorded_size(tmp_path: Path) -> None:
