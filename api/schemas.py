@@ -8,6 +8,7 @@ from pydantic.config import JsonDict
 
 from api.health import PartStatus
 from engine.models.load_attempt import ModelState
+from engine.models.sample_report import SampleReport
 from engine.scheduling.run_plan import RunPlan, TuneLevel
 from engine.scheduling.tuning import Measurement
 from engine.tasks.task import MAX_TOP_K, Encoding
@@ -319,12 +320,13 @@ class TuningReport(_Strict):
 
 
 class ModelDetails(ModelReport):
-    """A model with the spec of its serving or else active version, and the tuning of its serving version."""
+    """A model with the spec of its serving or else active version; tuning and samples of its serving version."""
 
     spec: dict[str, FieldReport]
     warnings: list[str]
     providers: list[str]
     tuning: TuningReport | None
+    samples: SampleReport | None
 
 
 class DefaultBody(_Strict):

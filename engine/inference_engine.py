@@ -18,6 +18,7 @@ from engine.models.load import load_model, resolve_version
 from engine.models.load_attempt import loaded
 from engine.models.loaded_model import LoadedModel
 from engine.models.model_manager import ModelManager, ModelManagerOptions
+from engine.models.samples import check_samples
 from engine.models.tuner import Tuner
 from engine.models.watch import ModelWatch
 from engine.pipeline import Answer, predict
@@ -243,7 +244,10 @@ class InferenceEngine:
         with self._lock(version):
             if options.check:
                 options.check(version)
-            return tuner(load_model(version, tuner.loader, tuner.options, exact_decode=options.exact_decode), version)
+            model = load_model(version, tuner.loader, tuner.options, exact_decode=options.exact_decode)
+            model = tuner(model, version)
+            model.samples = check_samples(model, version, self._image_loader)
+            return model
 
     def _lock(self, version: ModelVersion) -> AbstractContextManager[None]:
         cache = self._options.cache

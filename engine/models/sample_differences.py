@@ -1,0 +1,181 @@
+"""Compares predictions, and the tensors between the stages, with those that a framework gave.
+
+A difference is 0 for equal and 1 for unrelated answers:
+
+| value | difference |
+|---|---|
+| score | absolute |
+| box | largest shift of an edge, relative to the longer side of the picture |
+| mask | mean absolute difference over a grid of the picture; 0 if the digests are equal |
+| embedding | length of the difference of the vectors, relative to the framework's |
+| raw output | mean absolute difference of the sampled values, relative to their spread |
+
+A box that only one side has differs by how far its score lies above the threshold; a segment, by its coverage.
+"""
+
+import base64
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from engine.tasks.predictions import Box, Classification, Detection, Embedding, Prediction, Segment
+from loaders.images.base import Size
+from loaders.repository.samples import ExpectedPrediction, MapSummary, TensorSummary
+from loaders.tensors import Tensor
+
+Floats = NDArray[np.float64]
+_Labelled = Classification | Detection | Segment
+_MISSING = 1.0
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Difference:
+    """`text` names the value on both sides."""
+
+    size: float
+    text: str = ""
+
+
+SAME = Difference(0.0)
+
+
+def prediction_difference(
+    expected: Sequence[ExpectedPrediction], found: Sequence[Prediction], picture: Size, threshold: float
+) -> Difference:
+    """Returns the largest difference. `threshold`: the minimum score of boxes on both sides."""
+    if any(isinstance(prediction, Classification) for prediction in found):
+        return max(_class_differences(expected, found), default=SAME)
+    if any(isinstance(prediction, Embedding) for prediction in found):
+        return max(_vector_differences(expected, found), default=SAME)
+    return max(_object_differences(expected, found, picture, threshold), default=SAME)
+
+
+def tensor_difference(expected: TensorSummary, found: Tensor) -> Difference:
+    """The sampled values' mean absolute difference, relative to the spread of those expected."""
+    if tuple(expected.shape) != found.shape:
+        return Difference(_MISSING, f"its shape is {_shape(found.shape)}, the framework's {_shape(expected.shape)}")
+    values = np.asarray(expected.values, np.float64)
+    ours = found.reshape(-1)[np.linspace(0, found.size - 1, len(values)).astype(np.int64)].astype(np.float64)
+    apart = float(np.abs(ours - values).mean() / (values.std() or 1.0))
+    return Difference(apart, f"its values differ by {apart:.3g} of their spread")
+
+
+def map_difference(expected: MapSummary, found: NDArray[np.uint8]) -> float:
+    """`found`: (height, width)."""
+    if expected.sha256 == hashlib.sha256(found.tobytes()).hexdigest():
+        return 0.0
+    if not expected.grid:
+        return abs(expected.coverage - float(found.mean()) / 255)
+    grid = np.asarray(expected.grid, np.float64)
+    picture = Image.fromarray(found.astype(np.float32))
+    ours = np.asarray(picture.resize(grid.shape[::-1], Image.Resampling.BOX), np.float64) / 255
+    return float(np.abs(ours - grid).mean())
+
+
+def _class_differences(expected: Sequence[ExpectedPrediction], found: Sequence[Prediction]) -> Iterator[Difference]:
+    """`found` has all classes, best first. Classes that the framework does not name score no higher than its last."""
+    ours = [prediction for prediction in found if isinstance(prediction, Classification)]
+    named: set[int] = set()
+    for one in expected:
+        same = next((prediction for prediction in ours if _same_class(one, prediction)), None)
+        if same is None:
+            yield Difference(_MISSING, f"there is no class {one.title}")
+            continue
+        named.add(same.class_id)
+        yield _score_difference(one, same.score)
+    lowest = min((one.score for one in expected if one.score is not None), default=0.0)
+    other = next((prediction for prediction in ours if prediction.class_id not in named), None)
+    if other and other.score > lowest:
+        text = f"the score of {other.label!r} is {other.score:.4f}, the framework names no class above {lowest:.4f}"
+        yield Difference(other.score - lowest, text)
+
+
+def _object_differences(
+    expected: Sequence[ExpectedPrediction], found: Sequence[Prediction], picture: Size, threshold: float
+) -> Iterator[Difference]:
+    """Each expected object is compared with the nearest one of its class that is left."""
+    left = [prediction for prediction in found if isinstance(prediction, Detection | Segment)]
+    for one in expected:
+        pairs = [(_distance(one, other, picture), i) for i, other in enumerate(left) if _same_class(one, other)]
+        nearest, index = min(pairs, default=(Difference(_MISSING), -1))
+        if nearest.size < _MISSING:
+            yield nearest
+            yield _score_difference(one, left.pop(index).score)
+        else:
+            yield Difference(_weight(one, threshold), f"{one.title} was not found{_with_score(one.score)}")
+    for other in left:
+        yield Difference(_surplus(other, threshold), f"found {other.label!r}{_with_score(other.score)}, not expected")
+
+
+def _distance(expected: ExpectedPrediction, found: Detection | Segment, picture: Size) -> Difference:
+    """_MISSING for different objects: boxes that do not touch."""
+    box = getattr(found, "box", None)
+    apart = [SAME]
+    if expected.box and isinstance(box, Box):
+        theirs = expected.box
+        edges = ((theirs.xmin, box.xmin), (theirs.ymin, box.ymin), (theirs.xmax, box.xmax), (theirs.ymax, box.ymax))
+        touch = max(theirs.xmin, box.xmin) < min(theirs.xmax, box.xmax) and max(theirs.ymin, box.ymin) < min(
+            theirs.ymax, box.ymax
+        )
+        if not touch:
+            return Difference(_MISSING)
+        shift = max(abs(a - b) for a, b in edges)
+        text = f"the box of {expected.title} is shifted by {shift:.1f} pixels"
+        apart.append(Difference(shift / max(picture.width, picture.height), text))
+    if expected.mask and isinstance(found, Segment):
+        size = map_difference(expected.mask, decode_mask(found.mask))
+        apart.append(Difference(size, f"the mask of {expected.title} differs by {size:.4f} of the picture"))
+    return max(apart)
+
+
+def _vector_differences(expected: Sequence[ExpectedPrediction], found: Sequence[Prediction]) -> Iterator[Difference]:
+    for one, other in zip(expected, found, strict=False):
+        if one.embedding is None or not isinstance(other, Embedding) or isinstance(other.embedding, str):
+            yield Difference(_MISSING, "the framework gave no vector")
+            continue
+        theirs, ours = np.asarray(one.embedding), np.asarray(other.embedding)
+        if theirs.shape != ours.shape:
+            yield Difference(_MISSING, f"the vector has {len(ours)} numbers, the framework's {len(theirs)}")
+            continue
+        size = float(np.linalg.norm(ours - theirs) / (np.linalg.norm(theirs) or 1.0))
+        yield Difference(size, f"the vector differs by {size:.4f} of its length")
+
+
+def _score_difference(expected: ExpectedPrediction, score: float | None) -> Difference:
+    if expected.score is None or score is None:
+        return SAME
+    text = f"the score of {expected.title} is {score:.4f}, the framework's is {expected.score:.4f}"
+    return Difference(abs(expected.score - score), text)
+
+
+def _same_class(expected: ExpectedPrediction, found: _Labelled) -> bool:
+    return found.label == expected.label if expected.class_id is None else found.class_id == expected.class_id
+
+
+def _weight(expected: ExpectedPrediction, threshold: float) -> float:
+    if expected.score is None:
+        return expected.mask.coverage if expected.mask else _MISSING
+    return max(0.0, expected.score - threshold)
+
+
+def _surplus(found: Detection | Segment, threshold: float) -> float:
+    if found.score is None:
+        return float(decode_mask(found.mask).mean()) / 255 if isinstance(found, Segment) else _MISSING
+    return max(0.0, found.score - threshold)
+
+
+def decode_mask(mask: str) -> NDArray[np.uint8]:
+    return np.asarray(Image.open(BytesIO(base64.b64decode(mask))), np.uint8)
+
+
+def _with_score(score: float | None) -> str:
+    return "" if score is None else f" (score {score:.4f})"
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))
