@@ -10,7 +10,7 @@ from tests.pictures_by_colour import colour_picture
 from tests.tiny_models import COLOURS, SIDE
 
 
-def colour_sample(colour: str, gain: float = 10.0, **changed: object) -> dict[str, Any]:
+def colour_sample(colour: str, gain: float = 10.0, **changed: Any) -> dict[str, Any]:  # noqa: ANN401 - fields of JSON
     """The softmax of `gain` for the picture's own colour; the input tensor and the logits."""
     pixels = np.zeros((1, 3, SIDE, SIDE))
     pixels[0, COLOURS.index(colour)] = 1.0

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
@@ -72,7 +73,7 @@ def test_a_model_that_agrees_has_a_report(models: Path) -> None:
     ids=["preprocessing", "inference", "postprocessing", "outputs alone", "no tensors"],
 )
 def test_a_disagreement_names_picture_difference_and_stage(
-    models: Path, spec: str, graph: onnx.ModelProto, sample: dict[str, object], stage: str
+    models: Path, spec: str, graph: onnx.ModelProto, sample: dict[str, Any], stage: str
 ) -> None:
     add_model(models, "colour", graph, spec=spec)
     add_samples(models / "colour", colour_sample("green"), colour_sample("red", **sample))
@@ -186,7 +187,7 @@ def test_a_bad_expected_json_is_a_reason(models: Path, text: str, reason: str) -
     ],
     ids=["absent", "outside", "absolute", "no picture", "oversize", "no answer", "unknown field"],
 )
-def test_a_bad_sample_is_a_reason(models: Path, changed: dict[str, object], reason: str) -> None:
+def test_a_bad_sample_is_a_reason(models: Path, changed: dict[str, Any], reason: str) -> None:
     folder = add_samples(models / "colour", colour_sample("red", **changed))
     (folder / "note.txt").write_text("no picture")
     with (folder / "huge.png").open("wb") as file:
