@@ -70,7 +70,7 @@ class Framework:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status. Raises SystemExit(2) for wrong arguments."""
     parser = _parser()
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     sys.path.insert(0, str(Path.cwd()))  # of the callable's module
     pictures = [Path(picture) for picture in options.pictures]
     missing = [str(picture) for picture in pictures if not picture.is_file()]

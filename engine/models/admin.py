@@ -137,6 +137,8 @@ class ModelAdmin:
             self._models.choose(lambda choices: choices.without_model(name))
             if not version.folders:
                 version.graph.with_suffix(".toml").unlink(missing_ok=True)
+                if version.samples:
+                    _remove(version.samples.folder)
             return hidden
 
         await asyncio.to_thread(_remove, await self._locked(act))
