@@ -38,7 +38,7 @@ def check_samples(model: LoadedModel, version: ModelVersion, loader: ImageLoader
     expected = folder.read() if folder else None
     if folder is None or expected is None:
         return None
-    differences = [_compare(model, folder, sample, expected, loader) for sample in expected.samples]
+    differences = sample_differences(model, folder, expected, loader)
     count, agreeing = len(differences), sum(difference.size <= expected.tolerance for difference in differences)
     worst, made = max(differences), expected.made
     if agreeing < count:
@@ -51,6 +51,13 @@ def check_samples(model: LoadedModel, version: ModelVersion, loader: ImageLoader
     return SampleReport(
         summary, count, agreeing, largest, expected.tolerance, made.framework, made.date, made.how, made.versions
     )
+
+
+def sample_differences(
+    model: LoadedModel, folder: SampleFolder, expected: Expected, loader: ImageLoader
+) -> list[Difference]:
+    """The largest difference of each sample. Raises ModelSampleError if the model cannot answer one."""
+    return [_compare(model, folder, sample, expected, loader) for sample in expected.samples]
 
 
 def _compare(

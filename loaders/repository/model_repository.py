@@ -65,7 +65,9 @@ class ModelVersion:
     def samples(self) -> SampleFolder | None:
         """Pictures with the framework's answers, if they lie beside the model."""
         folder = samples_folder(self.graph, self.folders)
-        return SampleFolder(folder, f"{self.name}/{folder.name}") if folder else None
+        if folder is None:
+            return None
+        return SampleFolder(folder, f"{self.name}/{folder.name}" if self.folders else folder.name)
 
 
 Catalog = dict[str, dict[int, ModelVersion]]
