@@ -13,7 +13,8 @@ there.
 
 A callable takes an upright RGB picture (PIL.Image) and returns one of:
 - a list of dicts with `score`, and `class_id` or `label`; for objects also `box` (xmin, ymin, xmax, ymax) or `mask`
-  (an array or PIL.Image of the picture's size, 0 to 255 or True and False)
+  (an array or PIL.Image of the picture's size, 0 to 255 or True and False) or `points` (keypoints or the corners of a
+  rotated box); for a picture as a whole `depth` (an array or PIL.Image) or `generated_text`
 - a vector
 - a dict of these as `predictions` or `embedding`, with `input` (the tensor that the model gets) and `outputs` (its raw
   outputs by name); with these, a difference names its stage. `outputs` alone are the answer of the task `tensor`.
@@ -145,7 +146,8 @@ def _transformers(name: str, task: str | None, threshold: float | None) -> Frame
         if pooled:
             vector = raw["pooler_output"] if "pooler_output" in raw else raw["last_hidden_state"][:, 0]
             return {"embedding": vector[0], "outputs": outputs, **tensors}
-        found = [_with_class(item, ids) for item in pipe(str(path), **options)]
+        result = pipe(str(path), **options)
+        found = [_with_class(item, ids) for item in ([result] if isinstance(result, Mapping) else result)]
         return {"predictions": found, "outputs": outputs, **tensors}
 
     how = f"pipeline {pipe.task} of {_title(name)}"
@@ -153,7 +155,7 @@ def _transformers(name: str, task: str | None, threshold: float | None) -> Frame
 
 
 def _with_class(item: Mapping[str, Any], ids: Mapping[str, int]) -> dict[str, Any]:
-    return {**item, "class_id": ids[item["label"]]} if item["label"] in ids else dict(item)
+    return {**item, "class_id": ids[item["label"]]} if item.get("label") in ids else dict(item)
 
 
 def _timm(name: str, checkpoint: str | None) -> Framework:
@@ -186,11 +188,14 @@ def _ultralytics(weights: str, threshold: float | None) -> Framework:
         if result.probs is not None:
             scores = enumerate(result.probs.data.tolist())
             return {"predictions": [_named(result.names, i, score) for i, score in scores], **tensors}
-        boxes = result.boxes
+        boxes = result.boxes if result.obb is None else result.obb
         each = zip(boxes.cls.tolist(), boxes.conf.tolist(), boxes.xyxy.tolist(), strict=True)
         found = [_named(result.names, int(i), score) | {"box": box} for i, score, box in each]
         if result.masks is not None:
             found = [item | {"mask": mask} for item, mask in zip(found, result.masks.data, strict=True)]
+        points = result.keypoints.xy if result.keypoints is not None else getattr(result.obb, "xyxyxyxy", None)
+        if points is not None:
+            found = [item | {"points": corners} for item, corners in zip(found, points.tolist(), strict=True)]
         return {"predictions": found, **tensors}
 
     how = f"YOLO({_title(weights)!r}).predict(conf={minimum:g}, rect=False)"
@@ -218,7 +223,7 @@ def _sample(picture: Path, answer: Answer) -> dict[str, Any]:
 
 def _best(predictions: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """All objects, but only the best classes."""
-    if any("box" in item or "mask" in item for item in predictions):
+    if not all(item.keys() <= {"class_id", "label", "score"} for item in predictions):
         return predictions
     return sorted(predictions, key=lambda item: -float(item.get("score", 0)))[:_TOP_K]
 
@@ -233,6 +238,13 @@ def _prediction(item: Mapping[str, Any]) -> dict[str, Any]:
         found["box"] = dict(zip(("xmin", "ymin", "xmax", "ymax"), map(_short, corners), strict=True))
     if item.get("mask") is not None:
         found["mask"] = map_summary(item["mask"])
+    if item.get("points") is not None:
+        found["points"] = [[_short(x), _short(y)] for x, y in item["points"]]
+    if item.get("depth") is not None:
+        depth = _array(item["depth"])
+        found["depth"] = map_summary((depth - depth.min()) / (np.ptp(depth) or 1))
+    if item.get("generated_text") is not None:
+        found["generated_text"] = str(item["generated_text"])
     return found
 
 

@@ -5,8 +5,9 @@ A difference is 0 for equal and 1 for unrelated answers:
 | value | difference |
 |---|---|
 | score | absolute |
-| box | largest shift of an edge, relative to the longer side of the picture |
-| mask | mean absolute difference over a grid of the picture; 0 if the digests are equal |
+| box, points | largest shift of an edge or a point, relative to the longer side of the picture |
+| mask, depth | mean absolute difference over a grid of the picture; 0 if the digests are equal |
+| text | 0 if it is the same, else 1 |
 | embedding | length of the difference of the vectors, relative to the framework's |
 | raw output | mean absolute difference of the sampled values, relative to their spread |
 
@@ -15,15 +16,18 @@ A box that only one side has differs by how far its score lies above the thresho
 
 import base64
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
+from itertools import zip_longest
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from engine.tasks.predictions import Box, Classification, Detection, Embedding, Prediction, Segment
+from engine.tasks.predictions import Box, Classification, Detection, Prediction, Segment
 from loaders.images.base import Size
 from loaders.repository.samples import ExpectedPrediction, MapSummary, TensorSummary
 from loaders.tensors import Tensor
@@ -31,14 +35,16 @@ from loaders.tensors import Tensor
 Floats = NDArray[np.float64]
 _Labelled = Classification | Detection | Segment
 _MISSING = 1.0
+_CORNERS = 4
+_16_TO_8_BITS = 257
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Difference:
-    """`text` names the value on both sides."""
+    """`text` names the value on both sides. Differences are ordered by size."""
 
     size: float
-    text: str = ""
+    text: str = field(default="", compare=False)
 
 
 SAME = Difference(0.0)
@@ -50,8 +56,8 @@ def prediction_difference(
     """Returns the largest difference. `threshold`: the minimum score of boxes on both sides."""
     if any(isinstance(prediction, Classification) for prediction in found):
         return max(_class_differences(expected, found), default=SAME)
-    if any(isinstance(prediction, Embedding) for prediction in found):
-        return max(_vector_differences(expected, found), default=SAME)
+    if not any(isinstance(prediction, Detection | Segment) for prediction in found) and any(map(_is_whole, expected)):
+        return max(_whole_difference(one, other) for one, other in zip_longest(expected, found))
     return max(_object_differences(expected, found, picture, threshold), default=SAME)
 
 
@@ -114,36 +120,70 @@ def _object_differences(
 
 def _distance(expected: ExpectedPrediction, found: Detection | Segment, picture: Size) -> Difference:
     """_MISSING for different objects: boxes that do not touch."""
-    box = getattr(found, "box", None)
+    box, longest = getattr(found, "box", None), max(picture.width, picture.height)
     apart = [SAME]
     if expected.box and isinstance(box, Box):
         theirs = expected.box
-        edges = ((theirs.xmin, box.xmin), (theirs.ymin, box.ymin), (theirs.xmax, box.xmax), (theirs.ymax, box.ymax))
-        touch = max(theirs.xmin, box.xmin) < min(theirs.xmax, box.xmax) and max(theirs.ymin, box.ymin) < min(
-            theirs.ymax, box.ymax
-        )
-        if not touch:
+        left, right = max(theirs.xmin, box.xmin), min(theirs.xmax, box.xmax)
+        top, bottom = max(theirs.ymin, box.ymin), min(theirs.ymax, box.ymax)
+        if left >= right or top >= bottom:
             return Difference(_MISSING)
+        edges = ((theirs.xmin, box.xmin), (theirs.ymin, box.ymin), (theirs.xmax, box.xmax), (theirs.ymax, box.ymax))
         shift = max(abs(a - b) for a, b in edges)
-        text = f"the box of {expected.title} is shifted by {shift:.1f} pixels"
-        apart.append(Difference(shift / max(picture.width, picture.height), text))
+        apart.append(Difference(shift / longest, f"the box of {expected.title} is shifted by {shift:.1f} pixels"))
+    if expected.points:
+        shift = _point_shift(np.asarray(expected.points), _points(found))
+        apart.append(Difference(shift / longest, f"a point of {expected.title} is shifted by {shift:.1f} pixels"))
     if expected.mask and isinstance(found, Segment):
-        size = map_difference(expected.mask, decode_mask(found.mask))
+        size = map_difference(expected.mask, decode_map(found.mask))
         apart.append(Difference(size, f"the mask of {expected.title} differs by {size:.4f} of the picture"))
     return max(apart)
 
 
-def _vector_differences(expected: Sequence[ExpectedPrediction], found: Sequence[Prediction]) -> Iterator[Difference]:
-    for one, other in zip(expected, found, strict=False):
-        if one.embedding is None or not isinstance(other, Embedding) or isinstance(other.embedding, str):
-            yield Difference(_MISSING, "the framework gave no vector")
-            continue
-        theirs, ours = np.asarray(one.embedding), np.asarray(other.embedding)
-        if theirs.shape != ours.shape:
-            yield Difference(_MISSING, f"the vector has {len(ours)} numbers, the framework's {len(theirs)}")
-            continue
-        size = float(np.linalg.norm(ours - theirs) / (np.linalg.norm(theirs) or 1.0))
-        yield Difference(size, f"the vector differs by {size:.4f} of its length")
+def _points(found: Prediction) -> Floats:
+    """Keypoints, corners or landmarks, (P, 2), by the name of the prediction's field."""
+    keypoints: Sequence[Any] = getattr(found, "keypoints", ())
+    if keypoints:
+        return np.asarray([(point.x, point.y) for point in keypoints], np.float64)
+    return np.asarray(getattr(found, "corners", getattr(found, "landmarks", [])), np.float64)
+
+
+def _point_shift(theirs: Floats, ours: Floats) -> float:
+    """The largest shift; four corners may begin with any of them."""
+    if theirs.shape != ours.shape:
+        return math.inf
+    turns = [np.roll(ours[::way], turn, axis=0) for way in (1, -1) for turn in range(len(ours))]
+    orders = turns if len(ours) == _CORNERS else [ours]
+    return min(float(np.linalg.norm(order - theirs, axis=1).max()) for order in orders)
+
+
+def _is_whole(expected: ExpectedPrediction) -> bool:
+    """Whether it is about the picture as a whole."""
+    return bool(expected.embedding or expected.depth or expected.generated_text is not None)
+
+
+def _whole_difference(expected: ExpectedPrediction | None, found: Prediction | None) -> Difference:
+    """The predictions are found by the names of their fields."""
+    vector, depth, text = (getattr(found, name, None) for name in ("embedding", "depth", "generated_text"))
+    if expected and expected.embedding and isinstance(vector, list):
+        return _vector_difference(expected.embedding, vector)
+    if expected and expected.depth and isinstance(depth, str):
+        size = map_difference(expected.depth, decode_map(depth))
+        return Difference(size, f"the depth differs by {size:.4f} of its range")
+    if expected and expected.generated_text is not None and isinstance(text, str):
+        same = text == expected.generated_text
+        return (
+            SAME if same else Difference(_MISSING, f"the text is {text!r}, the framework's {expected.generated_text!r}")
+        )
+    return Difference(_MISSING, f"the framework's answer is of another kind than {type(found).__name__}")
+
+
+def _vector_difference(expected: Sequence[float], found: Sequence[float]) -> Difference:
+    theirs, ours = np.asarray(expected), np.asarray(found)
+    if theirs.shape != ours.shape:
+        return Difference(_MISSING, f"the vector has {len(ours)} numbers, the framework's {len(theirs)}")
+    size = float(np.linalg.norm(ours - theirs) / (np.linalg.norm(theirs) or 1.0))
+    return Difference(size, f"the vector differs by {size:.4f} of its length")
 
 
 def _score_difference(expected: ExpectedPrediction, score: float | None) -> Difference:
@@ -165,12 +205,14 @@ def _weight(expected: ExpectedPrediction, threshold: float) -> float:
 
 def _surplus(found: Detection | Segment, threshold: float) -> float:
     if found.score is None:
-        return float(decode_mask(found.mask).mean()) / 255 if isinstance(found, Segment) else _MISSING
+        return float(decode_map(found.mask).mean()) / 255 if isinstance(found, Segment) else _MISSING
     return max(0.0, found.score - threshold)
 
 
-def decode_mask(mask: str) -> NDArray[np.uint8]:
-    return np.asarray(Image.open(BytesIO(base64.b64decode(mask))), np.uint8)
+def decode_map(png: str) -> NDArray[np.uint8]:
+    """A mask, or a depth of 16 bits, as 8 bits."""
+    pixels = np.asarray(Image.open(BytesIO(base64.b64decode(png))))
+    return pixels.astype(np.uint8) if pixels.dtype == np.uint8 else np.rint(pixels / _16_TO_8_BITS).astype(np.uint8)
 
 
 def _with_score(score: float | None) -> str:

@@ -70,14 +70,18 @@ class ExpectedBox(_Strict):
 class ExpectedPrediction(_Strict):
     """One prediction of the framework, with the fields of this service's predictions.
 
-    Its class is that of `class_id`, or without one that of `label`.
+    Its class is that of `class_id`, or without one that of `label`. `points`: (x, y) of keypoints, landmarks or the
+    corners of a rotated box. `depth`: scaled from its minimum to its maximum.
     """
 
     class_id: Annotated[int, Field(ge=0)] | None = None
     label: str | None = None
     score: Annotated[float, Field(ge=0, le=1)] | None = None
     box: ExpectedBox | None = None
+    points: tuple[tuple[float, float], ...] = ()
     mask: MapSummary | None = None
+    depth: MapSummary | None = None
+    generated_text: str | None = None
     embedding: Values | None = None
 
     @property
