@@ -13,10 +13,14 @@ standard errors are named: the pictures do not tell them apart.
 Exit status: 0; 1 if no recipe can be found (the reason is on stderr); 2 for wrong arguments.
 """
 
-import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
+
+if not __package__:  # run as a file: the service's folder, not this one, whose inspect.py hides Python's
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import argparse
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table

@@ -56,9 +56,10 @@ def preprocess(file: Path) -> dict[str, Any]:
     return found
 
 
-def test_a_recipe_is_written_that_the_service_reads(tmp_path: Path, photos: Path) -> None:
+@pytest.mark.parametrize("command", [("-m", "tools.find_recipe"), ("tools/find_recipe.py",)], ids=["module", "file"])
+def test_a_recipe_is_written_that_the_service_reads(tmp_path: Path, photos: Path, command: tuple[str, ...]) -> None:
     model = bare(tmp_path / "m", reversed_channels())
-    call = [sys.executable, "-m", "tools.find_recipe", str(model), "--photos", str(photos)]
+    call = [sys.executable, *command, str(model), "--photos", str(photos)]
     done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert preprocess(model / "model.toml")["color"] == "BGR"
