@@ -107,37 +107,46 @@ def _object_differences(
     """Each expected object is compared with the nearest one of its class that is left."""
     left = [prediction for prediction in found if isinstance(prediction, Detection | Segment)]
     for one in expected:
-        pairs = [(_distance(one, other, picture), i) for i, other in enumerate(left) if _same_class(one, other)]
+        pairs = [(_place_difference(one, other, picture), i) for i, other in enumerate(left) if _same_class(one, other)]
         nearest, index = min(pairs, default=(Difference(_MISSING), -1))
         if nearest.size < _MISSING:
-            yield nearest
-            yield _score_difference(one, left.pop(index).score)
+            other = left.pop(index)
+            yield from (nearest, _score_difference(one, other.score), _point_difference(one, other, picture))
+            yield _mask_difference(one, other)
         else:
             yield Difference(_weight(one, threshold), f"{one.title} was not found{_with_score(one.score)}")
     for other in left:
         yield Difference(_surplus(other, threshold), f"found {other.label!r}{_with_score(other.score)}, not expected")
 
 
-def _distance(expected: ExpectedPrediction, found: Detection | Segment, picture: Size) -> Difference:
-    """_MISSING for different objects: boxes that do not touch."""
-    box, longest = getattr(found, "box", None), max(picture.width, picture.height)
-    apart = [SAME]
-    if expected.box and isinstance(box, Box):
-        theirs = expected.box
-        left, right = max(theirs.xmin, box.xmin), min(theirs.xmax, box.xmax)
-        top, bottom = max(theirs.ymin, box.ymin), min(theirs.ymax, box.ymax)
-        if left >= right or top >= bottom:
-            return Difference(_MISSING)
-        edges = ((theirs.xmin, box.xmin), (theirs.ymin, box.ymin), (theirs.xmax, box.xmax), (theirs.ymax, box.ymax))
-        shift = max(abs(a - b) for a, b in edges)
-        apart.append(Difference(shift / longest, f"the box of {expected.title} is shifted by {shift:.1f} pixels"))
-    if expected.points:
-        shift = _point_shift(np.asarray(expected.points), _points(found))
-        apart.append(Difference(shift / longest, f"a point of {expected.title} is shifted by {shift:.1f} pixels"))
-    if expected.mask and isinstance(found, Segment):
-        size = map_difference(expected.mask, decode_map(found.mask))
-        apart.append(Difference(size, f"the mask of {expected.title} differs by {size:.4f} of the picture"))
-    return max(apart)
+def _place_difference(expected: ExpectedPrediction, found: Detection | Segment, picture: Size) -> Difference:
+    """Of the boxes, of the masks without boxes. _MISSING for boxes that do not touch."""
+    theirs, ours = expected.box, getattr(found, "box", None)
+    if theirs is None or not isinstance(ours, Box):
+        return _mask_difference(expected, found)
+    left, right = max(theirs.xmin, ours.xmin), min(theirs.xmax, ours.xmax)
+    top, bottom = max(theirs.ymin, ours.ymin), min(theirs.ymax, ours.ymax)
+    if left >= right or top >= bottom:
+        return Difference(_MISSING)
+    edges = ((theirs.xmin, ours.xmin), (theirs.ymin, ours.ymin), (theirs.xmax, ours.xmax), (theirs.ymax, ours.ymax))
+    shift = max(abs(a - b) for a, b in edges)
+    text = f"the box of {expected.title} is shifted by {shift:.1f} pixels"
+    return Difference(shift / max(picture.width, picture.height), text)
+
+
+def _mask_difference(expected: ExpectedPrediction, found: Detection | Segment) -> Difference:
+    if expected.mask is None or not isinstance(found, Segment):
+        return SAME
+    size = map_difference(expected.mask, decode_map(found.mask))
+    return Difference(size, f"the mask of {expected.title} differs by {size:.4f} of the picture")
+
+
+def _point_difference(expected: ExpectedPrediction, found: Prediction, picture: Size) -> Difference:
+    if not expected.points:
+        return SAME
+    shift = _point_shift(np.asarray(expected.points), _points(found))
+    text = f"a point of {expected.title} is shifted by {shift:.1f} pixels"
+    return Difference(shift / max(picture.width, picture.height), text)
 
 
 def _points(found: Prediction) -> Floats:

@@ -15,8 +15,8 @@ from loaders.repository.model_repository import ModelVersion
 from loaders.repository.samples import Expected, Sample, SampleFolder
 from loaders.tensors import Tensor
 
-# More classes than a classifier has: the framework's may have any rank in our answer.
-_ALL_CLASSES = 1_000_000
+# All predictions: the framework's may have any rank in our answer.
+_ALL = 1_000_000
 # Tensors that differ by more, relative to their spread, have parted: rounding and decoders stay far below.
 _PARTED = 0.03
 _REMEDY = "if the new answers are right, record the samples again (tools/record_samples.py) or remove them"
@@ -65,7 +65,7 @@ def _compare(
 ) -> Difference:
     """The largest difference of one picture; its text names the picture, and the stage if the answers disagree."""
     title = f"{folder.title}/{sample.file}"
-    options = PredictOptions(_top_k(model), expected.threshold, expected.normalize)
+    options = PredictOptions(_ALL, expected.threshold, expected.normalize)
     try:
         answer = _answer(model, loader, folder.picture(sample), options)
     except (ImageError, ModelRunError, InvalidOutputError) as error:
@@ -87,10 +87,6 @@ def _answer(model: LoadedModel, loader: ImageLoader, data: bytes, options: Predi
     tensor = model.preprocessor(picture)
     outputs = model.infer(tensor, frame)
     return _Answer(picture.info.size, tensor, outputs, model.task.postprocess(outputs, frame, options))
-
-
-def _top_k(model: LoadedModel) -> int | None:
-    return _ALL_CLASSES if model.spec.task == "image-classification" else None
 
 
 def _stage(sample: Sample, answer: _Answer) -> str:
