@@ -2,7 +2,7 @@
 # and tests, .fuzz, .audit and .bench the tools of those targets.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test e2e bench tune quantize inspect key audit sbom fuzz soak chaos check format lock clean
+.PHONY: help setup run test e2e bench tune quantize inspect find-recipe samples key audit sbom fuzz soak chaos check format lock clean
 
 # The first interpreter that starts and is new enough.
 PYTHON ?= $(shell for p in python3.12 python3 python3.13 python3.14 python3.11; do \
@@ -11,6 +11,11 @@ PIP := -m pip install --quiet --disable-pip-version-check --require-hashes
 SERVICE := .venv/bin/python
 DEV := .venv-dev/bin/python
 PEERS := $(if $(QUICK),,litserve bentoml ray)
+
+RECORD = $(EXPORT) tools/record_samples.py
+PIPELINES := models.reference_pipelines
+SMALL_PHOTOS := tests/data/cat.jpg $(addprefix tests/data/photos/gcompris_,monuments_IndiaGate.webp things_bucket.webp)
+ANIMAL_PHOTOS := tests/data/cat.jpg $(addprefix tests/data/photos/gcompris_farm_,dog.webp chicken.webp)
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -39,6 +44,21 @@ quantize: .venv/.installed-quantize ## add an 8-bit version of a model: make qua
 inspect: .venv/.installed ## show how a model is understood: make inspect MODEL=path
 	@test -n "$(MODEL)" || { echo "Usage: make inspect MODEL=path-of-a-model" >&2; exit 2; }
 	@$(SERVICE) -m tools.inspect -- '$(MODEL)'
+
+find-recipe: .venv/.installed ## find a classifier's preprocessing by measuring: make find-recipe MODEL=x.onnx PHOTOS=folder
+	@test -n "$(MODEL)" -a -n "$(PHOTOS)" || { echo "Usage: make find-recipe MODEL=path-of-a-model PHOTOS=labelled-pictures" >&2; exit 2; }
+	@$(SERVICE) -m tools.find_recipe --photos '$(PHOTOS)' -- '$(MODEL)'
+
+samples: ## record the shipped models' samples again: make samples EXPORT=python-with-requirements/export.txt
+	@test -n "$(EXPORT)" || { echo "Usage: make samples EXPORT=a-python-with-requirements/export.txt" >&2; exit 2; }
+	@$(RECORD) models/efficientnet-lite0 $(SMALL_PHOTOS) --callable $(PIPELINES):efficientnet_lite0 --tolerance 0.01 \
+		--framework 'efficientnet-lite-pytorch 0.1.0' --note 'float32; the model stores its weights as float16'
+	@$(RECORD) models/efficientnet-lite0-embed $(SMALL_PHOTOS) --callable $(PIPELINES):efficientnet_lite0_embed --tolerance 0.2 \
+		--framework 'efficientnet-lite-pytorch 0.1.0' --note 'float32; the model is 8-bit'
+	@$(RECORD) models/picodet-s-416 $(ANIMAL_PHOTOS) --callable $(PIPELINES):picodet --threshold 0.4 --tolerance 0.02 \
+		--framework 'ONNX Runtime, Pillow and NumPy' --note "PaddleDetection's steps, but with a bilinear antialiased resize"
+	@$(RECORD) models/u2netp $(firstword $(ANIMAL_PHOTOS)) --callable $(PIPELINES):u2netp --tolerance 0.01 \
+		--framework 'ONNX Runtime, Pillow and NumPy' --note "rembg's steps"
 
 key: .venv/.installed ## make a random API key and print the setting for it
 	@$(SERVICE) -m tools.make_key

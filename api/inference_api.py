@@ -154,7 +154,14 @@ class InferenceAPI:
 
     def _engine_options(self, model_loader: ModelLoader, slot: WorkerSlot) -> EngineOptions:
         settings = self.settings
-        check = ModelCheck(DEFAULT_MODEL_LOADER, model_loader.version, settings.providers, settings.cache_dir)
+        check = ModelCheck(
+            DEFAULT_MODEL_LOADER,
+            model_loader.version,
+            settings.providers,
+            settings.cache_dir,
+            image_loader=settings.image_loader,
+            exact_decode=settings.exact_decode,
+        )
         return EngineOptions(
             ModelManagerOptions(
                 settings.default_model, settings.load, settings.max_loaded_models, settings.idle_unload_s

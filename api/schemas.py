@@ -10,6 +10,7 @@ from api.health import PartStatus
 from api.prediction_schemas import Predictions
 from api.prediction_schemas import Strict as _Strict
 from engine.models.load_attempt import ModelState
+from engine.models.sample_report import SampleReport
 from engine.scheduling.run_plan import RunPlan, TuneLevel
 from engine.scheduling.tuning import Measurement
 from engine.tasks.task import MAX_TOP_K, Encoding
@@ -251,12 +252,13 @@ class TuningReport(_Strict):
 
 
 class ModelDetails(ModelReport):
-    """A model with the spec of its serving or else active version, and the tuning of its serving version."""
+    """A model with the spec of its serving or else active version; tuning and samples of its serving version."""
 
     spec: dict[str, FieldReport]
     warnings: list[str]
     providers: list[str]
     tuning: TuningReport | None
+    samples: SampleReport | None
 
 
 class DefaultBody(_Strict):

@@ -18,6 +18,7 @@ from engine.models.load import load_model, resolve_version
 from engine.models.load_attempt import loaded
 from engine.models.loaded_model import LoadedModel
 from engine.models.model_manager import ModelManager, ModelManagerOptions
+from engine.models.samples import check_samples
 from engine.models.tuner import Tuner
 from engine.models.watch import ModelWatch
 from engine.pipeline import Answer, predict
@@ -244,6 +245,7 @@ class InferenceEngine:
                     options.check(version)
                 model = load_model(version, tuner.loader, tuner.options, exact_decode=options.exact_decode)
                 tuned = tuner(model, version)
+                tuned.samples = check_samples(tuned, version, self._image_loader)
             ok = True
         finally:
             if options.observer:

@@ -74,6 +74,7 @@ def model_router(engine: Callable[[], InferenceEngine]) -> APIRouter:
             warnings=[*warnings, *(loaded.session.notes if loaded else ())],
             providers=list(loaded.session.providers) if loaded else [],
             tuning=_tuning(loaded) if loaded else None,
+            samples=loaded.samples if loaded else None,
         )
         return _with_etag(request, details)
 

@@ -137,6 +137,8 @@ class ModelAdmin:
             if not version.folders:
                 for suffix in (".toml", ".labels.txt"):
                     version.graph.with_suffix(suffix).unlink(missing_ok=True)
+                if version.samples:
+                    _remove(version.samples.folder)
             return hidden
 
         await asyncio.to_thread(_remove, await self._locked(act))

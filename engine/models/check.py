@@ -34,7 +34,8 @@ _log = logging.getLogger("fovea.models")
 class ModelCheck:
     """A call checks a version and caches the result; `examine` does not use the cache.
 
-    `runtime`: the library and its version. `memory_mb` limits the address space of the separate process.
+    `runtime`: the library and its version. `memory_mb` limits the address space of the separate process. `image_loader`
+    and `exact_decode` decide how the model's samples are read.
     """
 
     model_loader: str
@@ -43,6 +44,8 @@ class ModelCheck:
     cache: Path
     timeout_s: float = 60.0
     memory_mb: int = 8192
+    image_loader: str = "opencv"
+    exact_decode: bool = False
     _running: set["subprocess.Popen[bytes]"] = field(default_factory=set, init=False, repr=False, compare=False)
 
     @property
@@ -64,7 +67,7 @@ class ModelCheck:
         _store(passed)
 
     def examine(self, version: ModelVersion) -> None:
-        """Loads and runs the version once in a separate process. Raises ModelCheckError.
+        """Loads the version, runs it and answers its samples in a separate process. Raises ModelCheckError.
 
         After a crash it tries again: the graph that the runtime optimised may be at fault, and is not used again then.
         """
@@ -81,6 +84,8 @@ class ModelCheck:
             "name": version.name,
             "number": version.number,
             "model_loader": self.model_loader,
+            "image_loader": self.image_loader,
+            "exact_decode": self.exact_decode,
             "providers": self.providers,
             "timeout_s": self.timeout_s,
             "memory_mb": self.memory_mb if self._on_cores_alone else None,
@@ -132,13 +137,17 @@ def _store(passed: Path) -> None:
 def _check_here(request: dict[str, Any]) -> str | None:
     """Runs in the separate process. Returns what is wrong, or None."""
     from engine.models.load import load_model
+    from engine.models.samples import check_samples
+    from loaders.image_loader import create_image_loader
 
     version = ModelVersion(
         request["name"], request["number"], Path(request["graph"]), tuple(Path(f) for f in request["folders"])
     )
     options = SessionOptions(tuple(request["providers"]), threads=1, cache=Path(request["cache"]))
     try:
-        load_model(version, create_model_loader(request["model_loader"]), options)
+        loader = create_model_loader(request["model_loader"])
+        model = load_model(version, loader, options, exact_decode=request["exact_decode"])
+        check_samples(model, version, create_image_loader(request["image_loader"]))
     except ModelError as error:
         return str(error)
     except MemoryError:

@@ -5,6 +5,7 @@ from typing import get_args
 
 import numpy as np
 
+from engine.models.sample_report import SampleReport
 from engine.preprocessing.extra_inputs import extra_tensor
 from engine.preprocessing.geometry import Frame
 from engine.preprocessing.preprocessor import Preprocessor
@@ -35,7 +36,10 @@ class ModelRef:
 
 
 class LoadedModel:
-    """Thread-safe. `tuning`: the measurements behind the runner's plan, None if nothing was measured."""
+    """Thread-safe. `tuning`: the measurements behind the runner's plan, None if nothing was measured.
+
+    `samples`: set by the load, if the model has samples.
+    """
 
     def __init__(
         self,
@@ -51,6 +55,7 @@ class LoadedModel:
         self.session = session = runner.session
         self.resolved = resolved
         self.tuning = tuning
+        self.samples: SampleReport | None = None
         self._exact_decode = exact_decode
         spec = resolved.spec
         _check_inputs(spec, session)

@@ -21,6 +21,7 @@ from pathlib import Path
 from loaders.model_errors import ModelFileError, UnknownModelError
 from loaders.onnx.onnx_file import read_onnx
 from loaders.repository.names import MODEL_NAME, parse_version
+from loaders.repository.samples import SampleFolder, sample_files, samples_folder
 from loaders.repository.specs.model_files import MODEL_TOML, ModelFiles
 
 MAX_NUMBER = 999_999_999
@@ -59,6 +60,14 @@ class ModelVersion:
     def files(self) -> ModelFiles:
         """The files from which the model's spec is resolved."""
         return ModelFiles(self.name, self.graph, self.folders) if self.folders else ModelFiles.of_bare_file(self.graph)
+
+    @property
+    def samples(self) -> SampleFolder | None:
+        """Pictures with the framework's answers, if they lie beside the model."""
+        folder = samples_folder(self.graph, self.folders)
+        if folder is None:
+            return None
+        return SampleFolder(folder, f"{self.name}/{folder.name}" if self.folders else folder.name)
 
 
 Catalog = dict[str, dict[int, ModelVersion]]
@@ -199,13 +208,14 @@ def _version(name: str, number: int, graph: Path, folders: tuple[Path, ...], *, 
 
 
 def _signature(graph: Path, folders: tuple[Path, ...]) -> Signature:
-    """Covers the graph, its external weights and the files that describe it."""
+    """Covers the graph, its external weights, the files that describe it and its samples."""
     sidecars = [f for folder in folders for f in sorted(folder.iterdir()) if f.suffix in _SIDECARS and f.is_file()]
     graph_stat = graph.stat()
     weights = [graph.parent / name for name in _external_files(graph, graph_stat.st_size, graph_stat.st_mtime_ns)]
     bare = ModelFiles.of_bare_file(graph)
     own = () if folders else (graph.with_name(bare.spec_file), graph.with_name(bare.labels_file))
-    files = [graph, *weights, *(f for f in own if f.is_file()), *sidecars[:_MAX_SIDECARS]]
+    described = [*(f for f in own if f.is_file()), *sidecars[:_MAX_SIDECARS]]
+    files = [graph, *weights, *described, *sample_files(graph, folders)]
     return tuple(stat for file in files if (stat := _file_stat(file)))
 
 

@@ -10,11 +10,17 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
+from engine.models.load import load_model
+from engine.models.samples import check_samples
 from engine.tasks.predictions import Box, Classification, Detection, Embedding, OutputTensor, Segment
+from loaders.image_loader import create_image_loader
 from loaders.model_errors import UnknownModelError
+from loaders.model_loader import create_model_loader
 from loaders.repository.model_repository import ModelRepository
 from loaders.repository.model_state import ModelStateFile
 from loaders.repository.specs.model_spec import TaskName
+from loaders.runtimes.base import SessionOptions
+from tests.samples import add_samples, colour_sample
 from tests.tiny_models import COLOURS, SIDE, SPEC, add_model, colour_graph, solid_png
 from tools import quantize
 from tools.quantization import QuantizationError, add_version, quantize_into
@@ -94,6 +100,19 @@ def test_files_of_the_version_are_copied(models: Path, pictures: Path) -> None:
         "model.onnx",
         "quantization.json",
     ]
+
+
+def test_the_8_bit_version_has_samples_with_a_tolerance_that_it_keeps(models: Path, pictures: Path) -> None:
+    sample = colour_sample("red")
+    sample["predictions"][0]["score"] -= 0.1  # as if 8 bits made that difference
+    add_samples(models / "m", sample, tolerance=0.01)
+    number, _ = add_version(models, ModelRepository(models).scan().catalog, "m", paths(pictures))
+    version = ModelRepository(models).find("m", number)
+    model = load_model(version, create_model_loader("onnxruntime"), SessionOptions())
+    report = check_samples(model, version, create_image_loader("opencv"))
+    assert report
+    assert 0.1 < report.tolerance < 0.2
+    assert "The tolerance is that of the 8-bit model" in report.how
 
 
 def test_a_bare_file_becomes_a_separate_folder(tmp_path: Path, pictures: Path) -> None:

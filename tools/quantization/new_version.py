@@ -26,6 +26,7 @@ from tools.quantization.calibration import Pictures
 from tools.quantization.errors import QuantizationError
 from tools.quantization.int8_graph import Settings, may_overflow, write_int8
 from tools.quantization.report import Report
+from tools.quantization.samples import copy_samples
 
 _DESCRIBING = (".toml", ".json", ".txt", ".csv", ".names")
 _TIMED_PICTURES = 24
@@ -85,12 +86,13 @@ def _make(
 ) -> Report:
     """Makes the model in the first of `folders`, which all describe it."""
     folder = folders[0]
-    before = _load(version)
-    pictures = Pictures(paths, image_loader or create_image_loader("opencv"), before)
+    before, loader = _load(version), image_loader or create_image_loader("opencv")
+    pictures = Pictures(paths, loader, before)
     with tempfile.TemporaryDirectory(prefix="fovea-") as work_dir:
         best = _best(before, _attempts(version, before, pictures, Path(work_dir), folders))
         shutil.copyfile(best.model, folder / GRAPH)
     after = _load(ModelVersion(version.name, version.number, folder / GRAPH, folders))
+    copy_samples(version, after, folder, loader)
     ms_before, ms_after = _time(before, after, pictures)
     report = Report(
         model=version.name,
@@ -174,7 +176,9 @@ def _time(before: LoadedModel, after: LoadedModel, pictures: Pictures) -> tuple[
 
 
 def _weight(version: ModelVersion) -> int:
-    graph_files = [size for path, size, _ in version.signature if not path.endswith(_DESCRIBING)]
+    samples = version.samples.folder if version.samples else None
+    files = [(Path(path), size) for path, size, _ in version.signature]
+    graph_files = [size for path, size in files if path.suffix not in _DESCRIBING and path.parent != samples]
     return sum(graph_files) or version.graph.stat().st_size
 
 

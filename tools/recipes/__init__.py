@@ -1,0 +1,1 @@
+"""Finds the preprocessing of a classifier by trying recipes on labelled pictures."""
