@@ -50,7 +50,7 @@ def _compare(case: Case, served: Served) -> Row:
             row.add(picture, NOTHING_IN_COMMON, predictions)
             continue
         try:
-            apart = distance(case.task, predictions, answer, spread)
+            apart = distance(case, predictions, answer, spread)
         except UnlikeError as error:
             row.add(picture, NOTHING_IN_COMMON, str(error))
             continue

@@ -26,6 +26,8 @@ Answerer = Callable[[Path], Answer]
 # Writes the export into the folder, which is named after the model, and returns the framework's answers.
 Maker = Callable[[Path], Answerer]
 
+THRESHOLD = 0.3  # at which detectors are asked
+
 
 @dataclass(frozen=True, slots=True)
 class Case:
@@ -33,6 +35,7 @@ class Case:
 
     `toml`: lines of model.toml without which the answers are those of another recipe; the drop without them has to
     warn of each of their fields. `pictures`: those that it is asked about. `mended`: failed in an earlier release.
+    `threshold`: of objects, asked of both; None is each one's default.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Case:
     toml: tuple[str, ...] = ()
     pictures: tuple[str, ...] = PICTURES
     mended: bool = False
+    threshold: float | None = None
 
     @property
     def fields(self) -> list[str]:

@@ -4,8 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.e2e.exports.case import Answer, Case
-from tests.e2e.exports.distances import THRESHOLD
+from tests.e2e.exports.case import THRESHOLD, Answer, Case
 from tests.e2e.exports.hugging_face import Heads, labels_of, maker, names, run
 
 _BOUND = 0.05  # of 1 - F1
@@ -30,7 +29,7 @@ def _case(name: str, model: str, config: Any, processor: Any, heads: Heads, *, d
     make = maker(
         detect, model, config, processor, {**_BOXES, **heads}, outputs=("logits", "pred_boxes"), dynamic=dynamic
     )
-    return Case(name, "transformers", "object-detection", make, _BOUND)
+    return Case(name, "transformers", "object-detection", make, _BOUND, threshold=THRESHOLD)
 
 
 CASES = (

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tests.e2e.exports.case import Answer, Array
+from tests.e2e.exports.case import Answer, Array, Case
 
 Predictions = list[dict[str, Any]]
 
@@ -25,19 +25,20 @@ _PAIR_SCORE = 0.02
 _PAIR_KEYPOINT = 0.02  # of the box's longer side
 # An object this close above the threshold need not be found by both.
 _MARGIN = 0.02
-THRESHOLD = 0.3
 
 
 class UnlikeError(AssertionError):
     """The served answer has another form than the framework's."""
 
 
-def distance(task: str, predictions: Predictions, answer: Answer, spread: float) -> float:
+def distance(case: Case, predictions: Predictions, answer: Answer, spread: float) -> float:
     """`spread`: of the framework's vectors, see `spread_of`."""
     try:
-        if task == "image-feature-extraction":
+        if case.task == "image-feature-extraction":
             return _vectors(predictions, answer, spread)
-        return _DISTANCES[task](predictions, answer)
+        if case.task in _DISTANCES:
+            return _DISTANCES[case.task](predictions, answer)
+        return _segments(predictions, answer) if "classes" in answer else _objects(predictions, answer, case.threshold)
     except KeyError as error:
         raise UnlikeError(f"a prediction has no {error}: {str(predictions)[:200]}") from error
 
@@ -78,28 +79,24 @@ def _vectors(predictions: Predictions, answer: Answer, spread: float) -> float:
 def _maps(served: Array, expected: Array) -> float:
     if served.shape != expected.shape:
         raise UnlikeError(f"shape {served.shape}, the framework has {expected.shape}")
+    expected = expected.astype(np.float64)
     spread = float(expected.max() - expected.min()) or max(abs(float(expected.max())), 1e-6)
     return float(np.abs(served - expected).mean() / spread)
 
 
 def _depth(predictions: Predictions, answer: Answer) -> float:
-    """The 16-bit PNG has the least depth at 0 and the greatest at 65535."""
-    found, expected = predictions[0], answer["depth"].astype(np.float64)
-    grey = _picture(found["depth"]).astype(np.float64)
-    if grey.shape != expected.shape:
-        raise UnlikeError(f"depth of {grey.shape}, the framework has {expected.shape}")
-    span = expected.max() - expected.min()
-    return 0.0 if span == 0 else float(np.abs(grey / 65535 - (expected - expected.min()) / span).mean())
+    """A 16-bit PNG: 0 is `minimum`, 65535 is `maximum`."""
+    found = predictions[0]
+    low, high = found["minimum"], found["maximum"]
+    return _maps(low + _picture(found["depth"]).astype(np.float64) / 65535 * (high - low), answer["depth"])
 
 
 def _tensor(predictions: Predictions, answer: Answer) -> float:
     found = predictions[0]
-    return _maps(np.array(found["data"], np.float64).reshape(found["shape"]), answer["tensor"].astype(np.float64))
+    return _maps(np.array(found["data"], np.float64).reshape(found["shape"]), answer["tensor"])
 
 
 def _segments(predictions: Predictions, answer: Answer) -> float:
-    if "masks" in answer:
-        return _objects(predictions, answer)
     expected, labels = answer["classes"], answer["labels"]
     served = np.full(expected.shape, -1, np.int32)
     for found in predictions:
@@ -112,26 +109,21 @@ def _segments(predictions: Predictions, answer: Answer) -> float:
     return float((served != expected).mean())
 
 
-def _objects(predictions: Predictions, answer: Answer) -> float:
+def _objects(predictions: Predictions, answer: Answer, threshold: float | None) -> float:
     """1 - F1. Objects just above the threshold are looked for by the other side, but need not be found."""
-    expected = [
-        {name: answer[name][row] for name in answer if name != "skeleton"} for row in range(len(answer["scores"]))
-    ]
+    clear_from = _MARGIN + (threshold or min(answer["scores"], default=0))
+    expected = [{name: answer[name][row] for name in answer} for row in range(len(answer["scores"]))]
     for row in expected:
         row["label"] = str(row["labels"])
     served = [_served(found) for found in predictions]
     pairs = _pair(served, expected)
-    clear = sum(_is_clear(row["scores"]) for row in expected) + sum(_is_clear(row["scores"]) for row in served)
-    agreed = sum(_is_clear(served[i]["scores"]) + _is_clear(expected[j]["scores"]) for i, j in pairs)
-    return 0.0 if clear == 0 else 1 - agreed / clear
-
-
-def _is_clear(score: Any) -> int:
-    return int(score is None or float(score) >= THRESHOLD + _MARGIN)
+    clear = sum(row["scores"] >= clear_from for row in [*expected, *served])
+    agreed = sum((served[i]["scores"] >= clear_from) + (expected[j]["scores"] >= clear_from) for i, j in pairs)
+    return 0.0 if clear == 0 else float(1 - agreed / clear)
 
 
 def _served(found: dict[str, Any]) -> dict[str, Any]:
-    row: dict[str, Any] = {"label": found["label"], "scores": found["score"]}
+    row: dict[str, Any] = {"label": found["label"], "scores": 1.0 if found["score"] is None else found["score"]}
     if "mask" in found:
         row["masks"] = _picture(found["mask"]) > 127
     if "box" in found:
@@ -139,7 +131,7 @@ def _served(found: dict[str, Any]) -> dict[str, Any]:
     if "corners" in found:
         row["corners"] = np.array([_point(corner) for corner in found["corners"]])
     if "keypoints" in found:
-        row["keypoints"] = np.array([(*_point(point), point["score"]) for point in found["keypoints"]])
+        row["keypoints"] = np.array([_point(point) for point in found["keypoints"]])
     return row
 
 
@@ -153,14 +145,11 @@ def _pair(served: list[dict[str, Any]], expected: list[dict[str, Any]]) -> list[
     for i, row in enumerate(served):
         overlaps = {j: _likeness(row, expected[j]) for j in free if row["label"] == expected[j]["label"]}
         best = max(overlaps, key=lambda j: overlaps[j], default=None)
-        if best is not None and overlaps[best] >= _PAIR_IOU and _close_scores(row["scores"], expected[best]["scores"]):
+        close = best is not None and abs(row["scores"] - expected[best]["scores"]) <= _PAIR_SCORE
+        if best is not None and close and overlaps[best] >= _PAIR_IOU:
             free.discard(best)
             pairs.append((i, best))
     return pairs
-
-
-def _close_scores(one: Any, other: Any) -> bool:
-    return one is None or abs(float(one) - float(other)) <= _PAIR_SCORE
 
 
 def _likeness(served: dict[str, Any], expected: dict[str, Any]) -> float:
@@ -171,7 +160,7 @@ def _likeness(served: dict[str, Any], expected: dict[str, Any]) -> float:
     likeness = _box_iou(served["boxes"], expected["boxes"])
     if "keypoints" in expected:
         side = max(expected["boxes"][2:] - expected["boxes"][:2])
-        apart = np.abs(served["keypoints"][:, :2] - expected["keypoints"][:, :2]).max() / side
+        apart = np.abs(served["keypoints"] - expected["keypoints"][:, :2]).max() / side
         return likeness if apart <= _PAIR_KEYPOINT else 0.0
     return likeness
 
@@ -209,9 +198,6 @@ def _picture(text: str) -> Array:
 
 _DISTANCES: dict[str, Callable[[Predictions, Answer], float]] = {
     "image-classification": _classes,
-    "object-detection": _objects,
-    "keypoint-detection": _objects,
-    "image-segmentation": _segments,
     "depth-estimation": _depth,
     "tensor": _tensor,
 }

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from tests.e2e.exports.case import Case
-from tests.e2e.exports.distances import THRESHOLD, Predictions
+from tests.e2e.exports.distances import Predictions
 from tests.e2e.exports.store import PICTURES_FOLDER
 from tests.paths import ROOT
 from tests.process import running
@@ -64,8 +64,8 @@ def _service(case: Case, models: Path) -> Iterator[httpx.Client]:
 
 def _ask(client: httpx.Client, case: Case, picture: str) -> Predictions | str:
     params: dict[str, Any] = {"model": case.name, "top_k": 1000}
-    if case.task in ("object-detection", "keypoint-detection"):
-        params["threshold"] = THRESHOLD
+    if case.threshold is not None:
+        params["threshold"] = case.threshold
     response = client.post("/infer", params=params, content=(PICTURES_FOLDER / picture).read_bytes())
     body: dict[str, Any] = response.json()
     if response.status_code != 200:

@@ -1,5 +1,6 @@
 """Writes docs/exports.md from the rows of the last test: `python -m tests.e2e.exports.table [FILE]`."""
 
+import math
 import sys
 from pathlib import Path
 
@@ -44,7 +45,7 @@ within 2 % of the box.
 
 
 def main(page: Path = PAGE) -> None:
-    rows = [(case, read_row(case) or Row(problems=["not tested"])) for case in CASES]
+    rows = [(case, read_row(case) or Row(math.nan, math.nan, problems=["not tested"])) for case in CASES]
     table = "\n".join(_line(case, row) for case, row in rows)
     warnings = [(case.name, row.warnings) for case, row in rows if row.warnings]
     disagreements = [(case.name, _problems(case, row)) for case, row in rows if not row.agrees(case)]
@@ -62,6 +63,8 @@ def _line(case: Case, row: Row) -> str:
 
 def _number(distance: float) -> str:
     """With two digits; below a millionth it is 0."""
+    if math.isnan(distance):
+        return ""
     return "0" if distance < 1e-6 else f"{distance:.2g}" if distance >= 1e-4 else f"{distance:.0e}"
 
 

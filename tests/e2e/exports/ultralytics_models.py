@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from tests.e2e.exports.calibration import calibrate
-from tests.e2e.exports.case import Answer, Answerer, Array, Case, Maker
-from tests.e2e.exports.distances import THRESHOLD
+from tests.e2e.exports.case import THRESHOLD, Answer, Answerer, Array, Case, Maker
 from tests.e2e.exports.hugging_face import Heads, names
 from tests.e2e.exports.pictures import CALIBRATION
 
@@ -89,7 +88,15 @@ def _all_labels(result: Any) -> Array:
 
 
 def _case(name: str, task: str, make: Maker, bound: float = _OBJECTS) -> Case:
-    return Case(name, "ultralytics", task, make, bound, mended=True)
+    return Case(
+        name,
+        "ultralytics",
+        task,
+        make,
+        bound,
+        mended=True,
+        threshold=None if task == "image-classification" else THRESHOLD,
+    )
 
 
 CASES = (
