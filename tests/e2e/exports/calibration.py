@@ -14,7 +14,10 @@ from typing import Any
 _SCALES = r"layer_?scale|lambda_?\d|\bgamma"  # of residual branches; 1e-6 to 0.1 at the start of a training
 # Of a kernel's deviations from its mean. Trained filters see shapes more than the noise of single pixels, by which
 # two roundings of one resize differ.
-_ROUGH = 0.2
+_ROUGH = 0.3
+# Of normalised activations, so that SiLU and its kin are nearly linear on each side of 0: where they are quadratic, the
+# contrast of one photo grows from layer to layer and that of another fades.
+_NORM_SCALE = 3.0
 _POSITIONS = r"position_embed|pos_embed|cls_token|relative_position_bias_table"
 
 
@@ -33,6 +36,7 @@ def calibrate(model: Any, forward: Callable[[], object], heads: Mapping[str, tup
             _draw(name, parameter)
         for module in model.modules():
             if hasattr(module, "running_var"):
+                module.weight.fill_(_NORM_SCALE)
                 hooks.callback(module.register_forward_pre_hook(_measure_norm).remove)
         for pattern, (mean, std) in heads.items():
             layers = [
@@ -80,6 +84,9 @@ class _Head:
         if self._done:
             return output
         self._done = True
+        if layer.weight.ndim == 4 and layer.weight.shape[2:] == (1, 1):
+            _forget_pictures(layer, inputs[0])
+            output = layer.forward(*inputs)
         axis = 1 if layer.weight.ndim == 4 else output.ndim - 1
         values = output.transpose(0, axis).flatten(1)
         scale = self._std / values.std(1).clamp_min(1e-6)
@@ -89,6 +96,20 @@ class _Head:
         if layer.bias is not None:
             layer.bias.copy_((layer.bias - values.mean(1)) * scale + self._mean)
         return layer.forward(*inputs)
+
+
+def _forget_pictures(layer: Any, features: Any) -> None:
+    """Makes the output's mean that of all photos on each of them, so that what is inside a photo matters.
+
+    Removes from the weights (1 x 1) the directions in which the photos' mean features (N, C, H, W) differ.
+    """
+    import torch
+
+    means = features.flatten(2).mean(2)
+    _, lengths, directions = torch.linalg.svd(means - means.mean(0), full_matrices=False)
+    kept = directions[lengths > 1e-4 * lengths[0]]
+    weights = layer.weight.view(len(layer.weight), -1)
+    weights.sub_(weights @ kept.T @ kept)
 
 
 def _scale_rows(layer: Any, scale: Any) -> None:

@@ -79,6 +79,7 @@ CASES = (
     _case("hf-levit-256", "Levit", "Levit", {"hidden_sizes": [256, 384, 512], "num_attention_heads": [4, 6, 8]},
           head=r"classifier\.linear", mended=True),
     _case("hf-poolformer-s12", "PoolFormer", "PoolFormer", mended=True),
+    # A zero pad before a max-pool, which ONNX Runtime 1.31 fuses (Pad_Fusion) into one that pads with -infinity.
     _case("hf-bit-50", "Bit", "Bit", None,
           {"size": {"shortest_edge": 448}, "crop_size": {"height": 448, "width": 448}}, head=r"classifier\.1"),
 )  # fmt: skip

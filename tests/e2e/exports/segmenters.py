@@ -62,8 +62,10 @@ CASES = (
         "hf-upernet-convnext-tiny",
         "UperNet",
         lambda hf: hf.UperNetConfig(
-            id2label=names(_CLASSES), backbone_config=hf.ConvNextConfig(out_features=_SWIN_TINY["out_features"]),
-            hidden_size=256,
+            id2label=names(_CLASSES), hidden_size=256,
+            backbone_config=hf.ConvNextConfig(
+                hidden_sizes=[96, 192, 384, 768], out_features=_SWIN_TINY["out_features"]
+            ),
         ),
         lambda hf: hf.SegformerImageProcessor(size={"height": 384, "width": 384}, do_reduce_labels=True),
     ),

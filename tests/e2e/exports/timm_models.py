@@ -80,7 +80,9 @@ CASES = (
         maker(
             classify,
             "TimmWrapperForImageClassification",
-            lambda hf: hf.TimmWrapperConfig(architecture="resnet34", id2label=names(CLASSES)),
+            lambda hf: hf.TimmWrapperConfig(
+                architecture="resnet34", id2label=names(CLASSES), pretrained_cfg=_pretrained("resnet34")
+            ),
             lambda hf: hf.TimmWrapperImageProcessor(pretrained_cfg=_pretrained("resnet34"), architecture="resnet34"),
             {r"\.fc$": (0.0, 2.0)},
         ),
