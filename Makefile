@@ -2,7 +2,8 @@
 # and tests, .fuzz, .audit and .bench the tools of those targets.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test e2e bench tune quantize inspect find-recipe samples key audit sbom fuzz soak chaos check format lock clean
+.PHONY: help setup run test e2e exports bench tune quantize inspect find-recipe samples key audit sbom fuzz soak chaos check \
+	format lock clean
 
 # The first interpreter that starts and is new enough.
 PYTHON ?= $(shell for p in python3.12 python3 python3.13 python3.14 python3.11; do \
@@ -29,7 +30,12 @@ test: .venv-dev/.installed-dev ## run the tests
 	@$(DEV) -m pytest -q -n 2 --dist loadfile
 
 e2e: .venv-dev/.installed-e2e ## run the end-to-end tests (Debian packages they need: .ci/run)
-	@$(DEV) -m pytest -q tests/e2e
+	@$(DEV) -m pytest -q tests/e2e --ignore tests/e2e/test_exports.py
+
+exports: .venv/.installed .venv-dev/.installed-e2e .venv-exports/.installed ## compare the answers about exports with their frameworks' (torch, 5 GB): make exports [DOCS=1]
+	@.venv-exports/bin/python -m tests.e2e.exports
+	@$(DEV) -m pytest -q -n 2 tests/e2e/test_exports.py; status=$$?; \
+		$(if $(DOCS),$(DEV) -m tests.e2e.exports.table;) exit $$status
 
 bench: .venv/.installed-quantize .bench/harness/.installed $(PEERS:%=.bench/%/.installed) ## compare with the bare loop and peers, 30 min: make bench [QUICK=1] [ROUNDS=3] [ONLY=names]
 	@.bench/harness/bin/python -m benchmarks $(if $(QUICK),--quick) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only '$(ONLY)')
@@ -101,11 +107,11 @@ lock: .venv-dev/.installed-dev ## write requirements.txt, requirements.lock and 
 			-o requirements/$$group.txt || exit; done
 	@for group in audit bench-harness bench-bentoml bench-litserve bench-ray; do \
 		$(COMPILE) --generate-hashes -c requirements.txt --group $$group -o requirements/$$group.txt || exit; done
-	@for group in gpu openvino export golden; do \
+	@for group in gpu openvino export exports golden; do \
 		$(COMPILE) --no-deps --no-strip-extras --group $$group -o requirements/$$group.txt || exit; done
 
 clean: ## remove what was installed and the tools' caches
-	rm -rf .venv .venv-dev .bench .audit .fuzz .proof .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-dev .venv-exports .cache/exports .bench .audit .fuzz .proof .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 .venv/.installed: requirements.lock | .venv/bin/python
 	@echo "Installing the service into .venv ..."
@@ -123,6 +129,11 @@ clean: ## remove what was installed and the tools' caches
 
 .venv-dev/.installed-e2e: requirements/e2e.txt .venv-dev/.installed-dev
 	@$(DEV) $(PIP) -r $<
+	@touch $@
+
+.venv-exports/.installed: requirements/exports.txt | .venv-exports/bin/python
+	@echo "Installing PyTorch and the exporters into .venv-exports ..."
+	@.venv-exports/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
 .fuzz/.installed: requirements/fuzz.txt | .fuzz/bin/python

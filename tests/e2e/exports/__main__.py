@@ -1,0 +1,32 @@
+"""Makes the exports that are not kept yet, or those named: `python -m tests.e2e.exports [NAME ...]`."""
+
+import os
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+from tests.e2e.exports.make import make
+from tests.e2e.exports.pictures import write_pictures
+from tests.e2e.exports.registry import CASES
+from tests.e2e.exports.store import CACHE, PICTURES_FOLDER, is_kept
+
+ENVIRONMENT = {
+    "HF_HUB_OFFLINE": "1",
+    "OMP_NUM_THREADS": "1",  # a process a core
+    "YOLO_AUTOINSTALL": "false",
+    "YOLO_CONFIG_DIR": str(CACHE / "ultralytics"),
+}
+_CORES = 2
+
+
+def main(chosen: list[str]) -> None:
+    os.environ |= ENVIRONMENT
+    write_pictures(PICTURES_FOLDER)
+    missing = [case.name for case in CASES if case.name in chosen or (not chosen and not is_kept(case))]
+    with ProcessPoolExecutor(_CORES, get_context("spawn")) as processes:
+        for line in processes.map(make, missing):
+            print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,104 @@
+"""Segmentation models of transformers."""
+
+from typing import Any
+
+import numpy as np
+
+from tests.e2e.exports.case import Answer, Case
+from tests.e2e.exports.hugging_face import Heads, Pipeline, labels_of, maker, names, run
+
+_CLASSES = 20
+_PIXELS = 0.01  # share of pixels with another class, at the borders of two
+_OBJECTS = 0.05  # of 1 - F1
+_SEMANTIC: Heads = {r"(decode_head|segmentation_head)\.(classifier|conv_seg)(\.convolution)?$": (0.0, 2.0)}
+_SWIN_TINY = {"depths": [2, 2, 6, 2], "out_features": ["stage1", "stage2", "stage3", "stage4"]}
+
+
+def semantic(model: Any, processor: Any, picture: Any) -> Answer:
+    found = processor.post_process_semantic_segmentation(
+        run(model, processor, picture), target_sizes=[(picture.height, picture.width)]
+    )[0]
+    return {"classes": found.numpy().astype(np.int16), "labels": labels_of(model)}
+
+
+def panoptic(model: Any, processor: Any, picture: Any) -> Answer:
+    """The image-segmentation pipeline with its defaults."""
+    from transformers import pipeline
+
+    pipe = pipeline("image-segmentation", model=model, image_processor=processor, device="cpu")
+    found = pipe(picture)
+    masks = [np.asarray(segment["mask"]) > 127 for segment in found]
+    return {
+        "masks": np.array(masks, np.bool_).reshape(len(found), picture.height, picture.width),
+        "scores": np.array([segment["score"] for segment in found], np.float32),
+        "labels": np.array([segment["label"] for segment in found], dtype=np.str_),
+    }
+
+
+def _case(name: str, make: Any, bound: float, *, mended: bool = False) -> Case:
+    return Case(name, "transformers", "image-segmentation", make, bound, mended=mended)
+
+
+def _semantic(name: str, model: str, config: Any, processor: Any, **options: Any) -> Case:
+    make = maker(semantic, f"{model}ForSemanticSegmentation", config, processor, _SEMANTIC, **options)
+    return _case(name, make, _PIXELS)
+
+
+def _universal(name: str, model: str, config: Any, processor: Any, pipeline: Pipeline, bound: float) -> Case:
+    heads = {"class_predictor": (0.0, 4.0), r"mask_embedder.*2(\.0)?$": (0.0, 0.5)}
+    outputs = ("class_queries_logits", "masks_queries_logits")
+    return _case(name, maker(pipeline, model, config, processor, heads, outputs=outputs), bound, mended=True)
+
+
+CASES = (
+    _semantic(
+        "hf-segformer-b0",
+        "Segformer",
+        lambda hf: hf.SegformerConfig(id2label=names(_CLASSES)),
+        lambda hf: hf.SegformerImageProcessor(do_reduce_labels=True),
+        dynamic=True,
+    ),
+    _semantic(
+        "hf-upernet-convnext-tiny",
+        "UperNet",
+        lambda hf: hf.UperNetConfig(
+            id2label=names(_CLASSES), hidden_size=256,
+            backbone_config=hf.ConvNextConfig(
+                hidden_sizes=[96, 192, 384, 768], out_features=_SWIN_TINY["out_features"]
+            ),
+        ),
+        lambda hf: hf.SegformerImageProcessor(size={"height": 384, "width": 384}, do_reduce_labels=True),
+    ),
+    _semantic(
+        "hf-deeplab-mobilenet-v2",
+        "MobileNetV2",
+        lambda hf: hf.MobileNetV2Config(id2label=names(_CLASSES), image_size=513, output_stride=8),
+        lambda hf: hf.MobileNetV2ImageProcessor(
+            size={"shortest_edge": 513}, crop_size={"height": 513, "width": 513}, do_reduce_labels=False
+        ),
+    ),
+    _semantic(
+        "hf-mobilevit-seg",
+        "MobileViT",
+        lambda hf: hf.MobileViTConfig(id2label=names(_CLASSES), image_size=512),
+        lambda hf: hf.MobileViTImageProcessor(
+            size={"shortest_edge": 544}, crop_size={"height": 512, "width": 512}, do_reduce_labels=False
+        ),
+    ),
+    _universal(
+        "hf-maskformer-swin-tiny",
+        "MaskFormerForInstanceSegmentation",
+        lambda hf: hf.MaskFormerConfig(id2label=names(_CLASSES), backbone_config=hf.SwinConfig(**_SWIN_TINY)),
+        lambda hf: hf.MaskFormerImageProcessor(size={"height": 384, "width": 384}),
+        panoptic,
+        _OBJECTS,
+    ),
+    _universal(
+        "hf-mask2former-swin-tiny",
+        "Mask2FormerForUniversalSegmentation",
+        lambda hf: hf.Mask2FormerConfig(id2label=names(_CLASSES), backbone_config=hf.SwinConfig(**_SWIN_TINY)),
+        lambda hf: hf.Mask2FormerImageProcessor(size={"height": 384, "width": 384}),
+        panoptic,
+        _OBJECTS,
+    ),
+)  # fmt: skip

@@ -1,0 +1,129 @@
+"""Exports of Ultralytics, and its predictions with the exported graph."""
+
+import re
+import shutil
+from collections.abc import Callable
+from contextlib import chdir
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tests.e2e.exports.calibration import calibrate
+from tests.e2e.exports.case import THRESHOLD, Answer, Answerer, Array, Case, Maker
+from tests.e2e.exports.hugging_face import Heads, names
+from tests.e2e.exports.pictures import CALIBRATION
+
+_OBJECTS = 0.05  # of 1 - F1
+_PROBABILITY = 0.005
+
+_BOXES: Heads = {r"cv2\.\d\.2$": (0.0, 1.0), r"cv3\.\d\.2$": (-4.5, 1.5)}
+_MASKS: Heads = {r"cv4\.\d\.2$": (0.0, 0.5)}
+_KEYPOINTS: Heads = {r"cv4(_kpts)?\.\d(\.2)?$": (0.0, 1.0)}
+_ANGLES: Heads = {r"cv4\.\d\.2$": (0.0, 1.0)}
+
+
+def _maker(
+    architecture: str, task: str, heads: Heads, read: Callable[[Any], Answer], *, classes: int = 4, **options: Any
+) -> Maker:
+    """Returns a maker of a bare file NAME.onnx."""
+
+    def make(folder: Path) -> Answerer:
+        import torch
+        from ultralytics import YOLO
+
+        torch.manual_seed(0)
+        yolo = YOLO(_architecture(architecture, classes, folder), task=task)
+        yolo.model.names = names(len(yolo.model.names))
+        side = options.get("imgsz", 640)
+        calibrate(yolo.model, lambda: yolo.model(_batch(side)), heads)
+        with chdir(folder):
+            exported = folder / yolo.export(format="onnx", verbose=False, **options)
+        file = folder.with_name(f"{folder.name}.onnx")
+        exported.replace(file)
+        shutil.rmtree(folder)
+        served = YOLO(str(file), task=task)
+        settings = {"conf": THRESHOLD, "iou": 0.7, "imgsz": side, "verbose": False, "save": False, "device": "cpu"}
+        return lambda picture: read(served.predict(str(picture), **settings)[0])
+
+    return make
+
+
+def _architecture(name: str, classes: int, folder: Path) -> Path:
+    """Ultralytics' file with another number of classes; `n` in its name is the scale."""
+    from ultralytics.utils.checks import check_yaml
+
+    text = Path(check_yaml(f"{name}.yaml")).read_text(encoding="utf-8")
+    file = folder / f"{name}.yaml"
+    file.write_text(re.sub(r"(?m)^nc: \d+", f"nc: {classes}", text), encoding="utf-8")
+    return file
+
+
+def _batch(side: int) -> Any:
+    import torch
+    from PIL import Image
+
+    photos = [np.asarray(Image.open(file).convert("RGB").resize((side, side))) for file in CALIBRATION]
+    return torch.from_numpy(np.stack(photos)).permute(0, 3, 1, 2).float() / 255
+
+
+def _scores(result: Any) -> Answer:
+    return {"scores": result.probs.data.numpy(), "labels": _all_labels(result)}
+
+
+def _objects(result: Any) -> Answer:
+    found = result.boxes
+    return {"boxes": found.xyxy.numpy(), "scores": found.conf.numpy(), "labels": _labels(result, found.cls)}
+
+
+def _masks(result: Any) -> Answer:
+    """Of the picture's size; Ultralytics itself keeps them at that of the tensor unless it is asked."""
+    height, width = result.orig_shape
+    masks = np.zeros((0, height, width), np.bool_) if result.masks is None else result.masks.data.numpy() > 0.5
+    return {**_objects(result), "masks": masks}
+
+
+def _poses(result: Any) -> Answer:
+    return {**_objects(result), "keypoints": result.keypoints.data.numpy()}
+
+
+def _oriented(result: Any) -> Answer:
+    found = result.obb
+    return {"corners": found.xyxyxyxy.numpy(), "scores": found.conf.numpy(), "labels": _labels(result, found.cls)}
+
+
+def _labels(result: Any, class_ids: Any) -> Array:
+    return np.array([result.names[int(class_id)] for class_id in class_ids], dtype=np.str_)
+
+
+def _all_labels(result: Any) -> Array:
+    return np.array([result.names[class_id] for class_id in range(len(result.names))])
+
+
+def _case(name: str, task: str, make: Maker, bound: float = _OBJECTS) -> Case:
+    return Case(
+        name,
+        "ultralytics",
+        task,
+        make,
+        bound,
+        mended=True,
+        threshold=None if task == "image-classification" else THRESHOLD,
+    )
+
+
+CASES = (
+    _case("yolo11n", "object-detection", _maker("yolo11n", "detect", _BOXES, _objects)),
+    _case("yolo11n-dynamic", "object-detection", _maker("yolo11n", "detect", _BOXES, _objects, dynamic=True)),
+    _case("yolov8n", "object-detection", _maker("yolov8n", "detect", _BOXES, _objects)),
+    _case("yolo11n-seg", "image-segmentation", _maker("yolo11n-seg", "segment", {**_BOXES, **_MASKS}, _masks)),
+    _case("yolo11n-pose", "keypoint-detection", _maker("yolo11n-pose", "pose", {**_BOXES, **_KEYPOINTS}, _poses)),
+    _case("yolo11n-obb", "object-detection", _maker("yolo11n-obb", "obb", {**_BOXES, **_ANGLES}, _oriented)),
+    _case(
+        "yolo11n-cls", "image-classification",
+        _maker("yolo11n-cls", "classify", {r"\.linear$": (0.0, 2.0)}, _scores, classes=100, imgsz=224), _PROBABILITY,
+    ),
+    _case("yolo26n", "object-detection", _maker("yolo26n", "detect", _BOXES, _objects)),
+    _case("yolo26n-seg", "image-segmentation", _maker("yolo26n-seg", "segment", {**_BOXES, **_MASKS}, _masks)),
+    _case("yolo26n-pose", "keypoint-detection", _maker("yolo26n-pose", "pose", {**_BOXES, **_KEYPOINTS}, _poses)),
+)  # fmt: skip

@@ -1,0 +1,70 @@
+"""Exports at real size are answered as their own framework answers. `make exports` makes them and runs this."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.exports.case import Case, read_answer
+from tests.e2e.exports.distances import UnlikeError, distance, same_first, spread_of
+from tests.e2e.exports.pictures import ODD
+from tests.e2e.exports.registry import CASES
+from tests.e2e.exports.row import NOTHING_IN_COMMON, Row, write_row
+from tests.e2e.exports.served import Served, serve
+from tests.e2e.exports.store import folder_of, read_report
+
+pytestmark = pytest.mark.skipif(not any(read_report(case) for case in CASES), reason="make exports makes the exports")
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_export_is_answered_as_by_its_framework(case: Case, tmp_path: Path) -> None:
+    report = read_report(case)
+    assert report, "not made"
+    assert "error" not in report, report["error"]
+    models = tmp_path / "models"
+    shutil.copytree(folder_of(case) / "drop", models, copy_function=_link)
+    served = serve(case, models)
+    silent: list[str] = []
+    if case.toml:
+        silent = [name for name in case.fields if not any(name in warning for warning in served.warnings)]
+        _toml_of(case, models).write_text("\n".join([*case.toml, ""]))
+        warnings, served = served.warnings, serve(case, models)
+        served.warnings = warnings
+    row = _compare(case, served)
+    row.problems += [f"no warning names {name}" for name in silent]
+    write_row(case, row)
+    assert row.agrees(case), row
+
+
+def _compare(case: Case, served: Served) -> Row:
+    row = Row(task=served.task, warnings=served.warnings)
+    if served.refused:
+        row.fail(f"not served: {served.refused}")
+        return row
+    files = {picture: folder_of(case) / f"{picture}.npz" for picture in case.pictures}
+    answers = {picture: read_answer(file) for picture, file in files.items() if file.exists()}
+    spread = spread_of([answer for picture, answer in answers.items() if picture not in ODD])
+    for picture, answer in answers.items():
+        predictions = served.answers[picture]
+        if isinstance(predictions, str):
+            row.add(picture, NOTHING_IN_COMMON, predictions)
+            continue
+        try:
+            apart = distance(case, predictions, answer, spread)
+        except UnlikeError as error:
+            row.add(picture, NOTHING_IN_COMMON, str(error))
+            continue
+        first = case.task != "image-classification" or same_first(predictions, answer, case.bound)
+        row.add(picture, apart, "" if first else "another label is first")
+    return row
+
+
+def _link(source: str, target: str) -> str:
+    """Gigabytes need not be copied."""
+    Path(target).hardlink_to(source)
+    return target
+
+
+def _toml_of(case: Case, models: Path) -> Path:
+    bare = models / f"{case.name}.onnx"
+    return models / f"{case.name}.toml" if bare.is_file() else models / case.name / "model.toml"
