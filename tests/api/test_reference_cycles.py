@@ -18,6 +18,7 @@ FORM = "Content-Type: multipart/form-data; boundary=b\r\n"
 PART = b'--b\r\nContent-Disposition: form-data; name="images"; filename="a"\r\n\r\n'
 END = b"\r\n--b--\r\n"
 PNG = solid_png("black")
+_KINDS = {Request, RequestBody, PictureForm}
 
 
 class Requests:
@@ -32,7 +33,7 @@ class Requests:
 
     @staticmethod
     def _all() -> list[object]:
-        return [thing for thing in gc.get_objects() if isinstance(thing, Request | RequestBody | PictureForm)]
+        return [thing for thing in gc.get_objects() if type(thing) in _KINDS]
 
 
 @pytest.fixture
