@@ -2,6 +2,7 @@
 
 import gc
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -36,8 +37,17 @@ class Requests:
         return [thing for thing in gc.get_objects() if type(thing) in _KINDS]
 
 
+@pytest.fixture(scope="module")
+def frozen() -> Iterator[None]:
+    """Frozen objects are not searched: those of all other tests."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @pytest.fixture
-def requests(no_collector: None) -> Requests:  # noqa: ARG001 - first, so that garbage is not counted
+def requests(frozen: None, no_collector: None) -> Requests:  # noqa: ARG001 - first, so that garbage is not counted
     return Requests()
 
 
