@@ -71,7 +71,7 @@ def _number(distance: float) -> str:
 def _problems(case: Case, row: Row) -> list[str]:
     found = [] if row.task in (case.task, "") else [f"task `{row.task}`"]
     above = ", ".join(f"{name} {apart:.2g}" for name, apart in row.by_picture.items() if apart > case.bound)
-    return [*found, *row.problems[:3], *([above] if above else [])]
+    return [*found, *(problem[:150] for problem in row.problems[:3]), *([above] if above else [])]
 
 
 def _list(entries: list[tuple[str, list[str]]]) -> str:
