@@ -35,8 +35,8 @@ def panoptic(model: Any, processor: Any, picture: Any) -> Answer:
     }
 
 
-def _case(name: str, make: Any, bound: float, *, mended: bool = False) -> Case:
-    return Case(name, "transformers", "image-segmentation", make, bound, mended=mended)
+def _case(name: str, make: Any, bound: float) -> Case:
+    return Case(name, "transformers", "image-segmentation", make, bound)
 
 
 def _semantic(name: str, model: str, config: Any, processor: Any, **options: Any) -> Case:
@@ -47,7 +47,7 @@ def _semantic(name: str, model: str, config: Any, processor: Any, **options: Any
 def _universal(name: str, model: str, config: Any, processor: Any, pipeline: Pipeline, bound: float) -> Case:
     heads = {"class_predictor": (0.0, 4.0), r"mask_embedder.*2(\.0)?$": (0.0, 0.5)}
     outputs = ("class_queries_logits", "masks_queries_logits")
-    return _case(name, maker(pipeline, model, config, processor, heads, outputs=outputs), bound, mended=True)
+    return _case(name, maker(pipeline, model, config, processor, heads, outputs=outputs), bound)
 
 
 CASES = (

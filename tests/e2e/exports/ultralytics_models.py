@@ -109,7 +109,6 @@ def _case(name: str, task: str, make: Maker, bound: float = _OBJECTS) -> Case:
         task,
         make,
         bound,
-        mended=True,
         threshold=None if task == "image-classification" else THRESHOLD,
     )
 
