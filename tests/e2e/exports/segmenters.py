@@ -21,6 +21,19 @@ def semantic(model: Any, processor: Any, picture: Any) -> Answer:
     return {"classes": found.numpy().astype(np.int16), "labels": labels_of(model)}
 
 
+def semantic_of_crop(model: Any, processor: Any, picture: Any) -> Answer:
+    """The map of the centre crop, where the crop was cut; transformers itself stretches it over the whole picture."""
+    scale = min(picture.size) / processor.size["shortest_edge"]
+    height, width = (round(processor.crop_size[side] * scale) for side in ("height", "width"))
+    top, left = (picture.height - height) // 2, (picture.width - width) // 2
+    found = processor.post_process_semantic_segmentation(
+        run(model, processor, picture), target_sizes=[(height, width)]
+    )[0]
+    classes = np.full((picture.height, picture.width), -1, np.int16)
+    classes[top : top + height, left : left + width] = found.numpy()
+    return {"classes": classes, "labels": labels_of(model)}
+
+
 def panoptic(model: Any, processor: Any, picture: Any) -> Answer:
     """The image-segmentation pipeline with its defaults."""
     from transformers import pipeline
@@ -39,8 +52,10 @@ def _case(name: str, make: Any, bound: float) -> Case:
     return Case(name, "transformers", "image-segmentation", make, bound)
 
 
-def _semantic(name: str, model: str, config: Any, processor: Any, **options: Any) -> Case:
-    make = maker(semantic, f"{model}ForSemanticSegmentation", config, processor, _SEMANTIC, **options)
+def _semantic(
+    name: str, model: str, config: Any, processor: Any, pipeline: Pipeline = semantic, **options: Any
+) -> Case:
+    make = maker(pipeline, f"{model}ForSemanticSegmentation", config, processor, _SEMANTIC, **options)
     return _case(name, make, _PIXELS)
 
 
@@ -76,6 +91,7 @@ CASES = (
         lambda hf: hf.MobileNetV2ImageProcessor(
             size={"shortest_edge": 513}, crop_size={"height": 513, "width": 513}, do_reduce_labels=False
         ),
+        semantic_of_crop,
     ),
     _semantic(
         "hf-mobilevit-seg",
@@ -84,6 +100,7 @@ CASES = (
         lambda hf: hf.MobileViTImageProcessor(
             size={"shortest_edge": 544}, crop_size={"height": 512, "width": 512}, do_reduce_labels=False
         ),
+        semantic_of_crop,
     ),
     _universal(
         "hf-maskformer-swin-tiny",
