@@ -27,14 +27,14 @@ run: .venv/.installed ## serve the default model at http://127.0.0.1:8000
 	@exec $(SERVICE) main.py
 
 test: .venv-dev/.installed-dev ## run the tests
-	@$(DEV) -m pytest -q -n 2 --dist loadfile
+	@PYTHONDONTWRITEBYTECODE= $(DEV) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 e2e: .venv-dev/.installed-e2e ## run the end-to-end tests (Debian packages they need: .ci/run)
 	@$(DEV) -m pytest -q tests/e2e --ignore tests/e2e/test_exports.py
 
-exports: .venv/.installed .venv-dev/.installed-e2e .venv-exports/.installed ## compare the answers about exports with their frameworks' (torch, 5 GB): make exports [DOCS=1]
-	@.venv-exports/bin/python -m tests.e2e.exports
-	@$(DEV) -m pytest -q -n 2 tests/e2e/test_exports.py; status=$$?; \
+exports: .venv/.installed .venv-dev/.installed-e2e .venv-exports/.installed ## compare the answers about exports with their frameworks' (torch, 5 GB): make exports [QUICK=1] [DOCS=1]
+	@.venv-exports/bin/python -m tests.e2e.exports $(if $(QUICK),--quick)
+	@$(DEV) -m pytest -q -n 2 tests/e2e/test_exports.py $(if $(QUICK),-m quick); status=$$?; \
 		$(if $(DOCS),$(DEV) -m tests.e2e.exports.table;) exit $$status
 
 bench: .venv/.installed-quantize .bench/harness/.installed $(PEERS:%=.bench/%/.installed) ## compare with the bare loop and peers, 30 min: make bench [QUICK=1] [ROUNDS=3] [ONLY=names]

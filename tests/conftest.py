@@ -4,6 +4,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from api.telemetry.logs import flush_logs
 from loaders.image_loader import create_image_loader, image_loader_names
@@ -13,6 +14,10 @@ from tests.server import Server, service_settings, serving
 from tests.tiny_models import add_model, colour_graph
 
 Serve = Callable[..., Server]
+
+# The long search is `make fuzz`.
+settings.register_profile("short", max_examples=40, deadline=None)
+settings.load_profile("short")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,24 +1,45 @@
-"""run_locally.py as a command."""
+"""run_locally.py as a command, and its `main` in this process, which saves the start of an interpreter."""
 
 import json
 import os
 import pty
 import subprocess
 import sys
+from collections.abc import Callable
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
 
+from run_locally import main
 from tests.paths import ROOT
 from tests.pictures_by_colour import colour_picture
 from tests.tiny_models import add_model, colour_graph
 
 CAT = ROOT / "tests" / "data" / "cat.jpg"
 
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
 
 @pytest.fixture
 def environment(tiny_models: Path) -> dict[str, str]:
     return {**os.environ, "API_MODELS_DIR": str(tiny_models), "API_DEFAULT_MODEL": "colour"}
+
+
+@pytest.fixture
+def run_here(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    def run_main(*arguments: str, stdin: bytes = b"", **settings: str) -> subprocess.CompletedProcess[str]:
+        for name, value in (environment | settings).items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO(stdin)))
+        try:
+            status = main(arguments)
+        except SystemExit as ended:
+            status = int(ended.code or 0)
+        printed = capsys.readouterr()
+        return subprocess.CompletedProcess(arguments, status, printed.out, printed.err)
+
+    return run_main
 
 
 def run(*arguments: str, env: dict[str, str] | None = None, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
@@ -38,67 +59,61 @@ def test_a_picture_gives_a_table_of_labels_scores_and_stages() -> None:
         assert f"{stage} " in text
 
 
-def test_a_folder_gives_one_json_object_a_line_in_order(environment: dict[str, str], tmp_path: Path) -> None:
+def test_a_folder_gives_one_json_object_a_line_in_order(run_here: Run, tmp_path: Path) -> None:
     for name, colour in [("b.png", "blue"), ("a.png", "red")]:
         (tmp_path / name).write_bytes(colour_picture(colour))
     (tmp_path / "notes.txt").write_text("not a picture")
-    done = run(str(tmp_path), "--json", env=environment)
+    done = run_here(str(tmp_path), "--json")
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert [Path(answer["image"]["filename"]).name for answer in answers] == ["a.png", "b.png"]
     assert [answer["predictions"][0]["label"] for answer in answers] == ["red", "blue"]
     assert answers[0]["model"] == {"name": "colour", "version": 1, "task": "image-classification"}
 
 
-@pytest.mark.parametrize("arguments", [["-"], []], ids=["dash", "pipe"])
-def test_the_picture_may_come_from_stdin(environment: dict[str, str], arguments: list[str]) -> None:
-    done = run(*arguments, "--json", env=environment, stdin=colour_picture("blue"))
+def test_the_picture_may_come_from_a_pipe(environment: dict[str, str]) -> None:
+    done = run("--json", env=environment, stdin=colour_picture("blue"))
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["predictions"][0]["label"] == "blue"
 
 
-def test_a_bad_picture_is_named_on_stderr_and_the_others_are_answered(
-    environment: dict[str, str], tmp_path: Path
-) -> None:
+def test_a_dash_is_the_picture_from_stdin(run_here: Run) -> None:
+    done = run_here("-", "--json", stdin=colour_picture("blue"))
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["predictions"][0]["label"] == "blue"
+
+
+def test_a_bad_picture_is_named_on_stderr_and_the_others_are_answered(run_here: Run, tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_bytes(b"not a picture")
     (tmp_path / "good.png").write_bytes(colour_picture("red"))
-    done = run(str(tmp_path), "--json", env=environment)
+    done = run_here(str(tmp_path), "--json")
     assert done.returncode == 1
     assert len(done.stdout.splitlines()) == 1
-    assert b"bad.png: " in done.stderr
-    assert b"good.png" not in done.stderr
+    assert "bad.png: " in done.stderr
+    assert "good.png" not in done.stderr
 
 
-def test_a_missing_path_is_named_on_stderr_and_the_others_are_answered(
-    environment: dict[str, str], tmp_path: Path
-) -> None:
+def test_a_missing_path_is_named_on_stderr_and_the_others_are_answered(run_here: Run, tmp_path: Path) -> None:
     (tmp_path / "good.png").write_bytes(colour_picture("red"))
     (tmp_path / "empty").mkdir()
-    done = run("no/such.jpg", str(tmp_path / "empty"), str(tmp_path / "good.png"), "--json", env=environment)
+    done = run_here("no/such.jpg", str(tmp_path / "empty"), str(tmp_path / "good.png"), "--json")
     assert done.returncode == 1
     assert json.loads(done.stdout)["predictions"][0]["label"] == "red"
-    first, second = done.stderr.decode().splitlines()
+    first, second = done.stderr.splitlines()
     assert first.startswith("no/such.jpg: ")
     assert second.startswith(f"{tmp_path / 'empty'}: ")
 
 
-def test_a_model_is_chosen_by_name(environment: dict[str, str], tmp_path: Path) -> None:
+def test_a_model_is_chosen_by_name(run_here: Run, tmp_path: Path) -> None:
     add_model(tmp_path, "other", colour_graph(), labels=("r", "g", "b"))
-    done = run(
-        "-",
-        "--json",
-        "--model",
-        "other",
-        env={**environment, "API_MODELS_DIR": str(tmp_path)},
-        stdin=colour_picture("red"),
-    )
+    arguments = ("-", "--json", "--model", "other")
+    done = run_here(*arguments, stdin=colour_picture("red"), API_MODELS_DIR=str(tmp_path))
     assert json.loads(done.stdout)["predictions"][0]["label"] == "r"
 
 
-def test_the_choices_in_the_state_file_apply(environment: dict[str, str], tmp_path: Path) -> None:
+def test_the_choices_in_the_state_file_apply(run_here: Run, tmp_path: Path) -> None:
     add_model(tmp_path, "colour", colour_graph(), version=1)
     add_model(tmp_path, "colour", colour_graph(gain=2), version=2)
     add_model(tmp_path, "other", colour_graph())
-    env = {**environment, "API_MODELS_DIR": str(tmp_path)}
     state = tmp_path / "fovea-state.json"
     for chosen, expected in (
         ("{}", ("colour", 2)),
@@ -106,7 +121,7 @@ def test_the_choices_in_the_state_file_apply(environment: dict[str, str], tmp_pa
         ('{"default": "other"}', ("other", 1)),
     ):
         state.write_text(chosen)
-        done = run("-", "--json", env=env, stdin=colour_picture("red"))
+        done = run_here("-", "--json", stdin=colour_picture("red"), API_MODELS_DIR=str(tmp_path))
         model = json.loads(done.stdout)["model"]
         assert (model["name"], model["version"]) == expected
 
@@ -115,16 +130,19 @@ def test_the_choices_in_the_state_file_apply(environment: dict[str, str], tmp_pa
     ("arguments", "message"),
     [
         (["--top-k", "0", "-"], "from 1 to 1000"),
-        (["--model", "nope", "-"], "There is: colour"),
         (["--colour"], "unrecognized"),
     ],
 )
-def test_wrong_arguments_are_status_2_with_a_message(
-    environment: dict[str, str], arguments: list[str], message: str
-) -> None:
-    done = run(*arguments, env=environment)
+def test_wrong_arguments_are_status_2_with_a_message(run_here: Run, arguments: list[str], message: str) -> None:
+    done = run_here(*arguments)
     assert done.returncode == 2
-    assert message in done.stderr.decode()
+    assert message in done.stderr
+
+
+def test_the_command_ends_with_status_2_and_without_a_traceback(environment: dict[str, str]) -> None:
+    done = run("--model", "nope", "-", env=environment)
+    assert done.returncode == 2
+    assert b"There is: colour" in done.stderr
     assert b"Traceback" not in done.stderr
 
 

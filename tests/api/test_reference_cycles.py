@@ -2,6 +2,7 @@
 
 import gc
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ FORM = "Content-Type: multipart/form-data; boundary=b\r\n"
 PART = b'--b\r\nContent-Disposition: form-data; name="images"; filename="a"\r\n\r\n'
 END = b"\r\n--b--\r\n"
 PNG = solid_png("black")
+_KINDS = {Request, RequestBody, PictureForm}
 
 
 class Requests:
@@ -32,11 +34,20 @@ class Requests:
 
     @staticmethod
     def _all() -> list[object]:
-        return [thing for thing in gc.get_objects() if isinstance(thing, Request | RequestBody | PictureForm)]
+        return [thing for thing in gc.get_objects() if type(thing) in _KINDS]
+
+
+@pytest.fixture(scope="module")
+def frozen() -> Iterator[None]:
+    """Frozen objects are not searched: those of all other tests."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture
-def requests(no_collector: None) -> Requests:  # noqa: ARG001 - first, so that garbage is not counted
+def requests(frozen: None, no_collector: None) -> Requests:  # noqa: ARG001 - first, so that garbage is not counted
     return Requests()
 
 

@@ -8,7 +8,7 @@ import pytest
 from tests.e2e.exports.case import Case, read_answer
 from tests.e2e.exports.distances import UnlikeError, distance, same_first, spread_of
 from tests.e2e.exports.pictures import ODD
-from tests.e2e.exports.registry import CASES
+from tests.e2e.exports.registry import CASES, QUICK
 from tests.e2e.exports.row import NOTHING_IN_COMMON, Row, write_row
 from tests.e2e.exports.served import Served, serve
 from tests.e2e.exports.store import folder_of, read_report
@@ -16,7 +16,9 @@ from tests.e2e.exports.store import folder_of, read_report
 pytestmark = pytest.mark.skipif(not any(read_report(case) for case in CASES), reason="make exports makes the exports")
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, id=case.name, marks=[pytest.mark.quick] * (case.name in QUICK)) for case in CASES]
+)
 def test_export_is_answered_as_by_its_framework(case: Case, tmp_path: Path) -> None:
     report = read_report(case)
     assert report, "not made"

@@ -23,7 +23,7 @@ from loaders.runtimes.base import SessionOptions
 from tests.paths import ROOT
 from tests.pictures_by_colour import colour_picture
 from tests.tiny_models import SPEC, add_model, colour_graph
-from tools.record_samples import map_summary, summary
+from tools.record_samples import main, map_summary, summary
 
 SCRIPT = str(ROOT / "tools" / "record_samples.py")
 PIPELINE = """
@@ -55,8 +55,11 @@ def broken(picture):
 
 
 @pytest.fixture
-def work(tmp_path: Path) -> Path:
-    """A folder with a pipeline, pictures and a model."""
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder, with a pipeline, pictures and a model."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])  # the tool adds the folder
+    monkeypatch.delitem(sys.modules, "my_pipeline", raising=False)
     (tmp_path / "my_pipeline.py").write_text(PIPELINE)
     for colour in ("red", "blue"):
         (tmp_path / f"{colour}.png").write_bytes(colour_picture(colour))
@@ -64,9 +67,16 @@ def work(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def record(work: Path, function: str, *more: str, model: str = "models/colour") -> "subprocess.CompletedProcess[str]":
-    call = [sys.executable, SCRIPT, model, "red.png", "blue.png", "--callable", f"my_pipeline:{function}", *more]
-    return subprocess.run(call, cwd=work, capture_output=True, text=True, check=False)
+def arguments_of(function: str, *more: str, model: str = "models/colour") -> list[str]:
+    return [model, "red.png", "blue.png", "--callable", f"my_pipeline:{function}", *more]
+
+
+def record(function: str, *more: str, model: str = "models/colour") -> int:
+    """Returns the exit status."""
+    try:
+        return main(arguments_of(function, *more, model=model))
+    except SystemExit as ended:
+        return int(ended.code or 0)
 
 
 def agrees(work: Path, name: str = "colour") -> bool:
@@ -78,8 +88,7 @@ def agrees(work: Path, name: str = "colour") -> bool:
 
 @pytest.mark.parametrize("function", ["listed", "labelled", "with_tensors"])
 def test_the_service_agrees_with_what_was_recorded(work: Path, function: str) -> None:
-    done = record(work, function, "--framework", "NumPy 2", "--note", "a test", "--tolerance", "0.001")
-    assert done.returncode == 0, done.stderr
+    assert record(function, "--framework", "NumPy 2", "--note", "a test", "--tolerance", "0.001") == 0
     assert agrees(work)
     expected = json.loads((work / "models" / "colour" / "samples" / "expected.json").read_text())
     assert expected["tolerance"] == 0.001
@@ -88,30 +97,36 @@ def test_the_service_agrees_with_what_was_recorded(work: Path, function: str) ->
     assert {"numpy", "pillow"} <= expected["made"]["versions"].keys()
 
 
+def test_it_is_a_command(work: Path) -> None:
+    call = [sys.executable, SCRIPT, *arguments_of("listed")]
+    done = subprocess.run(call, cwd=work, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert agrees(work)
+
+
 @pytest.mark.parametrize(
     ("function", "task"), [("raw", "tensor"), ("vector", "image-feature-extraction")], ids=["tensor", "vector"]
 )
 def test_outputs_and_vectors_are_recorded(work: Path, function: str, task: str) -> None:
     spec = SPEC.replace("image-classification", task)
     add_model(work / "models", "colour", colour_graph(), spec=spec, labels=None)
-    assert record(work, function).returncode == 0
+    assert record(function) == 0
     assert agrees(work)
 
 
 def test_samples_of_a_bare_file_lie_beside_it(work: Path) -> None:
     (work / "models" / "bare.onnx").write_bytes(colour_graph().SerializeToString())
     (work / "models" / "bare.toml").write_text(SPEC)
-    assert record(work, "listed", model="models/bare.onnx").returncode == 0
+    assert record("listed", model="models/bare.onnx") == 0
     assert (work / "models" / "bare.samples" / "expected.json").is_file()
     assert agrees(work, "bare")
 
 
 def test_samples_can_be_recorded_again_in_place(work: Path) -> None:
-    assert record(work, "listed").returncode == 0
+    assert record("listed") == 0
     folder = "models/colour/samples"
-    call = [sys.executable, SCRIPT, "models/colour", f"{folder}/red.png", f"{folder}/blue.png"]
-    done = subprocess.run([*call, "--callable", "my_pipeline:listed"], cwd=work, check=False)
-    assert done.returncode == 0
+    again = ["models/colour", f"{folder}/red.png", f"{folder}/blue.png", "--callable", "my_pipeline:listed"]
+    assert main(again) == 0
     assert agrees(work)
 
 
@@ -126,11 +141,15 @@ def test_samples_can_be_recorded_again_in_place(work: Path) -> None:
     ids=["a failing pipeline", "no such function", "no such picture", "one name twice"],
 )
 def test_a_failure_is_a_reason_and_writes_nothing(
-    work: Path, function: str, more: tuple[str, ...], status: int, reason: str
+    work: Path,
+    function: str,
+    more: tuple[str, ...],
+    status: int,
+    reason: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    done = record(work, function, *more)
-    assert done.returncode == status
-    assert reason in done.stderr
+    assert record(function, *more) == status
+    assert reason in capsys.readouterr().err
     assert not (work / "models" / "colour" / "samples").exists()
 
 

@@ -214,8 +214,7 @@ def test_single_pictures_are_served_during_batches(server: Server) -> None:
     """The queue limit of four applies to single pictures, not to those of batches."""
 
     def batch(_: int) -> list[str]:
-        with httpx.Client(base_url=server.client.base_url, timeout=30) as client:
-            return [label(result) for result in send(client, pictures(COLOURS)).json()["results"]]
+        return [label(result) for result in send(server.client, pictures(COLOURS)).json()["results"]]
 
     with ThreadPoolExecutor(4) as clients:
         batches = [clients.submit(batch, n) for n in range(4)]

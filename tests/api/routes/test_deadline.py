@@ -3,7 +3,6 @@
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import httpx
 import pytest
 
 from tests.api.telemetry.test_metrics import value
@@ -55,8 +54,7 @@ def test_queued_requests_time_out_while_all_worker_threads_are_busy(serve: Serve
     red = solid_png("red")
 
     def infer(_: int) -> int:
-        url = f"http://127.0.0.1:{server.port}/infer"
-        return httpx.post(url, content=red, headers={HEADER: "100"}, timeout=60).status_code
+        return server.client.post("/infer", content=red, headers={HEADER: "100"}).status_code
 
     with connected(server.port) as client, ThreadPoolExecutor(CALLERS) as clients:
         client.sendall(post(red))

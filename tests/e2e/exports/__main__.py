@@ -1,4 +1,4 @@
-"""Makes the exports that are not kept yet, or those named: `python -m tests.e2e.exports [NAME ...]`."""
+"""Makes the exports that are not kept yet, or those named: `python -m tests.e2e.exports [--quick | NAME ...]`."""
 
 import os
 import sys
@@ -7,7 +7,7 @@ from multiprocessing import get_context
 
 from tests.e2e.exports.make import make
 from tests.e2e.exports.pictures import write_pictures
-from tests.e2e.exports.registry import CASES
+from tests.e2e.exports.registry import CASES, QUICK
 from tests.e2e.exports.store import CACHE, PICTURES_FOLDER, is_kept
 
 ENVIRONMENT = {
@@ -22,10 +22,14 @@ _CORES = 2
 def main(chosen: list[str]) -> None:
     os.environ |= ENVIRONMENT
     write_pictures(PICTURES_FOLDER)
-    missing = [case.name for case in CASES if case.name in chosen or (not chosen and not is_kept(case))]
+    names = _missing(QUICK) if chosen == ["--quick"] else chosen or _missing({case.name for case in CASES})
     with ProcessPoolExecutor(_CORES, get_context("spawn")) as processes:
-        for line in processes.map(make, missing):
+        for line in processes.map(make, names):
             print(line, flush=True)
+
+
+def _missing(names: set[str]) -> list[str]:
+    return [case.name for case in CASES if case.name in names and not is_kept(case)]
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from re import search
 from typing import Any
 
 _SCALES = r"layer_?scale|lambda_?\d|\bgamma"  # of residual branches; 1e-6 to 0.1 at the start of a training
+_QUERIES = r"quer(y|ies)_\w*(embed|features)|detection_tokens"
 # Of a kernel's deviations from its mean. Trained filters see shapes more than the noise of single pixels, by which
 # two roundings of one resize differ.
 _ROUGH = 0.3
@@ -60,6 +61,8 @@ def _draw(name: str, parameter: Any) -> None:
         parameter.fill_(0.5)
     elif search(_POSITIONS, name):
         nn.init.normal_(parameter, std=0.3)
+    elif search(_QUERIES, name):
+        nn.init.normal_(parameter)
     elif parameter.ndim >= 2:
         nn.init.normal_(parameter, std=_ROUGH if parameter.ndim == 4 else 1)
         if parameter.ndim == 4:

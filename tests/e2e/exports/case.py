@@ -34,7 +34,7 @@ class Case:
     """One export. `bound`: the largest distance allowed (see `distances.py`), of every picture.
 
     `toml`: lines of model.toml without which the answers are those of another recipe; the drop without them has to
-    warn of each of their fields. `pictures`: those that it is asked about. `mended`: failed in an earlier release.
+    warn of each of their fields. `pictures`: those that it is asked about.
     `threshold`: of objects, asked of both; None is each one's default.
     """
 
@@ -45,7 +45,6 @@ class Case:
     bound: float
     toml: tuple[str, ...] = ()
     pictures: tuple[str, ...] = PICTURES
-    mended: bool = False
     threshold: float | None = None
 
     @property

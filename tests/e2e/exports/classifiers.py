@@ -31,7 +31,6 @@ def _case(
     settings: dict[str, Any] | None = None,
     *,
     head: str = "classifier$",
-    mended: bool = False,
     **options: Any,
 ) -> Case:
     heads: Heads = {head: (0.0, 2.0)}
@@ -43,7 +42,7 @@ def _case(
         heads,
         **options,
     )
-    return Case(name, "transformers", TASK, make, BOUND, mended=mended)
+    return Case(name, "transformers", TASK, make, BOUND)
 
 
 def _config(model: str, values: dict[str, Any] | None) -> Callable[[Any], Any]:
@@ -58,10 +57,10 @@ CASES = (
     _case("hf-vit", "ViT", "ViT"),
     _case("hf-vit-dynamo", "ViT", "ViT", {"num_hidden_layers": 3}, dynamo=True),
     _case("hf-deit", "DeiT", "DeiT", {"hidden_size": 384, "num_attention_heads": 6, "intermediate_size": 1536}),
-    _case("hf-swin-tiny", "Swin", "ViT", None, {**_IMAGENET, "resample": 3}, mended=True),
+    _case("hf-swin-tiny", "Swin", "ViT", None, {**_IMAGENET, "resample": 3}),
     _case("hf-swinv2-tiny", "Swinv2", "ViT", {"image_size": 256, "window_size": 8},
-          {**_IMAGENET, "size": {"height": 256, "width": 256}, "resample": 3}, mended=True),
-    _case("hf-beit-base", "Beit", "Beit", {"use_relative_position_bias": True}, mended=True),
+          {**_IMAGENET, "size": {"height": 256, "width": 256}, "resample": 3}),
+    _case("hf-beit-base", "Beit", "Beit", {"use_relative_position_bias": True}),
     _case("hf-pvt-tiny", "Pvt", "Pvt", {"depths": [2, 2, 2, 2], "num_labels": CLASSES}),
     _case("hf-convnext-tiny", "ConvNext", "ConvNext", None, {"size": {"shortest_edge": 224}, "crop_pct": 0.875}),
     _case("hf-convnextv2-nano", "ConvNextV2", "ConvNext", {"depths": [2, 2, 8, 2], "hidden_sizes": [80, 160, 320, 640]},
@@ -77,8 +76,8 @@ CASES = (
     _case("hf-mobilenet-v2", "MobileNetV2", "MobileNetV2"),
     _case("hf-mobilevit-small", "MobileViT", "MobileViT"),
     _case("hf-levit-256", "Levit", "Levit", {"hidden_sizes": [256, 384, 512], "num_attention_heads": [4, 6, 8]},
-          head=r"classifier\.linear", mended=True),
-    _case("hf-poolformer-s12", "PoolFormer", "PoolFormer", mended=True),
+          head=r"classifier\.linear"),
+    _case("hf-poolformer-s12", "PoolFormer", "PoolFormer"),
     # A zero pad before a max-pool, which ONNX Runtime 1.31 fuses (Pad_Fusion) into one that pads with -infinity.
     _case("hf-bit-50", "Bit", "Bit", None,
           {"size": {"shortest_edge": 448}, "crop_size": {"height": 448, "width": 448}}, head=r"classifier\.1"),

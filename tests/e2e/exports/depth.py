@@ -23,7 +23,7 @@ def _case(name: str, model: str, config: Any, processor: Any, head: str, *, dyna
     make = maker(
         estimate, f"{model}ForDepthEstimation", config, processor, heads, outputs=("predicted_depth",), dynamic=dynamic
     )
-    return Case(name, "transformers", "depth-estimation", make, _BOUND, mended=True)
+    return Case(name, "transformers", "depth-estimation", make, _BOUND)
 
 
 CASES = (
@@ -86,6 +86,5 @@ CASES = (
         ),
         _BOUND,
         pictures=("bucket.webp", "1x1.png", "3000x20.png"),
-        mended=True,
     ),
 )  # fmt: skip

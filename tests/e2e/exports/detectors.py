@@ -13,13 +13,13 @@ _BOXES: Heads = {r"bbox_(predictor|embed|head).*layers\.2": (0.0, 1.0)}
 
 
 def detect(model: Any, processor: Any, picture: Any) -> Answer:
-    """The object-detection pipeline without its rounding of boxes to whole pixels."""
+    """The object-detection pipeline without its rounding of boxes to whole pixels, inside the picture."""
     found = processor.post_process_object_detection(
         run(model, processor, picture), threshold=THRESHOLD, target_sizes=[(picture.height, picture.width)]
     )[0]
     labels = labels_of(model)
     return {
-        "boxes": found["boxes"].numpy(),
+        "boxes": np.clip(found["boxes"].numpy(), 0, (picture.width, picture.height) * 2),
         "scores": found["scores"].numpy(),
         "labels": np.array([labels[class_id] for class_id in found["labels"].tolist()], dtype=np.str_),
     }

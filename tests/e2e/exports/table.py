@@ -40,7 +40,9 @@ _DISTANCES = """
 | `object-detection`, `keypoint-detection` | 1 - F1 of the objects |
 
 Two objects agree if they have one label, boxes or masks with an IoU of at least 0.9, scores within 0.02, and keypoints
-within 2 % of the box.
+within 2 % of the box. Reference boxes end at the picture's edges. Where a segmentation model sees a centre crop,
+transformers stretches the map of the crop over the whole picture; the reference has it where the crop was cut, as Fovea
+does.
 """
 
 
@@ -71,7 +73,7 @@ def _number(distance: float) -> str:
 def _problems(case: Case, row: Row) -> list[str]:
     found = [] if row.task in (case.task, "") else [f"task `{row.task}`"]
     above = ", ".join(f"{name} {apart:.2g}" for name, apart in row.by_picture.items() if apart > case.bound)
-    return [*found, *row.problems[:3], *([above] if above else [])]
+    return [*found, *(problem[:150] for problem in row.problems[:3]), *([above] if above else [])]
 
 
 def _list(entries: list[tuple[str, list[str]]]) -> str:

@@ -62,16 +62,16 @@ def _answer(model: Any, tensor: Any) -> Answer:
     return {"scores": scores.numpy(), "labels": np.array(_LABELS)}
 
 
-def _case(name: str, make: Maker, *, mended: bool = False) -> Case:
-    return Case(name, "timm", TASK, make, BOUND, mended=mended)
+def _case(name: str, make: Maker) -> Case:
+    return Case(name, "timm", TASK, make, BOUND)
 
 
 CASES = (
     _case("timm-resnet50-center", _maker("resnet50")),
     _case("timm-vit-small-squash", _maker("vit_small_patch16_224", crop_mode="squash", crop_pct=1.0)),
-    _case("timm-convnext-nano-border", _maker("convnext_nano", crop_mode="border", crop_pct=0.9), mended=True),
+    _case("timm-convnext-nano-border", _maker("convnext_nano", crop_mode="border", crop_pct=0.9)),
     _case(
-        "timm-mobilenetv3-oblong", _maker("mobilenetv3_large_100", input_size=(3, 192, 288), crop_pct=0.9), mended=True
+        "timm-mobilenetv3-oblong", _maker("mobilenetv3_large_100", input_size=(3, 192, 288), crop_pct=0.9)
     ),
     Case(
         "hf-timm-wrapper",

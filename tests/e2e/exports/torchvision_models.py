@@ -47,14 +47,14 @@ def _answer(model: Any, tensor: Any, labels: Any) -> Answer:
     return {"scores": scores.numpy(), "labels": labels}
 
 
-def _case(name: str, make: Maker, toml: tuple[str, ...] = (), *, mended: bool = False) -> Case:
-    return Case(name, "torchvision", TASK, make, BOUND, toml, mended=mended)
+def _case(name: str, make: Maker, toml: tuple[str, ...] = ()) -> Case:
+    return Case(name, "torchvision", TASK, make, BOUND, toml)
 
 
 _EDGE_232 = ("[preprocess]", "shortest_edge = 232")
 
 CASES = (
-    _case("tv-resnet50-v2", _maker("resnet50", "IMAGENET1K_V2", "^fc$", dynamo=True), _EDGE_232, mended=True),
+    _case("tv-resnet50-v2", _maker("resnet50", "IMAGENET1K_V2", "^fc$", dynamo=True), _EDGE_232),
     _case("tv-mobilenet-v3-v2", _maker("mobilenet_v3_large", "IMAGENET1K_V2", r"^classifier\.3$"), _EDGE_232),
-    _case("tv-resnet18-batch-4", _maker("resnet18", "IMAGENET1K_V1", "^fc$", batch=4), mended=True),
+    _case("tv-resnet18-batch-4", _maker("resnet18", "IMAGENET1K_V1", "^fc$", batch=4)),
 )

@@ -43,7 +43,10 @@ def _maker(
         exported.replace(file)
         shutil.rmtree(folder)
         served = YOLO(str(file), task=task)
-        settings = {"conf": THRESHOLD, "iou": 0.7, "imgsz": side, "verbose": False, "save": False, "device": "cpu"}
+        settings = {
+            "conf": THRESHOLD, "iou": 0.7, "imgsz": side, "retina_masks": True, "verbose": False, "save": False,
+            "device": "cpu",
+        }  # fmt: skip
         return lambda picture: read(served.predict(str(picture), **settings)[0])
 
     return make
@@ -77,7 +80,6 @@ def _objects(result: Any) -> Answer:
 
 
 def _masks(result: Any) -> Answer:
-    """Of the picture's size; Ultralytics itself keeps them at that of the tensor unless it is asked."""
     height, width = result.orig_shape
     masks = np.zeros((0, height, width), np.bool_) if result.masks is None else result.masks.data.numpy() > 0.5
     return {**_objects(result), "masks": masks}
@@ -107,7 +109,6 @@ def _case(name: str, task: str, make: Maker, bound: float = _OBJECTS) -> Case:
         task,
         make,
         bound,
-        mended=True,
         threshold=None if task == "image-classification" else THRESHOLD,
     )
 

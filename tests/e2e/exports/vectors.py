@@ -29,11 +29,9 @@ def save_clip_processor(processor: Any, folder: Path) -> None:
     assert not (folder / "preprocessor_config.json").exists()
 
 
-def _case(
-    name: str, model: str, output: str, config: Any, processor: Any, *, mended: bool = False, **options: Any
-) -> Case:
+def _case(name: str, model: str, output: str, config: Any, processor: Any, **options: Any) -> Case:
     make = maker(vector(output), model, config, processor, {}, **options)
-    return Case(name, "transformers", "image-feature-extraction", make, _BOUND, mended=mended)
+    return Case(name, "transformers", "image-feature-extraction", make, _BOUND)
 
 
 CASES = (
@@ -50,7 +48,7 @@ CASES = (
     _case(
         "hf-clip-vision-processor-config", "CLIPVisionModelWithProjection", "image_embeds",
         lambda hf: hf.CLIPVisionConfig(**_SIX_LAYERS), lambda hf: hf.CLIPImageProcessor(),
-        outputs=("image_embeds", "last_hidden_state"), save=save_clip_processor, mended=True,
+        outputs=("image_embeds", "last_hidden_state"), save=save_clip_processor,
     ),
     _case(
         "hf-dinov2-small", "Dinov2Model", "pooler_output",

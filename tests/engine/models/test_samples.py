@@ -216,31 +216,19 @@ def test_raw_outputs_are_compared_without_predictions(models: Path) -> None:
     assert "of the output logits, its values differ by" in problem(models)
 
 
-@pytest.mark.parametrize("name", ["efficientnet-lite0", "efficientnet-lite0-embed", "picodet-s-416", "u2netp"])
+@pytest.mark.parametrize("name", ["efficientnet-lite0", "efficientnet-lite0-embed", "picodet-s-416"])
 def test_a_shipped_model_agrees_with_its_framework(name: str) -> None:
     report = check(ROOT / "models", name)
     assert report
     assert report.agreeing == report.count
 
 
-@pytest.mark.parametrize(
-    ("name", "change", "found"),
-    [
-        ("efficientnet-lite0", ('color = "RGB"', 'color = "BGR"'), "part at preprocessing"),
-        ("efficientnet-lite0-embed", ("[127.0, 127.0, 127.0]", "[0.0]"), "part at preprocessing"),
-        ("picodet-s-416", ('"stretch"', '"letterbox"'), "part at preprocessing"),
-        ("picodet-s-416", ("iou_threshold = 0.6", "iou_threshold = 1.0"), "part at postprocessing"),
-        ("u2netp", ("rescale_by_max = true", "rescale_factor = 1.0"), "part at preprocessing"),
-    ],
-)
-def test_a_shipped_model_with_a_wrong_recipe_disagrees(
-    tmp_path: Path, name: str, change: tuple[str, str], found: str
-) -> None:
-    shutil.copytree(ROOT / "models" / name, tmp_path / name)
-    spec = tmp_path / name / "model.toml"
-    assert change[0] in spec.read_text()
-    spec.write_text(spec.read_text().replace(*change))
-    assert found in problem(tmp_path, name)
+def test_a_shipped_model_with_a_wrong_recipe_disagrees(tmp_path: Path) -> None:
+    """tests/e2e/test_shipped_models.py has the others."""
+    shutil.copytree(ROOT / "models" / "efficientnet-lite0", tmp_path / "efficientnet-lite0")
+    spec = tmp_path / "efficientnet-lite0" / "model.toml"
+    spec.write_text(spec.read_text().replace('color = "RGB"', 'color = "BGR"'))
+    assert "part at preprocessing" in problem(tmp_path, "efficientnet-lite0")
 
 
 def test_relabelled_classes_still_agree_by_their_ids(models: Path) -> None:

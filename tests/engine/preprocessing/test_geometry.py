@@ -5,7 +5,7 @@ from fractions import Fraction
 from math import ceil
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.preprocessing.geometry import Placement, input_size, place, visible
@@ -228,7 +228,6 @@ def test_the_default_shortest_edge_covers_a_square_input(picture: Size, target: 
 
 
 @given(sizes, targets, modes, edges, roundings, roundings)
-@settings(max_examples=300)
 def test_a_picture_is_centred_or_in_the_corner(
     picture: Size, target: Size, resize: Resize, edge: int | None, resized: Rounding, crop: Rounding
 ) -> None:
@@ -242,7 +241,6 @@ def test_a_picture_is_centred_or_in_the_corner(
 
 
 @given(sizes, targets, modes, edges, roundings, roundings, st.sampled_from((1, 2, 4, 8)))
-@settings(max_examples=300)
 def test_visible_lies_inside_input_and_source_and_covers_their_overlap(
     picture: Size, target: Size, resize: Resize, edge: int | None, resized: Rounding, crop: Rounding, scale: int
 ) -> None:

@@ -13,7 +13,7 @@ from math import ceil
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
@@ -187,7 +187,6 @@ odd_sizes = st.one_of(
 
 
 @given(specs, odd_sizes, st.integers(0, 2**31))
-@settings(max_examples=400, deadline=None)
 def test_odd_sizes_equal_the_reference(spec: PreprocessSpec, size: tuple[int, int], seed: int) -> None:
     assert_equals_reference(noise(*size, seed), spec)
 

@@ -242,7 +242,6 @@ def test_truncated_header_is_rejected(samples: dict[str, bytes]) -> None:
 
 
 @given(st.binary(max_size=2000))
-@settings(max_examples=300, deadline=None)
 def test_any_bytes_give_a_header_or_image_error(data: bytes) -> None:
     probe_quickly(data)
 
@@ -254,7 +253,6 @@ SIGNATURES = st.sampled_from([
 
 
 @given(SIGNATURES, st.binary(max_size=500))
-@settings(max_examples=400, deadline=None)
 def test_any_bytes_after_a_signature_give_a_header_or_image_error(signature: bytes, rest: bytes) -> None:
     probe_quickly(signature + rest)
 
@@ -265,7 +263,7 @@ def edits(draw: st.DrawFn) -> list[tuple[float, int]]:
 
 
 @given(st.sampled_from(["opencv", "pillow"]), st.integers(0, 50), edits(), st.floats(0, 1))
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_damaged_file_gives_a_picture_or_image_error(
     limits: ImageLoaderOptions,
     samples: dict[str, bytes],

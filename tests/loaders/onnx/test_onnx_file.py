@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
@@ -237,13 +237,11 @@ def read_or_reject(folder: Path, data: bytes) -> None:
         assert "\n" not in str(error)  # noqa: PT017 - most inputs raise nothing
 
 
-@settings(max_examples=300, deadline=None)
 @given(data=st.binary(max_size=200))
 def test_any_bytes_raise_model_file_error_alone(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     read_or_reject(tmp_path_factory.getbasetemp(), data)
 
 
-@settings(max_examples=300, deadline=None)
 @given(
     seed=st.sampled_from(SEEDS),
     edits=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=6),

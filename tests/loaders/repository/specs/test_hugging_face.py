@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from loaders.model_errors import ModelSpecError
@@ -302,7 +302,6 @@ KEYS = sorted({key for case in CASES for key in (*case.config, *case.config.get(
 _open_classifier = cache(classifier)
 
 
-@settings(max_examples=100, deadline=None)
 @given(data=st.dictionaries(st.sampled_from(KEYS), ANYTHING, max_size=8), inner=st.booleans())
 def test_any_json_resolves_or_raises_model_spec_error(
     tmp_path_factory: pytest.TempPathFactory, data: dict[str, object], inner: bool
