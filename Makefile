@@ -27,7 +27,7 @@ run: .venv/.installed ## serve the default model at http://127.0.0.1:8000
 	@exec $(SERVICE) main.py
 
 test: .venv-dev/.installed-dev ## run the tests
-	@PYTHONDONTWRITEBYTECODE= $(DEV) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+	@PYTHONDONTWRITEBYTECODE= $(DEV) -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
 
 e2e: .venv-dev/.installed-e2e ## run the end-to-end tests (Debian packages they need: .ci/run)
 	@$(DEV) -m pytest -q tests/e2e --ignore tests/e2e/test_exports.py

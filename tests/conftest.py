@@ -15,7 +15,7 @@ from tests.tiny_models import add_model, colour_graph
 
 Serve = Callable[..., Server]
 
-# The long search is `make fuzz`.
+# Other inputs in each run. `make fuzz` searches the parsers for longer.
 settings.register_profile("short", max_examples=40, deadline=None)
 settings.load_profile("short")
 

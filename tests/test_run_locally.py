@@ -17,6 +17,7 @@ from tests.pictures_by_colour import colour_picture
 from tests.tiny_models import add_model, colour_graph
 
 CAT = ROOT / "tests" / "data" / "cat.jpg"
+DEFAULT_MODEL = "efficientnet-lite0"
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -47,10 +48,10 @@ def run(*arguments: str, env: dict[str, str] | None = None, stdin: bytes = b"") 
     return subprocess.run(command, input=stdin, capture_output=True, env=env, timeout=60, check=False)
 
 
-def test_a_picture_gives_a_table_of_labels_scores_and_stages() -> None:
-    done = run(str(CAT), "--top-k", "2")
+def test_a_picture_gives_a_table_of_labels_scores_and_stages(run_here: Run) -> None:
+    done = run_here(str(CAT), "--top-k", "2", API_MODELS_DIR=str(ROOT / "models"), API_DEFAULT_MODEL=DEFAULT_MODEL)
     assert done.returncode == 0, done.stderr
-    text = done.stdout.decode()
+    text = done.stdout
     assert "JPEG 451 x 300" in text
     assert "tiger cat" in text
     assert "0.3862" in text

