@@ -62,8 +62,11 @@ def _compare(case: Case, served: Served) -> Row:
 
 
 def _link(source: str, target: str) -> str:
-    """Gigabytes need not be copied."""
-    Path(target).hardlink_to(source)
+    """Gigabytes are copied only to another file system."""
+    try:
+        Path(target).hardlink_to(source)
+    except OSError:
+        shutil.copyfile(source, target)
     return target
 
 

@@ -170,7 +170,7 @@ async def retried(engine: InferenceEngine) -> str:
     return "never"
 
 
-def test_a_model_that_was_deleted_during_its_last_run_is_freed_on_the_worker_thread(
+def test_a_model_that_was_deleted_during_its_last_run_is_not_freed_on_the_event_loop(
     make: Make, pictures: GatedImageLoader, repository: ModelRepository
 ) -> None:
     """Freeing a model takes up to 100 ms, in which the event loop has other requests to serve."""
@@ -185,7 +185,8 @@ def test_a_model_that_was_deleted_during_its_last_run_is_freed_on_the_worker_thr
         engine.models.reconcile(complete=True)
         pictures.gate.set()
         assert await running == "red"
-        assert freed_on == ["worker"]
+        await asyncio.to_thread(eventually, lambda: freed_on)  # the loading thread may hold it a moment longer
+        assert freed_on != [current_thread().name]
 
     run(test)
 
