@@ -8,7 +8,7 @@ from multiprocessing import get_context
 from tests.e2e.exports.make import make
 from tests.e2e.exports.pictures import write_pictures
 from tests.e2e.exports.registry import CASES, QUICK
-from tests.e2e.exports.store import CACHE, PICTURES_FOLDER, is_kept
+from tests.e2e.exports.store import CACHE, is_kept
 
 ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
@@ -21,7 +21,7 @@ _CORES = 2
 
 def main(chosen: list[str]) -> None:
     os.environ |= ENVIRONMENT
-    write_pictures(PICTURES_FOLDER)
+    write_pictures()
     names = _missing(QUICK) if chosen == ["--quick"] else chosen or _missing({case.name for case in CASES})
     with ProcessPoolExecutor(_CORES, get_context("spawn")) as processes:
         for line in processes.map(make, names):

@@ -13,6 +13,8 @@ from typing import Any
 
 _SCALES = r"layer_?scale|lambda_?\d|\bgamma"  # of residual branches; 1e-6 to 0.1 at the start of a training
 _QUERIES = r"quer(y|ies)_\w*(embed|features)|detection_tokens"
+# Of a decoder, whose queries are told apart by what they attend to: sharp attention differs between them.
+_ATTENTION, _SHARPNESS = r"decoder.*\.(q|k)_proj\.", 4.0
 # Of a kernel's deviations from its mean. Trained filters see shapes more than the noise of single pixels, by which
 # two roundings of one resize differ.
 _ROUGH = 0.3
@@ -68,6 +70,8 @@ def _draw(name: str, parameter: Any) -> None:
         if parameter.ndim == 4:
             parameter.add_(torch.randn_like(parameter[:, :, :1, :1]))
         parameter.mul_(parameter[0].numel() ** -0.5)
+        if search(_ATTENTION, name):
+            parameter.mul_(_SHARPNESS)
 
 
 def _measure_norm(module: Any, inputs: tuple[Any, ...]) -> None:

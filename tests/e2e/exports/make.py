@@ -6,9 +6,9 @@ import traceback
 import warnings
 
 from tests.e2e.exports.case import write_answer
-from tests.e2e.exports.pictures import ODD
+from tests.e2e.exports.pictures import ODD, PICTURES_FOLDER
 from tests.e2e.exports.registry import CASES
-from tests.e2e.exports.store import PICTURES_FOLDER, folder_of, write_report
+from tests.e2e.exports.store import folder_of, write_report
 
 
 def make(name: str) -> str:

@@ -1,11 +1,10 @@
 """The pictures that every export is asked about: photos, and the kinds on which services go wrong."""
 
 from io import BytesIO
-from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from tests.paths import DATA, PHOTOS
+from tests.paths import DATA, PHOTOS, ROOT
 
 _CAT, _HOUND = PHOTOS / "skimage_chelsea.png", PHOTOS / "gcompris_farm_dog.webp"
 _PHOTOS = {
@@ -18,16 +17,19 @@ _PHOTOS = {
 ODD = ("1x1.png", "3000x20.png", "exif6.jpg", "grey.jpg", "rgba.png", "cmyk.jpg")
 PICTURES = (*_PHOTOS, *ODD)
 
-# The photos whose statistics calibrate random weights.
+PICTURES_FOLDER = ROOT / ".cache" / "exports" / "pictures"  # see `write_pictures`
+
+# The pictures whose statistics calibrate random weights; flat ones, too, so that they are not out of all bounds.
 CALIBRATION = [
+    *(PICTURES_FOLDER / name for name in ("1x1.png", "3000x20.png", "grey.jpg")),
     *(PHOTOS / f"gcompris_{name}.webp" for name in ("fish_fish25", "tools_hammer1")),
     PHOTOS / "debian_palapeli-data_citrus-fruits.jpg",
     *_PHOTOS.values(),
 ]
 
 
-def write_pictures(folder: Path) -> None:
-    """Writes each of PICTURES, unless they are there."""
+def write_pictures() -> None:
+    folder = PICTURES_FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     for name, source in _PHOTOS.items():
         (folder / name).write_bytes(source.read_bytes())

@@ -10,7 +10,7 @@ import httpx
 
 from tests.e2e.exports.case import Case
 from tests.e2e.exports.distances import Predictions
-from tests.e2e.exports.store import PICTURES_FOLDER
+from tests.e2e.exports.pictures import PICTURES_FOLDER
 from tests.paths import ROOT
 from tests.process import running
 from tests.server import until

@@ -12,7 +12,6 @@ from tests.e2e.exports.case import Case
 from tests.paths import ROOT
 
 CACHE = ROOT / ".cache" / "exports"
-PICTURES_FOLDER = CACHE / "pictures"
 _HERE = Path(__file__).parent
 _SHARED = ("calibration.py", "case.py", "hugging_face.py", "pictures.py")
 

@@ -56,7 +56,8 @@ def _architecture(name: str, classes: int, folder: Path) -> Path:
     """Ultralytics' file with another number of classes; `n` in its name is the scale."""
     from ultralytics.utils.checks import check_yaml
 
-    text = Path(check_yaml(f"{name}.yaml")).read_text(encoding="utf-8")
+    unscaled = re.sub(r"(\d+)n", r"\1", name)
+    text = Path(check_yaml(f"{unscaled}.yaml")).read_text(encoding="utf-8")
     file = folder / f"{name}.yaml"
     file.write_text(re.sub(r"(?m)^nc: \d+", f"nc: {classes}", text), encoding="utf-8")
     return file
