@@ -6,6 +6,7 @@ from pathlib import Path
 from time import time
 
 from loaders.model_errors import ModelFileError
+from utils.files import open_regular
 
 # A file system's clock may give two writes within this time the same timestamp.
 _SETTLED_S = 2.0
@@ -33,5 +34,5 @@ def _cached(path: Path, *_identity: int) -> str:
 
 
 def _read(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,9 +1,22 @@
-"""Durable, atomic changes to files."""
+"""Opening files that others may replace, and durable, atomic changes to files."""
 
+import errno
 import os
+import stat
 import tempfile
 from contextlib import suppress
+from io import BufferedReader
 from pathlib import Path
+
+
+def open_regular(file: Path) -> BufferedReader:
+    """Opens a file for reading bytes. Raises OSError, also for a named pipe, whose reader would wait for a writer."""
+    flags = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+    opened = os.fdopen(os.open(file, os.O_RDONLY | flags), "rb")
+    if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+        opened.close()
+        raise OSError(errno.EINVAL, f"{file.name} is not a regular file")
+    return opened
 
 
 def replace_file(file: Path, data: bytes) -> None:

@@ -27,10 +27,11 @@ class FollowedFolder:
     def version(self, name: str, selector: int | str | None = None) -> ModelVersion:
         """Returns the version with a number or a label; without a selector the active one.
 
-        Raises UnknownModelError, and ModelUnavailableError for an invalid folder.
+        Raises UnknownModelError, and ModelUnavailableError for an invalid folder and if the folder was never read.
         """
-        if name not in self.catalog and name in self.invalid:
-            raise ModelUnavailableError(name, self.invalid[name])
+        never_read = self.error if not self.catalog else ""
+        if name not in self.catalog and (reason := self.invalid.get(name) or never_read):
+            raise ModelUnavailableError(name, reason)
         return self.choices.version(self.catalog, name, selector)
 
     def read(self) -> tuple[Scan, ModelChoices] | None:

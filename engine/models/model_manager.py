@@ -92,8 +92,9 @@ class ModelManager:
     def request(self, name: str | None = None, selector: int | str | None = None) -> Future[LoadedModel]:
         """Returns the shared future of a version, which must not be cancelled; begins to load what is not loaded.
 
-        Without a name the default model, without a selector the version that serves or else the active one. The future
-        fails with ModelUnavailableError. Raises UnknownModelError, and ModelUnavailableError for an invalid folder.
+        Without a name the default model, without a selector the version that serves, or else the active one, or else
+        the lower one that is being loaded because the active one has failed. The future fails with
+        ModelUnavailableError. Raises UnknownModelError, and ModelUnavailableError for an invalid folder.
         """
         name = name or self.default
         attempt = self._table.serving.get(name) if selector is None else None
@@ -103,6 +104,8 @@ class ModelManager:
                 attempt = self._table.ready(version.key) or self._table.attempts.get(version.key)
                 if attempt is None or attempt.may_retry:
                     attempt = self._start(version)
+                if attempt.failed and selector is None:
+                    attempt = self._fallback(version) or attempt
         attempt.last_used = monotonic()
         return attempt.load
 
@@ -289,6 +292,12 @@ class ModelManager:
                 self._start(versions[number])
             if ready or attempt is None or not attempt.failed or name in self._table.serving:
                 return
+
+    def _fallback(self, version: ModelVersion) -> LoadAttempt | None:
+        """Returns the load of the highest lower version that has not failed."""
+        lower = (number for number in self.catalog[version.name] if number < version.number)
+        attempts = (self._table.attempts.get((version.name, number)) for number in sorted(lower, reverse=True))
+        return next((attempt for attempt in attempts if attempt and not attempt.failed), None)
 
     def _serve(self, attempt: LoadAttempt) -> None:
         name = attempt.version.name

@@ -14,6 +14,7 @@ from loaders.model_errors import ModelFileError
 from loaders.onnx.onnx_ops import Node, op_behind
 from loaders.onnx.protobuf import EndOfDataError, Field, WireError, WireReader, signed
 from loaders.tensors import TensorInfo
+from utils.files import open_regular
 
 _MAX_SUBGRAPH_DEPTH = 32
 _MAX_DIMENSIONS = 64
@@ -47,7 +48,7 @@ def read_onnx(path: Path) -> OnnxGraph:
         size = path.stat().st_size
         if size == 0:
             raise ModelFileError(f"{path.name} is empty (0 bytes)")
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return _Model(WireReader(file, size), path.name).read()
     except OSError as error:
         raise ModelFileError(f"{path.name} cannot be read: {error.strerror}") from error

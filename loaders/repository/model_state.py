@@ -7,7 +7,6 @@ reads it at least once a second and follows it. A lock file serialises the write
 import errno
 import logging
 import os
-import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -21,7 +20,7 @@ from pydantic import BaseModel, ConfigDict
 from loaders.model_errors import ModelStateError, UnknownModelError
 from loaders.repository.model_repository import Catalog, ModelKey, ModelVersion, find_version
 from loaders.repository.names import parse_version
-from utils.files import replace_file
+from utils.files import open_regular, replace_file
 
 STATE_FILE = "fovea-state.json"
 _LOCK_FILE = ".fovea-state.lock"
@@ -232,10 +231,5 @@ def is_reserved(name: str) -> bool:
 
 def _read_regular(file: Path) -> tuple[bytes, float]:
     """Returns at most _MAX_BYTES + 1 bytes, and the file's age in seconds. Raises OSError, also for a pipe."""
-    flags = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-    handle = os.open(file, os.O_RDONLY | flags)
-    with os.fdopen(handle, "rb") as opened:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, f"{STATE_FILE} is not a regular file")
-        return opened.read(_MAX_BYTES + 1), abs(time.time() - status.st_mtime)
+    with open_regular(file) as opened:
+        return opened.read(_MAX_BYTES + 1), abs(time.time() - os.fstat(opened.fileno()).st_mtime)

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from loaders.model_errors import ModelSampleError
 from loaders.repository.specs.model_toml import first_problem
+from utils.files import open_regular
 
 FOLDER = "samples"
 EXPECTED = "expected.json"
@@ -164,7 +165,7 @@ class SampleFolder:
         if not path.is_file():
             raise ModelSampleError(f"{self.title}/{name} is missing, and {EXPECTED} names it; {_RECORD}")
         try:
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 data = file.read(most + 1)
         except OSError as error:
             raise ModelSampleError(f"{self.title}/{name} cannot be read: {error.strerror}") from error

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from loaders.model_errors import ModelSpecError
+from utils.files import open_regular
 
 MAX_SIDECAR_BYTES = 8 << 20
 MODEL_TOML = "model.toml"
@@ -94,7 +95,7 @@ class ModelFiles:
         if path is None:
             return None
         try:
-            with path.open("rb") as stream:
+            with open_regular(path) as stream:
                 data = stream.read(MAX_SIDECAR_BYTES + 1)
         except OSError as error:
             raise ModelSpecError(f"{self.where(file)} cannot be read: {error.strerror}") from error

@@ -11,7 +11,7 @@ from time import monotonic
 import pytest
 
 from engine.models import load_attempt, model_manager
-from engine.models.load_attempt import ModelState
+from engine.models.load_attempt import ModelState, ModelUnavailableError
 from engine.models.loaded_model import LoadedModel
 from engine.models.model_manager import ModelManager, ModelManagerOptions
 from loaders.model_errors import UnknownModelError
@@ -191,6 +191,29 @@ def test_a_lower_version_that_is_loaded_is_the_fallback(make: Make, tmp_path: Pa
     assert eventually(lambda: models.ready("colours", 1))
     fails(models, "colours")
     assert serves(models, "colours", 1)
+
+
+def test_a_request_waits_for_the_fallback_that_is_being_loaded(make: Make, load: CountedLoad, tmp_path: Path) -> None:
+    (tmp_path / "colours" / "2" / "model.onnx").write_bytes(b"no graph")
+    models = make()
+    load.go.clear()
+    failing = models.request("colours")
+    models.request("colours", 1)
+    load.go.set()
+    assert failing.exception(WAIT_S)
+    assert models.request("colours").result(WAIT_S).ref.version == 1
+
+
+def test_while_the_folder_was_never_read_every_model_is_unavailable(tmp_path: Path) -> None:
+    folder = tmp_path / "models"
+    models = ModelManager(ModelRepository(folder), CountedLoad(), ModelManagerOptions("colours"))
+    models.reconcile()
+    with pytest.raises(ModelUnavailableError, match="cannot be read"):
+        models.request("colours")
+    add_model(folder, "colours", colour_graph())
+    models.reconcile()
+    assert models.request("colours").result(WAIT_S)
+    models.close()
 
 
 def test_a_failed_default_model_is_retried_without_a_request(
