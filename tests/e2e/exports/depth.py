@@ -83,6 +83,7 @@ CASES = (
             {r"upsample\.final_convolution|final_convolution": (0.5, 0.3)},
             outputs=("reconstruction",),
             dynamic=True,
+            size=(96, 72),
         ),
         _BOUND,
         pictures=("bucket.webp", "1x1.png", "3000x20.png"),
