@@ -117,9 +117,10 @@ def _objects(predictions: Predictions, answer: Answer, threshold: float | None) 
         row["label"] = str(row["labels"])
     served = [_served(found) for found in predictions]
     pairs = _pair(served, expected)
-    clear = sum(row["scores"] >= clear_from for row in [*expected, *served])
-    agreed = sum((served[i]["scores"] >= clear_from) + (expected[j]["scores"] >= clear_from) for i, j in pairs)
-    return 0.0 if clear == 0 else float(1 - agreed / clear)
+    clear = sum(int(row["scores"] >= clear_from) for row in [*expected, *served])
+    paired = [row for i, j in pairs for row in (served[i], expected[j])]
+    agreed = sum(int(row["scores"] >= clear_from) for row in paired)
+    return 0.0 if clear == 0 else 1 - agreed / clear
 
 
 def _served(found: dict[str, Any]) -> dict[str, Any]:
