@@ -39,7 +39,8 @@ def calibrate(model: Any, forward: Callable[[], object], heads: Mapping[str, tup
             _draw(name, parameter)
         for module in model.modules():
             if hasattr(module, "running_var"):
-                module.weight.fill_(_NORM_SCALE)
+                if type(module).__name__ != "BatchNorm1d":  # of queries and keys, which it would sharpen
+                    module.weight.fill_(_NORM_SCALE)
                 hooks.callback(module.register_forward_pre_hook(_measure_norm).remove)
         for pattern, (mean, std) in heads.items():
             layers = [
