@@ -14,7 +14,7 @@ from typing import Any
 _SCALES = r"layer_?scale|lambda_?\d|\bgamma"  # of residual branches; 1e-6 to 0.1 at the start of a training
 _QUERIES = r"quer(y|ies)_\w*(embed|features)|detection_tokens"
 # Of a decoder, whose queries are told apart by what they attend to: sharp attention differs between them.
-_ATTENTION, _SHARPNESS = r"decoder.*\.(q|k)_proj\.", 4.0
+_ATTENTION, _SHARPNESS = r"decoder.*\.(q|k)_proj\.", 2.0
 # Of a kernel's deviations from its mean. Trained filters see shapes more than the noise of single pixels, by which
 # two roundings of one resize differ.
 _ROUGH = 0.3

@@ -31,9 +31,11 @@ def _maker(architecture: str, weights: str, head: str, *, batch: int = 1, dynamo
 
 
 def _open(file: Path) -> Any:
+    """Over white: nothing tells that torchvision trained the model, which would drop alpha."""
     from PIL import Image, ImageOps
 
-    return ImageOps.exif_transpose(Image.open(file)).convert("RGB")
+    picture = ImageOps.exif_transpose(Image.open(file)).convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
 
 
 def _answer(model: Any, tensor: Any) -> Answer:
