@@ -18,7 +18,8 @@ _OBJECTS = 0.05  # of 1 - F1
 _PROBABILITY = 0.005
 
 _BOXES: Heads = {r"cv2\.\d\.2$": (0.0, 1.0), r"cv3\.\d\.2$": (-4.5, 1.5)}
-_DISTANCES: Heads = {**_BOXES, r"cv2\.\d\.2$": (3.0, 0.8)}  # of YOLO26: to the box's sides, not their distribution
+# YOLO26 predicts the distances of a box's sides themselves, not their distribution.
+_DISTANCES: Heads = {**_BOXES, r"cv2\.\d\.2$": (6.0, 1.0)}
 _MASKS: Heads = {r"cv4\.\d\.2$": (0.0, 0.5)}
 _KEYPOINTS: Heads = {r"cv4(_kpts)?\.\d(\.2)?$": (0.0, 1.0)}
 _ANGLES: Heads = {r"cv4\.\d\.2$": (0.0, 1.0)}
@@ -45,8 +46,8 @@ def _maker(
         shutil.rmtree(folder)
         served = YOLO(str(file), task=task)
         settings = {
-            "conf": THRESHOLD, "iou": 0.7, "imgsz": side, "max_det": 1000, "retina_masks": True, "verbose": False, "save": False,
-            "device": "cpu",
+            "conf": THRESHOLD, "iou": 0.7, "imgsz": side, "max_det": 1000, "retina_masks": True, "verbose": False,
+            "save": False, "device": "cpu",
         }  # fmt: skip
         return lambda picture: read(served.predict(str(picture), **settings)[0])
 
