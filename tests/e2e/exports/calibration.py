@@ -14,7 +14,7 @@ from typing import Any
 _SCALES = r"layer_?scale|lambda_?\d|\bgamma"  # of residual branches; 1e-6 to 0.1 at the start of a training
 _QUERIES = r"quer(y|ies)_\w*(embed|features)|detection_tokens"
 # Of a decoder, whose queries are told apart by what they attend to: sharp attention differs between them.
-_ATTENTION, _SHARPNESS = r"decoder.*\.(q|k)_proj\.", 4.0
+_ATTENTION, _SHARPNESS = r"decoder.*\.(q|k)_proj\.", 2.0
 # Of a kernel's deviations from its mean. Trained filters see shapes more than the noise of single pixels, by which
 # two roundings of one resize differ.
 _ROUGH = 0.3
@@ -39,7 +39,8 @@ def calibrate(model: Any, forward: Callable[[], object], heads: Mapping[str, tup
             _draw(name, parameter)
         for module in model.modules():
             if hasattr(module, "running_var"):
-                module.weight.fill_(_NORM_SCALE)
+                if type(module).__name__ != "BatchNorm1d":  # of queries and keys, which it would sharpen
+                    module.weight.fill_(_NORM_SCALE)
                 hooks.callback(module.register_forward_pre_hook(_measure_norm).remove)
         for pattern, (mean, std) in heads.items():
             layers = [

@@ -13,7 +13,7 @@ from tests.e2e.exports.pictures import PICTURES
 Array = NDArray[Any]
 
 # What a framework answers, by the kind of the answer; arrays only, as one .npz holds them:
-#   image-classification       scores (C,), labels (C,)
+#   image-classification       scores (C,), labels (C,) if the export has them
 #   object-detection           boxes (N, 4), scores (N,), labels (N,); oriented: corners (N, 4, 2) in place of boxes
 #   keypoint-detection         boxes, scores, labels, keypoints (N, K, 3): x, y, score
 #   image-segmentation         classes (H, W), labels (C,); with objects: masks (N, H, W), scores (N,), labels (N,)

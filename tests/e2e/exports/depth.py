@@ -11,7 +11,7 @@ _POSITIVE = (3.0, 1.0)
 
 def estimate(model: Any, processor: Any, picture: Any) -> Answer:
     found = processor.post_process_depth_estimation(run(model, processor, picture), [(picture.height, picture.width)])
-    return {"depth": found[0]["predicted_depth"].numpy()}
+    return {"depth": found[0]["predicted_depth"].numpy().reshape(picture.height, picture.width)}
 
 
 def reconstruct(model: Any, processor: Any, picture: Any) -> Answer:
@@ -83,6 +83,7 @@ CASES = (
             {r"upsample\.final_convolution|final_convolution": (0.5, 0.3)},
             outputs=("reconstruction",),
             dynamic=True,
+            size=(96, 72),
         ),
         _BOUND,
         pictures=("bucket.webp", "1x1.png", "3000x20.png"),

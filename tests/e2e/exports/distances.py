@@ -52,10 +52,11 @@ def spread_of(answers: list[Answer]) -> float:
 
 
 def _classes(predictions: Predictions, answer: Answer) -> float:
-    expected, labels = answer["scores"].astype(np.float64), answer["labels"]
+    """Without the framework's `labels`, which an export may not have, by number."""
+    expected = answer["scores"].astype(np.float64)
     scores = np.zeros_like(expected)
     for found in predictions:
-        if found["class_id"] >= len(labels) or found["label"] != str(labels[found["class_id"]]):
+        if "labels" in answer and found["label"] != str(answer["labels"][found["class_id"]]):
             raise UnlikeError(f"class {found['class_id']} is labelled {found['label']!r}")
         scores[found["class_id"]] = found["score"]
     return float(np.abs(scores - expected).max())
@@ -117,9 +118,10 @@ def _objects(predictions: Predictions, answer: Answer, threshold: float | None) 
         row["label"] = str(row["labels"])
     served = [_served(found) for found in predictions]
     pairs = _pair(served, expected)
-    clear = sum(row["scores"] >= clear_from for row in [*expected, *served])
-    agreed = sum((served[i]["scores"] >= clear_from) + (expected[j]["scores"] >= clear_from) for i, j in pairs)
-    return 0.0 if clear == 0 else float(1 - agreed / clear)
+    clear = sum(int(row["scores"] >= clear_from) for row in [*expected, *served])
+    paired = [row for i, j in pairs for row in (served[i], expected[j])]
+    agreed = sum(int(row["scores"] >= clear_from) for row in paired)
+    return 0.0 if clear == 0 else 1 - agreed / clear
 
 
 def _served(found: dict[str, Any]) -> dict[str, Any]:
@@ -143,13 +145,17 @@ def _pair(served: list[dict[str, Any]], expected: list[dict[str, Any]]) -> list[
     """Each served object with the best free one of the framework's."""
     free, pairs = set(range(len(expected))), []
     for i, row in enumerate(served):
-        overlaps = {j: _likeness(row, expected[j]) for j in free if row["label"] == expected[j]["label"]}
+        overlaps = {j: _likeness(row, expected[j]) for j in free if _is_of_one_kind(row, expected[j])}
         best = max(overlaps, key=lambda j: overlaps[j], default=None)
-        close = best is not None and abs(row["scores"] - expected[best]["scores"]) <= _PAIR_SCORE
-        if best is not None and close and overlaps[best] >= _PAIR_IOU:
+        if best is not None and overlaps[best] >= _PAIR_IOU:
             free.discard(best)
             pairs.append((i, best))
     return pairs
+
+
+def _is_of_one_kind(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether label and score agree."""
+    return bool(one["label"] == other["label"] and abs(one["scores"] - other["scores"]) <= _PAIR_SCORE)
 
 
 def _likeness(served: dict[str, Any], expected: dict[str, Any]) -> float:

@@ -28,11 +28,13 @@ def maker(
     outputs: tuple[str, ...] = ("logits",),
     dynamic: bool = False,
     dynamo: bool = False,
+    size: tuple[int, int] = (480, 360),
     save: Callable[[Any, Path], object] = lambda processor, folder: processor.save_pretrained(folder),
 ) -> Maker:
     """Returns a maker: `config` and `processor` get the module transformers.
 
-    `dynamic`: height and width are open in the graph, not only the batch. `dynamo`: PyTorch's default exporter.
+    `dynamic`: height and width are open in the graph, not only the batch. `dynamo`: PyTorch's default exporter. `size`:
+    width and height of the photos that calibrate it.
     """
 
     def make(folder: Path) -> Answerer:
@@ -43,14 +45,19 @@ def maker(
         torch.manual_seed(0)
         model = getattr(transformers, model_class)(config(transformers)).eval()
         prepared = processor(transformers)
-        photos = [load_image(str(file)).resize((480, 360)) for file in CALIBRATION]
+        photos = [load_image(str(file)).resize(size) for file in CALIBRATION]
         batch = prepared(images=photos, return_tensors="pt")
         calibrate(model, lambda: model(pixel_values=batch["pixel_values"]), heads)
         model.config.architectures = [model_class]
         model.config.save_pretrained(folder)
         save(prepared, folder)
         export(model, batch["pixel_values"][:1], folder / "model.onnx", outputs, dynamic=dynamic, dynamo=dynamo)
-        _check_export(model, prepared(images=photos[0].crop((0, 0, 300, 360)), return_tensors="pt"), folder, outputs)
+        _check_export(
+            model,
+            prepared(images=photos[0].crop((0, 0, size[0] * 5 // 8, size[1])), return_tensors="pt"),
+            folder,
+            outputs,
+        )
         return lambda picture: pipeline(model, prepared, load_image(str(picture)))
 
     return make
