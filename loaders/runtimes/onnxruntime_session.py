@@ -36,8 +36,10 @@ from loaders.tensors import Tensor, TensorInfo
 from utils.memory import release_free_memory
 from utils.processor import processor
 
+# ONNX Runtime 1.31 folds a Pad with zeros into the MaxPool behind it, which then pads with -infinity (BiT).
+_WRONG_OPTIMIZERS = ["Pad_Fusion"]
 _LOG_FATAL = 4  # errors are raised, and logged by their handlers
-_FORMAT = "2"  # of entries in the cache; a new number makes all of them unknown
+_FORMAT = "3"  # of entries in the cache; a new number makes all of them unknown
 # Smaller models load quickly anyway. Writing an entry takes three times the model's size in memory, and loading a
 # large model is mostly reading.
 _MIN_CACHED_BYTES, _MAX_CACHED_BYTES = 1 << 20, 512 << 20
@@ -246,7 +248,13 @@ def _open(
 ) -> ort.InferenceSession:
     """Without the runtime's own fallback, which prints."""
     chosen = providers.set_up(names, options.threads, options.cache)
-    return ort.InferenceSession(str(path), sess_options=settings, providers=chosen, enable_fallback=False)
+    return ort.InferenceSession(
+        str(path),
+        sess_options=settings,
+        providers=chosen,
+        enable_fallback=False,
+        disabled_optimizers=_WRONG_OPTIMIZERS,
+    )
 
 
 def _open_optimised(graph: Path, options: SessionOptions) -> ort.InferenceSession:

@@ -65,6 +65,19 @@ def sizes_graph() -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
+def padded_pool_graph() -> onnx.ModelProto:
+    """A Pad with zeros, and a MaxPool behind it, as in BiT."""
+    nodes = [
+        helper.make_node("Pad", ["image", "pads"], ["padded"]),
+        helper.make_node("MaxPool", ["padded"], ["logits"], kernel_shape=[3, 3], strides=[2, 2]),
+    ]
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, SIDE, SIDE])
+    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, None)
+    pads = helper.make_tensor("pads", TensorProto.INT64, [8], [0, 0, 1, 1] * 2)
+    graph = helper.make_graph(nodes, "padded-pool", [image], [logits], [pads])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
 def write(tmp_path: Path, graph: onnx.ModelProto) -> Path:
     return add_model(tmp_path, "tiny", graph) / "1" / "model.onnx"
 
@@ -107,6 +120,12 @@ def test_run_returns_outputs_by_name(tmp_path: Path) -> None:
         "logits": [[10.0] * 3],
         "opposite": [[-10.0] * 3],
     }
+
+
+def test_zeros_padded_before_a_max_pool_count(tmp_path: Path) -> None:
+    session = OnnxRuntimeLoader().load(write(tmp_path, padded_pool_graph()), SessionOptions())
+    logits = session.run({"image": np.full((1, 3, SIDE, SIDE), -1.0, np.float32)})["logits"]
+    assert logits[0, 0, 0, 0] == 0.0  # the corner's window has padding; ONNX Runtime's Pad_Fusion makes it -1
 
 
 def test_concurrent_runs_return_their_own_outputs(graph: Path) -> None:
