@@ -19,6 +19,15 @@ def open_regular(file: Path) -> BufferedReader:
     return opened
 
 
+def read_at_most(file: Path, size: int) -> bytes:
+    """Returns a file's content. Raises OSError, also for a file of more than `size` bytes, and as `open_regular`."""
+    with open_regular(file) as opened:
+        data = opened.read(size + 1)
+    if len(data) > size:
+        raise OSError(errno.EFBIG, f"it is larger than {size >> 20} MiB")
+    return data
+
+
 def replace_file(file: Path, data: bytes) -> None:
     """Replaces a file atomically: readers see the old or the new content, also after a power cut. Raises OSError."""
     handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}-")

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from loaders.model_errors import ModelSampleError
 from loaders.repository.specs.model_toml import first_problem
-from utils.files import open_regular
+from utils.files import read_at_most
 
 FOLDER = "samples"
 EXPECTED = "expected.json"
@@ -165,13 +165,9 @@ class SampleFolder:
         if not path.is_file():
             raise ModelSampleError(f"{self.title}/{name} is missing, and {EXPECTED} names it; {_RECORD}")
         try:
-            with open_regular(path) as file:
-                data = file.read(most + 1)
+            return read_at_most(path, most)
         except OSError as error:
             raise ModelSampleError(f"{self.title}/{name} cannot be read: {error.strerror}") from error
-        if len(data) > most:
-            raise ModelSampleError(f"{self.title}/{name} is larger than {most >> 20} MiB")
-        return data
 
 
 def samples_folder(graph: Path, folders: Sequence[Path]) -> Path | None:

@@ -11,9 +11,9 @@ import httpx
 import pytest
 
 from tests.e2e.load import Load
-from tests.e2e.services import CAT, WAIT_S, admin, eventually
+from tests.e2e.services import CAT, WAIT_S, admin, eventually, service_under
 from tests.paths import ROOT
-from tests.process import Service, running_service
+from tests.process import Service
 
 MODEL = ROOT / "models" / "efficientnet-lite0"
 RIGHT = (MODEL / "model.toml").read_text(encoding="utf-8")
@@ -39,13 +39,7 @@ def add_version(models: Path, number: int, spec: str) -> None:
 def service(models: Path, tmp_path: Path) -> Iterator[Service]:
     """Starts with version 2, which disagrees, above version 1."""
     add_version(models, 2, WRONG)
-    environment = {
-        "API_MODELS_DIR": str(models),
-        "API_DEFAULT_MODEL": "m",
-        "API_ADMIN_KEYS": "boss",
-        "API_CACHE_DIR": str(tmp_path / "cache"),
-    }
-    with running_service(**environment) as running:
+    with service_under(models=models, cache=tmp_path / "cache", API_DEFAULT_MODEL="m") as running:
         yield running
 
 

@@ -11,9 +11,9 @@ import onnx
 import pytest
 
 from tests.e2e.load import Load
-from tests.e2e.services import CAT, KEY
+from tests.e2e.services import CAT, KEY, service_under
 from tests.paths import ROOT
-from tests.process import Service, running_service
+from tests.process import Service
 from tests.server import until
 
 MODEL = ROOT / "models" / "efficientnet-lite0"
@@ -31,13 +31,7 @@ def service(tmp_path: Path) -> Iterator[Service]:
         shutil.copytree(MODEL / "1", folder)
         shutil.copy(MODEL / "model.toml", folder)
         (folder / "labels.txt").write_text("".join(f"{word} {label}\n" for label in labels))
-    environment = {
-        "API_MODELS_DIR": str(models),
-        "API_DEFAULT_MODEL": "m",
-        "API_ADMIN_KEYS": "boss",
-        "API_CACHE_DIR": str(tmp_path / "cache"),
-    }
-    with running_service(**environment) as running:
+    with service_under(models=models, cache=tmp_path / "cache", API_DEFAULT_MODEL="m") as running:
         yield running
 
 
@@ -90,12 +84,10 @@ def test_weights_beside_the_graph_may_be_overwritten_while_the_model_serves(tmp_
     )
     weights = folder / "weights.bin"
     whole = weights.read_bytes()
-    environment = {
-        "API_MODELS_DIR": str(models),
-        "API_DEFAULT_MODEL": "m",
-        "API_CACHE_DIR": str(tmp_path / "cache"),
-    }
-    with running_service(**environment) as service, httpx.Client(base_url=service.base_url, timeout=30) as client:
+    with (
+        service_under(models=models, cache=tmp_path / "cache", API_DEFAULT_MODEL="m") as service,
+        httpx.Client(base_url=service.base_url, timeout=30) as client,
+    ):
         since = client.get("/models").json()["models"][0]["versions"][0]["since"]
         weights.write_bytes(b"")
         for _ in range(40):

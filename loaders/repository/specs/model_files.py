@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from loaders.model_errors import ModelSpecError
-from utils.files import open_regular
+from utils.files import read_at_most
 
 MAX_SIDECAR_BYTES = 8 << 20
 MODEL_TOML = "model.toml"
@@ -95,12 +95,9 @@ class ModelFiles:
         if path is None:
             return None
         try:
-            with open_regular(path) as stream:
-                data = stream.read(MAX_SIDECAR_BYTES + 1)
+            data = read_at_most(path, MAX_SIDECAR_BYTES)
         except OSError as error:
             raise ModelSpecError(f"{self.where(file)} cannot be read: {error.strerror}") from error
-        if len(data) > MAX_SIDECAR_BYTES:
-            raise ModelSpecError(f"{self.where(file)} is larger than {MAX_SIDECAR_BYTES >> 20} MiB")
         try:
             return data.decode("utf-8-sig")
         except UnicodeDecodeError as error:

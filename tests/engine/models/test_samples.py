@@ -181,7 +181,7 @@ def test_a_bad_expected_json_is_a_reason(models: Path, text: str, reason: str) -
         ({"file": "../model.toml"}, "the name of a picture in the folder is needed, got '../model.toml'"),
         ({"file": "/etc/passwd"}, "the name of a picture in the folder is needed"),
         ({"file": "note.txt"}, "colour/samples/note.txt: "),
-        ({"file": "huge.png"}, "colour/samples/huge.png is larger than 32 MiB"),
+        ({"file": "huge.png"}, "colour/samples/huge.png cannot be read: it is larger than 32 MiB"),
         ({"predictions": None, "outputs": {}}, "predictions or outputs are needed"),
         ({"predictions": [{"clas_id": 1}]}, "clas_id: unknown field"),
     ],
