@@ -99,14 +99,16 @@ export function PredictionTable({ picture, answer, indices, side }) {
   `;
 }
 
+const SIDES = new Set(["xmin", "ymin", "xmax", "ymax"]);
+
 function Cell({ head, value, prediction, task }) {
   if (head === "score") return html`<td class="number"><data value=${value}>${scoreText(value)}</data></td>`;
-  if (typeof value === "number") return html`<td class="number"><data value=${value}>${number(value)}</data></td>`;
+  if (typeof value === "number") return html`<td class="number"><data value=${value}>${SIDES.has(head) ? value.toFixed(1) : number(value)}</data></td>`;
   if (head !== "label") return html`<td>${value}</td>`;
   const mark = task === "image-classification"
     ? html`<span class="bar" style=${{ width: `${100 * prediction.score}%` }}></span>`
     : html`<span class="dot" style=${{ background: classColour(prediction.class_id) }}></span>`;
-  return html`<th scope="row">${task !== "image-classification" && mark}<span>${value}</span>${task === "image-classification" && mark}</th>`;
+  return html`<th scope="row" class="label">${task !== "image-classification" && mark}<span>${value}</span>${task === "image-classification" && mark}</th>`;
 }
 
 function Points({ prediction }) {

@@ -148,7 +148,7 @@ export async function loadModels() {
     const known = new Set(models.models.map((model) => model.name));
     const choices = state.choices.filter((choice) => known.has(choice.name));
     update({ models, choices: choices.length ? choices : [{ name: models.default, version: "" }], needsKey: false });
-    for (const choice of state.choices) loadDetails(choice.name);
+    await Promise.all(models.models.map(({ name }) => loadDetails(name)));
   } catch (error) {
     if (isKeyProblem(error)) {
       update({ needsKey: true });
@@ -158,18 +158,13 @@ export async function loadModels() {
   }
 }
 
-export async function loadDetails(name) {
-  try {
-    const details = await (await request(`models/${encodeURIComponent(name)}`, { key: state.key })).json();
-    update({ details: { ...state.details, [name]: details } });
-  } catch (error) {
-    if (!(error instanceof Problem)) throw error; // without details, the sliders start at 0
-  }
+async function loadDetails(name) {
+  const details = await (await request(`models/${encodeURIComponent(name)}`, { key: state.key })).json();
+  update({ details: { ...state.details, [name]: details } });
 }
 
 /** One model, or two to compare. Asks about all pictures again. */
 export function choose(choices) {
   update({ choices, options: { top_k: null, threshold: null } });
-  for (const choice of choices) loadDetails(choice.name);
   askAll();
 }

@@ -15,13 +15,23 @@ export function Choices() {
   </div>`;
 }
 
+const taskOf = (name) => state.details[name]?.spec?.task?.value ?? "other";
+
+function byTask(models) {
+  const tasks = new Map();
+  for (const { name } of models) tasks.set(taskOf(name), [...(tasks.get(taskOf(name)) ?? []), name]);
+  return [...tasks];
+}
+
 function Choice({ choice, side, set }) {
   const model = state.models.models.find(({ name }) => name === choice.name);
   const versions = model?.versions ?? [];
   return html`
     <label>${side ? "with" : "Model"}
       <select value=${choice.name} onChange=${(event) => set(side, { name: event.target.value, version: "" })}>
-        ${state.models.models.map(({ name }) => html`<option value=${name}>${name}</option>`)}
+        ${byTask(state.models.models).map(([task, names]) => html`<optgroup label=${task}>
+          ${names.map((name) => html`<option value=${name}>${name}</option>`)}
+        </optgroup>`)}
       </select>
     </label>
     ${versions.length > 1 &&
@@ -34,11 +44,13 @@ function Choice({ choice, side, set }) {
   `;
 }
 
-/** What the choice is compared with first: another version, or the next model. */
+/** What the choice is compared with first: another version, a model of the same task, or any other model. */
 function another(choice) {
   const { models } = state.models;
-  const at = models.findIndex(({ name }) => name === choice.name);
-  const other = models[at]?.versions.find(({ version }) => String(version) !== choice.version && version !== models[at].active);
+  const model = models.find(({ name }) => name === choice.name);
+  const other = model?.versions.find(({ version }) => String(version) !== (choice.version || String(model.active)));
   if (other) return { name: choice.name, version: String(other.version) };
-  return models.length > 1 ? { name: models[(at + 1) % models.length].name, version: "" } : null;
+  const others = models.filter(({ name }) => name !== choice.name);
+  const found = others.find(({ name }) => taskOf(name) === taskOf(choice.name)) ?? others[0];
+  return found ? { name: found.name, version: "" } : null;
 }

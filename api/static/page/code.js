@@ -14,7 +14,8 @@ export function curl({ path, query, pictures, form }, hasKey) {
     : [`--data-binary ${shell(`@${pictures[0].name}`)}`];
   const key = hasKey ? ['-H "Authorization: Bearer $FOVEA_KEY"'] : [];
   const samples = pictures.filter(({ sample }) => sample).map(({ name, sample }) => `curl -s -o ${shell(name)} ${shell(address(sample))}`);
-  return [...samples, ["curl -s", ...key, ...parts, shell(address(path, query))].join(" ")].join("\n");
+  const words = ["curl -s", ...key, ...parts, shell(address(path, query))];
+  return [...samples, words.join(words.length > 3 ? " \\\n  " : " ")].join("\n");
 }
 
 export function python({ path, query, pictures, form }, hasKey) {

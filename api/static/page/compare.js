@@ -1,6 +1,6 @@
 // Two models or versions on the same pictures: drawings side by side, and one table with the differences marked.
 
-import { Controls } from "./answer.js";
+import { Controls, PredictionTable } from "./answer.js";
 import { asText, cosine, isFiltered, nameOf, number, partners, scoreText, summary, taskOf } from "./predictions.js";
 import { Stage } from "./stage.js";
 import { CopyButton, html, ms } from "./ui.js";
@@ -36,7 +36,7 @@ export function Comparison({ picture, answers, shown }) {
     ${isSameTask(answers) && isFiltered(answers[0])
       ? html`<p>${differing ? `${differing} of ${rows.length} rows differ; they are marked.` : "Both find the same."}</p>
           <${ComparedTable} picture=${picture} answers=${answers} rows=${rows} />`
-      : html`<${Facts} answers=${answers} />`}
+      : html`<${Apart} picture=${picture} answers=${answers} shown=${shown} />`}
     <p class="facts">${answers.map((answer) => `${nameOf(answer)}: ${ms(answer.timings_ms.total)}`).join(" · ")}</p>
   `;
 }
@@ -91,15 +91,15 @@ function ComparedTable({ picture, answers, rows }) {
   `;
 }
 
-/** Answers without labels, or of different tasks: what each says. */
-function Facts({ answers }) {
+/** Answers without labels, or of different tasks: one table for each. */
+function Apart({ picture, answers, shown }) {
   const vectors = answers.map((answer) => answer.predictions[0]?.embedding);
   const comparable = vectors.every(Array.isArray) && vectors[0].length === vectors[1].length;
   return html`
-    <table>
-      <tbody>${answers.map((answer) => html`<tr><th scope="row">${nameOf(answer)}</th><td>${summary(answer)}</td></tr>`)}</tbody>
-    </table>
     ${comparable && html`<p>Cosine similarity of the two vectors: ${number(cosine(...vectors))}</p>`}
-    ${!isSameTask(answers) && html`<p class="muted">The two have different tasks, so their numbers are not compared.</p>`}
+    ${answers.map(
+      (answer, side) => html`<h3>${nameOf(answer)} · ${taskOf(answer)}</h3>
+        <${PredictionTable} picture=${picture} answer=${answer} indices=${shown[side]} side=${side} />`,
+    )}
   `;
 }

@@ -107,7 +107,7 @@ function dot({ context, dpr }, x, y, radius, colour) {
 
 /** Above its box, or below the box's upper edge; moved so that all of it is inside the picture. */
 function drawLabel({ context, canvas, scale, dpr, line }, prediction, placed) {
-  const size = Math.round(13 * dpr);
+  const size = Math.round(0.8125 * parseFloat(getComputedStyle(document.documentElement).fontSize) * dpr);
   context.font = `600 ${size}px system-ui, sans-serif`;
   const text = `${prediction.label} ${scoreText(prediction.score)}`;
   const [w, h] = [Math.min(context.measureText(text).width + size, canvas.width), Math.round(size * 1.5)];

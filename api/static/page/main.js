@@ -24,9 +24,9 @@ function Page() {
     <${Notice} />
     ${state.needsKey && html`<${KeyForm} />`}
     ${isOperating ? Operate && html`<${Operate} />` : html`<${Try} />`}
-    <footer>
+    ${!isOperating && html`<footer>
       <p><kbd>/</kbd> choose <kbd>←</kbd> <kbd>→</kbd> next picture <kbd>h</kbd> hide drawings while held</p>
-    </footer>
+    </footer>`}
   `;
 }
 

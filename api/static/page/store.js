@@ -23,6 +23,8 @@
 // language      of the code: curl, python or javascript
 // canExplain    false once /explain was not found
 // key, adminKey in memory only
+// operator      {health, models, details, points, problem}: what the operator's view shows; null before
+// busy          a Set of the models that are being changed, and "upload"
 // needsKey      the service answered 401 or 403
 // notice        a sentence for the user: {text, isError}
 
@@ -45,6 +47,8 @@ export const state = {
   canExplain: true,
   key: "",
   adminKey: "",
+  operator: null,
+  busy: new Set(),
   needsKey: false,
   notice: null,
 };

@@ -69,12 +69,16 @@ function Workspace({ picture }) {
   return html`
     <div class="toolbar"><${Choices} /><${WaysIn} /></div>
     <div class=${`workspace ${isCompared ? "wide" : ""}`}>
+      <div class="left">
       <section class="scene" aria-label="Picture">
         ${isCompared
           ? html`<${ComparedStages} picture=${picture} answers=${answers} shown=${shown} />`
           : html`<${Stage} key="single" picture=${picture} answer=${isDone ? answers[0] : null} indices=${shown[0] ?? []} side=${0} />`}
         <${PictureFacts} picture=${picture} />
       </section>
+      ${state.pictures.length > 1 && html`<section class="all" aria-label="All pictures"><${Progress} /><${Grid} /></section>`}
+      <${Similarity} />
+      </div>
       <section class="panel" aria-label="Answer" aria-busy=${picture.status === "waiting"}>
         ${!isDone && html`<${NoAnswer} picture=${picture} />`}
         ${isDone && !isCompared && html`<${Answer} picture=${picture} answer=${answers[0]} indices=${shown[0]} />`}
@@ -84,8 +88,6 @@ function Workspace({ picture }) {
         ${state.last && html`<details><summary>Code</summary><${Code} /></details>`}
       </section>
     </div>
-    ${state.pictures.length > 1 && html`<section class="all" aria-label="All pictures"><${Progress} /><${Grid} /></section>`}
-    <${Similarity} />
   `;
 }
 
