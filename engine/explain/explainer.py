@@ -25,6 +25,8 @@ from loaders.images.base import ImageInfo, ImageLoader, Size
 from loaders.tensors import Tensor
 from utils.time_utils import DECODE, INFERENCE, POSTPROCESS, PREPROCESS, StageTimer
 
+MAX_SAMPLES = 1000
+
 
 class Method(StrEnum):
     OCCLUSION = "occlusion"
