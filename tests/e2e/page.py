@@ -15,7 +15,7 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 from tests.engine.tasks.graphs import Thing, boxes_scores, constant_graph
 from tests.tiny_models import add_model, colour_graph, slow_graph
 
-WAIT_S = 8
+WAIT_S = 20
 SIZE = (640, 320)  # of `write_pictures`
 BOXES = (Thing((16, 16, 48, 32), 0, 0.9), Thing((0, 0, 20, 40), 1, 0.6), Thing((32, 48, 64, 64), 2, 0.3))
 _STRETCHED = '[preprocess]\nresize = "stretch"\nsize = [64, 64]\nmean = [0.0]\nstd = [1.0]\n'
@@ -33,7 +33,7 @@ def write_models(folder: Path) -> Path:
     add_model(folder, "colour", colour_graph())
     add_model(folder, "colour", colour_graph(gain=20.0), version=2)
     add_model(folder, "other", colour_graph(gain=1.0))
-    add_model(folder, "slow", slow_graph(rounds=150))
+    add_model(folder, "slow", slow_graph(rounds=60))
     boxes = 'task = "object-detection"\nhead = "boxes-scores"\nscore_threshold = 0.2\n' + _STRETCHED
     add_model(folder, "boxes", constant_graph(boxes_scores(BOXES)), spec=boxes, labels=["cat", "dog", "bird"])
     masks = 'task = "image-segmentation"\n' + _STRETCHED

@@ -20,7 +20,6 @@ from tests.process import running_service
 
 RED, GREEN, BLUE = (230, 25, 75), (60, 180, 75), (255, 210, 31)  # classes 0, 1 and 2
 ROTATED = DATA / "odd_pictures" / "exif_orientation" / "f8-exif.jpg"
-TIFF = DATA / "odd_pictures" / "modes" / "lab.tif"
 
 
 @pytest.fixture(scope="module")
@@ -95,12 +94,13 @@ def test_camera_without_a_secure_context_opens_the_devices_own(page: Page, base_
     assert page.all("input[capture=environment]")
     assert not [button for button in page.all("button") if button.text == "Paste"]
     requested_urls(page.browser)  # of the other name
+    console_errors(page.browser)  # Chromium ignores Cross-Origin-Opener-Policy there, and says so
 
 
 def test_sample_gives_the_first_answer_without_a_picture(page: Page) -> None:
     page.click(".sample")
     page.find(".headline", "%")
-    assert len(page.all(".panel tbody tr")) == 3
+    assert len(page.all(".panel .scroll tbody tr")) == 3
 
 
 def test_slash_opens_the_file_dialog(page: Page) -> None:
@@ -119,8 +119,8 @@ def test_boxes_are_at_the_answers_pixels_and_act_on_the_sliders(page: Page, tmp_
     for thing, colour in zip(BOXES, (RED, GREEN, BLUE), strict=True):
         xmin, ymin, xmax, ymax = thing.box
         middle = (xmin + xmax) / 2 * x
-        inside = 1.5  # pixels: the line lies inside the picture
-        edge = [(xmin * x + inside, (ymin + 3 * ymax) / 4 * y), (middle, min(ymax * y, SIZE[1] - inside))]
+        inside = 0.8  # pixels: the line lies inside the picture
+        edge = [(max(xmin * x, inside), (ymin + 3 * ymax) / 4 * y), (middle, min(ymax * y, SIZE[1] - inside))]
         for pixel in page.pixels(edge):
             assert pixel[3] == 255
             assert max(abs(a - b) for a, b in zip(pixel[:3], colour, strict=True)) < 40
@@ -132,7 +132,7 @@ def test_boxes_are_at_the_answers_pixels_and_act_on_the_sliders(page: Page, tmp_
     page.slide("Threshold", 0.5)
     page.find(".headline")
     page.until("document.querySelectorAll('.panel .scroll tbody tr').length === 2")
-    assert not page.drawn((48 * x, SIZE[1] - 1.5))
+    assert not page.drawn((48 * x, SIZE[1] - inside))
     page.slide("At most", 1)
     page.until("document.querySelectorAll('.panel .scroll tbody tr').length === 1")
     assert sum("/infer?" in url for url in requested_urls(page.browser)) == 1  # from the answer already there
@@ -169,7 +169,7 @@ def test_masks_are_tinted_and_toggled_by_label(page: Page, tmp_path: Path) -> No
     page.find(".predictions th", "grass")
 
 
-@pytest.mark.parametrize(("model", "says"), [("pose", "animal"), ("depth", "0 to 63"), ("embed", "3 numbers")])
+@pytest.mark.parametrize(("model", "says"), [("pose", "animal"), ("depth", " to 6"), ("embed", "3 numbers")])
 def test_other_tasks_are_drawn_with_a_table(page: Page, tmp_path: Path, model: str, says: str) -> None:
     page.select(model)
     page.choose(*write_pictures(tmp_path, "red"))
@@ -219,7 +219,7 @@ def test_many_pictures_fill_a_grid_and_arrows_move_between_them(page: Page, tmp_
 def test_cancel_ends_a_batch_and_the_rest_can_be_sent(page: Page, tmp_path: Path) -> None:
     page.select("slow")
     paths = []
-    for i in range(8):
+    for i in range(24):
         paths.append(tmp_path / f"{i}.png")
         Image.new("RGB", (32, 24), "red").save(paths[-1])
     page.choose(*paths)
@@ -228,7 +228,8 @@ def test_cancel_ends_a_batch_and_the_rest_can_be_sent(page: Page, tmp_path: Path
     page.find("button", "others")
     assert page.all(".card.cancelled")
     page.click("button", "others")
-    page.until("document.querySelectorAll('.card.done').length === 8")
+    page.until("document.querySelectorAll('.card.done').length === 24")
+    console_errors(page.browser)  # Chromium reports the first batches, which are too large: 413
 
 
 def test_error_is_shown_in_words_with_its_request_id(page: Page, tmp_path: Path) -> None:
@@ -241,8 +242,9 @@ def test_error_is_shown_in_words_with_its_request_id(page: Page, tmp_path: Path)
     console_errors(page.browser)  # Chromium reports the status
 
 
-def test_format_that_the_browser_cannot_show_is_answered(page: Page) -> None:
-    page.choose(TIFF)
+def test_format_that_the_browser_cannot_show_is_answered(page: Page, tmp_path: Path) -> None:
+    Image.new("RGB", SIZE, "red").save(tmp_path / "red.tif")
+    page.choose(tmp_path / "red.tif")
     page.find(".frame", "cannot show the format TIFF")
     page.find(".headline", "%")
 

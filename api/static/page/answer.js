@@ -32,7 +32,10 @@ export function Controls({ answer, picture }) {
   const most = taskOf(answer) === "image-classification" ? 20 : 100;
   const set = (name, given) => update({ options: { ...state.options, [name]: given } });
   // More than the answer has: the service is asked again, when the slider is released.
-  const settle = () => (value.top_k > asked.top_k || value.threshold < asked.threshold) && askAll();
+  const settle = () => {
+    const { top_k, threshold } = { ...asked, ...notNull(state.options) };
+    if (top_k > asked.top_k || threshold < asked.threshold) askAll();
+  };
   const hasMaps = answer.predictions.some((prediction) => prediction.mask || prediction.depth) || picture.why?.answer;
   return html`<div class="controls">
     ${isFiltered(answer) &&

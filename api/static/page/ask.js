@@ -3,7 +3,7 @@
 import { linesOf, post, Problem, request } from "./api.js";
 import { notify, state, update } from "./store.js";
 
-const BATCH_PICTURES = 64; // the default of API_MAX_BATCH_IMAGES; smaller batches follow if it is lower
+let batchSize = 64; // the default of API_MAX_BATCH_IMAGES; halved when the service says that it is lower
 let nextId = 1;
 
 /** Adds files to the page and sends them. `sample`: the address of a file that this page came with. */
@@ -70,13 +70,12 @@ async function askOne(picture, run) {
 }
 
 async function askMany(pictures, run) {
-  let size = BATCH_PICTURES;
   for (let left = pictures; left.length; left = unanswered(pictures, run)) {
     try {
-      await askBatch(left.slice(0, size), run);
+      await askBatch(left.slice(0, batchSize), run);
     } catch (error) {
-      if (error.code !== "too_many_pictures" || size === 1) throw error;
-      size = Math.ceil(size / 2);
+      if (error.code !== "too_many_pictures" || batchSize === 1) throw error;
+      batchSize = Math.ceil(batchSize / 2);
     }
   }
 }

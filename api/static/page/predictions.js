@@ -71,7 +71,7 @@ export function columns(answer) {
   }
   if (isFiltered(answer)) return [["label", ({ label }) => label], score, ...box];
   if (task === "image-to-text") return [["text", ({ generated_text }) => generated_text], score];
-  if (task === "depth-estimation") return [["nearest or lowest", ({ minimum }) => minimum], ["farthest or highest", ({ maximum }) => maximum]];
+  if (task === "depth-estimation") return [["lowest", ({ minimum }) => minimum], ["highest", ({ maximum }) => maximum]];
   if (task === "image-feature-extraction") {
     return [["dimensions", ({ dimensions }) => dimensions], ["length", ({ embedding }) => norm(embedding)], ["first numbers", ({ embedding }) => firstNumbers(embedding)]];
   }
