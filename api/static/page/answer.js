@@ -3,7 +3,7 @@
 import { ask, askAll } from "./ask.js";
 import { classColour } from "./colours.js";
 import { MapLegend, ProblemCard, Slider } from "./parts.js";
-import { asText, columns, defaults, isDrawn, isFiltered, labelsOf, number, pointsOf, scoreText, summary, taskOf } from "./predictions.js";
+import { asText, columns, defaults, isDrawn, isFiltered, labelsOf, nameOf, number, pointsOf, scoreText, summary, taskOf } from "./predictions.js";
 import { state, update } from "./store.js";
 import { CopyButton, html, ms, plural } from "./ui.js";
 import { WhyButton } from "./why.js";
@@ -78,7 +78,7 @@ export function PredictionTable({ picture, answer, indices, side }) {
   const explains = isFiltered(answer) && state.canExplain;
   const hover = (index) => update({ hover: index === null ? null : { side, index } });
   return html`
-    <div class="scroll" tabindex="0" role="region" aria-label="Predictions">
+    <div class="scroll" tabindex="0" role="region" aria-label=${`Predictions of ${nameOf(answer)}`}>
       <table class=${`predictions ${task}`}>
         <caption class="visually-hidden">Predictions of ${answer.model.name} for ${picture.name}</caption>
         <thead><tr>${shown.map(([head]) => html`<th scope="col">${head}</th>`)}${explains && html`<th><span class="visually-hidden">why</span></th>`}</tr></thead>

@@ -11,7 +11,7 @@ export function Progress() {
   const failed = state.pictures.filter((picture) => picture.status === "failed").length;
   const text = run ? `${run.done} of ${run.total} answered` : plural(state.pictures.length, "picture") + (failed ? `, ${failed} failed` : "");
   return html`<div class="row spread progress">
-    <h2 role="status">${text}</h2>
+    <div role="status"><h2>${text}</h2></div>
     ${run && html`<progress max=${run.total} value=${run.done} aria-label="Pictures answered"></progress>
       <button type="button" onClick=${cancel}>Cancel</button>`}
     ${!run && html`<${AskCancelled} /><button type="button" class="quiet" onClick=${clearPictures}>Remove all</button>`}
@@ -65,7 +65,7 @@ export function Similarity() {
   return html`<section class="similarity" aria-labelledby="similarity">
     <h2 id="similarity">How similar the pictures are</h2>
     <p class="muted">Cosine of their vectors: 1 is the same direction.</p>
-    <div class="scroll" tabindex="0" role="region" aria-labelledby="similarity">
+    <div class="scroll" tabindex="0" role="region" aria-label="Matrix of similarities">
       <table class="matrix">
         <thead><tr><td></td>${pictures.map((picture) => html`<th scope="col"><${Thumb} picture=${picture} /></th>`)}</tr></thead>
         <tbody>
