@@ -105,7 +105,13 @@ class Page:
 
     def drop(self, *paths: Path) -> None:
         """Drags files from the desktop and drops them on the page."""
-        data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
+        self._drop({"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1})
+
+    def drop_link(self, url: str) -> None:
+        """As from another tab that gives the picture's address."""
+        self._drop({"items": [{"mimeType": "text/uri-list", "data": url}], "dragOperationsMask": 1})
+
+    def _drop(self, data: dict[str, Any]) -> None:
         for kind in ("dragEnter", "dragOver", "drop"):
             event = {"type": kind, "x": 400, "y": 300, "data": data}
             self.browser.execute_cdp_cmd("Input.dispatchDragEvent", event)  # type: ignore[no-untyped-call]

@@ -18,7 +18,7 @@ from tests.e2e.swagger import chromium, console_errors, requested_urls
 from tests.paths import CAT, DATA
 from tests.process import running_service
 
-RED, GREEN, BLUE = (230, 25, 75), (60, 180, 75), (255, 210, 31)  # classes 0, 1 and 2
+RED, GREEN, BLUE = (230, 25, 75), (60, 180, 75), (255, 225, 25)  # classes 0, 1 and 2
 ROTATED = DATA / "odd_pictures" / "exif_orientation" / "f8-exif.jpg"
 
 
@@ -78,6 +78,16 @@ def test_pasted_picture_is_answered(page: Page) -> None:
     page.click("button", "Remove")
     page.click("button", "Paste")
     page.find(".headline", "blue")
+
+
+def test_picture_of_another_tab_is_taken_or_explained(page: Page, base_url: str, tmp_path: Path) -> None:
+    page.drop_link("https://example.com/cat.jpg")
+    page.find(".notice", "requests nothing from other sites")
+    page.drop(tmp_path)
+    page.find(".notice", "Folders cannot be dropped")
+    page.drop_link(f"{base_url}/page/samples/cat.webp")
+    page.find(".scene .facts", "cat.webp")
+    page.find(".headline", "%")
 
 
 def test_live_camera_gives_a_picture(page: Page) -> None:

@@ -51,7 +51,7 @@ async function refresh(snapshots) {
   snapshots.push(snapshot(Date.now() / 1000, parse(metrics)));
   snapshots.splice(0, snapshots.length - KEPT);
   const points = [...(state.operator?.points ?? []), figures(snapshots)].slice(-KEPT);
-  update({ operator: { health, ...models, points, problem: null } });
+  update({ operator: { ...state.operator, health, ...models, points, problem: null } });
 }
 
 /** A service that is not ready answers 503 with the same report. */
@@ -60,8 +60,10 @@ async function readHealth() {
   return response.json();
 }
 
+/** The details are read again only if a model's state has changed. */
 async function readModels() {
   const models = await (await admin("models")).json();
+  if (JSON.stringify(models) === JSON.stringify(state.operator?.models)) return {};
   const details = await Promise.all(models.models.map(async ({ name }) => (await admin(modelPath(name))).json()));
   return { models, details };
 }

@@ -19,7 +19,7 @@ export function Answer({ picture, answer, indices }) {
 
 /** What the page says while there is no answer. */
 export function NoAnswer({ picture }) {
-  const again = html`<button type="button" onClick=${() => ask([picture])}>Send again</button>`;
+  const again = html`<div class="row"><button type="button" onClick=${() => ask([picture])}>Send again</button></div>`;
   if (picture.status === "waiting") return html`<p class="headline muted">Waiting for the answer …</p>`;
   if (picture.status === "cancelled") return html`<p class="headline muted">Cancelled.</p>${again}`;
   return html`<${ProblemCard} problem=${picture.problem} />${again}`;

@@ -4,10 +4,11 @@ import { number } from "./predictions.js";
 import { Component, createRef, html } from "./ui.js";
 
 const HEIGHT = 130;
+const LEAST_S = 60; // that a chart spans, empty at first
 const CHARTS = [
   { title: "Rate", unit: "requests/s", lines: [["rate", "requests"]] },
   { title: "Latency", unit: "ms", lines: [["p50", "p50"], ["p95", "p95"]] },
-  { title: "Queue", unit: "pictures", lines: [["waiting", "waiting"], ["running", "running"]] },
+  { title: "Queue", unit: "", lines: [["waiting", "waiting"], ["running", "running"]] },
   { title: "Memory", unit: "MiB", lines: [["memory", "resident"]] },
 ];
 let loading = null;
@@ -49,7 +50,8 @@ class Chart extends Component {
 
   data() {
     const { points, lines } = this.props;
-    return [points.map(({ time }) => time), ...lines.map(([field]) => points.map((point) => point[field]))];
+    const start = points.length ? [points[0].time - LEAST_S] : [];
+    return [[...start, ...points.map(({ time }) => time)], ...lines.map(([field]) => [...start.map(() => null), ...points.map((point) => point[field])])];
   }
 
   create() {
@@ -77,7 +79,7 @@ class Chart extends Component {
         <h3>${title} <span class="muted">${unit}</span></h3>
         <span class="now">${texts.map((text, i) => html`${i > 0 && " · "}<span>${text}</span>`)}</span>
       </figcaption>
-      <div ref=${this.element} class="plot" role="img" aria-label=${`${title} over the last minutes, now ${texts.join(", ")} ${unit}`}></div>
+      <div ref=${this.element} class="plot" role="img" aria-label=${`${title} over the last minutes, now ${texts.join(", ")} ${unit}`.trim()}></div>
     </figure>`;
   }
 }

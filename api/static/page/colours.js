@@ -1,7 +1,10 @@
 // Colours of classes and of maps.
 
-// Distinct on light and dark pictures; each carries black or white text at 4.5:1 or more.
-const CLASSES = ["#e6194b", "#3cb44b", "#ffd21f", "#4f7df9", "#f58231", "#a34fd0", "#42d4f4", "#f032e6", "#bfef45", "#fa9fb5", "#469990", "#9a6324", "#808000", "#fffac8", "#aaffc3", "#e6beff"];
+// As the service draws them (PALETTE of engine/drawing.py).
+const CLASSES = [
+  "#e6194b", "#3cb44b", "#ffe119", "#4363d8", "#f58231", "#911eb4", "#42d4f4", "#f032e6", "#bfef45", "#fabed4",
+  "#469990", "#dcbeff", "#9a6324", "#fffac8", "#800000", "#aaffc3", "#808000", "#ffd8b1", "#000075", "#a9a9a9",
+];
 
 export const classColour = (classId) => CLASSES[((classId % CLASSES.length) + CLASSES.length) % CLASSES.length];
 

@@ -79,7 +79,7 @@ function ComparedTable({ picture, answers, rows }) {
               <th scope="row">${(one ?? two).label}</th>
               ${[one, two].map((prediction, side) => html`<td class="number">
                 ${prediction ? html`<data value=${prediction.score}>${scoreText(prediction.score)}</data>` : "–"}
-                ${prediction && html`<${WhyButton} picture=${picture} side=${side} prediction=${prediction} />`}
+                ${prediction && html`<${WhyButton} picture=${picture} side=${side} prediction=${prediction}>?<//>`}
               </td>`)}
               <td class="number">${mark && mark !== "score" ? mark : signed(difference)}</td>
             </tr>`,

@@ -4,6 +4,7 @@ import { classColour, textOn } from "./colours.js";
 import { mapOf } from "./maps.js";
 import { pointsOf, scoreText } from "./predictions.js";
 
+const LEAST_POINT_SCORE = 0.25; // keypoints with lower scores are left out
 const OUTLINE = "rgb(0 0 0 / 0.55)"; // under coloured lines, so that they show on any picture
 
 /**
@@ -68,7 +69,7 @@ function drawShape(pen, prediction, isMarked) {
   for (const point of points.filter(isSeen)) dot(pen, point.x * scale.x, point.y * scale.y, 1.6 * line, colour);
 }
 
-const isSeen = (point) => point && (point.score === null || point.score >= 0.3);
+const isSeen = (point) => point && (point.score === null || point.score >= LEAST_POINT_SCORE);
 
 /** A box in canvas pixels. Its line lies inside, also at the picture's edge. */
 function rectangle({ scale, line, canvas }, box) {

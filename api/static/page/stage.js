@@ -63,7 +63,7 @@ export class Stage extends Component {
       ${title && html`<figcaption class="stage-title">${title}</figcaption>`}
       <div class=${`frame ${undecodable ? "blank" : ""} ${picture.status === "waiting" ? "busy" : ""}`} style=${blank}>
         ${undecodable
-          ? html`<p>This browser cannot show the format${image ? ` ${image.format}` : ""}. The answer is drawn on an empty frame.</p>`
+          ? html`<p>${image ? `This browser cannot show the format ${image.format}. The answer is drawn on an empty frame.` : "This browser cannot show this file."}</p>`
           : html`<img src=${picture.url} alt=${picture.name} onError=${fail} />`}
         <canvas
           ref=${this.canvas}

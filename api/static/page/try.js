@@ -8,7 +8,7 @@ import { Code } from "./code.js";
 import { ComparedStages, Comparison } from "./compare.js";
 import { Grid, Progress, Similarity } from "./grid.js";
 import { addSample, canReadClipboard, readClipboard, SAMPLES } from "./input.js";
-import { visible } from "./predictions.js";
+import { summary, visible } from "./predictions.js";
 import { PictureFacts, Stage } from "./stage.js";
 import { currentPicture, state } from "./store.js";
 import { Time } from "./timing.js";
@@ -79,6 +79,7 @@ function Workspace({ picture }) {
       ${state.pictures.length > 1 && html`<section class="all" aria-label="All pictures"><${Progress} /><${Grid} /></section>`}
       <${Similarity} />
       </div>
+      <p class="visually-hidden" role="status">${isDone ? `${picture.name}: ${answers.map(summary).join(" / ")}` : ""}</p>
       <section class="panel" aria-label="Answer" aria-busy=${picture.status === "waiting"}>
         ${!isDone && html`<${NoAnswer} picture=${picture} />`}
         ${isDone && !isCompared && html`<${Answer} picture=${picture} answer=${answers[0]} indices=${shown[0]} />`}

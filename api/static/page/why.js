@@ -7,12 +7,12 @@ import { number } from "./predictions.js";
 import { state, update } from "./store.js";
 import { html, ms, plural } from "./ui.js";
 
-export function WhyButton({ picture, side, prediction, onFocus }) {
+export function WhyButton({ picture, side, prediction, onFocus, children = "Why?" }) {
   const target = [["class_id", prediction.class_id]];
   const { box } = prediction;
   if (box) target.push(["box", [box.xmin, box.ymin, box.xmax, box.ymax].join(",")]);
   return html`<button type="button" class="quiet small" aria-label=${`Why ${prediction.label}?`} onFocus=${onFocus}
-    onClick=${() => explain(picture, side, `Why ${prediction.label}?`, target)}>Why?</button>`;
+    onClick=${() => explain(picture, side, `Why ${prediction.label}?`, target)}>${children}</button>`;
 }
 
 /** `target`: query parameters. `reference`: a second picture, for embeddings. */

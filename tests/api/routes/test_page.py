@@ -74,6 +74,12 @@ def test_other_files_are_404(server: Server, path: str) -> None:
     assert server.client.get(f"/page/{path}").status_code == 404
 
 
+def test_colours_of_classes_are_those_of_drawn_pictures() -> None:
+    palette = pytest.importorskip("engine.drawing").PALETTE
+    [line] = re.findall(r"CLASSES = \[(.*?)\]", (FOLDER / "colours.js").read_text(encoding="utf-8"), re.DOTALL)
+    assert [tuple(bytes.fromhex(colour)) for colour in re.findall(r'"#(\w+)"', line)] == list(palette)
+
+
 def test_page_is_public_where_keys_are_needed(serve: Serve) -> None:
     """So that it can ask for the key; it holds nothing of the service."""
     client = serve(keys=("secret",), protect=("docs", "metrics")).client
