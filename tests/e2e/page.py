@@ -38,7 +38,9 @@ def write_models(folder: Path) -> Path:
     add_model(folder, "boxes", constant_graph(boxes_scores(BOXES)), spec=boxes, labels=["cat", "dog", "bird"])
     masks = 'task = "image-segmentation"\n' + _STRETCHED
     add_model(folder, "masks", constant_graph(_MASKS), spec=masks, labels=["sky", "grass"])
-    pose = 'task = "keypoint-detection"\nkeypoint_shape = [2, 3]\nkeypoint_names = ["head", "tail"]\nskeleton = [[0, 1]]\n'
+    pose = (
+        'task = "keypoint-detection"\nkeypoint_shape = [2, 3]\nkeypoint_names = ["head", "tail"]\nskeleton = [[0, 1]]\n'
+    )
     add_model(folder, "pose", constant_graph({"output0": _POSE}), spec=pose + _STRETCHED, labels=["animal"])
     depth = {"depth": np.arange(64, dtype=np.float32).reshape(1, 8, 8)}
     add_model(folder, "depth", constant_graph(depth), spec='task = "depth-estimation"\n' + _STRETCHED, labels=None)
@@ -68,9 +70,9 @@ class Page:
     def size(self, width: int, height: int, scheme: str = "light") -> None:
         """The window's size, and light or dark."""
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
-        self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)  # type: ignore[no-untyped-call]
+        self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
         features = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
-        self.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", features)  # type: ignore[no-untyped-call]
+        self.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", features)
 
     def find(self, selector: str, text: str = "") -> WebElement:
         """The first shown element with this text in it; waits for it."""
@@ -114,7 +116,7 @@ class Page:
     def _drop(self, data: dict[str, Any]) -> None:
         for kind in ("dragEnter", "dragOver", "drop"):
             event = {"type": kind, "x": 400, "y": 300, "data": data}
-            self.browser.execute_cdp_cmd("Input.dispatchDragEvent", event)  # type: ignore[no-untyped-call]
+            self.browser.execute_cdp_cmd("Input.dispatchDragEvent", event)
 
     def slide(self, name: str, value: float) -> None:
         """Sets a slider and releases it."""
@@ -130,18 +132,24 @@ class Page:
         """Each row of a table: the label's text, and the exact numbers behind what is shown."""
         script = (
             "return [...document.querySelector(arguments[0]).tBodies[0].rows].map((row) => [...row.cells]"
-            ".map((cell) => {const data = cell.querySelector('data'); return data ? Number(data.value) : cell.innerText.trim()}))"
+            ".map((cell) => {const data = cell.querySelector('data');"
+            "return data ? Number(data.value) : cell.innerText.trim()}))"
         )
         rows: list[list[Any]] = self.browser.execute_script(script, selector)
         return rows
 
-    def pixels(self, points: Sequence[tuple[float, float]], image: tuple[int, int] = SIZE, at: int = 0) -> list[list[int]]:
+    def pixels(
+        self, points: Sequence[tuple[float, float]], image: tuple[int, int] = SIZE, at: int = 0
+    ) -> list[list[int]]:
         """RGBA of the drawing at points of the picture, in the picture's own pixels."""
         script = (
-            "const [points, [width, height], at] = arguments; const canvas = document.querySelectorAll('.frame canvas')[at];"
+            "const [points, [width, height], at] = arguments;"
+            "const canvas = document.querySelectorAll('.frame canvas')[at];"
             "const context = canvas.getContext('2d');"
+            "const inside = (value, most) => Math.min(most - 1, value);"
             "return points.map(([x, y]) => [...context.getImageData("
-            "Math.min(canvas.width - 1, x * canvas.width / width), Math.min(canvas.height - 1, y * canvas.height / height), 1, 1).data])"
+            "inside(x * canvas.width / width, canvas.width), inside(y * canvas.height / height, canvas.height),"
+            "1, 1).data])"
         )
         found: list[list[int]] = self.browser.execute_script(script, list(map(list, points)), list(image), at)
         return found
@@ -156,12 +164,18 @@ class Page:
             lambda _: self.browser.execute_script(f"return Boolean({happens})"), happens
         )
 
+    def allow_clipboard(self) -> None:
+        permissions = ["clipboardReadWrite", "clipboardSanitizedWrite"]
+        self.browser.execute_cdp_cmd("Browser.grantPermissions", {"permissions": permissions})
+
     def record_bodies(self) -> None:
         """Keeps the SHA-256 of each body that is sent as it is."""
         self.browser.execute_script(
             "window.bodies = []; const real = fetch; window.fetch = async (url, options) => {"
-            "if (options?.body instanceof Blob) {const hash = await crypto.subtle.digest('SHA-256', await options.body.arrayBuffer());"
-            "window.bodies.push([...new Uint8Array(hash)].map((byte) => byte.toString(16).padStart(2, '0')).join(''));}"
+            "if (options?.body instanceof Blob) {"
+            "const hash = await crypto.subtle.digest('SHA-256', await options.body.arrayBuffer());"
+            "const hex = [...new Uint8Array(hash)].map((byte) => byte.toString(16).padStart(2, '0'));"
+            "window.bodies.push(hex.join(''));}"
             "return real(url, options);}"
         )
 

@@ -50,7 +50,9 @@ def page(shared_browser: webdriver.Chrome, base_url: str) -> Iterator[Page]:
     page.open()
     yield page
     assert console_errors(shared_browser) == []
-    assert not [url for url in requested_urls(shared_browser) if not url.startswith((base_url, "data:", "blob:", "chrome:"))]
+    assert not [
+        url for url in requested_urls(shared_browser) if not url.startswith((base_url, "data:", "blob:", "chrome:"))
+    ]
 
 
 def test_dropped_picture_is_sent_as_it_is_and_answered(page: Page, base_url: str) -> None:
@@ -60,16 +62,18 @@ def test_dropped_picture_is_sent_as_it_is_and_answered(page: Page, base_url: str
     assert page.bodies() == [hashlib.sha256(ROTATED.read_bytes()).hexdigest()]
     answer = httpx.post(f"{base_url}/infer", content=ROTATED.read_bytes()).json()
     assert [row[:2] for row in page.rows()] == [[p["label"], p["score"]] for p in answer["predictions"]]
-    size = f"{answer['image']['width']} × {answer['image']['height']}"
+    size = f"{answer['image']['width']} \u00d7 {answer['image']['height']}"
     page.find(".scene .facts", size)
 
 
 def test_pasted_picture_is_answered(page: Page) -> None:
-    page.browser.execute_cdp_cmd("Browser.grantPermissions", {"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]})  # type: ignore[no-untyped-call]
+    page.allow_clipboard()
     copy = (
-        "const done = arguments[0]; const canvas = new OffscreenCanvas(64, 48); const context = canvas.getContext('2d');"
+        "const done = arguments[0]; const canvas = new OffscreenCanvas(64, 48);"
+        "const context = canvas.getContext('2d');"
         "context.fillStyle = 'blue'; context.fillRect(0, 0, 64, 48);"
-        "canvas.convertToBlob({type: 'image/png'}).then((blob) => navigator.clipboard.write([new ClipboardItem({'image/png': blob})]))"
+        "canvas.convertToBlob({type: 'image/png'})"
+        ".then((blob) => navigator.clipboard.write([new ClipboardItem({'image/png': blob})]))"
         ".then(() => done(null), (error) => done(String(error)))"
     )
     assert page.browser.execute_async_script(copy) is None
@@ -114,11 +118,11 @@ def test_sample_gives_the_first_answer_without_a_picture(page: Page) -> None:
 
 
 def test_slash_opens_the_file_dialog(page: Page) -> None:
-    page.browser.execute_cdp_cmd("Page.setInterceptFileChooserDialog", {"enabled": True})  # type: ignore[no-untyped-call]
+    page.browser.execute_cdp_cmd("Page.setInterceptFileChooserDialog", {"enabled": True})
     page.browser.execute_script("document.querySelector('#pick').addEventListener('click', () => window.picked = true)")
     ActionChains(page.browser).send_keys("/").perform()
     page.until("window.picked")
-    page.browser.execute_cdp_cmd("Page.setInterceptFileChooserDialog", {"enabled": False})  # type: ignore[no-untyped-call]
+    page.browser.execute_cdp_cmd("Page.setInterceptFileChooserDialog", {"enabled": False})
 
 
 def test_boxes_are_at_the_answers_pixels_and_act_on_the_sliders(page: Page, tmp_path: Path) -> None:
@@ -191,6 +195,33 @@ def test_other_tasks_are_drawn_with_a_table(page: Page, tmp_path: Path, model: s
         assert page.drawn((300, 150))
     if model == "depth":
         page.until("document.querySelector('.frame canvas').getContext('2d').getImageData(2, 2, 1, 1).data[3]")
+
+
+def test_prediction_under_the_pointer_stands_out_here_and_in_the_table(page: Page, tmp_path: Path) -> None:
+    page.select("boxes")
+    page.choose(*write_pictures(tmp_path, "black"))
+    page.find(".headline", "cat")
+    canvas = page.find(".frame canvas")
+    to_bird = (canvas.size["width"] // 4, canvas.size["height"] * 3 // 8)  # from the middle
+    ActionChains(page.browser).move_to_element_with_offset(canvas, *to_bird).perform()
+    page.find("tr.hovered", "bird")
+    cat, bird = page.pixels([(320, 160), (480, SIZE[1] - 0.8)])
+    assert cat[3] < bird[3]
+    ActionChains(page.browser).move_to_element(page.find(".headline")).perform()
+    page.gone("tr.hovered")
+
+
+def test_table_is_copied_with_the_numbers_of_the_answer(page: Page, base_url: str) -> None:
+    page.allow_clipboard()
+    page.choose(ROTATED)
+    page.click("button", "Copy table")
+    page.find("button", "Copied")
+    read = "navigator.clipboard.readText().then(arguments[0], (error) => arguments[0](String(error)))"
+    text = str(page.browser.execute_async_script(read))
+    answer = httpx.post(f"{base_url}/infer", content=ROTATED.read_bytes()).json()
+    head, *rows = [line.split("\t") for line in text.splitlines()]
+    assert head == ["label", "score"]
+    assert [(label, float(score)) for label, score in rows] == [(p["label"], p["score"]) for p in answer["predictions"]]
 
 
 def test_h_hides_the_drawing_while_it_is_held(page: Page, tmp_path: Path) -> None:
@@ -281,7 +312,7 @@ def test_two_models_are_compared_with_their_differences_marked(page: Page, tmp_p
     label, left, right, difference = page.rows(".compared")[0]
     assert label == "red"
     assert left > right
-    assert difference.startswith("−")
+    assert difference.startswith("\u2212")
     page.click("button", "Stop comparing")
     page.gone(".compared")
 
@@ -291,14 +322,15 @@ def test_time_is_a_waterfall_and_a_series_says_where_it_goes(page: Page, tmp_pat
     page.click("summary", "Time")
     stages = [row[0] for row in page.rows(".waterfall")]
     assert stages == [
-        "upload and network", "decode", "preprocess", "queue", "inference", "postprocess", "other, in the server", "reading the answer"
+        "upload and network", "decode", "preprocess", "queue", "inference", "postprocess",
+        "other, in the server", "reading the answer",
     ]  # fmt: skip
     page.click("button", "Send it 20 times")
     page.find(".series caption", "20 requests")
     seen, server, _ = page.rows(".series")
     assert 0 < server[1] <= seen[1]
     assert seen[1] <= seen[2]
-    page.find("p", "is the server’s")
+    page.find("p", "Most of the time is spent")
 
 
 @pytest.mark.parametrize("language", ["curl", "python", "javascript"])
@@ -347,7 +379,10 @@ def test_page_asks_for_the_key_and_keeps_it_in_memory(shared_browser: webdriver.
         code = page.find(".code").text
         assert "secret" not in code
         assert "$FOVEA_KEY" in code
-        assert shared_browser.execute_script("return localStorage.length + sessionStorage.length + document.cookie.length") == 0
+        assert (
+            shared_browser.execute_script("return localStorage.length + sessionStorage.length + document.cookie.length")
+            == 0
+        )
         shared_browser.refresh()
         page.find("#key")
     console_errors(shared_browser)

@@ -59,7 +59,7 @@ def test_wrong_admin_key_is_said_in_words(shared_browser: webdriver.Chrome, serv
     assert not page.all(".model")
 
 
-def test_active_version_is_changed_while_pictures_stream(page: Page, service: Service, tmp_path: Path) -> None:
+def test_active_version_is_changed_while_pictures_stream(page: Page, tmp_path: Path) -> None:
     page.click("nav a", "Try")
     page.select("slow")
     paths = []
@@ -87,7 +87,9 @@ def test_operator_sees_warnings_first_and_what_decided_each_field(page: Page) ->
     assert fields["score_threshold"] == ["0.2", "model.toml"]
 
 
-def test_operator_uploads_a_version_and_names_loads_and_unloads_it(page: Page, service: Service, tmp_path: Path) -> None:
+def test_operator_uploads_a_version_and_names_loads_and_unloads_it(
+    page: Page, service: Service, tmp_path: Path
+) -> None:
     graph = tmp_path / "model.onnx"
     graph.write_bytes(colour_graph(gain=5.0).SerializeToString())
     page.find(".upload input[name=name]").send_keys("other")
@@ -120,7 +122,7 @@ def test_charts_show_requests_as_they_are_answered(page: Page, service: Service,
     with httpx.Client(base_url=service.base_url, headers={"X-API-Key": "user"}) as client:
         for _ in range(30):
             client.post("/infer", content=picture.read_bytes())
-    page.until("!/p95 –/.test(document.querySelector('.charts').textContent)")
+    page.until("!/p95 \\u2013/.test(document.querySelector('.charts').textContent)")
     page.until("parseFloat(document.querySelector('.chart .now').textContent) > 0")
     assert len(page.all(".chart .plot canvas")) == 4
 
@@ -131,4 +133,3 @@ def test_admin_key_is_forgotten_with_the_page(page: Page) -> None:
     console_errors(page.browser)
     page.browser.refresh()
     page.find("#admin-key")
-

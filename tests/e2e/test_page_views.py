@@ -25,7 +25,11 @@ from tests.process import Service, running_service
 AXE = "axe-core@4.14.1"
 SHOTS = ROOT / ".proof" / "page"
 HENS = PHOTOS / "gcompris_farm_chicken.webp"
-ANIMALS = [CAT, HENS, *(PHOTOS / f"gcompris_{name}.webp" for name in ("world_panda", "farm_dog", "world_lemur", "fish_fish25"))]
+ANIMALS = [
+    CAT,
+    HENS,
+    *(PHOTOS / f"gcompris_{name}.webp" for name in ("world_panda", "farm_dog", "world_lemur", "fish_fish25")),
+]
 VARIANTS = [(width, scheme) for width in (1280, 390) for scheme in ("light", "dark")]
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
@@ -40,6 +44,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     (models / "broken" / "1" / "model.onnx").write_bytes(b"no graph")
     cache = str(tmp_path_factory.mktemp("cache"))
     with running_service(API_MODELS_DIR=str(models), API_CACHE_DIR=cache, API_ADMIN_KEYS="boss") as running:
+        for model in ("efficientnet-lite0-embed", "picodet-s-416", "u2netp"):  # so that no view waits for its model
+            httpx.post(f"{running.base_url}/infer?model={model}", content=CAT.read_bytes(), timeout=60)
         yield running
 
 
@@ -79,7 +85,7 @@ def labels(page: Page) -> None:
 def boxes(page: Page) -> None:
     page.select("picodet-s-416")
     page.choose(HENS)
-    page.find(".headline", "4 × bird")
+    page.find(".headline", "4 \u00d7 bird")
 
 
 def masks(page: Page) -> None:
@@ -149,7 +155,8 @@ def operate(page: Page) -> None:
 
 
 VIEWS: list[Callable[[Page], None]] = [
-    welcome, labels, boxes, masks, why, time_and_code, grid, compare, compare_tasks, similarity, error, admin_key, operate
+    welcome, labels, boxes, masks, why, time_and_code, grid, compare, compare_tasks, similarity, error,
+    admin_key, operate,
 ]  # fmt: skip
 
 
@@ -171,7 +178,7 @@ def test_axe_finds_nothing_and_nothing_overflows(page: Page, axe: str, view: Cal
 
 def shoot(page: Page, path: Path) -> None:
     """The whole page, not only what the window shows."""
-    data: dict[str, Any] = page.browser.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True})  # type: ignore[no-untyped-call]
+    data: dict[str, Any] = page.browser.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True})
     path.write_bytes(b64decode(data["data"]))
 
 
@@ -251,7 +258,7 @@ def test_page_without_heat_maps_hides_their_buttons(page: Page, tmp_path: Path) 
     page.choose(*write_pictures(tmp_path, "red"))
     page.find(".headline", "red")
     page.browser.execute_script(
-        "const real = fetch; window.fetch = (url, options) => real(String(url).replace('/explain', '/nothing'), options)"
+        "const real = fetch;window.fetch = (url, options) => real(String(url).replace('/explain', '/nothing'), options)"
     )
     page.click("button", "Why?")
     page.find(".why", "makes no heat maps")

@@ -9,8 +9,10 @@ from selenium import webdriver
 from tests.e2e.nginx import nginx
 from tests.e2e.page import Page
 from tests.e2e.swagger import CAT, Swagger, console_errors, requested_urls
+from tests.paths import PHOTOS
 from tests.process import running_service
 
+HENS = PHOTOS / "gcompris_farm_chicken.webp"
 # Prefixes that nginx strips without saying so: the pages must work there, too.
 PLAIN = "location /plain/ { proxy_pass http://fovea/; } location /x/ { proxy_pass http://fovea/; }"
 
@@ -46,8 +48,8 @@ def test_page_sends_pictures_behind_a_prefix(browser: webdriver.Chrome, proxy: s
     page.find(".headline", "tiger cat")
     page.click("summary", "Code")
     page.find(".code", f"{proxy}/{location}/infer?model=")
-    page.choose(CAT)
-    page.find(".progress h2", "2 pictures")
+    page.choose(CAT, HENS)
+    page.find(".progress h2", "3 pictures")
     page.click("nav a", "Operate")
     page.find("#admin-key").send_keys("boss\n")
     page.find(".chart .plot canvas")

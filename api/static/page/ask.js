@@ -140,26 +140,25 @@ export function modelQuery(choices) {
 
 const activeVersion = (name) => String(state.models?.models.find((model) => model.name === name)?.active ?? "");
 
-/** Loads the list of models, and chooses the default one if none is chosen. */
+/** Loads the list of models with their details, and chooses the default one if none is chosen. */
 export async function loadModels() {
   try {
-    const models = await (await request("models", { key: state.key })).json();
-    const known = new Set(models.models.map((model) => model.name));
-    const choices = state.choices.filter((choice) => known.has(choice.name));
-    update({ models, choices: choices.length ? choices : [{ name: models.default, version: "" }], needsKey: false });
-    await Promise.all(models.models.map(({ name }) => loadDetails(name)));
+    const read = async (path) => (await request(path, { key: state.key })).json();
+    const models = await read("models");
+    const names = models.models.map(({ name }) => name);
+    const details = await Promise.all(names.map((name) => read(`models/${encodeURIComponent(name)}`)));
+    const choices = state.choices.filter(({ name }) => names.includes(name));
+    update({
+      models,
+      details: Object.fromEntries(details.map((model) => [model.name, model])),
+      choices: choices.length ? choices : [{ name: models.default, version: "" }],
+      needsKey: false,
+    });
   } catch (error) {
-    if (isKeyProblem(error)) {
-      update({ needsKey: true });
-      if (error.status === 403) notify("This key is not valid here.", true);
-    } else notify(error.message, true);
+    if (isKeyProblem(error)) update({ needsKey: true });
+    if (error.status !== 401) notify(error.message, true);
     if (error.status === 503) setTimeout(loadModels, 2000); // the service is starting
   }
-}
-
-async function loadDetails(name) {
-  const details = await (await request(`models/${encodeURIComponent(name)}`, { key: state.key })).json();
-  update({ details: { ...state.details, [name]: details } });
 }
 
 /** One model, or two to compare. Asks about all pictures again. */

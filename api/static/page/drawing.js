@@ -5,7 +5,8 @@ import { mapOf } from "./maps.js";
 import { pointsOf, scoreText } from "./predictions.js";
 
 const LEAST_POINT_SCORE = 0.25; // keypoints with lower scores are left out
-const OUTLINE = "rgb(0 0 0 / 0.55)"; // under coloured lines, so that they show on any picture
+// Under coloured lines, so that they show on any picture: light under dark colours.
+const outline = (colour) => (textOn(colour) === "#ffffff" ? "rgb(255 255 255 / 0.7)" : "rgb(0 0 0 / 0.55)");
 
 /**
  * Draws the predictions `indices` on a canvas that covers the picture. `image`: the picture's size in the answer's pixels.
@@ -18,7 +19,7 @@ export function draw(canvas, { image, predictions, indices, opacity, hover, mark
   canvas.height = Math.round(height * dpr);
   const context = canvas.getContext("2d");
   const scale = { x: canvas.width / image.width, y: canvas.height / image.height };
-  const line = Math.max(2, Math.round(Math.hypot(canvas.width, canvas.height) / 450));
+  const line = Math.max(2, Math.round(Math.hypot(canvas.width, canvas.height) / 320));
   const pen = { context, canvas, scale, line, dpr };
   const faded = (index) => (hover !== null && hover !== index ? 0.3 : 1);
 
@@ -86,7 +87,7 @@ function polygon({ context, scale }, corners) {
 }
 
 function stroke({ context, line }, path, colour) {
-  for (const [style, width] of [[OUTLINE, line * 1.9], [colour, line]]) {
+  for (const [style, width] of [[outline(colour), line * 1.9], [colour, line]]) {
     context.beginPath();
     path();
     context.strokeStyle = style;
@@ -101,7 +102,7 @@ function dot({ context, dpr }, x, y, radius, colour) {
   context.arc(x, y, radius, 0, 2 * Math.PI);
   context.fillStyle = colour;
   context.fill();
-  context.strokeStyle = OUTLINE;
+  context.strokeStyle = outline(colour);
   context.lineWidth = dpr;
   context.stroke();
 }

@@ -54,7 +54,9 @@ def test_code_of_all_views_is_below_150_kb() -> None:
 
 def test_vendored_files_have_their_origin_and_licence() -> None:
     readme = (VENDOR / "README.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| `([\w.]+)` \| `[\w@.]+` \| `[\w./]+` \| .*`(LICENSE-\w+)`\) \| `(\w{64})` \|$", readme, re.MULTILINE)
+    rows = re.findall(
+        r"^\| `([\w.]+)` \| `[\w@.]+` \| `[\w./]+` \| .*`(LICENSE-\w+)`\) \| `(\w{64})` \|$", readme, re.MULTILINE
+    )
     assert {name for name, _, _ in rows} == {file.name for file in VENDOR.iterdir() if file.suffix in {".js", ".css"}}
     for name, licence, digest in rows:
         assert hashlib.sha256((VENDOR / name).read_bytes()).hexdigest() == digest
@@ -69,7 +71,9 @@ def test_samples_have_their_licence() -> None:
     assert all((FOLDER / "samples" / name).stat().st_size < 30_000 for name in samples)
 
 
-@pytest.mark.parametrize("path", ["nothing.js", "", "..%2fdocs.html", "../docs.html", "%00", "vendor", "vendor/../../start.js"])
+@pytest.mark.parametrize(
+    "path", ["nothing.js", "", "..%2fdocs.html", "../docs.html", "%00", "vendor", "vendor/../../start.js"]
+)
 def test_other_files_are_404(server: Server, path: str) -> None:
     assert server.client.get(f"/page/{path}").status_code == 404
 
