@@ -15,7 +15,7 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 from tests.engine.tasks.graphs import Thing, boxes_scores, constant_graph
 from tests.tiny_models import add_model, colour_graph, slow_graph
 
-WAIT_S = 20
+WAIT_S = 60
 SIZE = (640, 320)  # of `write_pictures`
 BOXES = (Thing((16, 16, 48, 32), 0, 0.9), Thing((0, 0, 20, 40), 1, 0.6), Thing((32, 48, 64, 64), 2, 0.3))
 _STRETCHED = '[preprocess]\nresize = "stretch"\nsize = [64, 64]\nmean = [0.0]\nstd = [1.0]\n'

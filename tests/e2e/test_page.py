@@ -293,6 +293,7 @@ def test_format_that_the_browser_cannot_show_is_answered(page: Page, tmp_path: P
 def test_vectors_are_a_matrix_of_similarities(page: Page, tmp_path: Path) -> None:
     page.select("embed")
     page.choose(*write_pictures(tmp_path, "red", "blue", "maroon"))
+    page.find(".progress h2", "3 pictures")
     page.find("#similarity")
     rows = [row[1:] for row in page.rows(".matrix")]
     assert rows == [[pytest.approx(value, abs=1e-6) for value in row] for row in [[1, 0, 1], [0, 1, 0], [1, 0, 1]]]

@@ -1,6 +1,6 @@
 // The operator's requests: reading the state of the service, and changing models.
 
-import { address, Problem, request } from "./api.js";
+import { address, getJson, Problem, request } from "./api.js";
 import { loadModels } from "./ask.js";
 import { figures, parse, snapshot } from "./metrics.js";
 import { notify, state, update } from "./store.js";
@@ -10,7 +10,7 @@ const KEPT = 300; // points of the charts: ten minutes
 
 const admin = (path, options = {}) => request(path, { ...options, key: state.adminKey });
 const json = (value) => ({ body: JSON.stringify(value), headers: { "Content-Type": "application/json" } });
-export const modelPath = (name, ...rest) => ["models", name, ...rest].map(encodeURIComponent).join("/");
+const modelPath = (name, ...rest) => ["models", name, ...rest].map(encodeURIComponent).join("/");
 
 /** Keeps the key if the service accepts it. A body without a name changes nothing: it is rejected, but after the key was checked. */
 export async function enter(key) {
@@ -62,9 +62,9 @@ async function readHealth() {
 
 /** The details are read again only if a model's state has changed. */
 async function readModels() {
-  const models = await (await admin("models")).json();
+  const models = await getJson("models", { key: state.adminKey });
   if (JSON.stringify(models) === JSON.stringify(state.operator?.models)) return {};
-  const details = await Promise.all(models.models.map(async ({ name }) => (await admin(modelPath(name))).json()));
+  const details = await Promise.all(models.models.map(({ name }) => getJson(modelPath(name), { key: state.adminKey })));
   return { models, details };
 }
 
@@ -98,13 +98,19 @@ export const makeDefault = (name) =>
   change(name, `${name} is the default model.`, modelPath("default"), { method: "PUT", ...json({ name }) });
 
 export const activate = (name, version) =>
-  change(name, `${name} serves version ${version}.`, modelPath(name, "active"), { method: "PUT", ...json({ version }) });
+  change(name, `${name} serves version ${version}.`, modelPath(name, "active"), {
+    method: "PUT",
+    ...json({ version }),
+  });
 
 export const unpin = (name) =>
   change(name, `${name} serves its highest version.`, modelPath(name, "active"), { method: "DELETE" });
 
 export const setLabel = (name, label, version) =>
-  change(name, `${label} is version ${version} of ${name}.`, modelPath(name, "labels", label), { method: "PUT", ...json({ version }) });
+  change(name, `${label} is version ${version} of ${name}.`, modelPath(name, "labels", label), {
+    method: "PUT",
+    ...json({ version }),
+  });
 
 export const removeLabel = (name, label) =>
   change(name, `${name} has no label ${label} now.`, modelPath(name, "labels", label), { method: "DELETE" });

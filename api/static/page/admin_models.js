@@ -36,7 +36,8 @@ const STATES = { READY: "ready", LOADING: "loading", UNLOADING: "unloading", UNA
 function Version({ model, version: { version, state: status, reason, since, labels }, isBusy }) {
   const { name, active, serving } = model;
   const isFailed = status === "UNAVAILABLE" && since;
-  const button = (text, act) => html`<button type="button" class="quiet small" disabled=${isBusy} onClick=${act}>${text}</button>`;
+  const button = (text, act) =>
+    html`<button type="button" class="quiet small" disabled=${isBusy} onClick=${act}>${text}</button>`;
   return html`<tr>
     <th scope="row">${version}</th>
     <td>
@@ -44,8 +45,10 @@ function Version({ model, version: { version, state: status, reason, since, labe
       ${version === serving && html` <span class="badge">serving</span>`}
     </td>
     <td>
-      ${labels.map((label) => html`<span class="badge">${label}
-        <button type="button" class="plain" aria-label=${`Remove the label ${label}`} disabled=${isBusy} onClick=${() => removeLabel(name, label)}>×</button></span> `)}
+      ${labels.map(
+        (label) => html`<span class="badge">${label}
+        <button type="button" class="plain" aria-label=${`Remove the label ${label}`} disabled=${isBusy} onClick=${() => removeLabel(name, label)}>×</button></span> `,
+      )}
       <${LabelForm} name=${name} version=${version} isBusy=${isBusy} />
     </td>
     <td class="reason">${reason ?? ""}</td>
@@ -87,7 +90,11 @@ function Decided({ model }) {
 }
 
 function facts({ providers, tuning }) {
-  const plan = tuning && Object.entries(tuning.plan).map(([name, value]) => `${name} ${short(value)}`).join(", ");
+  const plan =
+    tuning &&
+    Object.entries(tuning.plan)
+      .map(([name, value]) => `${name} ${short(value)}`)
+      .join(", ");
   return [providers.join(", "), plan && `${plan} (${tuning.reason})`].filter(Boolean).join(" · ");
 }
 

@@ -3,7 +3,20 @@
 import { ask, askAll } from "./ask.js";
 import { classColour } from "./colours.js";
 import { MapLegend, ProblemCard, Slider } from "./parts.js";
-import { asText, columns, defaults, isDrawn, isFiltered, labelsOf, nameOf, number, pointsOf, scoreText, summary, taskOf } from "./predictions.js";
+import {
+  asText,
+  columns,
+  defaults,
+  isDrawn,
+  isFiltered,
+  labelsOf,
+  nameOf,
+  number,
+  pointsOf,
+  scoreText,
+  summary,
+  taskOf,
+} from "./predictions.js";
 import { state, update } from "./store.js";
 import { CopyButton, html, ms, plural } from "./ui.js";
 import { WhyButton } from "./why.js";
@@ -38,14 +51,18 @@ export function Controls({ answer, picture }) {
   };
   const hasMaps = answer.predictions.some((prediction) => prediction.mask || prediction.depth) || picture.why?.answer;
   return html`<div class="controls">
-    ${isFiltered(answer) &&
-    html`<${Slider} name="Threshold" text=${`${Math.round(100 * value.threshold)} %`} max="1" step="0.01" value=${value.threshold}
+    ${
+      isFiltered(answer) &&
+      html`<${Slider} name="Threshold" text=${`${Math.round(100 * value.threshold)} %`} max="1" step="0.01" value=${value.threshold}
         onInput=${(given) => set("threshold", given)} onChange=${settle} />
       <${Slider} name="At most" text=${plural(value.top_k, "prediction")} min="1" max=${most} step="1" value=${Math.min(value.top_k, most)}
-        onInput=${(given) => set("top_k", given)} onChange=${settle} />`}
-    ${hasMaps &&
-    html`<${Slider} name="Opacity" text=${`${Math.round(100 * state.opacity)} %`} max="1" step="0.05" value=${state.opacity}
-        onInput=${(opacity) => update({ opacity })} />`}
+        onInput=${(given) => set("top_k", given)} onChange=${settle} />`
+    }
+    ${
+      hasMaps &&
+      html`<${Slider} name="Opacity" text=${`${Math.round(100 * state.opacity)} %`} max="1" step="0.05" value=${state.opacity}
+        onInput=${(opacity) => update({ opacity })} />`
+    }
     ${isDrawn(answer) && html`<${LabelToggles} answer=${answer} />`}
   </div>`;
 }
@@ -98,7 +115,11 @@ export function PredictionTable({ picture, answer, indices, side }) {
     </div>
     ${task === "depth-estimation" && html`<${MapLegend} name="depth" low=${number(answer.predictions[0].minimum)} high=${number(answer.predictions[0].maximum)} />`}
     ${indices.map((index) => html`<${Points} prediction=${answer.predictions[index]} />`)}
-    <div class="row"><${CopyButton} text=${() => asText(shown.map(([head]) => head), rows)}>Copy table<//></div>
+    <div class="row"><${CopyButton} text=${() =>
+      asText(
+        shown.map(([head]) => head),
+        rows,
+      )}>Copy table<//></div>
   `;
 }
 
@@ -106,11 +127,13 @@ const SIDES = new Set(["xmin", "ymin", "xmax", "ymax"]);
 
 function Cell({ head, value, prediction, task }) {
   if (head === "score") return html`<td class="number"><data value=${value}>${scoreText(value)}</data></td>`;
-  if (typeof value === "number") return html`<td class="number"><data value=${value}>${SIDES.has(head) ? value.toFixed(1) : number(value)}</data></td>`;
+  if (typeof value === "number")
+    return html`<td class="number"><data value=${value}>${SIDES.has(head) ? value.toFixed(1) : number(value)}</data></td>`;
   if (head !== "label") return html`<td>${value}</td>`;
-  const mark = task === "image-classification"
-    ? html`<span class="bar" style=${{ width: `${100 * prediction.score}%` }}></span>`
-    : html`<span class="dot" style=${{ background: classColour(prediction.class_id) }}></span>`;
+  const mark =
+    task === "image-classification"
+      ? html`<span class="bar" style=${{ width: `${100 * prediction.score}%` }}></span>`
+      : html`<span class="dot" style=${{ background: classColour(prediction.class_id) }}></span>`;
   return html`<th scope="row" class="label">${task !== "image-classification" && mark}<span>${value}</span>${task === "image-classification" && mark}</th>`;
 }
 

@@ -23,7 +23,10 @@ export async function request(path, { query, key, ...options } = {}) {
     response = await fetch(address(path, query), { cache: "no-store", ...options, headers });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Problem({ detail: "The service does not answer. Is it running, and is the network up?", code: "unreachable" });
+    throw new Problem({
+      detail: "The service does not answer. Is it running, and is the network up?",
+      code: "unreachable",
+    });
   }
   if (!response.ok) throw await problemOf(response);
   return response;

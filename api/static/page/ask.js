@@ -1,6 +1,6 @@
 // Sends pictures to /infer, or many of them to /infer/batch, and keeps what comes back.
 
-import { linesOf, post, Problem, request } from "./api.js";
+import { getJson, linesOf, post, Problem, request } from "./api.js";
 import { notify, state, update } from "./store.js";
 
 let batchSize = 64; // the default of API_MAX_BATCH_IMAGES; halved when the service says that it is lower
@@ -95,7 +95,8 @@ async function askBatch(pictures, run) {
     else keep(picture, result, null, run);
   }
   const lost = unanswered(pictures, run);
-  if (lost.length) throw new Problem({ detail: "The connection ended before this picture was answered. Send it again." });
+  if (lost.length)
+    throw new Problem({ detail: "The connection ended before this picture was answered. Send it again." });
 }
 
 function keep(picture, json, timing, run) {
@@ -143,7 +144,7 @@ const activeVersion = (name) => String(state.models?.models.find((model) => mode
 /** Loads the list of models with their details, and chooses the default one if none is chosen. */
 export async function loadModels() {
   try {
-    const read = async (path) => (await request(path, { key: state.key })).json();
+    const read = (path) => getJson(path, { key: state.key });
     const models = await read("models");
     const names = models.models.map(({ name }) => name);
     const details = await Promise.all(names.map((name) => read(`models/${encodeURIComponent(name)}`)));

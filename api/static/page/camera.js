@@ -13,7 +13,9 @@ export function CameraButton() {
 }
 
 /** Why there is no live camera; null if there is one. */
-export const cameraNote = isLive ? null : "A live camera needs HTTPS or localhost. The camera button opens the camera of a phone or tablet instead.";
+export const cameraNote = isLive
+  ? null
+  : "A live camera needs HTTPS or localhost. The camera button opens the camera of a phone or tablet instead.";
 
 class LiveCamera extends Component {
   dialog = createRef();
@@ -23,7 +25,10 @@ class LiveCamera extends Component {
     try {
       this.stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
     } catch (error) {
-      return notify(error.name === "NotAllowedError" ? "The browser did not allow the camera." : "No camera was found.", true);
+      return notify(
+        error.name === "NotAllowedError" ? "The browser did not allow the camera." : "No camera was found.",
+        true,
+      );
     }
     this.video.current.srcObject = this.stream;
     this.dialog.current.showModal();

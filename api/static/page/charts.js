@@ -7,8 +7,22 @@ const HEIGHT = 130;
 const LEAST_S = 60; // that a chart spans, empty at first
 const CHARTS = [
   { title: "Rate", unit: "requests/s", lines: [["rate", "requests"]] },
-  { title: "Latency", unit: "ms", lines: [["p50", "p50"], ["p95", "p95"]] },
-  { title: "Queue", unit: "", lines: [["waiting", "waiting"], ["running", "running"]] },
+  {
+    title: "Latency",
+    unit: "ms",
+    lines: [
+      ["p50", "p50"],
+      ["p95", "p95"],
+    ],
+  },
+  {
+    title: "Queue",
+    unit: "",
+    lines: [
+      ["waiting", "waiting"],
+      ["running", "running"],
+    ],
+  },
   { title: "Memory", unit: "MiB", lines: [["memory", "resident"]] },
 ];
 let loading = null;
@@ -32,7 +46,9 @@ class Chart extends Component {
   async componentDidMount() {
     await (loading ??= loadPlots());
     if (!this.element.current) return;
-    this.observer = new ResizeObserver(([{ contentRect }]) => this.plot?.setSize({ width: contentRect.width, height: HEIGHT }));
+    this.observer = new ResizeObserver(([{ contentRect }]) =>
+      this.plot?.setSize({ width: contentRect.width, height: HEIGHT }),
+    );
     this.observer.observe(this.element.current);
     this.theme = matchMedia("(prefers-color-scheme: dark)");
     this.theme.onchange = () => this.create();
@@ -51,13 +67,21 @@ class Chart extends Component {
   data() {
     const { points, lines } = this.props;
     const start = points.length ? [points[0].time - LEAST_S] : [];
-    return [[...start, ...points.map(({ time }) => time)], ...lines.map(([field]) => [...start.map(() => null), ...points.map((point) => point[field])])];
+    return [
+      [...start, ...points.map(({ time }) => time)],
+      ...lines.map(([field]) => [...start.map(() => null), ...points.map((point) => point[field])]),
+    ];
   }
 
   create() {
     this.plot?.destroy();
     const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-    const axis = { stroke: colour("--muted"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, font: "11px system-ui" };
+    const axis = {
+      stroke: colour("--muted"),
+      grid: { stroke: colour("--line"), width: 1 },
+      ticks: { show: false },
+      font: "11px system-ui",
+    };
     const strokes = [colour("--accent"), colour("--edge")];
     const options = {
       width: this.element.current.clientWidth,
@@ -65,8 +89,14 @@ class Chart extends Component {
       legend: { show: false },
       cursor: { show: false },
       scales: { y: { range: (_, low, high) => [0, Math.max(1, (high ?? 0) * 1.1)] } },
-      axes: [{ ...axis, space: 90, size: 24, values: (_, times) => times.map(clock) }, { ...axis, size: 44 }],
-      series: [{}, ...this.props.lines.map((_, i) => ({ stroke: strokes[i], width: 2, points: { show: false }, spanGaps: false }))],
+      axes: [
+        { ...axis, space: 90, size: 24, values: (_, times) => times.map(clock) },
+        { ...axis, size: 44 },
+      ],
+      series: [
+        {},
+        ...this.props.lines.map((_, i) => ({ stroke: strokes[i], width: 2, points: { show: false }, spanGaps: false })),
+      ],
     };
     this.plot = new uPlot(options, this.data(), this.element.current);
   }
@@ -86,4 +116,5 @@ class Chart extends Component {
 
 const clock = (time) => new Date(1000 * time).toLocaleTimeString("en-GB");
 
-const shown = (value) => (value === null || value === undefined ? "–" : number(value < 100 ? Number(value.toFixed(1)) : Math.round(value)));
+const shown = (value) =>
+  value === null || value === undefined ? "–" : number(value < 100 ? Number(value.toFixed(1)) : Math.round(value));

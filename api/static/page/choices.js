@@ -29,18 +29,22 @@ function Choice({ choice, side, set }) {
   return html`
     <label>${side ? "with" : "Model"}
       <select value=${choice.name} onChange=${(event) => set(side, { name: event.target.value, version: "" })}>
-        ${byTask(state.models.models).map(([task, names]) => html`<optgroup label=${task}>
+        ${byTask(state.models.models).map(
+          ([task, names]) => html`<optgroup label=${task}>
           ${names.map((name) => html`<option value=${name}>${name}</option>`)}
-        </optgroup>`)}
+        </optgroup>`,
+        )}
       </select>
     </label>
-    ${versions.length > 1 &&
-    html`<label>version
+    ${
+      versions.length > 1 &&
+      html`<label>version
       <select value=${choice.version} onChange=${(event) => set(side, { ...choice, version: event.target.value })}>
         <option value="">active (${model.active})</option>
         ${versions.map(({ version, labels }) => html`<option value=${String(version)}>${[version, ...labels].join(" ")}</option>`)}
       </select>
-    </label>`}
+    </label>`
+    }
   `;
 }
 

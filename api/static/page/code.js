@@ -10,21 +10,24 @@ const quoted = (text) => JSON.stringify(text); // also a string of Python
 /** `last`: the request, as in the store. `hasKey`: it carried a key, which the code takes from FOVEA_KEY. */
 export function curl({ path, query, pictures, form }, hasKey) {
   const parts = form
-    ? pictures.map(({ name }, i) => `-F ${shell(`${form[i]}=@"${name.replaceAll("\\", "\\\\").replaceAll('"', '\\"')}"`)}`)
+    ? pictures.map(
+        ({ name }, i) => `-F ${shell(`${form[i]}=@"${name.replaceAll("\\", "\\\\").replaceAll('"', '\\"')}"`)}`,
+      )
     : [`--data-binary ${shell(`@${pictures[0].name}`)}`];
   const key = hasKey ? ['-H "Authorization: Bearer $FOVEA_KEY"'] : [];
-  const samples = pictures.filter(({ sample }) => sample).map(({ name, sample }) => `curl -s -o ${shell(name)} ${shell(address(sample))}`);
+  const samples = pictures
+    .filter(({ sample }) => sample)
+    .map(({ name, sample }) => `curl -s -o ${shell(name)} ${shell(address(sample))}`);
   const words = ["curl -s", ...key, ...parts, shell(address(path, query))];
   return [...samples, words.join(words.length > 3 ? " \\\n  " : " ")].join("\n");
 }
 
 export function python({ path, query, pictures, form }, hasKey) {
   const url = quoted(address(path, query));
-  const read = ({ name, sample }) => (sample ? `httpx.get(${quoted(address(sample))}).content` : `Path(${quoted(name)}).read_bytes()`);
+  const read = ({ name, sample }) =>
+    sample ? `httpx.get(${quoted(address(sample))}).content` : `Path(${quoted(name)}).read_bytes()`;
   const file = (picture, i) => `    (${quoted(form[i])}, (${quoted(picture.name)}, ${read(picture)})),`;
-  const body = form
-    ? [`files = [`, ...pictures.map(file), `]`]
-    : [`picture = ${read(pictures[0])}`];
+  const body = form ? [`files = [`, ...pictures.map(file), `]`] : [`picture = ${read(pictures[0])}`];
   const headers = hasKey ? `, headers={"Authorization": f"Bearer {os.environ['FOVEA_KEY']}"}` : "";
   const isStream = query.some(([name]) => name === "stream");
   return [
@@ -41,9 +44,13 @@ export function python({ path, query, pictures, form }, hasKey) {
 }
 
 export function javascript({ path, query, pictures, form }, hasKey) {
-  const read = ({ name, sample }) => (sample ? `await (await fetch(${quoted(address(sample))})).blob()` : `await openAsBlob(${quoted(name)})`);
+  const read = ({ name, sample }) =>
+    sample ? `await (await fetch(${quoted(address(sample))})).blob()` : `await openAsBlob(${quoted(name)})`;
   const body = form
-    ? ["const body = new FormData();", ...pictures.map((picture, i) => `body.append(${quoted(form[i])}, ${read(picture)}, ${quoted(picture.name)});`)]
+    ? [
+        "const body = new FormData();",
+        ...pictures.map((picture, i) => `body.append(${quoted(form[i])}, ${read(picture)}, ${quoted(picture.name)});`),
+      ]
     : [`const body = ${read(pictures[0])};`];
   const headers = hasKey ? ", headers: { Authorization: `Bearer ${process.env.FOVEA_KEY}` }" : "";
   const isStream = query.some(([name]) => name === "stream");

@@ -33,10 +33,12 @@ export function Comparison({ picture, answers, shown }) {
   return html`
     <h2 class="headline">${answers.map(summary).join(" / ")}</h2>
     <${Controls} answer=${answers[0]} picture=${picture} />
-    ${isSameTask(answers) && isFiltered(answers[0])
-      ? html`<p>${differing ? `${differing} of ${rows.length} rows differ; they are marked.` : "Both find the same."}</p>
+    ${
+      isSameTask(answers) && isFiltered(answers[0])
+        ? html`<p>${differing ? `${differing} of ${rows.length} rows differ; they are marked.` : "Both find the same."}</p>
           <${ComparedTable} picture=${picture} answers=${answers} rows=${rows} />`
-      : html`<${Apart} picture=${picture} answers=${answers} shown=${shown} />`}
+        : html`<${Apart} picture=${picture} answers=${answers} shown=${shown} />`
+    }
     <p class="facts">${answers.map((answer) => `${nameOf(answer)}: ${ms(answer.timings_ms.total)}`).join(" · ")}</p>
   `;
 }
@@ -66,7 +68,11 @@ function markOf(one, two, difference) {
 function ComparedTable({ picture, answers, rows }) {
   const names = answers.map(nameOf);
   const head = ["label", ...names, "difference"];
-  const text = () => asText(head, rows.map(({ one, two, difference }) => [(one ?? two).label, one?.score, two?.score, difference]));
+  const text = () =>
+    asText(
+      head,
+      rows.map(({ one, two, difference }) => [(one ?? two).label, one?.score, two?.score, difference]),
+    );
   const signed = (value) => (value === null ? "" : `${value < 0 ? "−" : "+"}${(100 * Math.abs(value)).toFixed(1)}`);
   return html`
     <div class="scroll" tabindex="0" role="region" aria-label="Compared predictions">
@@ -77,10 +83,12 @@ function ComparedTable({ picture, answers, rows }) {
           ${rows.map(
             ({ one, two, difference, mark }) => html`<tr class=${mark ? "differs" : ""}>
               <th scope="row">${(one ?? two).label}</th>
-              ${[one, two].map((prediction, side) => html`<td class="number">
+              ${[one, two].map(
+                (prediction, side) => html`<td class="number">
                 ${prediction ? html`<data value=${prediction.score}>${scoreText(prediction.score)}</data>` : "–"}
                 ${prediction && html`<${WhyButton} picture=${picture} side=${side} prediction=${prediction}>?<//>`}
-              </td>`)}
+              </td>`,
+              )}
               <td class="number">${mark && mark !== "score" ? mark : signed(difference)}</td>
             </tr>`,
           )}

@@ -65,7 +65,11 @@ function drawShape(pen, prediction, isMarked) {
   for (const [from, to] of prediction.skeleton ?? []) {
     const [a, b] = [points[from], points[to]];
     if (!isSeen(a) || !isSeen(b)) continue;
-    stroke(pen, () => (context.moveTo(a.x * scale.x, a.y * scale.y), context.lineTo(b.x * scale.x, b.y * scale.y)), colour);
+    stroke(
+      pen,
+      () => (context.moveTo(a.x * scale.x, a.y * scale.y), context.lineTo(b.x * scale.x, b.y * scale.y)),
+      colour,
+    );
   }
   for (const point of points.filter(isSeen)) dot(pen, point.x * scale.x, point.y * scale.y, 1.6 * line, colour);
 }
@@ -87,7 +91,10 @@ function polygon({ context, scale }, corners) {
 }
 
 function stroke({ context, line }, path, colour) {
-  for (const [style, width] of [[outline(colour), line * 1.9], [colour, line]]) {
+  for (const [style, width] of [
+    [outline(colour), line * 1.9],
+    [colour, line],
+  ]) {
     context.beginPath();
     path();
     context.strokeStyle = style;
@@ -138,7 +145,12 @@ function drawPeak(pen, { x, y }) {
 export function predictionAt({ image, predictions, indices }, x, y) {
   const hits = indices.filter((index) => {
     const { box, mask } = predictions[index];
-    if (mask) return isSet(mapOf(predictions[index], mask, "mask", predictions[index].class_id), x / image.width, y / image.height);
+    if (mask)
+      return isSet(
+        mapOf(predictions[index], mask, "mask", predictions[index].class_id),
+        x / image.width,
+        y / image.height,
+      );
     return box && x >= box.xmin && x <= box.xmax && y >= box.ymin && y <= box.ymax;
   });
   const size = (index) => {

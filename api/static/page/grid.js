@@ -9,18 +9,26 @@ import { explain } from "./why.js";
 export function Progress() {
   const { run } = state;
   const failed = state.pictures.filter((picture) => picture.status === "failed").length;
-  const text = run ? `${run.done} of ${run.total} answered` : plural(state.pictures.length, "picture") + (failed ? `, ${failed} failed` : "");
+  const text = run
+    ? `${run.done} of ${run.total} answered`
+    : plural(state.pictures.length, "picture") + (failed ? `, ${failed} failed` : "");
   return html`<div class="row spread progress">
     <div role="status"><h2>${text}</h2></div>
-    ${run && html`<progress max=${run.total} value=${run.done} aria-label="Pictures answered"></progress>
-      <button type="button" onClick=${cancel}>Cancel</button>`}
+    ${
+      run &&
+      html`<progress max=${run.total} value=${run.done} aria-label="Pictures answered"></progress>
+      <button type="button" onClick=${cancel}>Cancel</button>`
+    }
     ${!run && html`<${AskCancelled} /><button type="button" class="quiet" onClick=${clearPictures}>Remove all</button>`}
   </div>`;
 }
 
 function AskCancelled() {
   const cancelled = state.pictures.filter((picture) => picture.status === "cancelled");
-  return cancelled.length > 0 && html`<button type="button" onClick=${() => ask(cancelled)}>Send the ${cancelled.length} others</button>`;
+  return (
+    cancelled.length > 0 &&
+    html`<button type="button" onClick=${() => ask(cancelled)}>Send the ${cancelled.length} others</button>`
+  );
 }
 
 export function Grid() {
@@ -32,13 +40,17 @@ export function Grid() {
 const STATUS = { waiting: "…", cancelled: "cancelled" };
 
 function Card({ picture }) {
-  const text = STATUS[picture.status] ?? (picture.status === "failed" ? picture.problem.detail : picture.answers.map(summary).join(" / "));
+  const text =
+    STATUS[picture.status] ??
+    (picture.status === "failed" ? picture.problem.detail : picture.answers.map(summary).join(" / "));
   return html`<button type="button" class=${`card ${picture.status}`} data-picture=${picture.id}
     aria-current=${picture.id === state.current ? "true" : null}
     onClick=${() => update({ current: picture.id, hover: null, series: null })}>
-    ${picture.undecodable
-      ? html`<span class="thumb">${picture.image?.format ?? "?"}</span>`
-      : html`<img class="thumb" src=${picture.url} alt="" loading="lazy" decoding="async" onError=${() => update(Object.assign(picture, { undecodable: true }) && {})} />`}
+    ${
+      picture.undecodable
+        ? html`<span class="thumb">${picture.image?.format ?? "?"}</span>`
+        : html`<img class="thumb" src=${picture.url} alt="" loading="lazy" decoding="async" onError=${() => update(Object.assign(picture, { undecodable: true }) && {})} />`
+    }
     <span class="name">${picture.name}</span>
     <span class="said">${text}</span>
   </button>`;
@@ -56,7 +68,10 @@ export function step(by) {
   card?.scrollIntoView({ block: "nearest" });
 }
 
-const embeddingOf = (picture) => picture.answers?.[0] && taskOf(picture.answers[0]) === "image-feature-extraction" && picture.answers[0].predictions[0].embedding;
+const embeddingOf = (picture) =>
+  picture.answers?.[0] &&
+  taskOf(picture.answers[0]) === "image-feature-extraction" &&
+  picture.answers[0].predictions[0].embedding;
 
 /** Cosine similarity of each pair of pictures. */
 export function Similarity() {

@@ -46,7 +46,8 @@ export function acceptPastes(target) {
 function take(transfer) {
   const files = [...transfer.items].some((item) => item.webkitGetAsEntry?.()?.isDirectory) ? [] : [...transfer.files];
   if (files.length) addPictures(files);
-  else if (transfer.items.length && transfer.files.length) notify("Folders cannot be dropped here. Open the folder and drop its pictures.", true);
+  else if (transfer.items.length && transfer.files.length)
+    notify("Folders cannot be dropped here. Open the folder and drop its pictures.", true);
   else takeLink(transfer.getData("text/uri-list").split("\n")[0]);
 }
 
@@ -57,7 +58,10 @@ async function takeLink(link) {
     const blob = await (await fetch(url)).blob();
     addPictures([new File([blob], url.pathname.split("/").pop(), { type: blob.type })]);
   } else if (url) {
-    notify("That tab gave an address, not a picture, and this page requests nothing from other sites. Copy the picture there and paste it here.", true);
+    notify(
+      "That tab gave an address, not a picture, and this page requests nothing from other sites. Copy the picture there and paste it here.",
+      true,
+    );
   } else {
     notify("There was no picture in what was dropped.", true);
   }

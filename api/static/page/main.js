@@ -24,19 +24,25 @@ function Page() {
     <${Notice} />
     ${state.needsKey && html`<${KeyForm} />`}
     ${isOperating ? Operate && html`<${Operate} />` : html`<${Try} />`}
-    ${!isOperating && html`<footer>
+    ${
+      !isOperating &&
+      html`<footer>
       <p><kbd>/</kbd> choose <kbd>←</kbd> <kbd>→</kbd> next picture <kbd>h</kbd> hide drawings while held</p>
-    </footer>`}
+    </footer>`
+    }
   `;
 }
 
 function Notice() {
   const { notice } = state;
   return html`<div class="notices" role="status">
-    ${notice && html`<div class=${`notice ${notice.isError ? "problem" : ""}`}>
+    ${
+      notice &&
+      html`<div class=${`notice ${notice.isError ? "problem" : ""}`}>
       <p>${notice.text}</p>
       <button type="button" class="quiet small" onClick=${() => update({ notice: null })}>Close</button>
-    </div>`}
+    </div>`
+    }
   </div>`;
 }
 
@@ -60,7 +66,13 @@ async function show() {
 }
 
 function onKeyDown(event) {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea, dialog, .u-over")) return;
+  if (
+    event.ctrlKey ||
+    event.metaKey ||
+    event.altKey ||
+    event.target.closest("input, select, textarea, dialog, .u-over")
+  )
+    return;
   const isTrying = location.hash !== "#operate";
   if (event.key === "h" && !state.bare) update({ bare: true });
   if (event.key === "/" && isTrying) {

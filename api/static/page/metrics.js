@@ -9,14 +9,18 @@ export function parse(text) {
   for (const line of text.split("\n")) {
     const found = /^(\w+)(?:\{(.*)\})? (\S+)/.exec(line);
     if (!found) continue;
-    const labels = Object.fromEntries([...(found[2] ?? "").matchAll(/(\w+)="((?:[^"\\]|\\.)*)"/g)].map(([, name, value]) => [name, value]));
+    const labels = Object.fromEntries(
+      [...(found[2] ?? "").matchAll(/(\w+)="((?:[^"\\]|\\.)*)"/g)].map(([, name, value]) => [name, value]),
+    );
     samples.push({ name: found[1], labels, value: Number(found[3]) });
   }
   return samples;
 }
 
 const sum = (samples, name, keeps = () => true) =>
-  samples.filter((sample) => sample.name === name && keeps(sample.labels)).reduce((total, { value }) => total + value, 0);
+  samples
+    .filter((sample) => sample.name === name && keeps(sample.labels))
+    .reduce((total, { value }) => total + value, 0);
 
 /** What one scrape says at `time`, in seconds. */
 export function snapshot(time, samples) {

@@ -40,7 +40,10 @@ class Service extends Component {
 
   render() {
     const { operator } = state;
-    if (!operator?.models) return operator?.problem ? html`<${ProblemCard} problem=${{ detail: operator.problem }} />` : html`<p class="muted">Reading the state …</p>`;
+    if (!operator?.models)
+      return operator?.problem
+        ? html`<${ProblemCard} problem=${{ detail: operator.problem }} />`
+        : html`<p class="muted">Reading the state …</p>`;
     return html`
       <${Warnings} operator=${operator} />
       <${Charts} points=${operator.points} />
@@ -55,7 +58,9 @@ class Service extends Component {
 export function warningsOf({ health, models, details, problem }) {
   const parts = Object.entries(health.parts).filter(([, { status, reason }]) => status !== "ok" || reason);
   const versions = details.flatMap((model) =>
-    model.versions.filter(({ reason, since }) => reason && since).map(({ version, reason }) => [`${model.name} ${version}`, reason]),
+    model.versions
+      .filter(({ reason, since }) => reason && since)
+      .map(({ version, reason }) => [`${model.name} ${version}`, reason]),
   );
   return [
     ...(problem ? [["service", problem]] : []),
@@ -79,7 +84,12 @@ function Warnings({ operator }) {
 }
 
 function duration(seconds) {
-  const [size, unit] = [[86400, "days"], [3600, "h"], [60, "min"], [1, "s"]].find(([size]) => seconds >= size) ?? [1, "s"];
+  const [size, unit] = [
+    [86400, "days"],
+    [3600, "h"],
+    [60, "min"],
+    [1, "s"],
+  ].find(([size]) => seconds >= size) ?? [1, "s"];
   return `${Math.floor(seconds / size)} ${unit}`;
 }
 

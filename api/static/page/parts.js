@@ -6,8 +6,10 @@ import { html } from "./ui.js";
 export function ProblemCard({ problem }) {
   return html`<div class="problem" role="alert">
     <p>${problem.detail}</p>
-    ${(problem.code || problem.requestId) &&
-    html`<p class="facts">${problem.code} ${problem.requestId && html`· request <code>${problem.requestId}</code>`}</p>`}
+    ${
+      (problem.code || problem.requestId) &&
+      html`<p class="facts">${problem.code} ${problem.requestId && html`· request <code>${problem.requestId}</code>`}</p>`
+    }
   </div>`;
 }
 

@@ -45,7 +45,10 @@ export function summary(answer) {
     case "object-detection":
     case "keypoint-detection":
     case "image-segmentation":
-      return [...labelsOf(answer)].map(([label, { count }]) => (count > 1 ? `${count} × ${label}` : label)).join(", ") || "nothing found";
+      return (
+        [...labelsOf(answer)].map(([label, { count }]) => (count > 1 ? `${count} × ${label}` : label)).join(", ") ||
+        "nothing found"
+      );
     case "image-to-text":
       return first?.generated_text ?? "no text";
     case "image-feature-extraction":
@@ -71,18 +74,36 @@ export function columns(answer) {
   }
   if (isFiltered(answer)) return [["label", ({ label }) => label], score, ...box];
   if (task === "image-to-text") return [["text", ({ generated_text }) => generated_text], score];
-  if (task === "depth-estimation") return [["lowest", ({ minimum }) => minimum], ["highest", ({ maximum }) => maximum]];
+  if (task === "depth-estimation")
+    return [
+      ["lowest", ({ minimum }) => minimum],
+      ["highest", ({ maximum }) => maximum],
+    ];
   if (task === "image-feature-extraction") {
-    return [["dimensions", ({ dimensions }) => dimensions], ["length", ({ embedding }) => norm(embedding)], ["first numbers", ({ embedding }) => firstNumbers(embedding)]];
+    return [
+      ["dimensions", ({ dimensions }) => dimensions],
+      ["length", ({ embedding }) => norm(embedding)],
+      ["first numbers", ({ embedding }) => firstNumbers(embedding)],
+    ];
   }
-  return [["name", ({ name }) => name], ["type", ({ dtype }) => dtype], ["shape", ({ shape }) => shape.join(" × ")], ["first numbers", ({ data }) => firstNumbers(data)]];
+  return [
+    ["name", ({ name }) => name],
+    ["type", ({ dtype }) => dtype],
+    ["shape", ({ shape }) => shape.join(" × ")],
+    ["first numbers", ({ data }) => firstNumbers(data)],
+  ];
 }
 
-const firstNumbers = (values) => values.slice(0, 8).map((value) => (typeof value === "number" ? number(value) : value)).join(", ");
+const firstNumbers = (values) =>
+  values
+    .slice(0, 8)
+    .map((value) => (typeof value === "number" ? number(value) : value))
+    .join(", ");
 
 /** The points of a prediction: keypoints and landmarks, with a name each. */
 export const pointsOf = (prediction) =>
-  prediction.keypoints ?? (prediction.landmarks ?? []).map(([x, y], i) => ({ name: `landmark ${i + 1}`, x, y, score: null }));
+  prediction.keypoints ??
+  (prediction.landmarks ?? []).map(([x, y], i) => ({ name: `landmark ${i + 1}`, x, y, score: null }));
 
 /** Tab-separated, with the numbers as the service sent them. */
 export function asText(head, rows) {

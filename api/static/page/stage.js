@@ -58,13 +58,17 @@ export class Stage extends Component {
     const { image, undecodable } = picture;
     const blank = undecodable && image ? { aspectRatio: `${image.width} / ${image.height}` } : null;
     const fail = () => update(Object.assign(picture, { undecodable: true }) && {});
-    const text = answer ? `Drawn over the picture: ${summary(answer)}. The table has the same numbers.` : "Nothing is drawn yet.";
+    const text = answer
+      ? `Drawn over the picture: ${summary(answer)}. The table has the same numbers.`
+      : "Nothing is drawn yet.";
     return html`<figure class="stage">
       ${title && html`<figcaption class="stage-title">${title}</figcaption>`}
       <div class=${`frame ${undecodable ? "blank" : ""} ${picture.status === "waiting" ? "busy" : ""}`} style=${blank}>
-        ${undecodable
-          ? html`<p>${image ? `This browser cannot show the format ${image.format}. The answer is drawn on an empty frame.` : "This browser cannot show this file."}</p>`
-          : html`<img src=${picture.url} alt=${picture.name} onError=${fail} />`}
+        ${
+          undecodable
+            ? html`<p>${image ? `This browser cannot show the format ${image.format}. The answer is drawn on an empty frame.` : "This browser cannot show this file."}</p>`
+            : html`<img src=${picture.url} alt=${picture.name} onError=${fail} />`
+        }
         <canvas
           ref=${this.canvas}
           role="img"

@@ -46,10 +46,12 @@ function Series({ picture }) {
   const isRunning = Boolean(series?.controller);
   return html`
     <div class="row">
-      ${isRunning
-        ? html`<button type="button" onClick=${() => series.controller.abort()}>Stop</button>
+      ${
+        isRunning
+          ? html`<button type="button" onClick=${() => series.controller.abort()}>Stop</button>
             <progress max=${SENDS} value=${series.times.length} aria-label="Requests answered"></progress>`
-        : html`<button type="button" onClick=${() => measure(picture)}>Send it ${SENDS} times</button>`}
+          : html`<button type="button" onClick=${() => measure(picture)}>Send it ${SENDS} times</button>`
+      }
       <span class="muted">Is it the server, or the way to it?</span>
     </div>
     ${series && !isRunning && series.times.length > 0 && html`<${Percentiles} times=${series.times} />`}
@@ -63,7 +65,12 @@ async function measure(picture) {
   update({ series });
   try {
     while (series.times.length < SENDS) {
-      const { timing } = await post("infer", { query: askedQuery(), key: state.key, body: picture.file, signal: controller.signal });
+      const { timing } = await post("infer", {
+        query: askedQuery(),
+        key: state.key,
+        body: picture.file,
+        signal: controller.signal,
+      });
       series.times.push({ client: timing.sent + timing.read, server: timing.server.total ?? 0 });
       update();
     }
@@ -92,10 +99,12 @@ function Percentiles({ times }) {
       <caption>${times.length} requests, one after another</caption>
       <thead><tr><td></td><th scope="col">p50</th><th scope="col">p95</th></tr></thead>
       <tbody>
-        ${rows.map(([name, values]) => html`<tr>
+        ${rows.map(
+          ([name, values]) => html`<tr>
           <th scope="row">${name}</th>
           ${[0.5, 0.95].map((p) => html`<td class="number"><data value=${percentile(values, p)}>${ms(percentile(values, p))}</data></td>`)}
-        </tr>`)}
+        </tr>`,
+        )}
       </tbody>
     </table>
     <p role="status">

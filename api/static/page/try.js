@@ -71,9 +71,11 @@ function Workspace({ picture }) {
     <div class=${`workspace ${isCompared ? "wide" : ""}`}>
       <div class="left">
       <section class="scene" aria-label="Picture">
-        ${isCompared
-          ? html`<${ComparedStages} picture=${picture} answers=${answers} shown=${shown} />`
-          : html`<${Stage} key="single" picture=${picture} answer=${isDone ? answers[0] : null} indices=${shown[0] ?? []} side=${0} />`}
+        ${
+          isCompared
+            ? html`<${ComparedStages} picture=${picture} answers=${answers} shown=${shown} />`
+            : html`<${Stage} key="single" picture=${picture} answer=${isDone ? answers[0] : null} indices=${shown[0] ?? []} side=${0} />`
+        }
         <${PictureFacts} picture=${picture} />
       </section>
       ${state.pictures.length > 1 && html`<section class="all" aria-label="All pictures"><${Progress} /><${Grid} /></section>`}

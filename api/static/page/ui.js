@@ -6,7 +6,8 @@ export const html = htm.bind(h);
 export { Component, createRef, render };
 
 export const percent = (share) => `${(100 * share).toFixed(1)} %`;
-export const ms = (value) => (value >= 1000 ? `${(value / 1000).toFixed(2)} s` : `${value.toFixed(value < 10 ? 2 : 1)} ms`);
+export const ms = (value) =>
+  value >= 1000 ? `${(value / 1000).toFixed(2)} s` : `${value.toFixed(value < 10 ? 2 : 1)} ms`;
 export const plural = (count, one, many = `${one}s`) => `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
 
 export async function copyText(text) {
