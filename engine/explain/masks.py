@@ -66,15 +66,12 @@ class Occlusion:
             first = self._windows + _QUARTERS * place
             parts = drops[first : first + _QUARTERS].reshape(2, 2)
             row, column = divmod(int(window), self._columns)
-            grid[2 * row : 2 * row + 2, 2 * column : 2 * column + 2] += GAIN * (parts - parts.mean())
+            grid[2 * row : 2 * row + 2, 2 * column : 2 * column + 2] += parts - parts.mean()
         resized = cv2.resize(grid, (self._size.width, self._size.height), interpolation=cv2.INTER_LINEAR)
         return np.asarray(resized, np.float32)
 
     def _strongest(self, scores: Sequence[float]) -> NDArray[np.intp]:
         return np.argsort(np.asarray(scores[: self._windows]), kind="stable")[: self._split]
-
-
-GAIN = 1.0
 
 
 class Rise:
