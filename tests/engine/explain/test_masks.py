@@ -33,7 +33,7 @@ def test_occlusion_takes_98_passes_with_that_of_the_whole_picture() -> None:
 def test_windows_hide_every_pixel_once(size: Size) -> None:
     occlusion = Occlusion(size)
     windows = min(7, max(1, size.height // 2)) * min(7, max(1, size.width // 2))
-    hidden = sum(1 - occlusion.mask(index, []) for index in range(windows))
+    hidden = np.sum([1 - occlusion.mask(index, []) for index in range(windows)], axis=0)
     assert (hidden == 1).all()
 
 
@@ -42,7 +42,7 @@ def test_the_strongest_windows_are_split() -> None:
     occlusion = Occlusion(size)
     scores = scored(occlusion, spot(size))
     strongest = int(np.argmin(scores[:49]))
-    quarters = sum(1 - occlusion.mask(49 + quarter, scores) for quarter in range(4))
+    quarters = np.sum([1 - occlusion.mask(49 + quarter, scores) for quarter in range(4)], axis=0)
     assert (quarters == 1 - occlusion.mask(strongest, scores)).all()
 
 
