@@ -28,7 +28,7 @@ from tests.engine.explain.explaining import explain, loaded
 from tests.engine.tasks.real_models import infer
 from tests.paths import ROOT
 
-STEPS = 28
+STEPS = 14
 SAMPLES = 300
 _BLUR_SIGMA = 5.0  # of insertion in the paper's code, pixels of an input of 224
 
@@ -41,11 +41,11 @@ class Areas:
     deletion: float
 
 
-def maps_of(model: LoadedModel, photo: Photo) -> dict[str, Array]:
+def maps_of(model: LoadedModel, photo: Photo, samples: int = SAMPLES) -> dict[str, Array]:
     data, question = photo.file.read_bytes(), Question(class_id=photo.class_id)
     side = model.preprocessor.target.width
     made = {
-        f"`{method}`": in_input(model, explain(model, data, question, method, samples=SAMPLES)) for method in Method
+        f"`{method}`": in_input(model, explain(model, data, question, method, samples=samples)) for method in Method
     }
     return made | {"random": random_map(side, seed=photo.class_id), "centred Gaussian": centred_gaussian(side)}
 
