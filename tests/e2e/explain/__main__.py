@@ -1,21 +1,25 @@
-"""Writes the figures of docs/explain.md: `python -m tests.e2e.explain`, about ten minutes on two cores."""
+"""Writes figures and picture of docs/explain.md: `python -m tests.e2e.explain`, about ten minutes on two cores."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import cv2
 import numpy as np
 
 from engine.explain.explainer import Method
+from engine.explain.heat_map import encode, overlay
 from engine.explain.target import Question
-from tests.e2e.explain.maps import in_input, photos
+from tests.e2e.explain.maps import decoded, in_input, photos
 from tests.e2e.explain.measures import SAMPLES, Areas, areas, correlation, maps_of, pointing_game, shuffled
 from tests.e2e.explain.xaitk import compared
 from tests.engine.explain.explaining import explain
 from tests.engine.tasks.real_models import load
-from tests.paths import ROOT
+from tests.paths import PHOTOS, ROOT
 
 PAGE = ROOT / "docs" / "explain.md"
+_PICTURE = ROOT / "docs" / "images" / "heat-maps.jpg"
+_SHOWN, _WIDTH, _GAP = "gcompris_farm_dog.webp", 384, 8  # photo; pixels
 _HEADING = "## Measured\n"
 _FEW = photos()[::8]
 
@@ -53,6 +57,7 @@ weights. A map that does not depend on the weights shows the picture and not the
 
 
 def main() -> None:
+    _draw()
     text, _, _ = PAGE.read_text(encoding="utf-8").partition(_HEADING)
     sections = (
         (_AREAS, _insertion_and_deletion()),
@@ -62,6 +67,18 @@ def main() -> None:
     )
     measured = "".join(head + "\n".join(rows) + "\n" for head, rows in sections)
     PAGE.write_text(text + _HEADING + measured, encoding="utf-8")
+
+
+def _draw() -> None:
+    """Both methods side by side."""
+    model, photo, drawn = load("efficientnet-lite0"), decoded(PHOTOS / _SHOWN), []
+    for method in Method:
+        found = explain(model, (PHOTOS / _SHOWN).read_bytes(), Question(), method, samples=SAMPLES)
+        height, width = photo.pixels.shape[:2]
+        size = (_WIDTH, round(_WIDTH * height / width))
+        drawn.append(cv2.resize(overlay(photo, found.heat_map.levels()), size, interpolation=cv2.INTER_AREA))
+    gap = np.full((len(drawn[0]), _GAP, 3), 255, np.uint8)
+    _PICTURE.write_bytes(encode(np.hstack([drawn[0], gap, drawn[1]]).astype(np.uint8), "image/jpeg"))
 
 
 def _insertion_and_deletion() -> list[str]:
