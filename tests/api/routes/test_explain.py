@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from api.problems import KINDS
 from tests.api.telemetry.test_metrics import value
 from tests.conftest import Serve
 from tests.engine.explain.patch_models import SIDE, matte_graph, patch_graph, two_boxes_graph
+from tests.odd_pictures import FOLDER, ODD_PICTURES
 from tests.pictures import encode, rotated_twin, scene
 from tests.problems import assert_problem
 from tests.raw_http import connected, post
@@ -180,6 +182,17 @@ def test_a_side_that_a_format_cannot_hold_is_422(client: httpx.Client) -> None:
     answer = client.post("/explain", content=long, headers={"Accept": "image/webp"})
     assert "16,383 pixels a side" in assert_problem(answer, 422, "invalid_target")
     assert client.post("/explain", content=long, headers={"Accept": "image/png"}).status_code == 200
+
+
+@pytest.mark.parametrize("name", ODD_PICTURES)
+def test_odd_pictures_are_explained_or_rejected_as_by_infer(client: httpx.Client, name: str) -> None:
+    data, expected = (FOLDER / name).read_bytes(), ODD_PICTURES[name]
+    answer = client.post("/explain?method=rise&samples=1", content=data, headers={"Accept": "image/png"})
+    if not isinstance(expected, tuple):
+        assert_problem(answer, KINDS[expected].status, KINDS[expected].code)
+        return
+    assert answer.status_code == 200, answer.text
+    assert Image.open(BytesIO(answer.content)).size == expected[1:]
 
 
 def test_keys_and_rate_limit_hold(serve: Serve) -> None:
