@@ -12,7 +12,7 @@ from loaders.repository.specs.model_spec import Layout
 from loaders.tensors import Tensor
 
 # The sigma of the blur, as a part of the picture's shorter side in the input.
-BLUR = 0.1
+_BLUR = 0.1
 
 # Masks are computed with at most this many pixels, and enlarged to the input.
 _MAX_MASK_PIXELS = 2**16
@@ -60,6 +60,6 @@ class MaskedInput:
 
 
 def _blurred(pixels: Array) -> Array:
-    sigma = max(1.0, BLUR * min(pixels.shape[:2]))
+    sigma = max(1.0, _BLUR * min(pixels.shape[:2]))
     blurred = cv2.GaussianBlur(np.ascontiguousarray(pixels), (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
     return np.asarray(blurred, np.float32).reshape(pixels.shape)

@@ -20,6 +20,7 @@ _QUARTERS = 4  # parts of a window; of the windows, one in as many is split
 # Of RISE (Petsiuk et al. 2018): cells across and down, and the probability that a cell is shown.
 RISE_CELLS = 8
 RISE_SHOWN = 0.5
+_LEAST = np.float32(0.01)  # runs that have shown and hidden a pixel; with fewer its value is 0
 
 
 class Masks(Protocol):
@@ -43,13 +44,11 @@ class Occlusion:
         self.total = self._windows + _QUARTERS * self._split
 
     def mask(self, index: int, scores: Sequence[float]) -> Array:
-        if index < self._windows:
-            row, column, span = *divmod(index, self._columns), 2
-            row, column = 2 * row, 2 * column
-        else:
-            window, quarter = divmod(index - self._windows, _QUARTERS)
-            row, column = divmod(int(self._strongest(scores)[window]), self._columns)
-            row, column, span = 2 * row + quarter // 2, 2 * column + quarter % 2, 1
+        window, quarter, span = index, 0, 2
+        if index >= self._windows:
+            place, quarter = divmod(index - self._windows, _QUARTERS)
+            window, span = int(self._strongest(scores)[place]), 1
+        row, column = 2 * (window // self._columns) + quarter // 2, 2 * (window % self._columns) + quarter % 2
         mask = np.ones((self._size.height, self._size.width), np.float32)
         down = np.rint(np.linspace(0, self._size.height, 2 * self._rows + 1)).astype(int)
         across = np.rint(np.linspace(0, self._size.width, 2 * self._columns + 1)).astype(int)
@@ -66,15 +65,12 @@ class Occlusion:
             first = self._windows + _QUARTERS * place
             parts = drops[first : first + _QUARTERS].reshape(2, 2)
             row, column = divmod(int(window), self._columns)
-            grid[2 * row : 2 * row + 2, 2 * column : 2 * column + 2] += GAIN * (parts - parts.mean())
+            grid[2 * row : 2 * row + 2, 2 * column : 2 * column + 2] += parts - parts.mean()
         resized = cv2.resize(grid, (self._size.width, self._size.height), interpolation=cv2.INTER_LINEAR)
         return np.asarray(resized, np.float32)
 
     def _strongest(self, scores: Sequence[float]) -> NDArray[np.intp]:
         return np.argsort(np.asarray(scores[: self._windows]), kind="stable")[: self._split]
-
-
-GAIN = 1.0
 
 
 class Rise:
@@ -85,9 +81,8 @@ class Rise:
 
     def __init__(self, size: Size, samples: int, seed: int) -> None:
         self._size, self.total = size, samples
-        self._cells = (np.random.default_rng(seed).random((samples, RISE_CELLS, RISE_CELLS)) < RISE_SHOWN).astype(
-            np.float32
-        )
+        cells = np.random.default_rng(seed).random((samples, RISE_CELLS, RISE_CELLS)) < RISE_SHOWN
+        self._cells = cells.astype(np.float32)
         self._cell = Size(-(-size.width // RISE_CELLS), -(-size.height // RISE_CELLS))
         shifts = np.random.default_rng(seed)
         self._shifts = [
@@ -108,6 +103,6 @@ class Rise:
             mask = self.mask(index)
             shown += mask
             weighted += np.float32(score) * mask
-        least = np.float32(1e-6)
         hidden, rest = len(scores) - shown, np.float32(sum(scores)) - weighted
-        return np.asarray(weighted / np.maximum(shown, least) - rest / np.maximum(hidden, least), np.float32)
+        difference = weighted / np.maximum(shown, _LEAST) - rest / np.maximum(hidden, _LEAST)
+        return np.where(np.minimum(shown, hidden) < _LEAST, np.float32(0), difference)

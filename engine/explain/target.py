@@ -90,7 +90,7 @@ def find_target(model: LoadedModel, outputs: Outputs, frame: Frame, question: Qu
     """The target, and the function that finds its score in the outputs of a run. Raises ExplainError."""
     labels = model.spec.labels
     if question.label is not None and labels and question.label not in labels:
-        close = get_close_matches(question.label, labels, _SHOWN_LABELS)
+        close = get_close_matches(question.label, set(labels), _SHOWN_LABELS)
         remedy = f"did you mean {_listed(close)}?" if close else "take one from an answer of /infer, or give class_id."
         raise ExplainError(f"The model has no label {question.label!r}; {remedy}")
     return _FINDERS[model.ref.task](model, outputs, frame, question)

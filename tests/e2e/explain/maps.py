@@ -1,7 +1,6 @@
-"""Heat maps of the repository's models, outside the service, and maps to compare them with."""
+"""The photos and models that heat maps are measured on, and maps to compare with."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -10,27 +9,37 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.explain.explainer import Explainer, ExplainRequest, Explanation, Method
-from engine.explain.target import Question
+from engine.explain.explainer import Explanation
 from engine.models.loaded_model import LoadedModel
-from engine.scheduling.run_context import alone
+from engine.tasks.image_classification import ImageClassification
+from engine.tasks.predictions import Box
 from loaders.image_loader import create_image_loader
 from loaders.images.base import Picture
-from tests.paths import ROOT
-from utils.time_utils import StageTimer
+from loaders.tensors import Tensor
+from tests.paths import PHOTOS
 
-PHOTOS = ROOT / "tests" / "data" / "photos"
-_GAUSSIAN_SIGMA = 0.25  # of each side
-
+DETECTION = PHOTOS.parent / "detection"
 Array = NDArray[np.float32]
+
+_GRID = 14
+_GAUSSIAN_SIGMA = 0.25  # of each side
 
 
 @dataclass(frozen=True)
 class Photo:
-    """A photo and the class that its label names; where ImageNet has several near ones, the model's choice of them."""
+    """A photo and the class of its label; of several near classes of ImageNet, the one that the model names."""
 
     file: Path
     class_id: int
+
+
+@dataclass(frozen=True)
+class Annotated:
+    """An object in a photo of PASCAL VOC."""
+
+    file: Path
+    label: str
+    box: Box
 
 
 @cache
@@ -39,50 +48,48 @@ def photos() -> tuple[Photo, ...]:
     return tuple(Photo(PHOTOS / one["file"], one["reference"]["class_id"]) for one in manifest)
 
 
-def explain(
-    model: LoadedModel, data: bytes, question: Question, method: Method = Method.OCCLUSION, samples: int = 300
-) -> Explanation:
-    explainer = Explainer(create_image_loader("opencv"), ExplainRequest(data, None, question, method, samples))
-    context = alone(StageTimer())
-    explainer.begin(model, context)
-    while not explainer.complete:
-        explainer.scores.append(explainer.next_score(context))
-    return explainer.finish(context)
-
-
-def on_region(explanation: Explanation) -> Array:
-    """The map of the region that the model has seen, in its size."""
-    size = explanation.heat_map.region.size
-    return np.asarray(cv2.resize(explanation.heat_map.values, (size.width, size.height)), np.float32)
-
-
-def random_map(like: Array, seed: int) -> Array:
-    """Noise on a grid of 14 x 14, enlarged: as smooth as a map of occlusion."""
-    noise = np.random.default_rng(seed).random((14, 14), np.float32)
-    return np.asarray(cv2.resize(noise, like.shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
-
-
-def centred_gaussian(like: Array) -> Array:
-    height, width = like.shape
-    y, x = np.mgrid[0:height, 0:width]
-    across, down = (x + 0.5) / width - 0.5, (y + 0.5) / height - 0.5
-    return np.asarray(np.exp(-(across**2 + down**2) / (2 * _GAUSSIAN_SIGMA**2)), np.float32)
+@cache
+def objects() -> tuple[Annotated, ...]:
+    found = []
+    for file in sorted(DETECTION.glob("*.json")):
+        for shape in json.loads(file.read_text(encoding="utf-8"))["shapes"]:
+            found.append(
+                Annotated(file.with_suffix(".jpg"), shape["label"], Box(*shape["points"][0], *shape["points"][1]))
+            )
+    return tuple(found)
 
 
 def decoded(file: Path) -> Picture:
     return create_image_loader("opencv").load(file.read_bytes())
 
 
-def class_score(model: LoadedModel, picture: Picture, class_id: int) -> float:
-    frame = model.preprocessor.frame(picture.info.size)
-    outputs = model.infer(model.preprocessor(picture), frame)
-    return float(model.task.scores(outputs)[class_id])  # type: ignore[attr-defined]
+def input_tensor(model: LoadedModel, file: Path) -> Tensor:
+    return model.preprocessor(decoded(file))
 
 
-def steps(order_by: Array, count: int) -> Iterator[NDArray[np.bool_]]:
-    """The pixels with the highest values: 0, 1 / count, 2 / count ... 1 of all."""
-    order = np.argsort(-order_by, axis=None, kind="stable")
-    for step in range(count + 1):
-        chosen = np.zeros(order_by.size, np.bool_)
-        chosen[order[: round(len(order) * step / count)]] = True
-        yield chosen.reshape(order_by.shape)
+def class_scores(model: LoadedModel, tensors: Tensor, class_id: int) -> list[float]:
+    """Of a batch of tensors; the default model takes any number."""
+    frame = model.preprocessor.frame(model.preprocessor.target)
+    logits = model.infer(tensors, frame)
+    assert isinstance(model.task, ImageClassification)
+    return [
+        float(model.task.scores({name: row[i] for name, row in logits.items()})[class_id]) for i in range(len(tensors))
+    ]
+
+
+def in_input(model: LoadedModel, explanation: Explanation) -> Array:
+    """The map in the pixels of the default model's input: the centre of the picture, without padding."""
+    target = model.preprocessor.target
+    return np.asarray(cv2.resize(explanation.heat_map.values, (target.width, target.height)), np.float32)
+
+
+def random_map(side: int, seed: int) -> Array:
+    """Noise on a grid of 14 x 14, enlarged: as fine as a map by occlusion."""
+    noise = np.random.default_rng(seed).random((_GRID, _GRID), np.float32)
+    return np.asarray(cv2.resize(noise, (side, side), interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def centred_gaussian(side: int) -> Array:
+    place = (np.arange(side) + 0.5) / side - 0.5
+    one = np.exp(-(place**2) / (2 * _GAUSSIAN_SIGMA**2))
+    return np.asarray(np.outer(one, one), np.float32)
