@@ -143,7 +143,3 @@ def test_docs_page_has_relative_urls_to_local_files(server: Server) -> None:
     for url in urls:
         assert url.startswith("docs/")
         assert server.client.get(page.url.join(url)).status_code == 200
-
-
-def test_root_redirects_to_the_docs_relatively(server: Server) -> None:
-    assert server.client.get("/").headers["location"] == "docs"
