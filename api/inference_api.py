@@ -12,7 +12,6 @@ from fastapi import Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
-from starlette.responses import RedirectResponse
 
 from api import VERSION
 from api.health import Health, Part, PartStatus
@@ -31,6 +30,7 @@ from api.routes.infer import add_infer_route
 from api.routes.metrics import metrics_router
 from api.routes.model_upload import upload_router
 from api.routes.models import model_router
+from api.routes.page import page_router
 from api.security.guards import Guards
 from api.server.draining import drain_on_sigterm
 from api.server.start_log import log_start
@@ -122,7 +122,7 @@ class InferenceAPI:
         app.include_router(upload_router(settings, engine), dependencies=admins)
         app.include_router(health_router(self.health, self._providers, guards.has_key))
         app.include_router(metrics_router(self.metrics), dependencies=[Depends(guards.protected("metrics"))])
-        app.add_api_route("/", _redirect_to_docs, include_in_schema=False)
+        app.include_router(page_router())
         extend_openapi(app)
         app.include_router(docs_router(app.openapi), dependencies=[Depends(guards.protected("docs"))])
 
@@ -240,7 +240,3 @@ def _disk_part(folder: Path) -> Part:
         return Part(PartStatus.OK, f"cannot read the free space of the cache folder: {error.strerror}", None)
     full = free < _LOW_DISK_BYTES
     return Part(PartStatus.OK, f"the disk of the cache folder has {free // _MIB} MiB left" if full else None, None)
-
-
-async def _redirect_to_docs() -> RedirectResponse:
-    return RedirectResponse("docs")

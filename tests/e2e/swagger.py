@@ -30,11 +30,11 @@ _ARGUMENTS = (
 
 
 @contextmanager
-def chromium(profile: Path) -> Iterator[webdriver.Chrome]:
-    """A headless browser that logs its console and its requests."""
+def chromium(profile: Path, *arguments: str) -> Iterator[webdriver.Chrome]:
+    """A headless browser that logs its console and its requests. `arguments`: further ones of its command line."""
     options = Options()
     options.binary_location = "/usr/bin/chromium"
-    for argument in (*_ARGUMENTS, f"--user-data-dir={profile}"):
+    for argument in (*_ARGUMENTS, *arguments, f"--user-data-dir={profile}"):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
     driver = webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver"))

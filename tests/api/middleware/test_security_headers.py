@@ -22,7 +22,9 @@ def behind_proxy(tiny_models: Path) -> Iterator[Server]:
         yield running
 
 
-@pytest.mark.parametrize("path", ["/health", "/health/live", "/models", "/docs", "/docs/start.js", "/nothing", "/"])
+@pytest.mark.parametrize(
+    "path", ["/health", "/health/live", "/models", "/docs", "/docs/start.js", "/nothing", "/", "/page/main.js"]
+)
 def test_get_responses_have_page_headers(server: Server, path: str) -> None:
     headers = server.client.get(path).headers
     assert headers["x-content-type-options"] == "nosniff"
