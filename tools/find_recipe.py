@@ -7,8 +7,8 @@ by a label of the model or by the class's number; or a manifest.json (a list of 
 ...}) or manifest.csv (columns file, class_id or label). Twenty pictures are a start.
 
 Tries colour order, scale, mean and std, then resize, crop and interpolation, each stage on the best of the one before.
-The most common recipe of those within one standard error of the best log-likelihood is written. Recipes within two
-standard errors are named: the pictures do not tell them apart.
+The most common recipe of those within one standard error of the best log-likelihood is written. It also names
+the recipes within two standard errors, which these pictures cannot separate.
 
 Exit status: 0; 1 if no recipe can be found (the reason is on stderr); 2 for wrong arguments.
 """

@@ -9,7 +9,9 @@ import re
 import traceback
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from logging.handlers import QueueHandler, QueueListener
+from logging.handlers import QueueHandler
+from threading import Event, Thread
+from time import sleep
 from typing import Any
 
 import orjson
@@ -17,6 +19,8 @@ import orjson
 _STDERR = 2
 _MAX_QUEUED_LINES = 4096
 _FLUSH_S = 1.0
+# A line waits this long for others. Each turn of the writing thread takes the interpreter's lock from requests.
+_GATHER_S = 0.05
 _UNQUOTED = re.compile(r"[^\s=\"']+")
 _ANSI_COLOURS = {"DEBUG": 32, "INFO": 32, "WARNING": 33, "ERROR": 31, "CRITICAL": 31}
 
@@ -38,59 +42,70 @@ def set_up_logs(level: str, log_format: str) -> None:
 
 def flush_logs() -> None:
     """Waits until all queued lines are written, one second at most. Runs at exit; call it before `os._exit`."""
-    lines = _queue_handler().lines
-    with lines.all_tasks_done:
-        lines.all_tasks_done.wait_for(lambda: not lines.unfinished_tasks, _FLUSH_S)
+    _queue_handler().flush()
 
 
 class _LineQueueHandler(QueueHandler):
     """Formats and queues lines. A line that finds the queue full is dropped and counted."""
 
     def __init__(self) -> None:
-        self.lines = queue.Queue[str](_MAX_QUEUED_LINES)
+        self.lines = queue.SimpleQueue[str | Event]()
         self.dropped = self._listening_pid = 0
         super().__init__(self.lines)
 
     def prepare(self, record: logging.LogRecord) -> str:
         return self.format(record)
 
-    def enqueue(self, record: logging.LogRecord) -> None:
+    def enqueue(self, record: Any) -> None:  # noqa: ANN401 - a line, see `prepare`
         if self._listening_pid != os.getpid():  # the first line, or the first line after a fork
             self._start_listener()
-        try:
-            self.queue.put_nowait(record)
-        except queue.Full:
+        if self.lines.qsize() < _MAX_QUEUED_LINES:
+            self.lines.put(record)
+        else:
             self.dropped += 1
 
+    def flush(self) -> None:
+        """Waits until all queued lines are written, one second at most."""
+        if self._listening_pid == os.getpid():
+            written = Event()
+            self.lines.put(written)
+            written.wait(_FLUSH_S)
+
     def _start_listener(self) -> None:
-        """Makes a new queue, too: a fork may have copied the lock of the old one while it was held."""
+        """Makes a new queue, too: a fork may have copied the old one in use."""
         self._listening_pid = os.getpid()
-        self.queue = self.lines = queue.Queue(_MAX_QUEUED_LINES)
-        _StderrWriter(self).start()
+        self.queue = self.lines = queue.SimpleQueue()
+        Thread(target=self._write_lines, args=(self.lines,), name="log", daemon=True).start()
+
+    def _write_lines(self, lines: "queue.SimpleQueue[str | Event]") -> None:
+        """Once the queue is empty, logs how many lines were dropped.
+
+        It writes to the file descriptor: a thread that blocks there holds no lock that the exit of the process needs.
+        """
+        reported = self.dropped
+        while True:
+            gathered = [lines.get()]
+            sleep(_GATHER_S)
+            gathered += [lines.get_nowait() for _ in range(lines.qsize())]
+            texts = [line for line in gathered if isinstance(line, str)]
+            if not _write("".join([f"{text}\n" for text in texts]).encode("utf-8", "backslashreplace")):
+                self.dropped += len(texts)
+            elif lines.empty() and (count := self.dropped - reported):
+                reported += count
+                _log.warning("log lines dropped", extra={"fields": {"count": count}})
+            for line in gathered:
+                if isinstance(line, Event):
+                    line.set()
 
 
-class _StderrWriter(QueueListener):
-    """Writes lines to stderr in its thread. Once the queue is empty again, it logs how many were dropped.
-
-    It writes to the file descriptor: a thread that blocks there holds no lock that the exit of the process needs.
-    """
-
-    def __init__(self, source: _LineQueueHandler) -> None:
-        super().__init__(source.lines)
-        self._source = source
-        self._reported = source.dropped
-
-    def handle(self, record: Any) -> None:  # noqa: ANN401 - a line, see `_LineQueueHandler.prepare`
-        data = f"{record}\n".encode("utf-8", "backslashreplace")
-        try:
-            while data:
-                data = data[os.write(_STDERR, data) :]
-        except OSError:  # closed, or the disk is full
-            self._source.dropped += 1
-            return
-        if self._source.lines.empty() and (count := self._source.dropped - self._reported):
-            self._reported += count
-            _log.warning("log lines dropped", extra={"fields": {"count": count}})
+def _write(data: bytes) -> bool:
+    """Whether stderr took all of it; it may be closed, or its disk full."""
+    try:
+        while data:
+            data = data[os.write(_STDERR, data) :]
+    except OSError:
+        return False
+    return True
 
 
 def _queue_handler() -> _LineQueueHandler:
