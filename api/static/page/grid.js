@@ -2,7 +2,7 @@
 
 import { ask, cancel, clearPictures } from "./ask.js";
 import { cosine, summary, taskOf } from "./predictions.js";
-import { state, update } from "./store.js";
+import { change, state, update } from "./store.js";
 import { html, plural } from "./ui.js";
 import { explain } from "./why.js";
 
@@ -49,7 +49,7 @@ function Card({ picture }) {
     ${
       picture.undecodable
         ? html`<span class="thumb">${picture.image?.format ?? "?"}</span>`
-        : html`<img class="thumb" src=${picture.url} alt="" loading="lazy" decoding="async" onError=${() => update(Object.assign(picture, { undecodable: true }) && {})} />`
+        : html`<img class="thumb" src=${picture.url} alt="" loading="lazy" decoding="async" onError=${() => change(picture, { undecodable: true })} />`
     }
     <span class="name">${picture.name}</span>
     <span class="said">${text}</span>

@@ -1,8 +1,8 @@
 // A picture with an answer drawn over it.
 
 import { draw, predictionAt } from "./drawing.js";
-import { summary, taskOf } from "./predictions.js";
-import { state, update } from "./store.js";
+import { summary } from "./predictions.js";
+import { change, state, update } from "./store.js";
 import { Component, createRef, html } from "./ui.js";
 
 /** `side`: 0, or 1 for the second of two compared answers. `indices`: predictions to draw; `marked`: those drawn dashed. */
@@ -57,13 +57,13 @@ export class Stage extends Component {
   render({ picture, answer, title }) {
     const { image, undecodable } = picture;
     const blank = undecodable && image ? { aspectRatio: `${image.width} / ${image.height}` } : null;
-    const fail = () => update(Object.assign(picture, { undecodable: true }) && {});
+    const fail = () => change(picture, { undecodable: true });
     const text = answer
       ? `Drawn over the picture: ${summary(answer)}. The table has the same numbers.`
       : "Nothing is drawn yet.";
     return html`<figure class="stage">
       ${title && html`<figcaption class="stage-title">${title}</figcaption>`}
-      <div class=${`frame ${undecodable ? "blank" : ""} ${picture.status === "waiting" ? "busy" : ""}`} style=${blank}>
+      <div class=${`frame ${undecodable ? "blank" : ""}`} style=${blank}>
         ${
           undecodable
             ? html`<p>${image ? `This browser cannot show the format ${image.format}. The answer is drawn on an empty frame.` : "This browser cannot show this file."}</p>`
@@ -74,7 +74,6 @@ export class Stage extends Component {
           role="img"
           aria-label=${text}
           hidden=${state.bare}
-          data-task=${answer ? taskOf(answer) : ""}
           onPointerMove=${(event) => this.point(event)}
           onPointerLeave=${() => update({ hover: null })}
         ></canvas>

@@ -71,6 +71,12 @@ export function update(changes = {}) {
   });
 }
 
+/** Changes some fields of a picture. */
+export function change(picture, fields) {
+  Object.assign(picture, fields);
+  update();
+}
+
 export const currentPicture = () => state.pictures.find((picture) => picture.id === state.current) ?? null;
 
 export const notify = (text, isError = false) => update({ notice: { text, isError } });

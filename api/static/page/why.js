@@ -4,7 +4,7 @@ import { post, Problem } from "./api.js";
 import { modelQuery } from "./ask.js";
 import { MapLegend, ProblemCard } from "./parts.js";
 import { number } from "./predictions.js";
-import { state, update } from "./store.js";
+import { change, state, update } from "./store.js";
 import { html, ms, plural } from "./ui.js";
 
 export function WhyButton({ picture, side, prediction, onFocus, children = "Why?" }) {
@@ -20,7 +20,7 @@ export async function explain(picture, side, title, target, reference = null) {
   picture.why?.controller?.abort();
   const controller = new AbortController();
   const why = { side, title, controller, answer: null, problem: null };
-  update(Object.assign(picture, { why }) && {});
+  change(picture, { why });
   const query = [...modelQuery([state.choices[side]]), ...target];
   const started = performance.now();
   try {
