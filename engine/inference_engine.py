@@ -12,6 +12,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Protocol, TypeVar
 
+from engine.drawing import Drawer, check_drawable, encode
 from engine.models.admin import ModelAdmin
 from engine.models.check import ModelCheck
 from engine.models.load import load_model, resolve_version
@@ -21,7 +22,9 @@ from engine.models.model_manager import ModelManager, ModelManagerOptions
 from engine.models.samples import check_samples
 from engine.models.tuner import Tuner
 from engine.models.watch import ModelWatch
-from engine.pipeline import Answer, predict
+from engine.pipeline import Answer, predict, predict_with_picture
+from engine.scheduling.job import Work
+from engine.scheduling.run_context import RunContext
 from engine.scheduling.run_plan import RunLimits, TuneLevel
 from engine.scheduling.scheduler import QueueFullError, Scheduler
 from engine.scheduling.scoreboard import WorkerSlot
@@ -34,7 +37,7 @@ from utils.blas import one_blas_thread
 from utils.cpu_budget import cpu_budget
 from utils.locks import process_lock
 from utils.memory import keep_freed_memory
-from utils.time_utils import StageTimer
+from utils.time_utils import POSTPROCESS, StageTimer
 
 T = TypeVar("T")
 
@@ -54,6 +57,16 @@ class ModelChoice:
 
     name: str | None = None
     selector: int | str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DrawRequest:
+    """The bytes of a picture, the model that answers, and the media type of the drawn picture."""
+
+    data: bytes
+    choice: ModelChoice
+    options: PredictOptions
+    media_type: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +100,7 @@ class EngineOptions:
 
     `queue_limit`: waiting requests of each model, of this process. `timeout_s`: from a picture's arrival to its answer.
     `check` tries each model in a separate process before it is loaded; None skips that. `cache`: the cache folder.
+    `font`: of drawn pictures, None for the shipped one.
     """
 
     models: ModelManagerOptions
@@ -101,6 +115,7 @@ class EngineOptions:
     exact_decode: bool = False
     check: ModelCheck | None = None
     cache: Path | None = None
+    font: Path | None = None
     observer: Observer | None = None
 
 
@@ -116,6 +131,7 @@ class InferenceEngine:
     ) -> None:
         self._image_loader = image_loader
         self._options = options
+        self._drawer = Drawer(options.font)
         cores = options.cores or cpu_budget()
         self.scheduler = Scheduler(options.concurrency or cores, options.queue_limit, cores, options.worker_slot)
         self._tuner = Tuner(
@@ -175,6 +191,16 @@ class InferenceEngine:
             self._options.observer.answered(answers)
         return answers
 
+    async def draw(self, request: DrawRequest, timer: StageTimer, wait: Wait = AT_MOST) -> tuple[Answer, bytes]:
+        """The answer of one model, and the encoded picture with the answer drawn on it.
+
+        Raises UndrawableError, and what `predict` raises.
+        """
+        answer, drawn = await self._in_time(self._draw(request, timer, wait), wait)
+        if self._options.observer:
+            self._options.observer.answered([answer])
+        return answer, drawn
+
     async def load(self, choices: Sequence[ModelChoice], wait: Wait = AT_MOST) -> None:
         """Waits until the models are loaded. Raises UnknownModelError, ModelUnavailableError, DeadlineExceededError."""
         await self._in_time(self._loaded(choices), wait)
@@ -199,16 +225,29 @@ class InferenceEngine:
         self, data: bytes, choices: Sequence[ModelChoice], options: PredictOptions, timer: StageTimer, wait: Wait
     ) -> list[Answer]:
         models = await self._loaded(choices, bounded=not wait.skip_queue_limit)
-        name, concurrency = models[0].ref.name, models[0].runner.plan.concurrency(self.scheduler.concurrency)
-        run = self.scheduler.run(
-            partial(predict, models, self._image_loader, data, options),
-            timer,
-            name,
-            concurrency=concurrency,
-            skip_queue_limit=wait.skip_queue_limit,
-        )
+        run = self._run(partial(predict, models, self._image_loader, data, options), models[0], timer, wait)
         del models  # the worker thread frees what was swapped out meanwhile
         return await run
+
+    async def _draw(self, request: DrawRequest, timer: StageTimer, wait: Wait) -> tuple[Answer, bytes]:
+        [model] = await self._loaded([request.choice], bounded=not wait.skip_queue_limit)
+        check_drawable(model.ref.task)
+        run = self._run(partial(self._predict_and_draw, model, request), model, timer, wait)
+        del model
+        return await run
+
+    def _predict_and_draw(self, model: LoadedModel, request: DrawRequest, context: RunContext) -> tuple[Answer, bytes]:
+        """On a worker thread. Drawing and encoding count as postprocessing."""
+        answer, picture = predict_with_picture(model, self._image_loader, request.data, request.options, context)
+        context.stop.check()
+        with context.timer.stage(POSTPROCESS):
+            return answer, encode(self._drawer(picture, answer.predictions), request.media_type)
+
+    def _run(self, work: Work[T], model: LoadedModel, timer: StageTimer, wait: Wait) -> Coroutine[Any, Any, T]:
+        concurrency = model.runner.plan.concurrency(self.scheduler.concurrency)
+        return self.scheduler.run(
+            work, timer, model.ref.name, concurrency=concurrency, skip_queue_limit=wait.skip_queue_limit
+        )
 
     async def _loaded(self, choices: Sequence[ModelChoice], *, bounded: bool = False) -> list[LoadedModel]:
         """The loaded models. `bounded`: requests that wait for a load hold their pictures, so the queue limit bounds

@@ -38,10 +38,7 @@ def predict(
     """
     timer = context.timer
     context.stop.check()
-    with timer.stage(DECODE):
-        picture = loader.load(data, partial(_decode_size, models))
-    if picture.info.size.pixels > _LARGE_PIXELS:
-        release_free_memory()  # the allocator would keep the hundreds of megabytes that the decoder has freed
+    picture = decode(models, loader, data, timer)
     if len(models) == 1:
         return [_answer(models[0], picture, options, timer, context)]
     shared_s, answers = timer.elapsed_s, list[Answer]()
@@ -50,6 +47,30 @@ def predict(
         answer.timer.stop()
         answers.append(answer)
     return answers
+
+
+def predict_with_picture(
+    model: LoadedModel, loader: ImageLoader, data: bytes, options: PredictOptions, context: RunContext
+) -> tuple[Answer, Picture]:
+    """The answer that `predict` gives, and the picture in full size: one that was scaled is decoded again."""
+    timer = context.timer
+    context.stop.check()
+    picture = decode([model], loader, data, timer)
+    answer = _answer(model, picture, options, timer, context)
+    if picture.pixels.shape[:2] != (picture.info.height, picture.info.width):
+        context.stop.check()
+        with timer.stage(DECODE):
+            picture = loader.load(data)
+    return answer, picture
+
+
+def decode(models: Sequence[LoadedModel], loader: ImageLoader, data: bytes, timer: StageTimer) -> Picture:
+    """The picture in the smallest size that suffices for all models. Raises ImageError."""
+    with timer.stage(DECODE):
+        picture = loader.load(data, partial(_decode_size, models))
+    if picture.info.size.pixels > _LARGE_PIXELS:
+        release_free_memory()  # the allocator would keep the hundreds of megabytes that the decoder has freed
+    return picture
 
 
 def _answer(

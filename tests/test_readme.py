@@ -102,11 +102,13 @@ def _curl_commands(page: Path) -> list[tuple[str, Any]]:
 
 
 def _run(command: str, base_url: str) -> tuple[int, Any]:
-    """The response's status and its JSON."""
+    """The response's status and its JSON; None if the command writes the response into a file."""
     arguments = [*shlex.split(command.replace(ADDRESS, base_url)), "--write-out", "\n%{http_code}"]
+    if "-o" in arguments:
+        arguments[arguments.index("-o") + 1] = os.devnull
     done = subprocess.run(arguments, cwd=ROOT, capture_output=True, check=True, text=True)
     body, _, status = done.stdout.rpartition("\n")
-    return int(status), json.loads(body)
+    return int(status), json.loads(body) if body else None
 
 
 def _differences(shown: Any, answer: Any, path: str = "") -> list[str]:  # noqa: ANN401 - JSON
