@@ -25,6 +25,7 @@ from api.problems import KINDS, NotReadyError, problem_response
 from api.routes.admin import admin_router
 from api.routes.batch import batch_router
 from api.routes.docs import docs_router
+from api.routes.explain import explain_router
 from api.routes.health import health_router
 from api.routes.infer import add_infer_route
 from api.routes.metrics import metrics_router
@@ -115,6 +116,7 @@ class InferenceAPI:
         users, admins = [Depends(guards.user)], [Depends(guards.admin)]
         add_infer_route(app.router, settings, engine, guards.user, memory)
         app.include_router(batch_router(settings, engine, memory), dependencies=users)
+        app.include_router(explain_router(settings, engine, memory), dependencies=users)
         app.include_router(model_router(engine), dependencies=users)
         app.include_router(admin_router(settings, engine), dependencies=admins)
         app.include_router(upload_router(settings, engine), dependencies=admins)

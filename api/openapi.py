@@ -50,6 +50,12 @@ PICTURE_BODY = _body(
     required="image",
     raw="The picture.",
 )
+PICTURE_AND_REFERENCE_BODY = _body(
+    "One picture: the form field `image`, or the raw body, as for `/infer`. Models for embeddings need a second one.",
+    {"image": _file("The picture."), "reference": _file("The picture to compare with, for embeddings.")},
+    required="image",
+    raw="The picture.",
+)
 PICTURES_BODY = _body(
     "Pictures, each a form field `images`.",
     {"images": {"type": "array", "items": _file("A picture."), "description": "The pictures."}},

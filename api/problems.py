@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
 
 from engine.drawing import UndrawableError
+from engine.explain.target import ExplainError
 from engine.inference_engine import DeadlineExceededError
 from engine.models.admin import InvalidModelError, ModelConflictError
 from engine.models.load_attempt import ModelUnavailableError
@@ -143,6 +144,7 @@ KINDS: dict[type[Exception], Kind] = {
     InvalidModelError: Kind(422, "invalid_model"),
     DigestError: Kind(422, "wrong_digest"),
     ParameterError: Kind(422, "invalid_parameter"),
+    ExplainError: Kind(422, "invalid_target"),
     BodyTooLargeError: Kind(413, "too_many_bytes"),
     TooManyPicturesError: Kind(413, "too_many_pictures"),
     ImageTooLargeError: Kind(413, "too_many_pixels"),

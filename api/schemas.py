@@ -89,7 +89,7 @@ class ModelAnswer(_Strict):
     timings_ms: TimingsMs
 
 
-_EXAMPLE: JsonDict = {
+ANSWER_EXAMPLE: JsonDict = {
     "model": {"name": "efficientnet-lite0", "version": 1, "task": "image-classification"},
     "image": {"filename": "cat.jpg", "format": "JPEG", "width": 451, "height": 300},
     "predictions": [{"label": "tiger cat", "class_id": 282, "score": 0.38619885}],
@@ -104,7 +104,7 @@ class InferResponse(ModelAnswer):
     request_id: str
 
     model_config = ConfigDict(
-        json_schema_extra={"example": {**_EXAMPLE, "request_id": "c5f545c626634c8ba831a90f6c6e3e94"}}
+        json_schema_extra={"example": {**ANSWER_EXAMPLE, "request_id": "c5f545c626634c8ba831a90f6c6e3e94"}}
     )
 
 
@@ -147,7 +147,7 @@ class BatchResult(_Strict):
     results: list[ModelAnswer] | None = None
     error: ItemProblem | None = None
 
-    model_config = ConfigDict(json_schema_extra={"example": {"index": 0, "filename": "cat.jpg", **_EXAMPLE}})
+    model_config = ConfigDict(json_schema_extra={"example": {"index": 0, "filename": "cat.jpg", **ANSWER_EXAMPLE}})
 
 
 class BatchResponse(_Strict):

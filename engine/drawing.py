@@ -66,7 +66,7 @@ _FAR_OUTSIDE = 1e6  # pixels; corners further away would overflow
 
 # By media type: OpenCV's suffix and parameters, and the longest side of the format.
 _ENCODINGS: dict[str, tuple[str, tuple[int, ...], int]] = {
-    "image/jpeg": (".jpg", (cv2.IMWRITE_JPEG_QUALITY, 92), 65_535),
+    "image/jpeg": (".jpg", (cv2.IMWRITE_JPEG_QUALITY, 92), 65_500),
     "image/webp": (".webp", (cv2.IMWRITE_WEBP_QUALITY, 90), 16_383),
     "image/png": (".png", (cv2.IMWRITE_PNG_COMPRESSION, 1), 2**31 - 1),
 }

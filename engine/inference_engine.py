@@ -13,6 +13,7 @@ from time import perf_counter
 from typing import Any, Protocol, TypeVar
 
 from engine.drawing import Drawer, check_drawable, encode
+from engine.explain.explainer import Explainer, ExplainRequest, Explanation
 from engine.models.admin import ModelAdmin
 from engine.models.check import ModelCheck
 from engine.models.load import load_model, resolve_version
@@ -23,7 +24,7 @@ from engine.models.samples import check_samples
 from engine.models.tuner import Tuner
 from engine.models.watch import ModelWatch
 from engine.pipeline import Answer, predict, predict_with_picture
-from engine.scheduling.job import Work
+from engine.scheduling.job import Admission, Work
 from engine.scheduling.run_context import RunContext
 from engine.scheduling.run_plan import RunLimits, TuneLevel
 from engine.scheduling.scheduler import QueueFullError, Scheduler
@@ -201,6 +202,21 @@ class InferenceEngine:
             self._options.observer.answered([answer])
         return answer, drawn
 
+    async def explain(
+        self, request: ExplainRequest, choice: ModelChoice, timer: StageTimer, wait: Wait = AT_MOST
+    ) -> Explanation:
+        """The heat map of one model for one picture, by many runs that let other requests go first.
+
+        After the deadline by the runs that have ended. Raises ExplainError, and what `predict` raises.
+        """
+        explainer = Explainer(self._image_loader, request)
+        try:
+            await self._in_time(self._run_masked(explainer, choice, timer), wait)
+        except DeadlineExceededError:
+            if not explainer.scores:
+                raise
+        return await self._run(explainer.finish, explainer.model, timer, Admission.UNCOUNTED)
+
     async def load(self, choices: Sequence[ModelChoice], wait: Wait = AT_MOST) -> None:
         """Waits until the models are loaded. Raises UnknownModelError, ModelUnavailableError, DeadlineExceededError."""
         await self._in_time(self._loaded(choices), wait)
@@ -225,14 +241,15 @@ class InferenceEngine:
         self, data: bytes, choices: Sequence[ModelChoice], options: PredictOptions, timer: StageTimer, wait: Wait
     ) -> list[Answer]:
         models = await self._loaded(choices, bounded=not wait.skip_queue_limit)
-        run = self._run(partial(predict, models, self._image_loader, data, options), models[0], timer, wait)
-        del models  # the worker thread frees what was swapped out meanwhile
+        work = partial(predict, models, self._image_loader, data, options)
+        run = self._run(work, models[0], timer, _admission(wait))
+        del models, work  # the worker thread frees what was swapped out meanwhile
         return await run
 
     async def _draw(self, request: DrawRequest, timer: StageTimer, wait: Wait) -> tuple[Answer, bytes]:
         [model] = await self._loaded([request.choice], bounded=not wait.skip_queue_limit)
         check_drawable(model.ref.task)
-        run = self._run(partial(self._predict_and_draw, model, request), model, timer, wait)
+        run = self._run(partial(self._predict_and_draw, model, request), model, timer, _admission(wait))
         del model
         return await run
 
@@ -243,11 +260,21 @@ class InferenceEngine:
         with context.timer.stage(POSTPROCESS):
             return answer, encode(self._drawer(picture, answer.predictions), request.media_type)
 
-    def _run(self, work: Work[T], model: LoadedModel, timer: StageTimer, wait: Wait) -> Coroutine[Any, Any, T]:
+    async def _run_masked(self, explainer: Explainer, choice: ModelChoice, timer: StageTimer) -> None:
+        [model] = await self._loaded([choice], bounded=True)
+        self.scheduler.check_queue(model.ref.name)
+        begin = self._run(partial(explainer.begin, model), model, timer, Admission.BACKGROUND)
+        del model  # the explainer has it
+        await begin
+        while not explainer.complete:
+            run = self._run(explainer.next_score, explainer.model, timer, Admission.BACKGROUND)
+            explainer.scores.append(await run)
+
+    def _run(
+        self, work: Work[T], model: LoadedModel, timer: StageTimer, admission: Admission
+    ) -> Coroutine[Any, Any, T]:
         concurrency = model.runner.plan.concurrency(self.scheduler.concurrency)
-        return self.scheduler.run(
-            work, timer, model.ref.name, concurrency=concurrency, skip_queue_limit=wait.skip_queue_limit
-        )
+        return self.scheduler.run(work, timer, model.ref.name, concurrency=concurrency, admission=admission)
 
     async def _loaded(self, choices: Sequence[ModelChoice], *, bounded: bool = False) -> list[LoadedModel]:
         """The loaded models. `bounded`: requests that wait for a load hold their pictures, so the queue limit bounds
@@ -290,3 +317,7 @@ class InferenceEngine:
             if options.observer:
                 options.observer.loaded(version.name, perf_counter() - started, ok=ok)
         return tuned
+
+
+def _admission(wait: Wait) -> Admission:
+    return Admission.UNCOUNTED if wait.skip_queue_limit else Admission.COUNTED

@@ -19,12 +19,13 @@ from tests.process import running_service
 
 ADDRESS = "http://127.0.0.1:8000"
 ADMIN_KEY = "boss"
-PAGES_WITH_COMMANDS = [README, ROOT / "docs" / "api.md", ROOT / "docs" / "models.md"]
+PAGES_WITH_COMMANDS = [README, *(ROOT / "docs" / name for name in ("api.md", "explain.md", "models.md"))]
 # Present in both, with any value.
 _VARIABLE = {
     "request_id",
     "detail",
     "reason",
+    "heatmap",
     "since",
     "decode",
     "preprocess",
@@ -102,10 +103,9 @@ def _curl_commands(page: Path) -> list[tuple[str, Any]]:
 
 
 def _run(command: str, base_url: str) -> tuple[int, Any]:
-    """The response's status and its JSON; None if the command writes the response into a file."""
+    """The response's status and its JSON; None for a response that the command writes to a file."""
+    command = re.sub(r" -o [\w.]+", f" -o {os.devnull}", command)
     arguments = [*shlex.split(command.replace(ADDRESS, base_url)), "--write-out", "\n%{http_code}"]
-    if "-o" in arguments:
-        arguments[arguments.index("-o") + 1] = os.devnull
     done = subprocess.run(arguments, cwd=ROOT, capture_output=True, check=True, text=True)
     body, _, status = done.stdout.rpartition("\n")
     return int(status), json.loads(body) if body else None

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +46,16 @@ def test_a_picture_gives_a_table_of_labels_scores_and_stages(run_here: CommandLi
     assert "lynx" not in text
     for stage in ("decode", "preprocess", "inference", "postprocess", "total"):
         assert f"{stage} " in text
+
+
+def test_each_table_has_the_scores_of_its_picture(run_here: CommandLine, tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(colour_picture("red" if name == "a.png" else "#a05050"))
+    done = run_here(str(tmp_path), "--top-k", "1")
+    scores = [float(found) for found in re.findall(r"red .*(0\.\d{4}|1\.0000) ", done.stdout)]
+    lines = run_here(str(tmp_path), "--top-k", "1", "--json").stdout.splitlines()
+    assert scores == [round(json.loads(line)["predictions"][0]["score"], 4) for line in lines]
+    assert scores[0] != scores[1]
 
 
 def test_a_folder_gives_one_json_object_a_line_in_order(run_here: CommandLine, tmp_path: Path) -> None:

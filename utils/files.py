@@ -10,7 +10,6 @@ from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
-
 _LONGEST_PREFIX = 100  # characters; file systems allow 255 bytes
 
 

@@ -69,7 +69,7 @@ def batch_router(settings: ApiSettings, engine: GetEngine, memory: ArrivingMemor
         boundary = multipart_boundary(request)
         if boundary is None:
             raise NoPictureError("Send a form (multipart/form-data) with the pictures in the field 'images'.")
-        form = PictureForm("images", settings.max_upload_bytes, settings.max_batch_images)
+        form = PictureForm(("images",), settings.max_upload_bytes, settings.max_batch_images)
         batch = BatchRun(request, predict, slots(), add, streams=streams)
         try:
             await batch.run(body, MultipartReader(boundary, form), form)

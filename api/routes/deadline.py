@@ -19,7 +19,7 @@ WITH_DEADLINE: dict[str, Any] = {
             "name": HEADER,
             "in": "header",
             "description": "Maximum milliseconds from the end of the upload to the response, in a batch from each "
-            "picture's turn to its result; then 504. "
+            "picture's turn to its result; then 504, for an explanation an incomplete answer. "
             "It can only shorten the service's own limit, API_REQUEST_TIMEOUT_MS.",
             "schema": {"type": "integer", "minimum": 1},
         }

@@ -1,6 +1,6 @@
 """POST /infer: one picture; one answer, or one answer of each requested model."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Any, get_origin
@@ -28,9 +28,11 @@ from api.uploads.disconnect import CancelOnDisconnect
 from api.uploads.pictures import UploadLimits, read_picture
 from engine.drawing import MEDIA_TYPES
 from engine.inference_engine import DrawRequest, InferenceEngine, ModelChoice
+from engine.models.loaded_model import ModelRef
 from engine.pipeline import Answer
 from engine.scheduling.scheduler import QueueFullError
 from engine.tasks.task import PredictOptions
+from loaders.images.base import ImageInfo
 from utils.time_utils import StageTimer, server_timing
 
 INFER_ERRORS = (400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 503, 504)
@@ -151,37 +153,35 @@ def describe_answers(filename: str | None, answers: Sequence[Answer]) -> dict[st
         answer.timer.stop()
         described = {"model": answer.model, "predictions": answer.predictions, "timings_ms": answer.timer.as_ms()}
         results.append(described)
-    image = answers[0].image
-    shown: dict[str, Any] = {
-        "filename": filename,
-        "format": image.format,
-        "width": image.width,
-        "height": image.height,
-    }
-    if image.alpha:
-        shown["alpha"] = True
+    shown = describe_image(filename, answers[0].image)
     if len(results) > 1:
         return {"image": shown, "results": results}
     return {"model": answers[0].model, "image": shown, **results[0]}
+
+
+def describe_image(filename: str | None, image: ImageInfo) -> dict[str, Any]:
+    shown = {"filename": filename, "format": image.format, "width": image.width, "height": image.height}
+    return shown | {"alpha": True} if image.alpha else shown
 
 
 def _respond(request: Request, filename: str | None, answers: Sequence[Answer]) -> Response:
     body = describe_answers(filename, answers)
     body["request_id"] = request.scope["state"]["request_id"]
     timings: dict[str, float] = (body["results"][-1] if "results" in body else body)["timings_ms"]
-    return json_response(request, orjson.dumps(body), headers=_timing_header(request, answers, timings))
+    log_inference(request, [answer.model for answer in answers], timings)
+    return json_response(request, orjson.dumps(body), headers={"Server-Timing": server_timing(timings)})
 
 
 def _respond_drawn(request: Request, answer: Answer, drawn: bytes, media_type: str) -> Response:
     answer.timer.stop()
-    headers = _timing_header(request, [answer], answer.timer.as_ms())
-    return Response(drawn, headers=headers, media_type=media_type)
+    timings = answer.timer.as_ms()
+    log_inference(request, [answer.model], timings)
+    return Response(drawn, headers={"Server-Timing": server_timing(timings)}, media_type=media_type)
 
 
-def _timing_header(request: Request, answers: Sequence[Answer], timings: dict[str, float]) -> dict[str, str]:
-    """The header Server-Timing. Adds the models and their times to the request's log line, too."""
+def log_inference(request: Request, models: Sequence[ModelRef], timings_ms: Mapping[str, float]) -> None:
+    """Adds models and stages to the request's log line."""
     facts = request.scope["state"]["log"]
-    facts["model"] = ",".join([answer.model.name for answer in answers])
-    facts["version"] = ",".join([str(answer.model.version) for answer in answers])
-    facts |= {f"{stage}_ms": ms for stage, ms in timings.items()}
-    return {"Server-Timing": server_timing(timings)}
+    facts["model"] = ",".join([model.name for model in models])
+    facts["version"] = ",".join([str(model.version) for model in models])
+    facts |= {f"{stage}_ms": ms for stage, ms in timings_ms.items()}

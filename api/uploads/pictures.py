@@ -1,5 +1,6 @@
 """A request's body -> pictures in memory: a form, parsed as it arrives, or one picture as the raw body."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -13,9 +14,13 @@ from api.uploads.multipart import ENVELOPE_BYTES, MultipartReader, Write, multip
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One picture; `index` counts from 0, `filename` as the client gave it, `data` is None if it is too large."""
+    """One picture of the form's `field`; `index` counts from 0, `data` is None if it is too large.
+
+    `filename`: as the client gave it.
+    """
 
     index: int
+    field: str
     filename: str | None
     data: bytes | None
 
@@ -30,11 +35,12 @@ class UploadLimits:
 
 
 class PictureForm:
-    """Collects the fields `field`. Holds at most one incomplete picture, and complete ones until they are taken."""
+    """Collects the pictures in `fields`: one incomplete picture at most, and complete ones until they are taken."""
 
-    def __init__(self, field: str, max_bytes: int, max_pictures: int | None = None) -> None:
-        self._field, self._max_bytes, self._max_pictures = field, max_bytes, max_pictures
+    def __init__(self, fields: Sequence[str], max_bytes: int, max_pictures: int | None = None) -> None:
+        self._fields, self._max_bytes, self._max_pictures = fields, max_bytes, max_pictures
         self._count = self._dropped = 0
+        self._field = ""
         self._filename: str | None = None
         self._data: BytesIO | None = None
         self._complete: list[Part] = []
@@ -52,17 +58,18 @@ class PictureForm:
     def check_any(self) -> None:
         """Raises NoPictureError if the form has no picture."""
         if not self._count:
-            raise NoPictureError(f"The form is empty; send a picture in the field '{self._field}'.")
+            raise NoPictureError(f"The form is empty; send a picture in the field '{self._fields[0]}'.")
 
     def open_field(self, name: str, filename: str | None) -> Write:
-        if name != self._field:
+        if name not in self._fields:
+            known = " or ".join(f"'{field}'" for field in self._fields)
             raise UnknownFieldError(
-                name, f"The field of a picture is '{self._field}'; parameters belong into the query: /infer?top_k=3."
+                name, f"The field of a picture is {known}; parameters belong into the query: /infer?top_k=3."
             )
         if self._count == self._max_pictures:
             raise TooManyPicturesError(self._count)
         self._count += 1
-        self._filename, self._data = filename, BytesIO()
+        self._field, self._filename, self._data = name, filename, BytesIO()
         return self._write
 
     def _write(self, data: memoryview) -> None:
@@ -76,26 +83,44 @@ class PictureForm:
 
     def close_field(self) -> None:
         data = self._data.getvalue() if self._data else None
-        self._complete.append(Part(self._count - 1, self._filename, data))
+        self._complete.append(Part(self._count - 1, self._field, self._filename, data))
         self._data = None
 
 
 async def read_picture(request: Request, limits: UploadLimits) -> tuple[str | None, bytes]:
     """The filename and the bytes. Raises RequestError, and ClientDisconnect if the client leaves while it sends."""
+    pictures = await read_pictures(request, limits, ("image",))
+    return pictures["image"]
+
+
+async def read_pictures(
+    request: Request, limits: UploadLimits, fields: Sequence[str]
+) -> dict[str, tuple[str | None, bytes]]:
+    """As `read_picture`, by field. A form has one picture or none for each of `fields`, of which the first is required.
+
+    A raw body is the first.
+    """
     if (header(request.scope, b"content-type") or "").startswith("application/json"):
         raise NoPictureError("Send the picture's bytes, not JSON: as the form field 'image' or as the raw body.")
     boundary, max_bytes = multipart_boundary(request), limits.max_bytes
-    most = max_bytes if boundary is None else max_bytes + ENVELOPE_BYTES
+    most = max_bytes if boundary is None else len(fields) * max_bytes + ENVELOPE_BYTES
     body = RequestBody(request, BodyLimits(most, max_bytes, limits.timeout_s), limits.memory)
     try:
         if boundary is None:
-            return None, await _read_raw(body)
-        part = await _read_form(body, boundary, max_bytes)
+            return {fields[0]: (None, await _read_raw(body))}
+        parts = await _read_form(body, boundary, PictureForm(fields, max_bytes))
     finally:
         body.release()
-    if part.data is None:
-        raise BodyTooLargeError(max_bytes)
-    return part.filename, part.data
+    found: dict[str, tuple[str | None, bytes]] = {}
+    for part in parts:
+        if part.data is None:
+            raise BodyTooLargeError(max_bytes)
+        if part.field in found:
+            raise NoPictureError(f"The form has more than one field '{part.field}'; send one picture per request.")
+        found[part.field] = part.filename, part.data
+    if fields[0] not in found:
+        raise NoPictureError(f"The form has no field '{fields[0]}'; send the picture in it.")
+    return found
 
 
 async def _read_raw(body: RequestBody) -> bytes:
@@ -112,14 +137,10 @@ async def _read_rest(body: RequestBody, first: bytes) -> bytes:
     return data.getvalue()
 
 
-async def _read_form(body: RequestBody, boundary: bytes, max_bytes: int) -> Part:
-    form = PictureForm("image", max_bytes)
+async def _read_form(body: RequestBody, boundary: bytes, form: PictureForm) -> list[Part]:
     reader = MultipartReader(boundary, form)
     while not body.ended:
         reader.feed(await body.next())
     reader.finish()
     form.check_any()
-    first, *others = form.take_complete()
-    if others:
-        raise NoPictureError("The form has more than one field 'image'; send one picture per request.")
-    return first
+    return form.take_complete()

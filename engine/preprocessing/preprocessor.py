@@ -70,7 +70,7 @@ class Preprocessor:
         if spec.layout is None or spec.dtype is None or (spec.size is None and spec.resize is not Resize.BOUNDED):
             raise ValueError("the spec lacks size, layout or dtype")
         self.spec = spec
-        self._layout, self._dtype = spec.layout, spec.dtype
+        self.layout, self._dtype = spec.layout, spec.dtype
         self._exact_decode = exact_decode or spec.interpolation in _NOT_SCALED
         self._table = None if spec.rescale_by_max else _value_table(spec, spec.rescale_factor)
         self._frame = lru_cache(_CACHED_SIZES)(partial(_frame, spec))
@@ -106,7 +106,7 @@ class Preprocessor:
     def _shape(self, size: Size) -> tuple[int, int, int, int]:
         channels = self.spec.channels
         return (
-            (1, channels, size.height, size.width) if self._layout == "NCHW" else (1, size.height, size.width, channels)
+            (1, channels, size.height, size.width) if self.layout == "NCHW" else (1, size.height, size.width, channels)
         )
 
     def _opaque(self, picture: Picture) -> NDArray[np.uint8]:
@@ -144,7 +144,7 @@ class Preprocessor:
         channels, height, width = planes.shape
         tensor = np.empty(self._shape(Size(width, height)), self._dtype)
         tables = self._table if self._table is not None else _value_table(self.spec, 1 / max(1, int(planes.max())))
-        if self._layout == "NCHW" or channels == 1:
+        if self.layout == "NCHW" or channels == 1:
             for target, plane, table in zip(tensor.reshape(planes.shape), planes, tables, strict=True):
                 _look_up(plane, table, target)
         else:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from enum import Enum, auto
 from time import perf_counter
 from typing import Any, Generic, TypeVar
 
@@ -19,6 +20,19 @@ class WorkerThreadError(Exception):
     """Raised when a worker thread breaks down while it runs a request, or has been shut down."""
 
 
+class Admission(Enum):
+    """How the queue limit treats a job.
+
+    COUNTED: it counts, and is rejected above. UNCOUNTED: neither; the caller bounds its jobs itself. BACKGROUND: one of
+    the many short jobs of a long request, which `check_queue` admitted: it counts, is not rejected, and lets others go
+    first.
+    """
+
+    COUNTED = auto()
+    UNCOUNTED = auto()
+    BACKGROUND = auto()
+
+
 class Job(RunContext, Generic[T]):
     """The context of its own work. `future` belongs to the event loop; the scheduler's lock guards the rest.
 
@@ -26,10 +40,17 @@ class Job(RunContext, Generic[T]):
     """
 
     def __init__(
-        self, work: Work[T], model: str, timer: StageTimer, cores: Callable[[], int], *, counts_in_queue: bool
+        self,
+        work: Work[T],
+        model: str,
+        timer: StageTimer,
+        cores: Callable[[], int],
+        admission: Admission,
     ) -> None:
         super().__init__(timer, cores)
-        self.work, self.model, self.counts_in_queue = work, model, counts_in_queue
+        self.work, self.model = work, model
+        self.counts_in_queue = admission is not Admission.UNCOUNTED
+        self.background = admission is Admission.BACKGROUND
         self.loop = asyncio.get_running_loop()
         self.future: asyncio.Future[T] | None = self.loop.create_future()
         self.queued_at = perf_counter()

@@ -12,6 +12,7 @@ worker processes together; the share of one process is an equal part of it, at l
 | A worker thread becomes free while several models have requests waiting. | The model with the least busy time goes first. |
 | The whole share is in flight for other models. | One spare worker thread takes the request: a slow model does not block a fast one. |
 | The whole share is in flight, the shares of other processes are not. | The process borrows from them, up to twice its share. |
+| A background job waits. | It starts when no other request of any model may start, on a thread of the process's own share. |
 | A run starts. | It may use its part of the cores: all if it is the only one, one if as many runs as cores are in flight. |
 | The caller is cancelled while its request waits. | The request leaves the queue at once. |
 | The caller is cancelled while its request runs. | The caller returns at once; the run is stopped, and its thread is free when it has ended. |
@@ -28,7 +29,7 @@ from time import perf_counter
 from typing import Any, TypeVar
 from weakref import WeakSet
 
-from engine.scheduling.job import Job, Work, WorkerThreadError
+from engine.scheduling.job import Admission, Job, Work, WorkerThreadError
 from engine.scheduling.scoreboard import Scoreboard, WorkerSlot
 from engine.scheduling.service_rate import ServiceRate
 from utils.time_utils import StageTimer
@@ -59,21 +60,31 @@ class _Model:
     """The queue and the counts of one model.
 
     `concurrency`: its requests in flight at most; above the scheduler's own if they meet in one run on a device.
-    `queued`: waiting requests that count towards the queue limit. `threads`: worker threads started for it alone.
+    `background`: waiting background jobs. `queued`: waiting jobs of both kinds that count towards the queue limit.
+    `threads`: worker threads started for it alone.
     `busy_seconds`: time of its requests on worker threads, by which models are compared.
     """
 
     def __init__(self, concurrency: int) -> None:
         self.waiting: OrderedDict[Job[Any], None] = OrderedDict()
+        self.background: OrderedDict[Job[Any], None] = OrderedDict()
         self.concurrency = concurrency
         self.in_flight = self.queued = self.threads = 0
         self.busy_seconds = 0.0
         self.service_rate = ServiceRate()
 
+    def add(self, job: Job[Any]) -> None:
+        self._queue_of(job)[job] = None
+        self.queued += job.counts_in_queue
+
     def remove(self, job: Job[Any]) -> None:
-        if job in self.waiting:
-            del self.waiting[job]
+        queue = self._queue_of(job)
+        if job in queue:
+            del queue[job]
             self.queued -= job.counts_in_queue
+
+    def _queue_of(self, job: Job[Any]) -> OrderedDict[Job[Any], None]:
+        return self.background if job.background else self.waiting
 
 
 class Scheduler:
@@ -109,24 +120,22 @@ class Scheduler:
         model: str = "",
         *,
         concurrency: int = 0,
-        skip_queue_limit: bool = False,
+        admission: Admission = Admission.COUNTED,
     ) -> T:
         """Run `work` on a worker thread and record its wait in `timer`.
 
-        `concurrency`: requests of this model in flight at most, if above the scheduler's. `skip_queue_limit`: the
-        caller bounds its requests itself; this one neither counts towards the limit nor is rejected by it.
+        `concurrency`: requests of this model in flight at most, if above the scheduler's.
         Raises QueueFullError, WorkerThreadError, and what `work` raises.
         """
         with self._lock:
             if self._closed:
                 raise WorkerThreadError("the worker threads have been shut down")
             of_model = self._model(model, max(concurrency, self.concurrency))
-            if not skip_queue_limit:
+            if admission is Admission.COUNTED:
                 self._check_queue(of_model)
-            job = Job(work, model, timer, self._cores_a_run, counts_in_queue=not skip_queue_limit)
+            job = Job(work, model, timer, self._cores_a_run, admission)
             del work  # the job has it, until it has run
-            of_model.waiting[job] = None
-            of_model.queued += job.counts_in_queue
+            of_model.add(job)
             self._dispatch()
         assert job.future is not None  # noqa: S101 - it is new
         try:
@@ -140,7 +149,8 @@ class Scheduler:
     def queues(self) -> dict[str, tuple[int, int]]:
         """The numbers of requests that wait and that are in flight, by model."""
         with self._lock:
-            return {name: (len(model.waiting), model.in_flight) for name, model in self._models.items()}
+            models = self._models.items()
+            return {name: (len(model.waiting) + len(model.background), model.in_flight) for name, model in models}
 
     def check_queue(self, model: str) -> None:
         """Raises QueueFullError if a new request would be rejected."""
@@ -153,7 +163,7 @@ class Scheduler:
         with self._lock:
             self._closed = True
             threads = tuple(self._threads)
-            for job in [job for model in self._models.values() for job in model.waiting]:
+            for job in [job for model in self._models.values() for job in (*model.waiting, *model.background)]:
                 self._models[job.model].remove(job)
                 job.deliver(None, asyncio.CancelledError())
             for inbox in self._idle:
@@ -209,9 +219,10 @@ class Scheduler:
         for other in self._models.values():
             if other.waiting and (not model or other.busy_seconds < model.busy_seconds) and self._may_start(other):
                 model = other
-        if model is None:
+        job = next(iter(model.waiting)) if model else self._oldest_background_job()
+        if job is None:
             return None
-        job = next(iter(model.waiting))
+        model = self._models[job.model]
         model.remove(job)
         job.started_at = perf_counter()
         if not model.in_flight:
@@ -219,6 +230,13 @@ class Scheduler:
         job.on_cores = model.concurrency == self.concurrency
         self._count(job, 1)
         return job
+
+    def _oldest_background_job(self) -> Job[Any] | None:
+        """None also while the whole share is in flight: background jobs neither borrow nor take the spare thread."""
+        if self._in_flight >= self._share():
+            return None
+        first = [next(iter(model.background)) for model in self._models.values() if model.background]
+        return min(first, key=lambda job: job.queued_at, default=None)
 
     def _count(self, job: Job[Any], change: int) -> None:
         self._models[job.model].in_flight += change
@@ -253,7 +271,8 @@ class Scheduler:
         """Count the job as no longer in flight; the caller holds the lock."""
         now, model = perf_counter(), self._models[job.model]
         seconds = now - (job.started_at or 0)
-        model.busy_seconds += seconds
+        if not job.background:
+            model.busy_seconds += seconds
         model.service_rate.ended(now, seconds, others_wait=bool(model.waiting))
         self._count(job, -1)
 

@@ -30,10 +30,15 @@ class ImageClassification(Task):
         frame: Frame,  # noqa: ARG002 - a class has no position
         options: PredictOptions,
     ) -> list[Prediction]:
+        scores = self.scores(outputs)
+        return [self._prediction(i, scores) for i in _best(scores, options)]
+
+    def scores(self, outputs: Mapping[str, Tensor]) -> Scores:
+        """The score of each class. Raises InvalidOutputError."""
         logits = outputs[self._outputs[0]] if self._outputs else next(iter(outputs.values()))
         scores = self._activate(as_float32(logits.reshape(-1)))
         check_finite(scores)
-        return [self._prediction(i, scores) for i in _best(scores, options)]
+        return scores
 
     def _prediction(self, class_id: int, scores: Scores) -> Classification:
         return Classification(label_of(self._labels, class_id), class_id, shortest(scores[class_id]))

@@ -18,6 +18,18 @@ INFER_PARAMETERS = {
     "X-Request-Timeout-Ms",
 }
 
+EXPLAIN_PARAMETERS = {
+    "model",
+    "version",
+    "method",
+    "label",
+    "class_id",
+    "box",
+    "samples",
+    "seed",
+    "X-Request-Timeout-Ms",
+}
+
 
 @pytest.fixture(scope="module")
 def document(server: Server) -> dict[str, Any]:
@@ -57,6 +69,18 @@ def test_infer_batch_documents_its_form_and_both_response_types(document: dict[s
     assert set(batch["responses"]["200"]["content"]) == {"application/json", "application/x-ndjson"}
     assert set(batch["responses"]) == INFER_STATUSES
     assert {parameter["name"] for parameter in batch["parameters"]} == INFER_PARAMETERS | {"stream"}
+
+
+def test_explain_documents_both_pictures_and_all_response_types(document: dict[str, Any]) -> None:
+    explain = document["paths"]["/explain"]["post"]
+    assert set(explain["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]) == {
+        "image",
+        "reference",
+    }
+    types = {"application/json", "image/png", "image/jpeg", "image/webp"}
+    assert set(explain["responses"]["200"]["content"]) == types
+    assert set(explain["responses"]) == INFER_STATUSES
+    assert {parameter["name"] for parameter in explain["parameters"]} == EXPLAIN_PARAMETERS
 
 
 @pytest.mark.parametrize("path", ["/infer", "/infer/batch"])

@@ -73,6 +73,8 @@ ANSWERED = {
     "a batch": post(PART + PNG + END, "/infer/batch", FORM),
     "a streamed batch": post(PART + PNG + END, "/infer/batch?stream=1", FORM),
     "a batch with a bad picture": post(PART + b"hello" + END, "/infer/batch", FORM),
+    "an explanation": post(PNG, "/explain"),
+    "an explanation of an unknown label": post(PNG, "/explain?label=nope"),
     "a malformed batch": post(PART + b"hello", "/infer/batch", FORM),
 }
 INCOMPLETE = {

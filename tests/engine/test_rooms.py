@@ -1,4 +1,4 @@
-"""Imports between the packages of the engine run one way: models -> scheduling, tasks -> preprocessing."""
+"""Imports between the packages of the engine run one way: explain -> models -> scheduling, tasks -> preprocessing."""
 
 import ast
 
@@ -12,6 +12,7 @@ ROOMS = {
     "tasks": {"preprocessing"},
     "scheduling": set[str](),
     "models": {"preprocessing", "scheduling", "tasks"},
+    "explain": {"models", "pipeline", "preprocessing", "scheduling", "tasks"},
 }
 
 

@@ -39,8 +39,9 @@ _VALUES = st.sampled_from(
      "multipart/form-data; boundary=", "application/json", "identity", "Bearer boss", "boss", "*", "bytes=0-", "\xff"]
 )  # fmt: skip
 _TARGETS = st.sampled_from(
-    ["/infer", "/infer", "/infer/batch", "/infer/batch?stream=true", "/infer?top_k=2", "/infer?top_k=-1",
-     "/infer?x=%ff", "/infer?model=colour&model=other", "/infer?version=9999999999999999999999", "/models",
+    ["/infer", "/infer", "/infer/batch", "/infer/batch?stream=true", "/explain", "/explain?box=0,0,5,5",
+     "/infer?top_k=2", "/infer?top_k=-1", "/infer?x=%ff",
+     "/infer?model=colour&model=other", "/infer?version=9999999999999999999999", "/models",
      "/models/colour", "/models/colour/versions", "/models/%00", "/models/..%2f..%2f", "/health/live", "/health/ready",
      "//infer", "/infer/", "/models/default", "/models/colour/active", "/openapi.json", "/infer?model=", "/nope",
      "/v2/models/colour/infer", "/v2/models/colour", "/metrics"]

@@ -45,13 +45,15 @@ def print_json(result: Record) -> None:
     sys.stdout.write(orjson.dumps(result).decode() + "\n")
 
 
-def print_table(name: str, answered: Answered, saved: Iterable[str], folder: Path | None) -> None:
+def print_table(shown: str, answered: Answered, saved: Iterable[str], folder: Path | None) -> None:
     image = answered.image
-    table = Table(*_COLUMNS[answered.model.task])
+    table = Table()
+    for name in _COLUMNS[answered.model.task]:  # a Column keeps its cells, so each table needs its own
+        table.add_column(name, justify="right" if name == _SCORE else "left")
     for prediction in answered.predictions:
         table.add_row(*[escape(cell) for cell in _cells(prediction)])
     console = Console(highlight=False, soft_wrap=True)
-    console.print(f"{name}  {image.format} {image.width} x {image.height}", markup=False)
+    console.print(f"{shown}  {image.format} {image.width} x {image.height}", markup=False)
     console.print(table)
     console.print("  ".join(f"{stage} {ms:.1f} ms" for stage, ms in answered.timings_ms.items()))
     for path in saved:
@@ -81,8 +83,8 @@ class _Rate(ProgressColumn):
         return Text(f"{task.speed:.1f}/s" if task.speed else "")
 
 
-_SCORE = Column("score", justify="right")
-_COLUMNS: dict[TaskName, tuple[Column | str, ...]] = {
+_SCORE = "score"
+_COLUMNS: dict[TaskName, tuple[str, ...]] = {
     TaskName.IMAGE_CLASSIFICATION: ("label", _SCORE),
     TaskName.OBJECT_DETECTION: ("label", _SCORE, "box: xmin, ymin, xmax, ymax"),
     TaskName.KEYPOINT_DETECTION: ("label", _SCORE, "box: xmin, ymin, xmax, ymax"),

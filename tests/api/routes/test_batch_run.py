@@ -45,7 +45,7 @@ class Client:
 
     def run(self, predict: Predict, slots: asyncio.Semaphore, add: Add) -> Awaitable[None]:
         request = self.request()
-        form = PictureForm("images", LARGEST, 100)
+        form = PictureForm(("images",), LARGEST, 100)
         body = RequestBody(request, BodyLimits(10_000, LARGEST, 5))
         return BatchRun(request, predict, slots, add).run(body, MultipartReader(b"b", form), form)
 
@@ -92,7 +92,7 @@ def test_slots_are_released_after_a_disconnect() -> None:
 @given(st.lists(st.binary(max_size=LARGEST + 5), min_size=1, max_size=5), st.lists(st.integers(0, 800), max_size=5))
 def test_form_pictures_are_independent_of_chunk_boundaries(pictures: list[bytes], cuts: list[int]) -> None:
     whole = b"".join(NEXT + HEAD + picture for picture in pictures) + b"\r\n--b--\r\n"
-    form, found = PictureForm("images", LARGEST, 5), []
+    form, found = PictureForm(("images",), LARGEST, 5), []
     reader = MultipartReader(b"b", form)
     positions = sorted({0, *(min(cut, len(whole)) for cut in cuts), len(whole)})
     for start, end in pairwise(positions):
@@ -100,4 +100,4 @@ def test_form_pictures_are_independent_of_chunk_boundaries(pictures: list[bytes]
         found += form.take_complete()
     reader.finish()
     wanted = [picture if len(picture) <= LARGEST else None for picture in pictures]
-    assert found == [Part(index, "a", data) for index, data in enumerate(wanted)]
+    assert found == [Part(index, "images", "a", data) for index, data in enumerate(wanted)]

@@ -23,9 +23,9 @@ def slow_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("bad", ["0", "-1", "1.5", "soon", "", "1_000", "+5", "9" * 13])
-@pytest.mark.parametrize("path", ["/infer", "/infer/batch"])
+@pytest.mark.parametrize("path", ["/infer", "/infer/batch", "/explain"])
 def test_invalid_timeout_is_422(server: Server, red_png: bytes, path: str, bad: str) -> None:
-    files = {"image" if path == "/infer" else "images": red_png}
+    files = {"images" if path == "/infer/batch" else "image": red_png}
     problem = server.client.post(path, files=files, headers={HEADER: bad})
     assert (problem.status_code, problem.json()["code"]) == (422, "invalid_parameter")
     assert HEADER in problem.json()["detail"]
@@ -43,7 +43,7 @@ def test_header_cannot_extend_the_services_timeout(serve: Serve, slow_models: Pa
 
 def test_openapi_documents_the_header(server: Server) -> None:
     paths = server.client.get("/openapi.json").json()["paths"]
-    for path in ("/infer", "/infer/batch"):
+    for path in ("/infer", "/infer/batch", "/explain"):
         assert HEADER in [parameter["name"] for parameter in paths[path]["post"]["parameters"]]
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from engine.scheduling import scheduler as scheduler_module
 from engine.scheduling import scoreboard as scoreboard_module
+from engine.scheduling.job import Admission
 from engine.scheduling.run_context import RunContext
 from engine.scheduling.scheduler import QueueFullError, Scheduler
 from engine.scheduling.scoreboard import Scoreboard
@@ -84,7 +85,7 @@ def test_requests_that_skip_the_queue_limit_do_not_count_towards_it() -> None:
         with scheduling(concurrency=1, queue_limit=1) as scheduler:
             job, task = await start_job(scheduler)
             of_batch = [
-                asyncio.create_task(scheduler.run(lambda _: "of a batch", StageTimer(), skip_queue_limit=True))
+                asyncio.create_task(scheduler.run(lambda _: "of a batch", StageTimer(), admission=Admission.UNCOUNTED))
                 for _ in range(5)
             ]
             await asyncio.sleep(0)

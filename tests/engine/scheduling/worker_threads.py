@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from engine.scheduling.job import Admission
 from engine.scheduling.run_context import RunContext
 from engine.scheduling.scheduler import QueueFullError, Scheduler
 from engine.scheduling.scoreboard import WorkerSlot
@@ -41,10 +42,13 @@ def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
     asyncio.run(asyncio.wait_for(test(), WAIT_S))
 
 
-async def start_job(scheduler: Scheduler, model: str = "", concurrency: int = 0) -> tuple[HeldJob, asyncio.Task[str]]:
+async def start_job(
+    scheduler: Scheduler, model: str = "", concurrency: int = 0, admission: Admission = Admission.COUNTED
+) -> tuple[HeldJob, asyncio.Task[str]]:
     """A job that runs on a worker thread by now."""
     job = HeldJob()
-    task = asyncio.create_task(scheduler.run(job, StageTimer(), model, concurrency=concurrency))
+    run = scheduler.run(job, StageTimer(), model, concurrency=concurrency, admission=admission)
+    task = asyncio.create_task(run)
     assert await asyncio.to_thread(job.started.wait, WAIT_S)
     return job, task
 

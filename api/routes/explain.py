@@ -1,0 +1,122 @@
+"""POST /explain: a heat map of what one prediction about one picture rests on."""
+
+import base64
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.accept import accepted_type
+from api.explain_schemas import ExplainQuery, ExplainResponse
+from api.openapi import PICTURE_AND_REFERENCE_BODY, WITH_KEY, error_responses
+from api.problems import ParameterError, clear_frames_of
+from api.responses import json_response
+from api.routes.deadline import WITH_DEADLINE, requested_wait
+from api.routes.infer import INFER_ERRORS, GetEngine, describe_image, log_inference
+from api.security.rejection_delay import RejectionDelay
+from api.settings import ApiSettings
+from api.uploads.body import ArrivingMemory
+from api.uploads.disconnect import CancelOnDisconnect
+from api.uploads.pictures import UploadLimits, read_pictures
+from engine.explain.explainer import ExplainRequest, Explanation
+from engine.explain.target import Question
+from engine.inference_engine import ModelChoice
+from engine.scheduling.scheduler import QueueFullError
+from engine.tasks.predictions import Box
+from utils.time_utils import StageTimer, server_timing
+
+_JSON = "application/json"
+_PICTURES = ("image/png", "image/jpeg", "image/webp")
+
+
+def explain_router(settings: ApiSettings, engine: GetEngine, memory: ArrivingMemory) -> APIRouter:
+    """`engine` returns the running engine, or raises NotReadyError."""
+    router = APIRouter(tags=["inference"])
+    limits = UploadLimits(settings.max_upload_bytes, settings.body_timeout_s, memory)
+    delay = RejectionDelay()
+    drawn = {media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in _PICTURES}
+
+    @router.post(
+        "/explain",
+        summary="Show what a prediction rests on",
+        response_model=ExplainResponse,
+        responses=error_responses(*INFER_ERRORS) | {200: {"content": drawn, "description": "The heat map."}},
+        openapi_extra=PICTURE_AND_REFERENCE_BODY | WITH_KEY | WITH_DEADLINE,
+    )
+    async def explain(request: Request, query: Annotated[ExplainQuery, Query()]) -> Response:
+        """Returns a heat map of one prediction, from many runs on the picture with parts of it blurred.
+
+        `Accept: image/png`, `image/jpeg` or `image/webp` returns the picture with the map over it. The runs let other
+        requests go first. At the deadline, the answer is what the runs so far have shown, with `complete` false.
+        """
+        wait, question = requested_wait(request), _question(query)
+        media_type = accepted_type(request.scope, (_JSON, *_PICTURES))
+        choice = ModelChoice(query.model or None, query.version)
+        running = engine()
+        running.request([choice])
+        try:
+            running.check_queue([choice])
+            pictures = await read_pictures(request, limits, ("image", "reference"))
+            filename, image = pictures["image"]
+            reference = pictures["reference"][1] if "reference" in pictures else None
+            overlay = None if media_type == _JSON else media_type
+            asked = ExplainRequest(image, reference, question, query.method, query.samples, query.seed, overlay)
+            async with CancelOnDisconnect(request.receive):
+                explanation = await running.explain(asked, choice, StageTimer(), wait)
+        except QueueFullError as error:
+            clear_frames_of(error)  # they hold the pictures
+            await delay.wait(request.scope.get("client"))
+            raise
+        return _respond(request, filename, explanation, media_type)
+
+    return router
+
+
+def _question(query: ExplainQuery) -> Question:
+    """Raises ParameterError."""
+    if query.label is not None and query.class_id is not None:
+        raise ParameterError("label and class_id both name a class; give one of them")
+    return Question(query.label, query.class_id, Box(*map(float, query.box.split(","))) if query.box else None)
+
+
+def _respond(request: Request, filename: str | None, explanation: Explanation, media_type: str) -> Response:
+    explanation.timer.stop()
+    timings = explanation.timer.as_ms()
+    log_inference(request, [explanation.model], timings)
+    state = request.scope["state"]
+    state["log"] |= {
+        "explain_method": explanation.method,
+        "passes": explanation.passes,
+        "complete": explanation.complete,
+    }
+    headers = {"Server-Timing": server_timing(timings)}
+    if media_type != _JSON:
+        return Response(explanation.drawn, headers=headers, media_type=media_type)
+    body = {
+        "model": explanation.model,
+        "image": describe_image(filename, explanation.image),
+        "explanation": _described(explanation),
+        "timings_ms": timings,
+        "request_id": state["request_id"],
+    }
+    return json_response(request, orjson.dumps(body), headers=headers)
+
+
+def _described(explanation: Explanation) -> dict[str, Any]:
+    target, heat_map = explanation.target, explanation.heat_map
+    shown = {"label": target.label, "class_id": target.class_id, "score": target.score}
+    x, y = heat_map.peak
+    return {
+        "target": shown | {"box": target.box} if target.box else shown,
+        "method": explanation.method,
+        "fill": "blur",
+        "passes": explanation.passes,
+        "seed": explanation.seed,
+        "complete": explanation.complete,
+        "heatmap": base64.b64encode(explanation.drawn).decode("ascii"),
+        "minimum": heat_map.minimum,
+        "maximum": heat_map.maximum,
+        "peak": {"x": x, "y": y},
+    }

@@ -1,0 +1,51 @@
+"""Heat maps of the shipped models show what the model looks at."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.explain.explainer import Method
+from engine.explain.target import Question
+from engine.models.loaded_model import LoadedModel
+from tests.e2e.explain.maps import in_input, photos
+from tests.e2e.explain.measures import Areas, areas, correlation, maps_of, pointing_game, shuffled
+from tests.engine.explain.explaining import explain
+from tests.engine.tasks.real_models import load
+
+MOST = {Method.OCCLUSION: 8, Method.RISE: 8}  # peaks in the box of nine objects, at least
+
+
+@pytest.fixture(scope="module")
+def model() -> LoadedModel:
+    return load("efficientnet-lite0")
+
+
+def test_insertion_and_deletion_beat_random_and_centred_maps(model: LoadedModel) -> None:
+    found = dict[str, list[Areas]]()
+    for photo in photos()[::2]:
+        for name, heat in maps_of(model, photo, samples=100).items():
+            found.setdefault(name, []).append(areas(model, photo, heat))
+    insertion = {name: np.mean([one.insertion for one in each]) for name, each in found.items()}
+    deletion = {name: np.mean([one.deletion for one in each]) for name, each in found.items()}
+    assert len(found["random"]) >= 20
+    for method in Method:
+        for other in ("random", "centred Gaussian"):
+            assert insertion[f"`{method}`"] > insertion[other], (insertion, deletion)
+            assert deletion[f"`{method}`"] < deletion[other], (insertion, deletion)
+
+
+@pytest.mark.parametrize("method", Method)
+def test_peaks_lie_in_the_boxes_of_the_objects(method: Method) -> None:
+    found = pointing_game(load("picodet-s-416"), method)
+    assert len(found) == 9
+    assert sum(one.hit for one in found) >= MOST[method]
+
+
+@pytest.mark.parametrize("method", Method)
+def test_other_weights_change_the_map(model: LoadedModel, tmp_path: Path, method: Method) -> None:
+    other = shuffled("efficientnet-lite0", tmp_path)
+    for photo in photos()[::10]:
+        data, question = photo.file.read_bytes(), Question(class_id=photo.class_id)
+        one, another = (in_input(each, explain(each, data, question, method)) for each in (model, other))
+        assert abs(correlation(one, another)) < 0.7, photo.file.name
