@@ -56,6 +56,9 @@ def parser() -> argparse.ArgumentParser:
     shape.add_argument("--format", choices=FORMATS, help="print all results in this format, or save them with --save")
     made.add_argument("--save", type=Path, metavar="DIR", help="save annotated copies, masks and vectors below DIR")
     made.add_argument("--crops", action="store_true", help="with --save: the part of the picture in each box, too")
+    made.add_argument(
+        "--explain", action="store_true", help="with --save: a heat map of the best prediction, about 100 runs, too"
+    )
     made.add_argument("--resume", action="store_true", help="with --save: skip what is finished in DIR")
     made.add_argument("--watch", action="store_true", help="wait for further pictures in the folders, until Ctrl-C")
     made.add_argument(
@@ -70,10 +73,9 @@ def parser() -> argparse.ArgumentParser:
 def problem_of(options: argparse.Namespace, paths: Sequence[str]) -> str | None:
     """What is wrong with the arguments together."""
     if options.save is None:
-        needed = {"--crops": options.crops, "--resume": options.resume, "--format yolo": options.format == "yolo"}
-        lacking = [name for name, given in needed.items() if given]
-        if lacking:
-            return f"{lacking[0]} needs --save DIR"
+        needed = [f"--{name}" for name in ("crops", "explain", "resume") if getattr(options, name)]
+        if needed or options.format == "yolo":
+            return f"{needed[0] if needed else '--format yolo'} needs --save DIR"
     if options.watch and not any(Path(path).is_dir() for path in paths):
         return "--watch needs a folder"
     if options.watch and options.format not in (None, "ndjson") and options.save is None:

@@ -12,6 +12,7 @@ from rich.progress import Progress
 
 from api.settings import ApiSettings, SettingsError, load_settings
 from engine.drawing import Drawer, UndrawableError
+from engine.explain.target import ExplainError, Question, check_explainable
 from engine.tasks.task import MAX_TOP_K, InvalidOutputError, PredictOptions
 from loaders.image_loader import create_image_loader
 from loaders.images.base import ImageLoaderOptions
@@ -33,6 +34,7 @@ from utils.memory import keep_freed_memory
 from utils.stdin_loader import ask_for_path
 
 _OK, _SOME_FAILED = 0, 1
+_FAILURES = (ImageError, InvalidOutputError, ModelRunError, UndrawableError, ExplainError, MemoryError, OSError)
 POLL_S = 1.0  # of watched folders
 
 
@@ -53,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sources, missing = finder.find()
     try:
         run = _Run(load_settings(), options, sources)
-    except (SettingsError, ModelError, JournalError, UnknownClassError, UsageError, OSError) as error:
+    except (SettingsError, ModelError, JournalError, UnknownClassError, ExplainError, UsageError, OSError) as error:
         arguments_parser.error(str(error))
     for path, reason in missing.items():
         show.print_error(path, reason)
@@ -82,14 +84,17 @@ class _Run:
     """One run of the command with its options."""
 
     def __init__(self, settings: ApiSettings, options: argparse.Namespace, sources: Sequence[Source]) -> None:
-        """Raises ModelError, JournalError, UnknownClassError, UsageError, OSError."""
+        """Raises ModelError, JournalError, UnknownClassError, ExplainError, UsageError, OSError."""
         self._options, self._save = options, options.save
         self._predictor = _predictor(settings, options, sources)
         self._classes = class_ids(options.classes, self._predictor.labels) if options.classes else None
         self._predict_options = PredictOptions(MAX_TOP_K if self._classes else options.top_k, options.threshold)
         self._check_format()
         font = options.font or settings.font
-        self._saver = Saver(self._save, Drawer(font), crops=options.crops) if self._save else None
+        if options.explain:
+            check_explainable(self._predictor.model.task, Question(), with_reference=False)
+        explain = self._predictor.explain if options.explain else None
+        self._saver = Saver(self._save, Drawer(font), crops=options.crops, explain=explain) if self._save else None
         self._with_picture = bool(self._save and is_drawable(self._predictor.model.task))
         self._is_collected = bool(self._save or options.format not in (None, "ndjson"))
         self._journal = Journal(self._save, self._facts(), resume=options.resume) if self._is_collected else None
@@ -142,12 +147,13 @@ class _Run:
     def _process(self, item: Item) -> _Outcome:
         """On a thread of its own."""
         try:
-            answered = self._predictor(item.read(), self._predict_options, with_picture=self._with_picture)
+            data = item.read()
+            answered = self._predictor(data, self._predict_options, with_picture=self._with_picture)
             if self._classes is not None:
                 chosen = only(answered.predictions, self._classes)[: self._options.top_k]
                 answered = replace(answered, predictions=chosen)
-            return _Outcome(item, answered, self._saver.save(item, answered) if self._saver else {})
-        except (ImageError, InvalidOutputError, ModelRunError, UndrawableError, MemoryError, OSError) as error:
+            return _Outcome(item, answered, self._saver.save(item, data, answered) if self._saver else {})
+        except _FAILURES as error:
             text = error.strerror if isinstance(error, OSError) else None
             return _Outcome(item, error=text or str(error))
 
@@ -216,7 +222,8 @@ class _Run:
         model, options = self._predictor.model, self._options
         return {
             "model": model.name, "version": model.version, "threshold": options.threshold, "top_k": options.top_k,
-            "classes": options.classes, "crops": options.crops, "every": options.every,
+            "classes": options.classes, "crops": options.crops, "explain": options.explain,
+            "every": options.every,
         }  # fmt: skip
 
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from api.settings import ApiSettings
+from engine.explain.explainer import Explainer, ExplainRequest
+from engine.explain.target import Question
 from engine.models.default_model import DefaultModel
 from engine.models.load import load_model
 from engine.models.loaded_model import LoadedModel, ModelRef
@@ -44,6 +46,9 @@ class Predictor(Protocol):
     def __call__(self, data: bytes, options: PredictOptions, *, with_picture: bool) -> Answered:
         """Raises ImageError, InvalidOutputError, ModelRunError, OSError."""
 
+    def explain(self, data: bytes, question: Question, media_type: str) -> bytes:
+        """The picture with a heat map of the answer over it. Raises ExplainError, and what a call raises."""
+
     def close(self) -> None:
         """Closes connections."""
 
@@ -72,6 +77,14 @@ class LocalPredictor:
             [answer] = predict([self._model], self._image_loader, data, options, context)
         timer.stop()
         return Answered(answer.model, answer.image, answer.predictions, timer.as_ms(), picture)
+
+    def explain(self, data: bytes, question: Question, media_type: str) -> bytes:
+        context = alone(StageTimer(), cpu_budget() // self.concurrency)
+        explainer = Explainer(self._image_loader, ExplainRequest(data, None, question, overlay=media_type))
+        explainer.begin(self._model, context)
+        while not explainer.complete:
+            explainer.scores.append(explainer.next_score(context))
+        return explainer.finish(context).drawn
 
     def close(self) -> None:
         """There is nothing to close."""

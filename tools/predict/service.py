@@ -10,6 +10,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import orjson
 from pydantic import TypeAdapter
 
+from engine.explain.target import Question
 from engine.models.loaded_model import ModelRef
 from engine.tasks.predictions import (
     Classification,
@@ -65,8 +66,8 @@ class ServicePredictor:
         self._image_loader = image_loader
         self._idle: list[HTTPConnection] = []
         try:
-            name = name or str(self._get("/models")["default"])
-            details = self._get(f"/models/{quote(name, safe='')}")
+            name = name or str(self._json("GET", "/models")["default"])
+            details = self._json("GET", f"/models/{quote(name, safe='')}")
         finally:
             self.close()
         spec: Mapping[str, Any] = {field: report["value"] for field, report in details["spec"].items()}
@@ -79,7 +80,7 @@ class ServicePredictor:
     def __call__(self, data: bytes, options: PredictOptions, *, with_picture: bool) -> Answered:
         query = {"model": self.model.name, "top_k": options.top_k, "threshold": options.threshold}
         given = {name: value for name, value in query.items() if value is not None}
-        answer = self._send("POST", f"/infer?{urlencode(given)}", data)
+        answer = self._json("POST", f"/infer?{urlencode(given)}", data)
         image = dict(answer["image"])
         del image["filename"]
         return Answered(
@@ -90,34 +91,39 @@ class ServicePredictor:
             self._image_loader.load(data) if with_picture else None,
         )
 
+    def explain(self, data: bytes, question: Question, media_type: str) -> bytes:
+        box = question.box
+        sides = f"{box.xmin},{box.ymin},{box.xmax},{box.ymax}" if box else None
+        query = {"model": self.model.name, "class_id": question.class_id, "box": sides}
+        given = {name: value for name, value in query.items() if value is not None}
+        return self._send("POST", f"/explain?{urlencode(given)}", data, media_type)
+
     def close(self) -> None:
         while self._idle:
             self._idle.pop().close()
 
-    def _get(self, path: str) -> dict[str, Any]:
-        return self._send("GET", path)
+    def _json(self, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:
+        """Raises ServiceError."""
+        answer: dict[str, Any] = _parsed(self._send(method, path, body))
+        return answer
 
-    def _send(self, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:
+    def _send(self, method: str, path: str, body: bytes | None = None, accept: str = "application/json") -> bytes:
         """Waits as long as the service asks for if it is busy. Raises ServiceError."""
         for _ in range(_ATTEMPTS):
             try:
-                status, wait_s, answer = self._exchange(method, path, body)
+                status, wait_s, answer = self._exchange(method, path, body, accept)
             except (HTTPException, OSError) as error:
                 raise ServiceError(f"no answer from {self._parts.geturl()}: {error or type(error).__name__}") from error
             if status not in (429, 503):
                 break
             time.sleep(min(wait_s, _LONGEST_WAIT_S))
-        try:
-            fields: dict[str, Any] = orjson.loads(answer)
-        except orjson.JSONDecodeError:
-            raise ServiceError(f"{self._parts.geturl()} answered {status} without JSON") from None
         if status != 200:
-            raise ServiceError(str(fields.get("detail", status)))
-        return fields
+            raise ServiceError(str(_parsed(answer).get("detail", f"status {status}")))
+        return answer
 
-    def _exchange(self, method: str, path: str, body: bytes | None) -> tuple[int, int, bytes]:
+    def _exchange(self, method: str, path: str, body: bytes | None, accept: str) -> tuple[int, int, bytes]:
         """The status, seconds to wait, and the body. A connection that the service closed meanwhile is renewed."""
-        headers = {"Content-Type": "application/octet-stream"} if body is not None else {}
+        headers = {"Accept": accept, "Content-Type": "application/octet-stream"}
         if key := os.environ.get(KEY_VARIABLE):
             headers["X-API-Key"] = key
         while True:
@@ -141,6 +147,14 @@ class ServicePredictor:
     def _connect(self) -> HTTPConnection:
         kind = HTTPSConnection if self._parts.scheme == "https" else HTTPConnection
         return kind(self._parts.hostname or "", self._parts.port, timeout=_TIMEOUT_S)
+
+
+def _parsed(answer: bytes) -> dict[str, Any]:
+    try:
+        fields: dict[str, Any] = orjson.loads(answer)
+    except orjson.JSONDecodeError:
+        raise ServiceError(f"the service did not answer in JSON: {answer[:80]!r}") from None
+    return fields
 
 
 def _prediction(fields: dict[str, Any]) -> Prediction:

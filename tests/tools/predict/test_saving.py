@@ -146,8 +146,29 @@ def test_resume_with_another_model_is_an_error(command: CommandLine, photos: Pat
     assert "has results of model colour" in done.stderr
 
 
-@pytest.mark.parametrize("argument", ["--crops", "--resume", "--format=yolo"])
+@pytest.mark.parametrize("argument", ["--crops", "--explain", "--resume", "--format=yolo"])
 def test_what_needs_a_folder_says_so(command: CommandLine, photos: Path, argument: str) -> None:
     done = command(photos, argument)
     assert done.returncode == 2
     assert "needs --save" in done.stderr
+
+
+def test_explain_saves_the_heat_map_of_the_service(
+    command: CommandLine, serve: Serve, task_models: Path, photos: Path, tmp_path: Path
+) -> None:
+    done = command(photos / "b.png", "--save", tmp_path / "here", "--explain", "--classes", "blue")
+    assert done.returncode == 0, done.stderr
+    server = serve(models_dir=task_models, default_model="colour")
+    query = {"class_id": 2}
+    data = (photos / "b.png").read_bytes()
+    served = server.client.post("/explain", params=query, content=data, headers={"Accept": "image/png"})
+    assert (tmp_path / "here/explained/b.png").read_bytes() == served.content
+    url = f"http://127.0.0.1:{server.port}"
+    command(photos / "b.png", "--save", tmp_path / "there", "--explain", "--classes", "blue", "--url", url)
+    assert (tmp_path / "there/explained/b.png").read_bytes() == served.content
+
+
+def test_explain_of_a_task_without_a_score_is_an_error(command: CommandLine, photos: Path, tmp_path: Path) -> None:
+    done = command(photos, "--save", tmp_path / "out", "--explain", "--model", "depth")
+    assert done.returncode == 2
+    assert "depth-estimation cannot be explained" in done.stderr
