@@ -178,6 +178,7 @@ class InferenceAPI:
             exact_decode=settings.exact_decode,
             check=None if self._given_model_loader else check,  # another process cannot create a given loader
             cache=settings.cache_dir,
+            font=settings.font,
             observer=self.metrics,
         )
 

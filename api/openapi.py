@@ -1,5 +1,6 @@
 """The OpenAPI document: what /openapi.json says beyond the routes' own types."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI
@@ -88,6 +89,12 @@ def json_body(shape: type[BaseModel]) -> dict[str, Any]:
     """A JSON body that the route reads itself, after its guard."""
     schema = {"$ref": f"#/components/schemas/{shape.__name__}"}
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def picture_responses(media_types: Sequence[str]) -> dict[int | str, dict[str, Any]]:
+    """A response that is a picture if the client accepts one of these types."""
+    schema = {"schema": _file("The picture with the predictions drawn on it.")}
+    return {200: {"content": dict.fromkeys(media_types, schema), "description": "The predictions."}}
 
 
 def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
 
+from engine.drawing import UndrawableError
 from engine.explain.target import ExplainError
 from engine.inference_engine import DeadlineExceededError
 from engine.models.admin import InvalidModelError, ModelConflictError
@@ -135,6 +136,7 @@ KINDS: dict[type[Exception], Kind] = {
     UnauthenticatedError: Kind(401, "no_key"),
     WrongKeyError: Kind(403, "wrong_key"),
     UnknownModelError: Kind(404, "unknown_model"),
+    UndrawableError: Kind(406, "not_drawable"),
     BodyTooSlowError: Kind(408, "body_too_slow"),
     AdminClosedError: Kind(403, "admin_closed"),
     ModelConflictError: Kind(409, "conflict"),

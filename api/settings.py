@@ -156,6 +156,11 @@ class ApiSettings(BaseSettings):
         (), description="Web origins that may call the API, such as https://app.example.com, or * for all."
     )
 
+    font: Path | None = Field(
+        None,
+        description="TrueType or OpenType font of drawn pictures. Empty: DejaVu Sans (no Chinese, Japanese, Korean).",
+    )
+
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Lowest level that is logged.")
     log_format: Literal["text", "json"] = Field("text", description="Log format: text, or json with one object a line.")
 
@@ -227,12 +232,12 @@ class ApiSettings(BaseSettings):
                 )
         return value
 
-    @field_validator("tls_cert", "tls_key", mode="before")
+    @field_validator("tls_cert", "tls_key", "font", mode="before")
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         return value or None
 
-    @field_validator("tls_cert", "tls_key")
+    @field_validator("tls_cert", "tls_key", "font")
     @classmethod
     def _readable_file(cls, value: Path | None) -> Path | None:
         if value is None:
@@ -252,6 +257,15 @@ class ApiSettings(BaseSettings):
         certificate: Path | None = info.data["tls_cert"]
         if (value is None) != (certificate is None):
             raise ValueError("API_TLS_CERT and API_TLS_KEY must be set together")
+        return value
+
+    @field_validator("font")
+    @classmethod
+    def _valid_font(cls, value: Path | None) -> Path | None:
+        if value:
+            from engine.drawing import check_font
+
+            check_font(value)
         return value
 
     @field_validator("rate_limit")

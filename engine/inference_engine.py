@@ -12,6 +12,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Protocol, TypeVar
 
+from engine.drawing import Drawer, check_drawable, encode
 from engine.explain.explainer import Explainer, ExplainRequest, Explanation
 from engine.models.admin import ModelAdmin
 from engine.models.check import ModelCheck
@@ -22,8 +23,9 @@ from engine.models.model_manager import ModelManager, ModelManagerOptions
 from engine.models.samples import check_samples
 from engine.models.tuner import Tuner
 from engine.models.watch import ModelWatch
-from engine.pipeline import Answer, predict
+from engine.pipeline import Answer, predict, predict_with_picture
 from engine.scheduling.job import Admission, Work
+from engine.scheduling.run_context import RunContext
 from engine.scheduling.run_plan import RunLimits, TuneLevel
 from engine.scheduling.scheduler import QueueFullError, Scheduler
 from engine.scheduling.scoreboard import WorkerSlot
@@ -36,7 +38,7 @@ from utils.blas import one_blas_thread
 from utils.cpu_budget import cpu_budget
 from utils.locks import process_lock
 from utils.memory import keep_freed_memory
-from utils.time_utils import StageTimer
+from utils.time_utils import POSTPROCESS, StageTimer
 
 T = TypeVar("T")
 
@@ -56,6 +58,16 @@ class ModelChoice:
 
     name: str | None = None
     selector: int | str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DrawRequest:
+    """The bytes of a picture, the model that answers, and the media type of the drawn picture."""
+
+    data: bytes
+    choice: ModelChoice
+    options: PredictOptions
+    media_type: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +101,7 @@ class EngineOptions:
 
     `queue_limit`: waiting requests of each model, of this process. `timeout_s`: from a picture's arrival to its answer.
     `check` tries each model in a separate process before it is loaded; None skips that. `cache`: the cache folder.
+    `font`: of drawn pictures, None for the shipped one.
     """
 
     models: ModelManagerOptions
@@ -103,6 +116,7 @@ class EngineOptions:
     exact_decode: bool = False
     check: ModelCheck | None = None
     cache: Path | None = None
+    font: Path | None = None
     observer: Observer | None = None
 
 
@@ -118,6 +132,7 @@ class InferenceEngine:
     ) -> None:
         self._image_loader = image_loader
         self._options = options
+        self._drawer = Drawer(options.font)
         cores = options.cores or cpu_budget()
         self.scheduler = Scheduler(options.concurrency or cores, options.queue_limit, cores, options.worker_slot)
         self._tuner = Tuner(
@@ -177,6 +192,16 @@ class InferenceEngine:
             self._options.observer.answered(answers)
         return answers
 
+    async def draw(self, request: DrawRequest, timer: StageTimer, wait: Wait = AT_MOST) -> tuple[Answer, bytes]:
+        """The answer of one model, and the encoded picture with the answer drawn on it.
+
+        Raises UndrawableError, and what `predict` raises.
+        """
+        answer, drawn = await self._in_time(self._draw(request, timer, wait), wait)
+        if self._options.observer:
+            self._options.observer.answered([answer])
+        return answer, drawn
+
     async def explain(
         self, request: ExplainRequest, choice: ModelChoice, timer: StageTimer, wait: Wait = AT_MOST
     ) -> Explanation:
@@ -216,10 +241,24 @@ class InferenceEngine:
         self, data: bytes, choices: Sequence[ModelChoice], options: PredictOptions, timer: StageTimer, wait: Wait
     ) -> list[Answer]:
         models = await self._loaded(choices, bounded=not wait.skip_queue_limit)
-        admission = Admission.UNCOUNTED if wait.skip_queue_limit else Admission.COUNTED
-        run = self._run(partial(predict, models, self._image_loader, data, options), models[0], timer, admission)
-        del models  # the worker thread frees what was swapped out meanwhile
+        work = partial(predict, models, self._image_loader, data, options)
+        run = self._run(work, models[0], timer, _admission(wait))
+        del models, work  # the worker thread frees what was swapped out meanwhile
         return await run
+
+    async def _draw(self, request: DrawRequest, timer: StageTimer, wait: Wait) -> tuple[Answer, bytes]:
+        [model] = await self._loaded([request.choice], bounded=not wait.skip_queue_limit)
+        check_drawable(model.ref.task)
+        run = self._run(partial(self._predict_and_draw, model, request), model, timer, _admission(wait))
+        del model
+        return await run
+
+    def _predict_and_draw(self, model: LoadedModel, request: DrawRequest, context: RunContext) -> tuple[Answer, bytes]:
+        """On a worker thread. Drawing and encoding count as postprocessing."""
+        answer, picture = predict_with_picture(model, self._image_loader, request.data, request.options, context)
+        context.stop.check()
+        with context.timer.stage(POSTPROCESS):
+            return answer, encode(self._drawer(picture, answer.predictions), request.media_type)
 
     async def _run_masked(self, explainer: Explainer, choice: ModelChoice, timer: StageTimer) -> None:
         [model] = await self._loaded([choice], bounded=True)
@@ -278,3 +317,7 @@ class InferenceEngine:
             if options.observer:
                 options.observer.loaded(version.name, perf_counter() - started, ok=ok)
         return tuned
+
+
+def _admission(wait: Wait) -> Admission:
+    return Admission.UNCOUNTED if wait.skip_queue_limit else Admission.COUNTED

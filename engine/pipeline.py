@@ -49,6 +49,21 @@ def predict(
     return answers
 
 
+def predict_with_picture(
+    model: LoadedModel, loader: ImageLoader, data: bytes, options: PredictOptions, context: RunContext
+) -> tuple[Answer, Picture]:
+    """The answer that `predict` gives, and the picture in full size: one that was scaled is decoded again."""
+    timer = context.timer
+    context.stop.check()
+    picture = decode([model], loader, data, timer)
+    answer = _answer(model, picture, options, timer, context)
+    if picture.pixels.shape[:2] != (picture.info.height, picture.info.width):
+        context.stop.check()
+        with timer.stage(DECODE):
+            picture = loader.load(data)
+    return answer, picture
+
+
 def decode(models: Sequence[LoadedModel], loader: ImageLoader, data: bytes, timer: StageTimer) -> Picture:
     """The picture in the smallest size that suffices for all models. Raises ImageError."""
     with timer.stage(DECODE):

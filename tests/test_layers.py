@@ -34,13 +34,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "engine/tasks": {"engine/preprocessing"},
     "engine/scheduling": set(),
     "engine/models": {"engine/preprocessing", "engine/scheduling", "engine/tasks"},
+    "engine/drawing": {"engine/tasks"},
     "engine/pipeline": {"engine/models", "engine/preprocessing", "engine/scheduling", "engine/tasks"},
     "engine/explain": {
         "engine/models", "engine/pipeline", "engine/preprocessing", "engine/scheduling", "engine/tasks",
     },
     "engine/inference_engine": {
-        "engine/explain", "engine/models", "engine/pipeline", "engine/preprocessing", "engine/scheduling",
-        "engine/tasks",
+        "engine/drawing", "engine/explain", "engine/models", "engine/pipeline", "engine/preprocessing",
+        "engine/scheduling", "engine/tasks",
     },
 }  # fmt: skip
 # Rooms that must not import some others: of their own layer, or of a lower one.

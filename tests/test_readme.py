@@ -104,7 +104,7 @@ def _curl_commands(page: Path) -> list[tuple[str, Any]]:
 
 def _run(command: str, base_url: str) -> tuple[int, Any]:
     """The response's status and its JSON; None for a response that the command writes to a file."""
-    command = re.sub(r" -o [\w.]+ ", f" -o {os.devnull} ", command)
+    command = re.sub(r" -o [\w.]+", f" -o {os.devnull}", command)
     arguments = [*shlex.split(command.replace(ADDRESS, base_url)), "--write-out", "\n%{http_code}"]
     done = subprocess.run(arguments, cwd=ROOT, capture_output=True, check=True, text=True)
     body, _, status = done.stdout.rpartition("\n")

@@ -3,23 +3,20 @@
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
-from collections.abc import Callable
-from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
 
-from run_locally import main
+from tests.command_line import CommandLine
 from tests.paths import ROOT
 from tests.pictures_by_colour import colour_picture
 from tests.tiny_models import add_model, colour_graph
 
 CAT = ROOT / "tests" / "data" / "cat.jpg"
 DEFAULT_MODEL = "efficientnet-lite0"
-
-Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
@@ -28,19 +25,10 @@ def environment(tiny_models: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def run_here(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    def run_main(*arguments: str, stdin: bytes = b"", **settings: str) -> subprocess.CompletedProcess[str]:
-        for name, value in (environment | settings).items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO(stdin)))
-        try:
-            status = main(arguments)
-        except SystemExit as ended:
-            status = int(ended.code or 0)
-        printed = capsys.readouterr()
-        return subprocess.CompletedProcess(arguments, status, printed.out, printed.err)
-
-    return run_main
+def run_here(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> CommandLine:
+    return CommandLine(environment, monkeypatch, capsys)
 
 
 def run(*arguments: str, env: dict[str, str] | None = None, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
@@ -48,7 +36,7 @@ def run(*arguments: str, env: dict[str, str] | None = None, stdin: bytes = b"") 
     return subprocess.run(command, input=stdin, capture_output=True, env=env, timeout=60, check=False)
 
 
-def test_a_picture_gives_a_table_of_labels_scores_and_stages(run_here: Run) -> None:
+def test_a_picture_gives_a_table_of_labels_scores_and_stages(run_here: CommandLine) -> None:
     done = run_here(str(CAT), "--top-k", "2", API_MODELS_DIR=str(ROOT / "models"), API_DEFAULT_MODEL=DEFAULT_MODEL)
     assert done.returncode == 0, done.stderr
     text = done.stdout
@@ -60,7 +48,17 @@ def test_a_picture_gives_a_table_of_labels_scores_and_stages(run_here: Run) -> N
         assert f"{stage} " in text
 
 
-def test_a_folder_gives_one_json_object_a_line_in_order(run_here: Run, tmp_path: Path) -> None:
+def test_each_table_has_the_scores_of_its_picture(run_here: CommandLine, tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(colour_picture("red" if name == "a.png" else "#a05050"))
+    done = run_here(str(tmp_path), "--top-k", "1")
+    scores = [float(found) for found in re.findall(r"red .*(0\.\d{4}|1\.0000) ", done.stdout)]
+    lines = run_here(str(tmp_path), "--top-k", "1", "--json").stdout.splitlines()
+    assert scores == [round(json.loads(line)["predictions"][0]["score"], 4) for line in lines]
+    assert scores[0] != scores[1]
+
+
+def test_a_folder_gives_one_json_object_a_line_in_order(run_here: CommandLine, tmp_path: Path) -> None:
     for name, colour in [("b.png", "blue"), ("a.png", "red")]:
         (tmp_path / name).write_bytes(colour_picture(colour))
     (tmp_path / "notes.txt").write_text("not a picture")
@@ -77,13 +75,13 @@ def test_the_picture_may_come_from_a_pipe(environment: dict[str, str]) -> None:
     assert json.loads(done.stdout)["predictions"][0]["label"] == "blue"
 
 
-def test_a_dash_is_the_picture_from_stdin(run_here: Run) -> None:
+def test_a_dash_is_the_picture_from_stdin(run_here: CommandLine) -> None:
     done = run_here("-", "--json", stdin=colour_picture("blue"))
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["predictions"][0]["label"] == "blue"
 
 
-def test_a_bad_picture_is_named_on_stderr_and_the_others_are_answered(run_here: Run, tmp_path: Path) -> None:
+def test_a_bad_picture_is_named_on_stderr_and_the_others_are_answered(run_here: CommandLine, tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_bytes(b"not a picture")
     (tmp_path / "good.png").write_bytes(colour_picture("red"))
     done = run_here(str(tmp_path), "--json")
@@ -93,7 +91,7 @@ def test_a_bad_picture_is_named_on_stderr_and_the_others_are_answered(run_here: 
     assert "good.png" not in done.stderr
 
 
-def test_a_missing_path_is_named_on_stderr_and_the_others_are_answered(run_here: Run, tmp_path: Path) -> None:
+def test_a_missing_path_is_named_on_stderr_and_the_others_are_answered(run_here: CommandLine, tmp_path: Path) -> None:
     (tmp_path / "good.png").write_bytes(colour_picture("red"))
     (tmp_path / "empty").mkdir()
     done = run_here("no/such.jpg", str(tmp_path / "empty"), str(tmp_path / "good.png"), "--json")
@@ -104,14 +102,14 @@ def test_a_missing_path_is_named_on_stderr_and_the_others_are_answered(run_here:
     assert second.startswith(f"{tmp_path / 'empty'}: ")
 
 
-def test_a_model_is_chosen_by_name(run_here: Run, tmp_path: Path) -> None:
+def test_a_model_is_chosen_by_name(run_here: CommandLine, tmp_path: Path) -> None:
     add_model(tmp_path, "other", colour_graph(), labels=("r", "g", "b"))
     arguments = ("-", "--json", "--model", "other")
     done = run_here(*arguments, stdin=colour_picture("red"), API_MODELS_DIR=str(tmp_path))
     assert json.loads(done.stdout)["predictions"][0]["label"] == "r"
 
 
-def test_the_choices_in_the_state_file_apply(run_here: Run, tmp_path: Path) -> None:
+def test_the_choices_in_the_state_file_apply(run_here: CommandLine, tmp_path: Path) -> None:
     add_model(tmp_path, "colour", colour_graph(), version=1)
     add_model(tmp_path, "colour", colour_graph(gain=2), version=2)
     add_model(tmp_path, "other", colour_graph())
@@ -134,7 +132,7 @@ def test_the_choices_in_the_state_file_apply(run_here: Run, tmp_path: Path) -> N
         (["--colour"], "unrecognized"),
     ],
 )
-def test_wrong_arguments_are_status_2_with_a_message(run_here: Run, arguments: list[str], message: str) -> None:
+def test_wrong_arguments_are_status_2_with_a_message(run_here: CommandLine, arguments: list[str], message: str) -> None:
     done = run_here(*arguments)
     assert done.returncode == 2
     assert message in done.stderr

@@ -4,9 +4,13 @@ import errno
 import os
 import stat
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
+from typing import BinaryIO
+
+_LONGEST_PREFIX = 100  # characters; file systems allow 255 bytes
 
 
 def open_regular(file: Path) -> BufferedReader:
@@ -30,18 +34,31 @@ def read_at_most(file: Path, size: int) -> bytes:
 
 def replace_file(file: Path, data: bytes) -> None:
     """Replaces a file atomically: readers see the old or the new content, also after a power cut. Raises OSError."""
-    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}-")
+    with replacing(file) as written:
+        written.write(data)
+
+
+@contextmanager
+def replacing(file: Path, *, durable: bool = True, folder: Path | None = None) -> Iterator[BinaryIO]:
+    """A new file that replaces `file` when the block ends, and is deleted if the block raises. Raises OSError.
+
+    `durable`: a power cut later leaves the old or the new content, too, which takes milliseconds. `folder`: where the
+    new file grows, on the same file system; None: beside `file`.
+    """
+    handle, temporary = tempfile.mkstemp(dir=folder or file.parent, prefix=f".{file.name[:_LONGEST_PREFIX]}-")
     try:
         with os.fdopen(handle, "wb") as written:
-            written.write(data)
-            written.flush()
-            os.fsync(written.fileno())
+            yield written
+            if durable:
+                written.flush()
+                os.fsync(written.fileno())
         Path(temporary).chmod(0o644)
         Path(temporary).replace(file)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-    sync_folder(file.parent)
+    if durable:
+        sync_folder(file.parent)
 
 
 def sync_folder(folder: Path) -> None:

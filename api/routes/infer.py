@@ -14,7 +14,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from api.openapi import PICTURE_BODY, WITH_KEY, error_responses
+from api.accept import accepted_type
+from api.openapi import PICTURE_BODY, WITH_KEY, error_responses, picture_responses
 from api.problems import ParameterError, clear_frames_of, validation_error
 from api.responses import json_response
 from api.routes.deadline import WITH_DEADLINE, requested_wait
@@ -25,7 +26,8 @@ from api.settings import ApiSettings
 from api.uploads.body import ArrivingMemory
 from api.uploads.disconnect import CancelOnDisconnect
 from api.uploads.pictures import UploadLimits, read_picture
-from engine.inference_engine import InferenceEngine, ModelChoice
+from engine.drawing import MEDIA_TYPES
+from engine.inference_engine import DrawRequest, InferenceEngine, ModelChoice
 from engine.models.loaded_model import ModelRef
 from engine.pipeline import Answer
 from engine.scheduling.scheduler import QueueFullError
@@ -34,6 +36,8 @@ from loaders.images.base import ImageInfo
 from utils.time_utils import StageTimer, server_timing
 
 INFER_ERRORS = (400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 503, 504)
+_JSON = "application/json"
+_OFFERED = (_JSON, *MEDIA_TYPES)
 _CACHED_QUERIES = 256
 _LISTS = {name for name, field in InferQuery.model_fields.items() if get_origin(field.annotation) is list}
 
@@ -59,7 +63,12 @@ def add_infer_route(
         """Returns the predictions for one picture, sent as the form field `image` or as the raw body.
 
         If `model` or `version` is repeated, the picture is decoded once, and `results` has the predictions of each.
+        With `Accept: image/jpeg`, `image/webp` or `image/png`, the response is the picture with the predictions drawn
+        on it, in its original size.
         """
+        media_type = accepted_type(request.scope, _OFFERED)
+        if media_type != _JSON and len(query.choices) > 1:
+            raise ParameterError("A picture is drawn with the predictions of one model; name one, or accept JSON.")
         wait = requested_wait(request)
         running = engine()
         running.request(query.choices)  # an unknown model is an error; an unloaded model starts to load
@@ -67,7 +76,12 @@ def add_infer_route(
             running.check_queue(query.choices)  # a full queue rejects the request before its upload
             filename, data = await read_picture(request, limits)
             async with CancelOnDisconnect(request.receive):
-                answers = await running.predict(data, query.choices, query.options, StageTimer(), wait)
+                if media_type == _JSON:
+                    answers = await running.predict(data, query.choices, query.options, StageTimer(), wait)
+                else:
+                    wanted = DrawRequest(data, query.choices[0], query.options, media_type)
+                    answer, drawn = await running.draw(wanted, StageTimer(), wait)
+                    return _respond_drawn(request, answer, drawn, media_type)
         except QueueFullError as error:
             clear_frames_of(error)  # they hold the picture
             await delay.wait(request.scope.get("client"))
@@ -81,7 +95,7 @@ def add_infer_route(
         tags=["inference"],
         summary="Run models on a picture",
         response_model=InferResponse | InferManyResponse,
-        responses=error_responses(*INFER_ERRORS),
+        responses=error_responses(*INFER_ERRORS, 406) | picture_responses(MEDIA_TYPES),
         openapi_extra=PICTURE_BODY | WITH_KEY | WITH_DEADLINE,
         route_class_override=_route_class(guard),
     )
@@ -151,12 +165,18 @@ def describe_image(filename: str | None, image: ImageInfo) -> dict[str, Any]:
 
 
 def _respond(request: Request, filename: str | None, answers: Sequence[Answer]) -> Response:
-    state = request.scope["state"]
     body = describe_answers(filename, answers)
-    body["request_id"] = state["request_id"]
+    body["request_id"] = request.scope["state"]["request_id"]
     timings: dict[str, float] = (body["results"][-1] if "results" in body else body)["timings_ms"]
     log_inference(request, [answer.model for answer in answers], timings)
     return json_response(request, orjson.dumps(body), headers={"Server-Timing": server_timing(timings)})
+
+
+def _respond_drawn(request: Request, answer: Answer, drawn: bytes, media_type: str) -> Response:
+    answer.timer.stop()
+    timings = answer.timer.as_ms()
+    log_inference(request, [answer.model], timings)
+    return Response(drawn, headers={"Server-Timing": server_timing(timings)}, media_type=media_type)
 
 
 def log_inference(request: Request, models: Sequence[ModelRef], timings_ms: Mapping[str, float]) -> None:

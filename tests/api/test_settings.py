@@ -29,6 +29,8 @@ BAD = [
     ("API_CORS_ORIGINS", "https://example.com/", "invalid origin"),
     ("API_CORS_ORIGINS", "*,https://example.com", "alone"),
     ("API_ACCEPT_TRUNCATED", "perhaps", "boolean"),
+    ("API_FONT", "README.md", "not a TrueType or OpenType font"),
+    ("API_FONT", "no/such.ttf", "No such file"),
 ]
 
 

@@ -1,0 +1,104 @@
+"""Answers about pictures from a model in this process."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from api.settings import ApiSettings
+from engine.explain.explainer import Explainer, ExplainRequest
+from engine.explain.target import Question
+from engine.models.default_model import DefaultModel
+from engine.models.load import load_model
+from engine.models.loaded_model import LoadedModel, ModelRef
+from engine.models.tuner import Tuner
+from engine.pipeline import predict, predict_with_picture
+from engine.scheduling.run_context import alone
+from engine.scheduling.run_plan import RunLimits
+from engine.tasks.predictions import Prediction
+from engine.tasks.task import PredictOptions
+from loaders.images.base import ImageInfo, ImageLoader, Picture
+from loaders.model_loader import DEFAULT_MODEL_LOADER, create_model_loader
+from loaders.repository.model_repository import ModelRepository
+from loaders.repository.model_state import ModelStateFile
+from loaders.runtimes.base import SessionOptions
+from utils.cpu_budget import cpu_budget
+from utils.time_utils import StageTimer
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """`picture`: decoded in full, if that was asked for."""
+
+    model: ModelRef
+    image: ImageInfo
+    predictions: Sequence[Prediction]
+    timings_ms: dict[str, float]
+    picture: Picture | None = None
+
+
+class Predictor(Protocol):
+    """`model` answers, with `labels` by class id; `concurrency` pictures at once. May be used from many threads."""
+
+    model: ModelRef
+    labels: Sequence[str]
+    concurrency: int
+
+    def __call__(self, data: bytes, options: PredictOptions, *, with_picture: bool) -> Answered:
+        """Raises ImageError, InvalidOutputError, ModelRunError, OSError."""
+
+    def explain(self, data: bytes, question: Question, media_type: str) -> bytes:
+        """The picture with a heat map of the answer over it. Raises ExplainError, and what a call raises."""
+
+    def close(self) -> None:
+        """Closes connections."""
+
+
+class LocalPredictor:
+    """The version that the service would use.
+
+    One picture runs on all cores (`alone`), several run on one core each, so that their scores do not depend on
+    how many there are.
+    """
+
+    def __init__(self, settings: ApiSettings, name: str | None, image_loader: ImageLoader, *, alone: bool) -> None:
+        """Raises ModelError, OSError."""
+        self.concurrency = 1 if alone else cpu_budget()
+        self._image_loader = image_loader
+        self._model = _load(settings, name, alone=alone)
+        self.model = self._model.ref
+        self.labels: Sequence[str] = self._model.spec.labels
+
+    def __call__(self, data: bytes, options: PredictOptions, *, with_picture: bool) -> Answered:
+        timer, picture = StageTimer(), None
+        context = alone(timer, cpu_budget() // self.concurrency)
+        if with_picture:
+            answer, picture = predict_with_picture(self._model, self._image_loader, data, options, context)
+        else:
+            [answer] = predict([self._model], self._image_loader, data, options, context)
+        timer.stop()
+        return Answered(answer.model, answer.image, answer.predictions, timer.as_ms(), picture)
+
+    def explain(self, data: bytes, question: Question, media_type: str) -> bytes:
+        context = alone(StageTimer(), cpu_budget() // self.concurrency)
+        explainer = Explainer(self._image_loader, ExplainRequest(data, None, question, overlay=media_type))
+        explainer.begin(self._model, context)
+        while not explainer.complete:
+            explainer.scores.append(explainer.next_score(context))
+        return explainer.finish(context).drawn
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
+def _load(settings: ApiSettings, name: str | None, *, alone: bool) -> LoadedModel:
+    catalog = ModelRepository(settings.models_dir).scan().catalog
+    choices = ModelStateFile(settings.models_dir).read()
+    default = DefaultModel(settings.default_model)
+    default.update(catalog, choices)
+    version = choices.version(catalog, name or default.name)
+    model_loader, cores = create_model_loader(DEFAULT_MODEL_LOADER), cpu_budget()
+    options = SessionOptions(settings.providers, threads=cores if alone else 1)
+    model = load_model(version, model_loader, options, exact_decode=settings.exact_decode)
+    if alone:
+        return model
+    return Tuner(model_loader, options, cores, limits=RunLimits(intra_op_threads=1, batch=1))(model, version)
