@@ -79,7 +79,7 @@ def test_active_version_is_changed_while_pictures_stream(page: Page, tmp_path: P
 
 
 def test_operator_sees_warnings_first_and_what_decided_each_field(page: Page) -> None:
-    page.find(".warnings h2", "to look at")
+    page.find(".warnings h2", "Warnings: ")
     page.find(".warnings .problem", "broken")
     page.click("[aria-label=boxes] summary")
     fields = {row[0]: row[1:] for row in page.rows("[aria-label='Fields of boxes'] table")}

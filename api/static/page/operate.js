@@ -76,7 +76,7 @@ function Warnings({ operator }) {
   const { status, uptime_s, providers } = operator.health;
   return html`<section class="warnings" aria-labelledby="warnings">
     <div class="row spread">
-      <div role="status"><h2 id="warnings">${warnings.length ? `${warnings.length} to look at` : "Nothing needs attention"}</h2></div>
+      <div role="status"><h2 id="warnings">${warnings.length ? `Warnings: ${warnings.length}` : "No warnings"}</h2></div>
       <p class="facts">${status} · up ${duration(uptime_s)} · ${providers.join(", ")}</p>
     </div>
     <ul>${warnings.map(([where, what]) => html`<li class="problem"><strong>${where}</strong> ${what}</li>`)}</ul>
