@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finder = SourceFinder(paths, grows=options.watch)
     sources, missing = finder.find()
     try:
-        run = _Run(load_settings(), options, sources)
+        run = Run(load_settings(), options, sources)
     except (SettingsError, ModelError, JournalError, UnknownClassError, ExplainError, UsageError, OSError) as error:
         arguments_parser.error(str(error))
     for path, reason in missing.items():
@@ -80,7 +80,7 @@ class _Outcome:
     error: str = ""
 
 
-class _Run:
+class Run:
     """One run of the command with its options."""
 
     def __init__(self, settings: ApiSettings, options: argparse.Namespace, sources: Sequence[Source]) -> None:

@@ -62,7 +62,8 @@ class LocalPredictor:
 
     def __init__(self, settings: ApiSettings, name: str | None, image_loader: ImageLoader, *, alone: bool) -> None:
         """Raises ModelError, OSError."""
-        self.concurrency = 1 if alone else cpu_budget()
+        cores = cpu_budget()
+        self.concurrency, self._cores = (1, cores) if alone else (cores, 1)  # of each run
         self._image_loader = image_loader
         self._model = _load(settings, name, alone=alone)
         self.model = self._model.ref
@@ -70,7 +71,7 @@ class LocalPredictor:
 
     def __call__(self, data: bytes, options: PredictOptions, *, with_picture: bool) -> Answered:
         timer, picture = StageTimer(), None
-        context = alone(timer, cpu_budget() // self.concurrency)
+        context = alone(timer, self._cores)
         if with_picture:
             answer, picture = predict_with_picture(self._model, self._image_loader, data, options, context)
         else:
@@ -79,7 +80,7 @@ class LocalPredictor:
         return Answered(answer.model, answer.image, answer.predictions, timer.as_ms(), picture)
 
     def explain(self, data: bytes, question: Question, media_type: str) -> bytes:
-        context = alone(StageTimer(), cpu_budget() // self.concurrency)
+        context = alone(StageTimer(), self._cores)
         explainer = Explainer(self._image_loader, ExplainRequest(data, None, question, overlay=media_type))
         explainer.begin(self._model, context)
         while not explainer.complete:
