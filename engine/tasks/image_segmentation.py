@@ -102,14 +102,22 @@ class InstanceSegmentation(Task):
             maps = np.tensordot(found.extras, prototypes[0], axes=1)
         check_finite(maps)
         each = zip(found.boxes, found.scores, found.class_ids, maps, strict=True)
-        return [self._segment(box, score, int(class_id), logits, frame) for box, score, class_id, logits in each]
+        segments = (self._segment(box, score, int(class_id), logits, frame) for box, score, class_id, logits in each)
+        return [segment for segment in segments if segment is not None]
 
-    def _segment(self, row: Array, score: np.float32, class_id: int, logits: Array, frame: Frame) -> InstanceSegment:
-        box = as_box(row)
+    def _segment(
+        self, box: Array, score: np.float32, class_id: int, logits: Array, frame: Frame
+    ) -> InstanceSegment | None:
+        """None if the mask is empty, as in Ultralytics."""
         region = box_region(box, frame)
+        if region is None:
+            return None
         inside = resample(logits, frame, region, computed_size(region), Image.Resampling.BILINEAR) > 0
+        if not inside.any():
+            return None
         mask = on_picture(inside.astype(np.uint8) * np.uint8(255), region, frame.picture)
-        return InstanceSegment(label_of(self._spec.labels, class_id), class_id, shortest(score), png(mask), box)
+        label = label_of(self._spec.labels, class_id)
+        return InstanceSegment(label, class_id, shortest(score), png(mask), as_box(box))
 
 
 class Matting(Task):

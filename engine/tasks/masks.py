@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from engine.preprocessing.geometry import Frame, visible
-from engine.tasks.predictions import Box
 from loaders.images.base import Size
 
 Mask = NDArray[np.uint8]
@@ -52,13 +51,17 @@ def visible_region(frame: Frame) -> Region:
     down = visible(place.top, place.resized.height, target.height, picture.height)
     left, right = round(across.source_start), round(across.source_stop)
     top, bottom = round(down.source_start), round(down.source_stop)
-    return _whole_pixels(left, top, right, bottom, Region(0, 0, picture.width, picture.height))
+    left, top = min(left, picture.width - 1), min(top, picture.height - 1)
+    return Region(left, top, max(left + 1, right), max(top + 1, bottom))
 
 
-def box_region(box: Box, frame: Frame) -> Region:
-    """The pixels of the visible region that a box touches."""
-    left, top, right, bottom = math.floor(box.xmin), math.floor(box.ymin), math.ceil(box.xmax), math.ceil(box.ymax)
-    return _whole_pixels(left, top, right, bottom, visible_region(frame))
+def box_region(box: NDArray[np.float32], frame: Frame) -> Region | None:
+    """The pixels of the visible region whose top left corner is in a box, as in Ultralytics; None if there are none."""
+    outer = visible_region(frame)
+    left, top, right, bottom = (math.ceil(edge) for edge in box)
+    left, top = max(left, outer.left), max(top, outer.top)
+    right, bottom = min(right, outer.right), min(bottom, outer.bottom)
+    return Region(left, top, right, bottom) if left < right and top < bottom else None
 
 
 def computed_size(region: Region, most: int = MAX_COMPUTED_PIXELS) -> Size:
@@ -133,13 +136,6 @@ def png(mask: Mask | NDArray[np.uint16]) -> str:
     """Base64 of a grey PNG of 8 or 16 bits, from (H, W)."""
     _, data = cv2.imencode(".png", mask, _PNG if mask.dtype == np.uint8 else _PNG_OF_16_BITS)
     return base64.b64encode(data.tobytes()).decode("ascii")
-
-
-def _whole_pixels(left: int, top: int, right: int, bottom: int, outer: Region) -> Region:
-    """Clip to `outer`, with at least one pixel."""
-    left = min(max(left, outer.left), outer.right - 1)
-    top = min(max(top, outer.top), outer.bottom - 1)
-    return Region(left, top, max(left + 1, min(right, outer.right)), max(top + 1, min(bottom, outer.bottom)))
 
 
 def _clip(value: float, most: int) -> float:
