@@ -98,9 +98,9 @@ def test_instance_masks_equal_ultralytics(picture: str) -> None:
     spec = ModelSpec(task=TaskName.IMAGE_SEGMENTATION, head=Head.YOLO_MASKS, labels=LABELS)
     found = [p for p in predicted(outputs, spec, picture, Resize.LETTERBOX) if isinstance(p, InstanceSegment)]
     assert len(found) == len(expected["rows"]) > 20
-    rows = [[p.box.xmin, p.box.ymin, p.box.xmax, p.box.ymax, p.score, p.class_id] for p in found]
+    rows = np.array([[p.box.xmin, p.box.ymin, p.box.xmax, p.box.ymax, p.score, p.class_id] for p in found], np.float64)
     np.testing.assert_allclose(rows, expected["rows"], atol=0.006)
-    masks = np.unpackbits(expected["masks"], axis=-1, count=PICTURES[picture].width)
+    masks = np.unpackbits(expected["masks"].astype(np.uint8), axis=-1, count=PICTURES[picture].width)
     wrong = [np.count_nonzero(unpacked(p.mask) // 255 != mask) for p, mask in zip(found, masks, strict=True)]
     assert sum(wrong) <= np.count_nonzero(masks) * 0.002
 
