@@ -18,12 +18,14 @@ def reconstruct(model: Any, processor: Any, picture: Any) -> Answer:
     return {"tensor": run(model, processor, picture)["reconstruction"].numpy()}
 
 
-def _case(name: str, model: str, config: Any, processor: Any, head: str, *, dynamic: bool = False) -> Case:
+def _case(
+    name: str, model: str, config: Any, processor: Any, head: str, *, dynamic: bool = False, unlike: str = ""
+) -> Case:
     heads: Heads = {head: _POSITIVE}
     make = maker(
         estimate, f"{model}ForDepthEstimation", config, processor, heads, outputs=("predicted_depth",), dynamic=dynamic
     )
-    return Case(name, "transformers", "depth-estimation", make, _BOUND)
+    return Case(name, "transformers", "depth-estimation", make, _BOUND, unlike=unlike)
 
 
 CASES = (
@@ -62,6 +64,7 @@ CASES = (
         ),
         lambda hf: hf.ZoeDepthImageProcessor(keep_aspect_ratio=False, ensure_multiple_of=32),
         r"relative_head\.conv3",
+        unlike="it mirrors the picture at its borders and resizes with align_corners",
     ),
     _case(
         "hf-glpn",
@@ -87,5 +90,6 @@ CASES = (
         ),
         _BOUND,
         pictures=("bucket.webp", "1x1.png", "3000x20.png"),
+        unlike="it keeps the size and mirrors the picture at its right and bottom borders, up to a multiple of 8",
     ),
 )  # fmt: skip
