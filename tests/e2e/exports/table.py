@@ -43,9 +43,9 @@ _DISTANCES = """
 | `object-detection`, `keypoint-detection` | 1 - F1 of the objects |
 
 Two objects agree if they have one label, boxes or masks with an IoU of at least 0.9, scores within 0.02, and keypoints
-within 2 % of the box. Reference boxes end at the picture's edges; those without an area in the picture are left
-out, though Ultralytics returns them. Where a segmentation model sees a centre crop, transformers stretches the map of the crop over the
-whole picture; the reference has it where the crop was cut, as Fovea does.
+within 2 % of the box. Reference boxes end at the picture's edges; those without an area in the picture are left out,
+though Ultralytics returns them. Where a segmentation model sees a centre crop, transformers stretches the map of the
+crop over the whole picture; the reference has it where the crop was cut, as Fovea does.
 """
 _DISAGREEMENTS = """
 ## Disagreements
