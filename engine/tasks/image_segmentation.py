@@ -10,9 +10,18 @@ from PIL import Image
 from engine.preprocessing.geometry import Frame
 from engine.tasks.activations import sigmoid
 from engine.tasks.boxes import DEFAULT_BOXES, as_box
-from engine.tasks.class_maps import antialiased, class_map, segments_by_class
+from engine.tasks.class_maps import class_map, segments_by_class
 from engine.tasks.heads import YOLO_MASKS, YOLO_MASKS_END_TO_END
-from engine.tasks.masks import box_region, computed_size, interpolate, on_picture, png, resample, visible_region
+from engine.tasks.masks import (
+    bilinear_part,
+    box_region,
+    computed_size,
+    interpolate,
+    on_picture,
+    png,
+    resample,
+    visible_region,
+)
 from engine.tasks.outputs import (
     Array,
     check_finite,
@@ -51,7 +60,7 @@ class SemanticSegmentation(Task):
 
     def postprocess(self, outputs: Mapping[str, Tensor], frame: Frame, options: PredictOptions) -> list[Prediction]:
         (logits,) = read_outputs(outputs, self._spec.outputs, _MAP)
-        return segments_by_class(class_map(logits[0], frame, antialiased), self._spec.labels, frame, options)
+        return segments_by_class(class_map(logits[0], frame, bilinear_part), self._spec.labels, frame, options)
 
 
 class ClassMapSegmentation(Task):
@@ -112,7 +121,7 @@ class InstanceSegmentation(Task):
         region = box_region(box, frame)
         if region is None:
             return None
-        inside = resample(logits, frame, region, computed_size(region), Image.Resampling.BILINEAR) > 0
+        inside = bilinear_part(logits, frame, region, computed_size(region)) > 0
         if not inside.any():
             return None
         mask = on_picture(inside.astype(np.uint8) * np.uint8(255), region, frame.picture)

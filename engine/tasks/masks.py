@@ -86,6 +86,17 @@ def resample(
     return np.asarray(image.resize((size.width, size.height), resampling, box=box), plane.dtype)
 
 
+def bilinear_part(plane: NDArray[np.float32], frame: Frame, region: Region, size: Size) -> NDArray[np.float32]:
+    """As torch.nn.functional.interpolate, and exact for a part of the plane that is enlarged.
+
+    That is Pillow's filter, which antialiases where it shrinks.
+    """
+    left, top, right, bottom = _in_plane(region, plane, frame)
+    if size.width < right - left or size.height < bottom - top:
+        return interpolate(plane, frame, region, size, cv2.INTER_LINEAR)
+    return resample(plane, frame, region, size, Image.Resampling.BILINEAR)
+
+
 def interpolate(
     plane: NDArray[Number], frame: Frame, region: Region, size: Size, interpolation: int
 ) -> NDArray[Number]:
