@@ -16,6 +16,7 @@ from tests.process import running
 from tests.server import until
 
 _PYTHON = ROOT / ".venv" / "bin" / "python"
+_LOAD_S = 300  # on a busy machine
 _SETTINGS = {"API_RATE_LIMIT": "", "API_REQUEST_TIMEOUT_MS": "120000"}
 
 
@@ -32,7 +33,7 @@ class Served:
 def serve(case: Case, models: Path, *, exact: bool = False) -> Served:
     """`exact`: with API_EXACT_DECODE."""
     with _service(case, models, {"API_EXACT_DECODE": str(exact).lower()}) as client:
-        until(lambda: _has_started(client))
+        until(lambda: _has_started(client), _LOAD_S)
         listed = client.get("/models").json()
         refusals = {entry["name"]: entry["reason"] for entry in listed["not_served"]}
         if case.name in refusals:
