@@ -64,9 +64,9 @@ def serving(settings: ApiSettings, *, wait: bool = True, **parts: object) -> Ite
         thread.join(_START_S)
 
 
-def until(happened: Callable[[], object]) -> None:
-    """Waits until `happened` returns a true value; fails after 60 s."""
-    end = time.monotonic() + _START_S
+def until(happened: Callable[[], object], seconds: float = _START_S) -> None:
+    """Waits until `happened` returns a true value; fails after `seconds`."""
+    end = time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < end, "the event did not happen"
         time.sleep(0.005)

@@ -5,10 +5,9 @@ from collections.abc import Callable, Sequence
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from engine.preprocessing.geometry import Frame
-from engine.tasks.masks import Region, computed_size, interpolate, on_picture, png, resample, visible_region
+from engine.tasks.masks import Region, computed_size, interpolate, on_picture, png, visible_region
 from engine.tasks.outputs import Array
 from engine.tasks.predictions import Prediction, Segment
 from engine.tasks.task import PredictOptions, label_of
@@ -18,11 +17,6 @@ DEFAULT_SEGMENTS = 100
 
 # Resizes a plane (h, w) of the whole input for a region of the picture.
 ResizePlane = Callable[[Array, Frame, Region, Size], Array]
-
-
-def antialiased(plane: Array, frame: Frame, region: Region, size: Size) -> Array:
-    """Bilinear as Pillow's."""
-    return resample(plane, frame, region, size, Image.Resampling.BILINEAR)
 
 
 def bilinear(plane: Array, frame: Frame, region: Region, size: Size) -> Array:

@@ -10,9 +10,18 @@ from PIL import Image
 from engine.preprocessing.geometry import Frame
 from engine.tasks.activations import sigmoid
 from engine.tasks.boxes import DEFAULT_BOXES, as_box
-from engine.tasks.class_maps import antialiased, class_map, segments_by_class
+from engine.tasks.class_maps import class_map, segments_by_class
 from engine.tasks.heads import YOLO_MASKS, YOLO_MASKS_END_TO_END
-from engine.tasks.masks import box_region, computed_size, interpolate, on_picture, png, resample, visible_region
+from engine.tasks.masks import (
+    bilinear_part,
+    box_region,
+    computed_size,
+    interpolate,
+    on_picture,
+    png,
+    resample,
+    visible_region,
+)
 from engine.tasks.outputs import (
     Array,
     check_finite,
@@ -51,7 +60,7 @@ class SemanticSegmentation(Task):
 
     def postprocess(self, outputs: Mapping[str, Tensor], frame: Frame, options: PredictOptions) -> list[Prediction]:
         (logits,) = read_outputs(outputs, self._spec.outputs, _MAP)
-        return segments_by_class(class_map(logits[0], frame, antialiased), self._spec.labels, frame, options)
+        return segments_by_class(class_map(logits[0], frame, bilinear_part), self._spec.labels, frame, options)
 
 
 class ClassMapSegmentation(Task):
@@ -102,14 +111,22 @@ class InstanceSegmentation(Task):
             maps = np.tensordot(found.extras, prototypes[0], axes=1)
         check_finite(maps)
         each = zip(found.boxes, found.scores, found.class_ids, maps, strict=True)
-        return [self._segment(box, score, int(class_id), logits, frame) for box, score, class_id, logits in each]
+        segments = (self._segment(box, score, int(class_id), logits, frame) for box, score, class_id, logits in each)
+        return [segment for segment in segments if segment is not None]
 
-    def _segment(self, row: Array, score: np.float32, class_id: int, logits: Array, frame: Frame) -> InstanceSegment:
-        box = as_box(row)
+    def _segment(
+        self, box: Array, score: np.float32, class_id: int, logits: Array, frame: Frame
+    ) -> InstanceSegment | None:
+        """None if the mask is empty, as in Ultralytics."""
         region = box_region(box, frame)
-        inside = resample(logits, frame, region, computed_size(region), Image.Resampling.BILINEAR) > 0
+        if region is None:
+            return None
+        inside = bilinear_part(logits, frame, region, computed_size(region)) > 0
+        if not inside.any():
+            return None
         mask = on_picture(inside.astype(np.uint8) * np.uint8(255), region, frame.picture)
-        return InstanceSegment(label_of(self._spec.labels, class_id), class_id, shortest(score), png(mask), box)
+        label = label_of(self._spec.labels, class_id)
+        return InstanceSegment(label, class_id, shortest(score), png(mask), as_box(box))
 
 
 class Matting(Task):

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from engine.preprocessing.geometry import Frame, visible
-from engine.tasks.predictions import Box
 from loaders.images.base import Size
 
 Mask = NDArray[np.uint8]
@@ -52,13 +51,17 @@ def visible_region(frame: Frame) -> Region:
     down = visible(place.top, place.resized.height, target.height, picture.height)
     left, right = round(across.source_start), round(across.source_stop)
     top, bottom = round(down.source_start), round(down.source_stop)
-    return _whole_pixels(left, top, right, bottom, Region(0, 0, picture.width, picture.height))
+    left, top = min(left, picture.width - 1), min(top, picture.height - 1)
+    return Region(left, top, max(left + 1, right), max(top + 1, bottom))
 
 
-def box_region(box: Box, frame: Frame) -> Region:
-    """The pixels of the visible region that a box touches."""
-    left, top, right, bottom = math.floor(box.xmin), math.floor(box.ymin), math.ceil(box.xmax), math.ceil(box.ymax)
-    return _whole_pixels(left, top, right, bottom, visible_region(frame))
+def box_region(box: NDArray[np.float32], frame: Frame) -> Region | None:
+    """The pixels of the visible region whose top left corner is in a box, as in Ultralytics; None if there are none."""
+    outer = visible_region(frame)
+    left, top, right, bottom = (math.ceil(edge) for edge in box)
+    left, top = max(left, outer.left), max(top, outer.top)
+    right, bottom = min(right, outer.right), min(bottom, outer.bottom)
+    return Region(left, top, right, bottom) if left < right and top < bottom else None
 
 
 def computed_size(region: Region, most: int = MAX_COMPUTED_PIXELS) -> Size:
@@ -81,6 +84,17 @@ def resample(
     box = (left - first_column, top - first_row, right - first_column, bottom - first_row)
     image = Image.fromarray(np.ascontiguousarray(shown))
     return np.asarray(image.resize((size.width, size.height), resampling, box=box), plane.dtype)
+
+
+def bilinear_part(plane: NDArray[np.float32], frame: Frame, region: Region, size: Size) -> NDArray[np.float32]:
+    """As torch.nn.functional.interpolate, and exact for a part of the plane that is enlarged.
+
+    That is Pillow's filter, which antialiases where it shrinks.
+    """
+    left, top, right, bottom = _in_plane(region, plane, frame)
+    if size.width < right - left or size.height < bottom - top:
+        return interpolate(plane, frame, region, size, cv2.INTER_LINEAR)
+    return resample(plane, frame, region, size, Image.Resampling.BILINEAR)
 
 
 def interpolate(
@@ -133,13 +147,6 @@ def png(mask: Mask | NDArray[np.uint16]) -> str:
     """Base64 of a grey PNG of 8 or 16 bits, from (H, W)."""
     _, data = cv2.imencode(".png", mask, _PNG if mask.dtype == np.uint8 else _PNG_OF_16_BITS)
     return base64.b64encode(data.tobytes()).decode("ascii")
-
-
-def _whole_pixels(left: int, top: int, right: int, bottom: int, outer: Region) -> Region:
-    """Clip to `outer`, with at least one pixel."""
-    left = min(max(left, outer.left), outer.right - 1)
-    top = min(max(top, outer.top), outer.bottom - 1)
-    return Region(left, top, max(left + 1, min(right, outer.right)), max(top + 1, min(bottom, outer.bottom)))
 
 
 def _clip(value: float, most: int) -> float:

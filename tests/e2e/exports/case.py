@@ -27,6 +27,7 @@ Answerer = Callable[[Path], Answer]
 Maker = Callable[[Path], Answerer]
 
 THRESHOLD = 0.3  # at which detectors are asked
+MOST_OBJECTS = 1000  # of an answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,8 @@ class Case:
 
     `toml`: lines of model.toml without which the answers are those of another recipe; the drop without them has to
     warn of each of their fields. `pictures`: those that it is asked about.
-    `threshold`: of objects, asked of both; None is each one's default.
+    `threshold`: of objects, asked of both; None is each one's default. `unlike`: what of it Fovea does not do; the drop
+    has to warn, and may answer otherwise.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Case:
     toml: tuple[str, ...] = ()
     pictures: tuple[str, ...] = PICTURES
     threshold: float | None = None
+    unlike: str = ""
 
     @property
     def fields(self) -> list[str]:

@@ -11,9 +11,6 @@ from tests.e2e.exports.hugging_face import Heads, labels_of, maker, names
 TASK = "image-classification"
 CLASSES = 100
 BOUND = 0.01
-# Of networks that amplify noise more: JPEGs are decoded at a reduced scale.
-NOISY_BOUND = 0.03
-_NOISY = ("hf-resnet-50", "hf-regnet-y-040", "hf-efficientnet-b0", "hf-mobilenet-v1", "hf-mobilenet-v2")
 _IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
 
 
@@ -45,7 +42,7 @@ def _case(
         heads,
         **options,
     )
-    return Case(name, "transformers", TASK, make, NOISY_BOUND if name in _NOISY else BOUND)
+    return Case(name, "transformers", TASK, make, BOUND)
 
 
 def _config(model: str, values: dict[str, Any] | None) -> Callable[[Any], Any]:

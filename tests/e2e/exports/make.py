@@ -6,7 +6,7 @@ import traceback
 import warnings
 
 from tests.e2e.exports.case import write_answer
-from tests.e2e.exports.pictures import ODD, PICTURES_FOLDER
+from tests.e2e.exports.pictures import ODD, PICTURES_FOLDER, noisy
 from tests.e2e.exports.registry import CASES
 from tests.e2e.exports.store import folder_of, write_report
 
@@ -25,12 +25,11 @@ def make(name: str) -> str:
         exported = time.perf_counter()
         for picture in case.pictures:
             try:
-                found = answer(PICTURES_FOLDER / picture)
+                write_answer(folder / f"{picture}.npz", answer(PICTURES_FOLDER / picture))
+                write_answer(folder / f"{picture}.noisy.npz", answer(noisy(picture)))
             except Exception:
                 if picture not in ODD:
-                    raise
-                continue  # the framework cannot answer
-            write_answer(folder / f"{picture}.npz", found)
+                    raise  # the framework cannot answer others
     except Exception as error:  # noqa: BLE001 - a framework may raise anything; the others go on
         traceback.print_exc()
         write_report(case, error=f"{type(error).__name__}: {error}")

@@ -1,8 +1,10 @@
 """The pictures that every export is asked about: photos, and the kinds on which services go wrong."""
 
 from io import BytesIO
+from pathlib import Path
 
-from PIL import Image, ImageDraw
+import numpy as np
+from PIL import Image, ImageDraw, ImageOps
 
 from tests.paths import DATA, PHOTOS, ROOT
 
@@ -30,13 +32,33 @@ CALIBRATION = [
 
 def write_pictures() -> None:
     folder = PICTURES_FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
+    noisy("").parent.mkdir(parents=True, exist_ok=True)
     for name, source in _PHOTOS.items():
         (folder / name).write_bytes(source.read_bytes())
     with Image.open(_HOUND) as opened:
         dog = opened.convert("RGB")
     for name in ODD:
         (folder / name).write_bytes(_odd(name, dog))
+    for name in PICTURES:
+        with Image.open(folder / name) as opened:
+            _with_noise(opened).save(noisy(name))
+
+
+def noisy(name: str) -> Path:
+    """A copy of a picture in which one value of a hundred, at least one, is one level off."""
+    return PICTURES_FOLDER / "noisy" / f"{name}.png"
+
+
+def _with_noise(picture: Image.Image) -> Image.Image:
+    upright = ImageOps.exif_transpose(picture)
+    values = np.asarray(upright.convert("RGBA" if upright.mode == "RGBA" else "RGB"), np.int16).copy()
+    random, colours = np.random.default_rng(0), values[..., :3]
+    chosen = np.zeros(colours.size, np.int16)
+    chosen[: max(1, colours.size // 100)] = 1
+    colours += random.permutation(chosen).reshape(colours.shape) * random.choice((-1, 1), colours.shape).astype(
+        np.int16
+    )
+    return Image.fromarray(values.clip(0, 255).astype(np.uint8))
 
 
 def _odd(name: str, photo: Image.Image) -> bytes:

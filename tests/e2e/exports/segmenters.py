@@ -49,21 +49,38 @@ def panoptic(model: Any, processor: Any, picture: Any) -> Answer:
     }
 
 
-def _case(name: str, make: Any, bound: float) -> Case:
-    return Case(name, "transformers", "image-segmentation", make, bound)
-
-
 def _semantic(
     name: str, model: str, config: Any, processor: Any, pipeline: Pipeline = semantic, **options: Any
 ) -> Case:
     make = maker(pipeline, f"{model}ForSemanticSegmentation", config, processor, _SEMANTIC, **options)
-    return _case(name, make, _CROPPED if pipeline is semantic_of_crop else _PIXELS)
+    bound = _CROPPED if pipeline is semantic_of_crop else _PIXELS
+    return Case(name, "transformers", "image-segmentation", make, bound)
 
 
-def _universal(name: str, model: str, config: Any, processor: Any, pipeline: Pipeline, bound: float) -> Case:
+def _cropped(name: str, model: str, side: int, edge: int, **config: Any) -> Case:
+    """A centre crop of `side` pixels, after the shortest edge was resized to `edge`."""
+    return _semantic(
+        name,
+        model,
+        lambda hf: getattr(hf, f"{model}Config")(id2label=names(_CLASSES), image_size=side, **config),
+        lambda hf: getattr(hf, f"{model}ImageProcessor")(
+            size={"shortest_edge": edge}, crop_size={"height": side, "width": side}, do_reduce_labels=False
+        ),
+        semantic_of_crop,
+    )
+
+
+def _universal(name: str, model: str, purpose: str) -> Case:
     heads = {"class_predictor": (0.0, 4.0), r"mask_embedder.*2(\.0)?$": (0.0, 0.5)}
-    outputs = ("class_queries_logits", "masks_queries_logits")
-    return _case(name, maker(pipeline, model, config, processor, heads, outputs=outputs), bound)
+    make = maker(
+        panoptic,
+        f"{model}For{purpose}Segmentation",
+        lambda hf: getattr(hf, f"{model}Config")(id2label=names(_CLASSES), backbone_config=hf.SwinConfig(**_SWIN_TINY)),
+        lambda hf: getattr(hf, f"{model}ImageProcessor")(size={"height": 384, "width": 384}),
+        heads,
+        outputs=("class_queries_logits", "masks_queries_logits"),
+    )
+    return Case(name, "transformers", "image-segmentation", make, _OBJECTS)
 
 
 CASES = (
@@ -85,38 +102,8 @@ CASES = (
         ),
         lambda hf: hf.SegformerImageProcessor(size={"height": 384, "width": 384}, do_reduce_labels=True),
     ),
-    _semantic(
-        "hf-deeplab-mobilenet-v2",
-        "MobileNetV2",
-        lambda hf: hf.MobileNetV2Config(id2label=names(_CLASSES), image_size=513, output_stride=8),
-        lambda hf: hf.MobileNetV2ImageProcessor(
-            size={"shortest_edge": 513}, crop_size={"height": 513, "width": 513}, do_reduce_labels=False
-        ),
-        semantic_of_crop,
-    ),
-    _semantic(
-        "hf-mobilevit-seg",
-        "MobileViT",
-        lambda hf: hf.MobileViTConfig(id2label=names(_CLASSES), image_size=512),
-        lambda hf: hf.MobileViTImageProcessor(
-            size={"shortest_edge": 544}, crop_size={"height": 512, "width": 512}, do_reduce_labels=False
-        ),
-        semantic_of_crop,
-    ),
-    _universal(
-        "hf-maskformer-swin-tiny",
-        "MaskFormerForInstanceSegmentation",
-        lambda hf: hf.MaskFormerConfig(id2label=names(_CLASSES), backbone_config=hf.SwinConfig(**_SWIN_TINY)),
-        lambda hf: hf.MaskFormerImageProcessor(size={"height": 384, "width": 384}),
-        panoptic,
-        _OBJECTS,
-    ),
-    _universal(
-        "hf-mask2former-swin-tiny",
-        "Mask2FormerForUniversalSegmentation",
-        lambda hf: hf.Mask2FormerConfig(id2label=names(_CLASSES), backbone_config=hf.SwinConfig(**_SWIN_TINY)),
-        lambda hf: hf.Mask2FormerImageProcessor(size={"height": 384, "width": 384}),
-        panoptic,
-        _OBJECTS,
-    ),
+    _cropped("hf-deeplab-mobilenet-v2", "MobileNetV2", 513, 513, output_stride=8),
+    _cropped("hf-mobilevit-seg", "MobileViT", 512, 544),
+    _universal("hf-maskformer-swin-tiny", "MaskFormer", "Instance"),
+    _universal("hf-mask2former-swin-tiny", "Mask2Former", "Universal"),
 )  # fmt: skip

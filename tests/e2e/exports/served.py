@@ -8,14 +8,15 @@ from typing import Any
 
 import httpx
 
-from tests.e2e.exports.case import Case
-from tests.e2e.exports.distances import Predictions
+from tests.e2e.exports.case import MOST_OBJECTS, Case
 from tests.e2e.exports.pictures import PICTURES_FOLDER
+from tests.e2e.exports.predictions import Predictions
 from tests.paths import ROOT
 from tests.process import running
 from tests.server import until
 
 _PYTHON = ROOT / ".venv" / "bin" / "python"
+_LOAD_S = 300  # on a busy machine
 _SETTINGS = {"API_RATE_LIMIT": "", "API_REQUEST_TIMEOUT_MS": "120000"}
 
 
@@ -29,9 +30,10 @@ class Served:
     answers: dict[str, Predictions | str] = field(default_factory=dict)
 
 
-def serve(case: Case, models: Path) -> Served:
-    with _service(case, models) as client:
-        until(lambda: _has_started(client))
+def serve(case: Case, models: Path, *, exact: bool = False) -> Served:
+    """`exact`: with API_EXACT_DECODE."""
+    with _service(case, models, {"API_EXACT_DECODE": str(exact).lower()}) as client:
+        until(lambda: _has_started(client), _LOAD_S)
         listed = client.get("/models").json()
         refusals = {entry["name"]: entry["reason"] for entry in listed["not_served"]}
         if case.name in refusals:
@@ -53,8 +55,8 @@ def _has_started(client: httpx.Client) -> bool:
 
 
 @contextmanager
-def _service(case: Case, models: Path) -> Iterator[httpx.Client]:
-    settings = {**_SETTINGS, "API_MODELS_DIR": str(models), "API_DEFAULT_MODEL": case.name}
+def _service(case: Case, models: Path, further: dict[str, str]) -> Iterator[httpx.Client]:
+    settings = {**_SETTINGS, **further, "API_MODELS_DIR": str(models), "API_DEFAULT_MODEL": case.name}
     with (
         running(settings, (str(_PYTHON), "main.py"), wait=False) as service,
         httpx.Client(base_url=service.base_url, timeout=180) as client,
@@ -63,7 +65,7 @@ def _service(case: Case, models: Path) -> Iterator[httpx.Client]:
 
 
 def _ask(client: httpx.Client, case: Case, picture: str) -> Predictions | str:
-    params: dict[str, Any] = {"model": case.name, "top_k": 1000}
+    params: dict[str, Any] = {"model": case.name, "top_k": MOST_OBJECTS}
     if case.threshold is not None:
         params["threshold"] = case.threshold
     response = client.post("/infer", params=params, content=(PICTURES_FOLDER / picture).read_bytes())

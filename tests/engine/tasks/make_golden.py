@@ -27,7 +27,7 @@ GOLDEN = Path(__file__).with_name("golden")
 
 TARGET = (96, 96)  # height, width
 PICTURES = {"landscape": (120, 200), "portrait": (150, 90), "small": (31, 40)}
-CLASSES, KEYPOINTS = 3, 5
+CLASSES, KEYPOINTS, PROTOTYPES = 3, 5, 4
 THRESHOLDS = (0.25, 0.7)  # score, IoU
 SEGMENT_THRESHOLDS = {"threshold": 0.5, "mask_threshold": 0.5, "overlap_mask_area_threshold": 0.5}
 
@@ -44,6 +44,7 @@ def main() -> None:
         ("depth", {"predicted_depth": _smooth(1, 14, 18)[0][None]}, _depth),
         ("maskformer", _queries(), _segments(MaskFormerImageProcessor())),
         ("mask2former", _queries(), _segments(Mask2FormerImageProcessor())),
+        ("masks", {"output0": _columns(PROTOTYPES, weights), "output1": _smooth(PROTOTYPES, 24, 24)[None]}, _masks),
     ):
         answers: dict[str, Any] = {
             f"{picture}:{key}": value for picture in PICTURES for key, value in answer(outputs, picture).items()
@@ -64,6 +65,10 @@ def points(boxes: Array) -> Array:
 
 def angles(boxes: Array) -> Array:
     return RANDOM.uniform(-math.pi / 4, 3 * math.pi / 4, (len(boxes), 1)).astype(np.float32)
+
+
+def weights(boxes: Array) -> Array:
+    return RANDOM.normal(0, 1, (len(boxes), PROTOTYPES)).astype(np.float32)
 
 
 def _boxes(count: int) -> tuple[Array, Array]:
@@ -122,6 +127,16 @@ def _obb(outputs: dict[str, Array], picture: str) -> dict[str, Array]:
     boxes = torch.cat([found[:, :4], found[:, -1:]], dim=-1)
     boxes[:, :4] = ops.scale_boxes(TARGET, boxes[:, :4], PICTURES[picture], xywh=True)
     return {"rows": found[:, 4:].numpy(), "corners": ops.xywhr2xyxyxyxy(boxes).numpy()}
+
+
+def _masks(outputs: dict[str, Array], picture: str) -> dict[str, Array]:
+    """As SegmentationPredictor with `retina_masks`, which drops empty masks."""
+    found = non_max_suppression(torch.from_numpy(outputs["output0"].copy()), *THRESHOLDS, nc=CLASSES)[0]
+    found[:, :4] = ops.scale_boxes(TARGET, found[:, :4], PICTURES[picture])
+    prototypes = torch.from_numpy(outputs["output1"][0])
+    masks = ops.process_mask_native(prototypes, found[:, 6:], found[:, :4], PICTURES[picture])
+    kept = masks.amax((-2, -1)) > 0
+    return {"rows": found[kept, :6].numpy(), "masks": np.packbits(masks[kept].numpy(), axis=-1)}
 
 
 def _depth(outputs: dict[str, Array], picture: str) -> dict[str, Array]:

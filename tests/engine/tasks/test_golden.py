@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 
 from engine.preprocessing.geometry import Frame, place
 from engine.tasks import create_task
-from engine.tasks.predictions import DepthMapWithValues, KeypointDetection, OrientedDetection, Prediction, Segment
+from engine.tasks.predictions import (
+    DepthMapWithValues,
+    InstanceSegment,
+    KeypointDetection,
+    OrientedDetection,
+    Prediction,
+    Segment,
+)
 from engine.tasks.task import PredictOptions
 from loaders.images.base import Size
 from loaders.repository.specs.model_spec import Activation, Head, ModelSpec, PreprocessSpec, Resize, Rounding, TaskName
@@ -83,6 +90,19 @@ def test_rotated_boxes_equal_ultralytics(name: str, picture: str) -> None:
     boxes = [[p.box.xmin, p.box.ymin, p.box.xmax, p.box.ymax] for p in found]
     enclosing = np.concatenate([corners[visible].min(axis=1), corners[visible].max(axis=1)], axis=1)
     np.testing.assert_allclose(boxes, enclosing, atol=0.006)
+
+
+@pytest.mark.parametrize("picture", PICTURES)
+def test_instance_masks_equal_ultralytics(picture: str) -> None:
+    outputs, expected = golden("masks", picture)
+    spec = ModelSpec(task=TaskName.IMAGE_SEGMENTATION, head=Head.YOLO_MASKS, labels=LABELS)
+    found = [p for p in predicted(outputs, spec, picture, Resize.LETTERBOX) if isinstance(p, InstanceSegment)]
+    assert len(found) == len(expected["rows"]) > 20
+    rows = np.array([[p.box.xmin, p.box.ymin, p.box.xmax, p.box.ymax, p.score, p.class_id] for p in found], np.float64)
+    np.testing.assert_allclose(rows, expected["rows"], atol=0.006)
+    masks = np.unpackbits(expected["masks"].astype(np.uint8), axis=-1, count=PICTURES[picture].width)
+    wrong = [np.count_nonzero(unpacked(p.mask) // 255 != mask) for p, mask in zip(found, masks, strict=True)]
+    assert sum(wrong) <= np.count_nonzero(masks) * 0.002
 
 
 @pytest.mark.parametrize("picture", PICTURES)

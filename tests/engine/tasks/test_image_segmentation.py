@@ -58,13 +58,14 @@ def bilinear(plane: Array, width: int, height: int) -> NDArray[np.float64]:
     return np.asarray(plane, np.float64)
 
 
-def test_semantic_masks_compare_bilinear_logits(tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", [Size(50, 40), Size(9, 7), Size(300, 5), Size(1, 1)])
+def test_semantic_masks_compare_bilinear_logits(size: Size, tmp_path: Path) -> None:
     logits = np.random.default_rng(5).normal(size=(3, 16, 16)).astype(np.float32)
-    expected = np.argmax([bilinear(plane, 50, 40) for plane in logits], axis=0)
-    masks = semantic(tmp_path, logits, STRETCHED)
-    assert set(masks) == set(LABELS)
-    for class_id, label in enumerate(LABELS):
-        np.testing.assert_array_equal(masks[label], np.where(expected == class_id, 255, 0))
+    expected = np.argmax([bilinear(plane, size.width, size.height) for plane in logits], axis=0)
+    masks = semantic(tmp_path, logits, frame_of(size, Resize.STRETCH))
+    assert set(masks) == {LABELS[class_id] for class_id in np.unique(expected)}
+    for label, mask in masks.items():
+        np.testing.assert_array_equal(mask, np.where(expected == LABELS.index(label), 255, 0))
 
 
 def test_the_padding_of_a_letterbox_is_in_no_mask(tmp_path: Path) -> None:
