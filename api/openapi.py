@@ -93,8 +93,8 @@ def json_body(shape: type[BaseModel]) -> dict[str, Any]:
 
 def picture_responses(media_types: Sequence[str]) -> dict[int | str, dict[str, Any]]:
     """A response that is a picture if the client accepts one of these types."""
-    schema = {"schema": _file("The picture with the predictions drawn on it.")}
-    return {200: {"content": dict.fromkeys(media_types, schema), "description": "The predictions."}}
+    schema = {"schema": _file("The picture with the answer drawn on it.")}
+    return {200: {"content": dict.fromkeys(media_types, schema), "description": "The answer."}}
 
 
 def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -37,7 +37,7 @@ from engine.tasks.predictions import (
     Prediction,
     Segment,
 )
-from loaders.images.base import Picture
+from loaders.images.base import Picture, Size
 from loaders.images.pixels import composite
 from loaders.repository.specs.model_spec import TaskName
 
@@ -91,13 +91,22 @@ def check_font(file: Path) -> None:
         raise ValueError(f"not a TrueType or OpenType font: {error}") from None
 
 
+def check_sides(size: Size, media_type: str) -> None:
+    """Raises UndrawableError for a picture too long for the format, one of MEDIA_TYPES."""
+    longest = _ENCODINGS[media_type][2]
+    if max(size.height, size.width) > longest:
+        raise UndrawableError(
+            f"{media_type} allows {longest:,} pixels a side, this picture has {size.width} x {size.height}; "
+            "accept image/png."
+        )
+
+
 def encode(pixels: Pixels, media_type: str) -> bytes:
-    """RGB pixels (H, W, 3) as one of MEDIA_TYPES, without metadata. Raises UndrawableError for a side too long."""
-    suffix, parameters, longest = _ENCODINGS[media_type]
-    height, width = pixels.shape[:2]
-    if max(height, width) > longest:
-        raise UndrawableError(f"{media_type} allows {longest} pixels a side, this picture has {width} x {height}.")
-    _, data = cv2.imencode(suffix, cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), parameters)
+    """(H, W, 3) RGB or (H, W) grey as one of MEDIA_TYPES, without metadata. Raises UndrawableError as `check_sides`."""
+    check_sides(Size(pixels.shape[1], pixels.shape[0]), media_type)
+    suffix, parameters, _ = _ENCODINGS[media_type]
+    stored = pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+    _, data = cv2.imencode(suffix, stored, parameters)
     return data.tobytes()
 
 

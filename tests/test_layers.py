@@ -37,7 +37,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "engine/drawing": {"engine/tasks"},
     "engine/pipeline": {"engine/models", "engine/preprocessing", "engine/scheduling", "engine/tasks"},
     "engine/explain": {
-        "engine/models", "engine/pipeline", "engine/preprocessing", "engine/scheduling", "engine/tasks",
+        "engine/drawing", "engine/models", "engine/pipeline", "engine/preprocessing", "engine/scheduling",
+        "engine/tasks",
     },
     "engine/inference_engine": {
         "engine/drawing", "engine/explain", "engine/models", "engine/pipeline", "engine/preprocessing",

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from api.accept import accepted_type
 from api.explain_schemas import ExplainQuery, ExplainResponse
-from api.openapi import PICTURE_AND_REFERENCE_BODY, WITH_KEY, error_responses
+from api.openapi import PICTURE_AND_REFERENCE_BODY, WITH_KEY, error_responses, picture_responses
 from api.problems import ParameterError, clear_frames_of
 from api.responses import json_response
 from api.routes.deadline import WITH_DEADLINE, requested_wait
@@ -20,6 +20,7 @@ from api.settings import ApiSettings
 from api.uploads.body import ArrivingMemory
 from api.uploads.disconnect import CancelOnDisconnect
 from api.uploads.pictures import UploadLimits, read_pictures
+from engine.drawing import MEDIA_TYPES
 from engine.explain.explainer import ExplainRequest, Explanation
 from engine.explain.target import Question
 from engine.inference_engine import ModelChoice
@@ -28,7 +29,6 @@ from engine.tasks.predictions import Box
 from utils.time_utils import StageTimer, server_timing
 
 _JSON = "application/json"
-_PICTURES = ("image/png", "image/jpeg", "image/webp")
 
 
 def explain_router(settings: ApiSettings, engine: GetEngine, memory: ArrivingMemory) -> APIRouter:
@@ -36,13 +36,12 @@ def explain_router(settings: ApiSettings, engine: GetEngine, memory: ArrivingMem
     router = APIRouter(tags=["inference"])
     limits = UploadLimits(settings.max_upload_bytes, settings.body_timeout_s, memory)
     delay = RejectionDelay()
-    drawn = {media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in _PICTURES}
 
     @router.post(
         "/explain",
         summary="Show what a prediction rests on",
         response_model=ExplainResponse,
-        responses=error_responses(*INFER_ERRORS) | {200: {"content": drawn, "description": "The heat map."}},
+        responses=error_responses(*INFER_ERRORS, 406) | picture_responses(MEDIA_TYPES),
         openapi_extra=PICTURE_AND_REFERENCE_BODY | WITH_KEY | WITH_DEADLINE,
     )
     async def explain(request: Request, query: Annotated[ExplainQuery, Query()]) -> Response:
@@ -52,7 +51,7 @@ def explain_router(settings: ApiSettings, engine: GetEngine, memory: ArrivingMem
         requests go first. At the deadline, the answer is what the runs so far have shown, with `complete` false.
         """
         wait, question = requested_wait(request), _question(query)
-        media_type = accepted_type(request.scope, (_JSON, *_PICTURES))
+        media_type = accepted_type(request.scope, (_JSON, *MEDIA_TYPES))
         choice = ModelChoice(query.model or None, query.version)
         running = engine()
         running.request([choice])

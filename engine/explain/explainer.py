@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from engine.explain.heat_map import MAX_SIDES, HeatMap, encode, overlay
+from engine.drawing import check_sides, encode
+from engine.explain.heat_map import HeatMap, overlay
 from engine.explain.masked_input import MaskedInput
 from engine.explain.masks import Masks, Occlusion, Rise
 from engine.explain.target import (
-    ExplainError,
     Outputs,
     Question,
     Score,
@@ -86,12 +86,16 @@ class Explainer:
         return len(self.scores) == self._state().masks.total
 
     def begin(self, model: LoadedModel, context: RunContext) -> None:
-        """Runs the whole picture, and finds the target. Raises ExplainError, and what `pipeline.predict` raises."""
+        """Runs the whole picture, and finds the target.
+
+        Raises ExplainError, UndrawableError, and what `pipeline.predict` raises.
+        """
         request, timer = self._request, context.timer
         check_explainable(model.ref.task, request.question, with_reference=request.reference is not None)
         image, frame, tensor = _prepared(model, self._loader, request.image, timer)
         request.question.check_inside(image.size)
-        _check_sides(image.size, request.overlay)
+        if request.overlay:
+            check_sides(image.size, request.overlay)
         outputs = _run(model, tensor, frame, context)
         if request.reference is None:
             with timer.stage(POSTPROCESS):
@@ -177,12 +181,3 @@ def _run(model: LoadedModel, tensor: Tensor, frame: Frame, context: RunContext) 
     context.stop.check()
     with context.timer.stage(INFERENCE):
         return model.infer(tensor, frame, context)
-
-
-def _check_sides(size: Size, media_type: str | None) -> None:
-    most = MAX_SIDES.get(media_type or "")
-    if most and max(size.width, size.height) > most:
-        raise ExplainError(
-            f"A picture as {media_type} has at most {most:,} pixels a side, this one has {size.width} x {size.height}; "
-            "accept image/png."
-        )

@@ -14,9 +14,6 @@ from loaders.images.pixels import composite
 _WHITE = 255
 _STRENGTH = 0.75  # of the colour at the maximum
 _BAND_ROWS = 256  # drawn at once, so that intermediates stay small
-# Of the formats that limit them: pixels of a side.
-MAX_SIDES = {"image/jpeg": 65_500, "image/webp": 16_383}
-_SUFFIXES = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +59,3 @@ def overlay(picture: Picture, levels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         weights = cv2.merge([part, part, part]).astype(np.float32) * np.float32(_STRENGTH / 255)
         band[:] = np.rint(band + (colours - band.astype(np.float32)) * weights)
     return drawn
-
-
-def encode(pixels: NDArray[np.uint8], media_type: str) -> bytes:
-    """(H, W) grey or (H, W, 3) RGB as a picture file without metadata."""
-    stored = pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
-    _, data = cv2.imencode(_SUFFIXES[media_type], stored)
-    return data.tobytes()

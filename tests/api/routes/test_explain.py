@@ -177,10 +177,10 @@ def test_bad_pictures_and_forms_are_errors(client: httpx.Client) -> None:
     assert "'reference' is for embeddings" in assert_problem(client.post("/explain", files=both), 422, "invalid_target")
 
 
-def test_a_side_that_a_format_cannot_hold_is_422(client: httpx.Client) -> None:
+def test_a_side_that_a_format_cannot_hold_is_406(client: httpx.Client) -> None:
     long = encode(Image.new("RGB", (16_400, 1)), "PNG")
     answer = client.post("/explain", content=long, headers={"Accept": "image/webp"})
-    assert "16,383 pixels a side" in assert_problem(answer, 422, "invalid_target")
+    assert "16,383 pixels a side" in assert_problem(answer, 406, "not_drawable")
     assert client.post("/explain", content=long, headers={"Accept": "image/png"}).status_code == 200
 
 

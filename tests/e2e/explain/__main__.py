@@ -7,8 +7,9 @@ from tempfile import TemporaryDirectory
 import cv2
 import numpy as np
 
+from engine.drawing import encode
 from engine.explain.explainer import Method
-from engine.explain.heat_map import encode, overlay
+from engine.explain.heat_map import overlay
 from engine.explain.target import Question
 from tests.e2e.explain.maps import decoded, in_input, photos
 from tests.e2e.explain.measures import SAMPLES, Areas, areas, correlation, maps_of, pointing_game, shuffled

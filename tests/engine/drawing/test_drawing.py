@@ -109,7 +109,7 @@ def test_pictures_are_encoded_as_their_media_type(media_type: str) -> None:
 
 
 def test_a_side_that_the_format_does_not_allow_is_an_error() -> None:
-    with pytest.raises(UndrawableError, match=r"image/webp allows 16383 pixels a side, this picture has 16384 x 1"):
+    with pytest.raises(UndrawableError, match=r"image/webp allows 16,383 pixels a side, this picture has 16384 x 1"):
         encode(np.zeros((1, 16_384, 3), np.uint8), "image/webp")
 
 
