@@ -93,11 +93,11 @@ class Run:
         font = options.font or settings.font
         if options.explain:
             check_explainable(self._predictor.model.task, Question(), with_reference=False)
-        explain = self._predictor.explain if options.explain else None
-        self._saver = Saver(self._save, Drawer(font), crops=options.crops, explain=explain) if self._save else None
         self._with_picture = bool(self._save and is_drawable(self._predictor.model.task))
         self._is_collected = bool(self._save or options.format not in (None, "ndjson"))
         self._journal = Journal(self._save, self._facts(), resume=options.resume) if self._is_collected else None
+        explain = self._predictor.explain if options.explain else None
+        self._saver = Saver(self._save, Drawer(font), crops=options.crops, explain=explain) if self._save else None
         self._stop = Event()
         self._failed = self._done = 0
         self._saved = Counter[str]()
@@ -115,9 +115,9 @@ class Run:
                 self._take_all(further, bar)
                 if further:
                     self._write_file(sources)
-        interrupted = self._stop.is_set() and not watch
-        if not interrupted:
-            self._write_file(sources)
+            interrupted = self._stop.is_set() and not watch
+            if not interrupted:
+                self._write_file(sources)
         for part in (self._predictor, self._journal, self._saver):
             if part:
                 part.close()
