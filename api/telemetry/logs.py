@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from logging.handlers import QueueHandler
 from threading import Event, Thread
-from time import sleep
 from typing import Any
 
 import orjson
@@ -51,6 +50,7 @@ class _LineQueueHandler(QueueHandler):
     def __init__(self) -> None:
         self.lines = queue.SimpleQueue[str | Event]()
         self.dropped = self._listening_pid = 0
+        self._flushing = Event()
         super().__init__(self.lines)
 
     def prepare(self, record: logging.LogRecord) -> str:
@@ -69,11 +69,12 @@ class _LineQueueHandler(QueueHandler):
         if self._listening_pid == os.getpid():
             written = Event()
             self.lines.put(written)
+            self._flushing.set()
             written.wait(_FLUSH_S)
 
     def _start_listener(self) -> None:
         """Makes a new queue, too: a fork may have copied the old one in use."""
-        self._listening_pid = os.getpid()
+        self._listening_pid, self._flushing = os.getpid(), Event()
         self.queue = self.lines = queue.SimpleQueue()
         Thread(target=self._write_lines, args=(self.lines,), name="log", daemon=True).start()
 
@@ -85,7 +86,8 @@ class _LineQueueHandler(QueueHandler):
         reported = self.dropped
         while True:
             gathered = [lines.get()]
-            sleep(_GATHER_S)
+            self._flushing.wait(_GATHER_S)
+            self._flushing.clear()
             gathered += [lines.get_nowait() for _ in range(lines.qsize())]
             texts = [line for line in gathered if isinstance(line, str)]
             if not _write("".join([f"{text}\n" for text in texts]).encode("utf-8", "backslashreplace")):
