@@ -1,8 +1,11 @@
 """Insertion and deletion (Petsiuk et al. 2018), the pointing game (Zhang et al. 2018), and other weights."""
 
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -27,10 +30,19 @@ from tests.e2e.explain.maps import (
 from tests.engine.explain.explaining import explain, loaded
 from tests.engine.tasks.real_models import infer
 from tests.paths import ROOT
+from utils.cpu_budget import cpu_budget
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 STEPS = 14
 SAMPLES = 300
 _BLUR_SIGMA = 5.0  # of insertion in the paper's code, pixels of an input of 224
+
+
+def on_all_cores(measure: Callable[[T], R], items: Iterable[T]) -> list[R]:
+    with ThreadPoolExecutor(cpu_budget()) as threads:
+        return list(threads.map(measure, items))
 
 
 @dataclass(frozen=True)
@@ -75,18 +87,19 @@ class Pointed:
 
 def pointing_game(detector: LoadedModel, method: Method) -> list[Pointed]:
     """Of the detections of annotated objects."""
-    found = []
-    for one in objects():
-        answered = infer(detector, one.file.read_bytes())
-        detections = [p for p in answered.predictions if isinstance(p, Detection) and p.label == one.label]
-        detection = max(detections, key=lambda found: iou(found.box, one.box))
-        explanation = explain(
-            detector, one.file.read_bytes(), Question(one.label, box=detection.box), method, samples=SAMPLES
-        )
-        x, y = explanation.heat_map.peak
-        share = _area(one.box) / answered.picture.info.size.pixels
-        found.append(Pointed(one, one.box.xmin <= x <= one.box.xmax and one.box.ymin <= y <= one.box.ymax, share))
-    return found
+    return on_all_cores(partial(_pointed, detector, method), objects())
+
+
+def _pointed(detector: LoadedModel, method: Method, one: Annotated) -> Pointed:
+    answered = infer(detector, one.file.read_bytes())
+    detections = [p for p in answered.predictions if isinstance(p, Detection) and p.label == one.label]
+    detection = max(detections, key=lambda found: iou(found.box, one.box))
+    explanation = explain(
+        detector, one.file.read_bytes(), Question(one.label, box=detection.box), method, samples=SAMPLES
+    )
+    x, y = explanation.heat_map.peak
+    share = _area(one.box) / answered.picture.info.size.pixels
+    return Pointed(one, one.box.xmin <= x <= one.box.xmax and one.box.ymin <= y <= one.box.ymax, share)
 
 
 def shuffled(name: str, folder: Path) -> LoadedModel:

@@ -8,8 +8,8 @@ import pytest
 from engine.explain.explainer import Method
 from engine.explain.target import Question
 from engine.models.loaded_model import LoadedModel
-from tests.e2e.explain.maps import in_input, photos
-from tests.e2e.explain.measures import Areas, areas, correlation, maps_of, pointing_game, shuffled
+from tests.e2e.explain.maps import Photo, in_input, photos
+from tests.e2e.explain.measures import Areas, areas, correlation, maps_of, on_all_cores, pointing_game, shuffled
 from tests.engine.explain.explaining import explain
 from tests.engine.tasks.real_models import load
 
@@ -22,13 +22,13 @@ def model() -> LoadedModel:
 
 
 def test_insertion_and_deletion_beat_random_and_centred_maps(model: LoadedModel) -> None:
-    found = dict[str, list[Areas]]()
-    for photo in photos()[::2]:
-        for name, heat in maps_of(model, photo, samples=100).items():
-            found.setdefault(name, []).append(areas(model, photo, heat))
-    insertion = {name: np.mean([one.insertion for one in each]) for name, each in found.items()}
-    deletion = {name: np.mean([one.deletion for one in each]) for name, each in found.items()}
-    assert len(found["random"]) >= 20
+    def measured(photo: Photo) -> dict[str, Areas]:
+        return {name: areas(model, photo, heat) for name, heat in maps_of(model, photo, samples=100).items()}
+
+    found = on_all_cores(measured, photos()[::2])
+    insertion = {name: np.mean([of_photo[name].insertion for of_photo in found]) for name in found[0]}
+    deletion = {name: np.mean([of_photo[name].deletion for of_photo in found]) for name in found[0]}
+    assert len(found) >= 20
     for method in Method:
         for other in ("random", "centred Gaussian"):
             assert insertion[f"`{method}`"] > insertion[other], (insertion, deletion)
