@@ -2,7 +2,7 @@
 
 .venv/bin/python -m benchmarks.folder [ROUNDS] [PHOTOS]
 
-Each measurement is a process of its own; the time runs from the loaded model to the last result. The command writes
+Each measurement runs in a separate process; the time runs from the loaded model to the last result. The command writes
 CSV, so that it takes the way through its journal. The bare loop decodes, preprocesses and runs, on as many threads.
 Processor time is the figure to read on a machine that is not idle.
 """

@@ -13,7 +13,7 @@ from engine.models.loaded_model import LoadedModel
 from engine.preprocessing.geometry import Frame
 from engine.tasks.image_classification import ImageClassification
 from engine.tasks.outputs import Array, shortest
-from engine.tasks.predictions import Box, Detection, Embedding, Segment
+from engine.tasks.predictions import Box, Detection, Embedding, Segment, iou
 from engine.tasks.task import PredictOptions, Task, label_of
 from loaders.images.base import Size
 from loaders.repository.specs.model_spec import TaskName
@@ -176,16 +176,6 @@ _FINDERS: dict[TaskName, Callable[[LoadedModel, Outputs, Frame, Question], tuple
     TaskName.IMAGE_SEGMENTATION: _find_segment,
 }
 _WITH_BOXES = (TaskName.OBJECT_DETECTION, TaskName.KEYPOINT_DETECTION)
-
-
-def iou(one: Box, other: Box) -> float:
-    """Intersection over union."""
-    width = min(one.xmax, other.xmax) - max(one.xmin, other.xmin)
-    height = min(one.ymax, other.ymax) - max(one.ymin, other.ymin)
-    if width <= 0 or height <= 0:
-        return 0.0
-    areas = sum((box.xmax - box.xmin) * (box.ymax - box.ymin) for box in (one, other))
-    return width * height / (areas - width * height)
 
 
 def _mask_iou(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:

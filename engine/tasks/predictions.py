@@ -25,6 +25,15 @@ class Box:
     ymax: float
 
 
+def iou(one: Box, other: Box) -> float:
+    """Intersection over union."""
+    width = min(one.xmax, other.xmax) - max(one.xmin, other.xmin)
+    height = min(one.ymax, other.ymax) - max(one.ymin, other.ymin)
+    shared = max(0.0, width) * max(0.0, height)
+    both = sum((box.xmax - box.xmin) * (box.ymax - box.ymin) for box in (one, other)) - shared
+    return shared / both if both > 0 else 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class Detection:
     """`score` is 0 to 1."""

@@ -49,6 +49,14 @@ def write_models(folder: Path) -> Path:
     return folder
 
 
+def one_colour_each(folder: Path, colours: Sequence[str]) -> list[Path]:
+    """Small pictures, in files that the colours' positions name."""
+    paths = [folder / f"{number}.png" for number in range(len(colours))]
+    for path, colour in zip(paths, colours, strict=True):
+        Image.new("RGB", (32, 24), colour).save(path)
+    return paths
+
+
 def write_pictures(folder: Path, *colours: str) -> list[Path]:
     """One PNG a colour, `<colour>.png`."""
     paths = [folder / f"{colour}.png" for colour in colours]

@@ -12,7 +12,7 @@ from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
-from tests.e2e.page import SIZE, Page, write_pictures
+from tests.e2e.page import SIZE, Page, one_colour_each, write_pictures
 from tests.e2e.swagger import console_errors, requested_urls
 from tests.paths import CAT, DATA
 from tests.process import running_service
@@ -93,12 +93,8 @@ def test_slash_opens_the_file_dialog(page: Page) -> None:
 def test_many_pictures_fill_a_grid_and_arrows_move_between_them(page: Page, tmp_path: Path) -> None:
     """More than API_MAX_BATCH_IMAGES, here 8, are sent as several batches."""
     colours = ["red", "green", "blue"] * 4
-    paths = []
-    for i, colour in enumerate(colours):
-        paths.append(tmp_path / f"{i}.png")
-        Image.new("RGB", (32, 24), colour).save(paths[-1])
     (tmp_path / "no-picture.png").write_bytes(b"text")
-    page.choose(*paths, tmp_path / "no-picture.png")
+    page.choose(*one_colour_each(tmp_path, colours), tmp_path / "no-picture.png")
     page.find(".progress h2", "13 pictures, 1 failed")
     assert [card.text.split("\n")[1].split()[0] for card in page.all(".card.done")] == colours
     assert page.find(".headline").text.startswith("red")
@@ -113,11 +109,7 @@ def test_many_pictures_fill_a_grid_and_arrows_move_between_them(page: Page, tmp_
 
 def test_cancel_ends_a_batch_and_the_rest_can_be_sent(page: Page, tmp_path: Path) -> None:
     page.select("slow")
-    paths = []
-    for i in range(24):
-        paths.append(tmp_path / f"{i}.png")
-        Image.new("RGB", (32, 24), "red").save(paths[-1])
-    page.choose(*paths)
+    page.choose(*one_colour_each(tmp_path, ["red"] * 24))
     page.find(".card.done")
     page.click(".progress button", "Cancel")
     page.find("button", "others")

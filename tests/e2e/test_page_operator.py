@@ -5,10 +5,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from PIL import Image
 from selenium import webdriver
 
-from tests.e2e.page import Page, write_models, write_pictures
+from tests.e2e.page import Page, one_colour_each, write_models, write_pictures
 from tests.e2e.swagger import chromium, console_errors
 from tests.process import Service, running_service
 from tests.tiny_models import add_model, colour_graph, slow_graph
@@ -62,10 +61,7 @@ def test_wrong_admin_key_is_said_in_words(shared_browser: webdriver.Chrome, serv
 def test_active_version_is_changed_while_pictures_stream(page: Page, tmp_path: Path) -> None:
     page.click("nav a", "Try")
     page.select("slow")
-    paths = []
-    for i in range(PICTURES):
-        paths.append(tmp_path / f"{i}.png")
-        Image.new("RGB", (32, 24), "red").save(paths[-1])
+    paths = one_colour_each(tmp_path, ["red"] * PICTURES)
     page.choose(*paths)
     page.find(".card.done")
     page.click("nav a", "Operate")

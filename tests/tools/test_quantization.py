@@ -12,7 +12,7 @@ from PIL import Image
 
 from engine.models.load import load_model
 from engine.models.samples import check_samples
-from engine.tasks.predictions import Box, Classification, Detection, Embedding, OutputTensor, Segment
+from engine.tasks.predictions import Box, Classification, Detection, Embedding, OutputTensor, Segment, iou
 from loaders.image_loader import create_image_loader
 from loaders.model_errors import UnknownModelError
 from loaders.model_loader import create_model_loader
@@ -24,7 +24,7 @@ from tests.samples import add_samples, colour_sample
 from tests.tiny_models import COLOURS, SIDE, SPEC, add_model, colour_graph, solid_png
 from tools import quantize
 from tools.quantization import QuantizationError, add_version, quantize_into
-from tools.quantization.agreement import compare, iou, summarise
+from tools.quantization.agreement import compare, summarise
 from tools.quantization.int8_graph import last_layers, may_overflow
 
 

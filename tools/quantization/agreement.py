@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from engine.tasks.predictions import (
-    Box,
     Classification,
     DepthMap,
     Detection,
@@ -19,6 +18,7 @@ from engine.tasks.predictions import (
     OutputTensor,
     Prediction,
     Segment,
+    iou,
 )
 from loaders.repository.specs.model_spec import TaskName
 
@@ -78,15 +78,6 @@ def _boxes(old: Predictions, new: Predictions) -> Measures:
     measures = {"objects_found_again": len(ious) / len(before)} if before else {}
     measures |= {"objects_that_are_new": len(left) / after} if after else {}
     return measures | ({"box_iou": fmean(ious), "largest_score_change": max(changes)} if ious else {})
-
-
-def iou(one: Box, other: Box) -> float:
-    """Intersection over union."""
-    width = min(one.xmax, other.xmax) - max(one.xmin, other.xmin)
-    height = min(one.ymax, other.ymax) - max(one.ymin, other.ymin)
-    shared = max(0.0, width) * max(0.0, height)
-    both = sum((box.xmax - box.xmin) * (box.ymax - box.ymin) for box in (one, other)) - shared
-    return shared / both if both > 0 else 0.0
 
 
 def _masks(old: Predictions, new: Predictions) -> Measures:

@@ -30,7 +30,7 @@ export function Answer({ picture, answer, indices }) {
   `;
 }
 
-/** What the page says while there is no answer. */
+/** The text of the page while there is no answer. */
 export function NoAnswer({ picture }) {
   const again = html`<div class="row"><button type="button" onClick=${() => ask([picture])}>Send again</button></div>`;
   if (picture.status === "waiting") return html`<p class="headline muted">Waiting for the answer …</p>`;

@@ -12,7 +12,7 @@ export function CameraButton() {
   return html`<label class="button">Camera<input class="visually-hidden" type="file" accept="image/*" capture="environment" onChange=${take} /></label>`;
 }
 
-/** Why there is no live camera; null if there is one. */
+/** Returns the reason why there is no live camera, or null. */
 export const cameraNote = isLive
   ? null
   : "A live camera needs HTTPS or localhost. The camera button opens the camera of a phone or tablet instead.";

@@ -17,7 +17,7 @@ export async function addSample({ file }) {
   addPictures([new File([blob], file, { type: blob.type })], path);
 }
 
-/** Files anywhere on the page; `setDragging` tells whether some are held over it. */
+/** Accepts files that are dropped anywhere on the page; calls `setDragging(true)` while files are dragged over it. */
 export function acceptDrops(target, setDragging) {
   let depth = 0; // dragenter and dragleave also come for each element inside
   const count = (change) => {

@@ -54,7 +54,7 @@ class Service extends Component {
   }
 }
 
-/** What needs attention: [where, what]. A version that nobody has requested yet does not. */
+/** Warnings as [where, what]; a version that waits for its first request is none. */
 export function warningsOf({ health, models, details, problem }) {
   const parts = Object.entries(health.parts).filter(([, { status, reason }]) => status !== "ok" || reason);
   const versions = details.flatMap((model) =>

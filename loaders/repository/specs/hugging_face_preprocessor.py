@@ -70,7 +70,7 @@ def _warnings(files: ModelFiles, processor: ImageProcessor, resizing: Resizing) 
     warnings = {"preprocess.resize": warn(files, resizing.risk, resizing.line) if resizing.risk else ""}
     options = [option for option in _UNSUPPORTED if processor.settings.flag(option)]
     if processor.known and processor.steps and not has_rule(processor.family):
-        risk = f"the image processor {name} has steps of its own that are unknown here ({', '.join(processor.steps)})"
+        risk = f"the image processor {name} has steps that are unknown here ({', '.join(processor.steps)})"
         warnings["preprocess.resize"] = warn(files, f"{risk}: scores may be wrong", resizing.line)
     elif options:
         warnings["preprocess.resize"] = warn(

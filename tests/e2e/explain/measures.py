@@ -13,9 +13,9 @@ import onnx
 from onnx import numpy_helper
 
 from engine.explain.explainer import Method
-from engine.explain.target import Question, iou
+from engine.explain.target import Question
 from engine.models.loaded_model import LoadedModel
-from engine.tasks.predictions import Box, Detection
+from engine.tasks.predictions import Box, Detection, iou
 from tests.e2e.explain.maps import (
     Annotated,
     Array,

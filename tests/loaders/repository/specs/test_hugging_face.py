@@ -192,8 +192,8 @@ def test_static_graph_size_wins_over_json(tmp_path: Path) -> None:
     ("config", "risk"),
     [
         ({"image_processor_type": "GlobImageProcessor", "size": 8}, "GlobImageProcessor is unknown"),
-        ({"image_processor_type": "DonutImageProcessor"}, "steps of its own that are unknown here (_preprocess)"),
-        ({"image_processor_type": "Qwen2VLImageProcessor"}, "steps of its own that are unknown here"),
+        ({"image_processor_type": "DonutImageProcessor"}, "steps that are unknown here (_preprocess)"),
+        ({"image_processor_type": "Qwen2VLImageProcessor"}, "steps that are unknown here"),
         ({"image_processor_type": "SuperPointImageProcessor", "do_grayscale": True}, "do_grayscale"),
         ({"image_processor_type": "ViTImageProcessor", "do_resize": False}, "do_resize is false"),
         ({"image_processor_type": "DPTImageProcessor", "do_pad": True, "size_divisor": 14}, "are not padded"),
