@@ -11,7 +11,6 @@
 Colours are those of the class. Widths and letters grow with the picture's diagonal.
 """
 
-import base64
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from engine.tasks.masks import from_png
 from engine.tasks.predictions import (
     Box,
     Classification,
@@ -110,6 +110,13 @@ def encode(pixels: Pixels, media_type: str) -> bytes:
     return data.tobytes()
 
 
+def opaque_copy(picture: Picture) -> Pixels:
+    """A copy to draw on: (H, W, 3), RGB. White is behind transparent pixels."""
+    if picture.alpha is None:
+        return picture.pixels.copy()
+    return composite(picture.pixels, picture.alpha, _BEHIND_TRANSPARENT)
+
+
 def class_colour(class_id: int) -> Colour:
     return PALETTE[class_id % len(PALETTE)]
 
@@ -147,8 +154,7 @@ class Drawer:
 
     def __call__(self, picture: Picture, predictions: Sequence[Prediction]) -> Pixels:
         """A drawn copy of a picture that was decoded in full: (H, W, 3), RGB. White is behind transparent pixels."""
-        pixels = picture.pixels
-        canvas = pixels.copy() if picture.alpha is None else composite(pixels, picture.alpha, _BEHIND_TRANSPARENT)
+        canvas = opaque_copy(picture)
         sheet = _Sheet(canvas, self._font)
         for prediction in reversed(predictions):  # the best is on top
             sheet.draw_shape(prediction)
@@ -190,9 +196,9 @@ class _Sheet:
         """All but text."""
         match prediction:
             case Segment(class_id=class_id, mask=mask):
-                self._tint(_decode(mask, cv2.IMREAD_GRAYSCALE), class_colour(class_id))
+                self._tint(from_png(mask), class_colour(class_id))
             case DepthMap(depth=depth):
-                levels = (_decode(depth, cv2.IMREAD_UNCHANGED) >> 8).astype(np.uint8)
+                levels = (from_png(depth) >> 8).astype(np.uint8)
                 self._canvas[:] = cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO)[:, :, ::-1]
         match prediction:
             case OrientedDetection(class_id=class_id, corners=corners):
@@ -290,10 +296,6 @@ class _Sheet:
 def _load_font(file: Path, size: int) -> ImageFont.FreeTypeFont:
     """Raises OSError if the file is not a font. Another layout engine would move the shipped font's letters."""
     return ImageFont.truetype(file, size, layout_engine=ImageFont.Layout.BASIC if file == FONT else None)
-
-
-def _decode(png: str, flags: int) -> Pixels:
-    return np.asarray(cv2.imdecode(np.frombuffer(base64.b64decode(png), np.uint8), flags))
 
 
 def _depth_colour(level: int) -> Colour:

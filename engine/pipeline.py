@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from engine.models.loaded_model import LoadedModel, ModelRef
 from engine.scheduling.run_context import RunContext
@@ -26,6 +27,12 @@ class Answer:
     image: ImageInfo
     predictions: list[Prediction]
     timer: StageTimer
+
+
+def describe_image(filename: str | None, image: ImageInfo) -> dict[str, Any]:
+    """As the JSON of the service and of the command line have it."""
+    shown = {"filename": filename, "format": image.format, "width": image.width, "height": image.height}
+    return shown | {"alpha": True} if image.alpha else shown
 
 
 def predict(

@@ -14,7 +14,7 @@ from api.openapi import PICTURE_AND_REFERENCE_BODY, WITH_KEY, error_responses, p
 from api.problems import ParameterError, clear_frames_of
 from api.responses import json_response
 from api.routes.deadline import WITH_DEADLINE, requested_wait
-from api.routes.infer import INFER_ERRORS, GetEngine, describe_image, log_inference
+from api.routes.infer import INFER_ERRORS, GetEngine, log_inference
 from api.security.rejection_delay import RejectionDelay
 from api.settings import ApiSettings
 from api.uploads.body import ArrivingMemory
@@ -24,6 +24,7 @@ from engine.drawing import MEDIA_TYPES
 from engine.explain.explainer import ExplainRequest, Explanation
 from engine.explain.target import Question
 from engine.inference_engine import ModelChoice
+from engine.pipeline import describe_image
 from engine.scheduling.scheduler import QueueFullError
 from engine.tasks.predictions import Box
 from utils.time_utils import StageTimer, server_timing

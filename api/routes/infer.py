@@ -29,10 +29,9 @@ from api.uploads.pictures import UploadLimits, read_picture
 from engine.drawing import MEDIA_TYPES
 from engine.inference_engine import DrawRequest, InferenceEngine, ModelChoice
 from engine.models.loaded_model import ModelRef
-from engine.pipeline import Answer
+from engine.pipeline import Answer, describe_image
 from engine.scheduling.scheduler import QueueFullError
 from engine.tasks.task import PredictOptions
-from loaders.images.base import ImageInfo
 from utils.time_utils import StageTimer, server_timing
 
 INFER_ERRORS = (400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 503, 504)
@@ -157,11 +156,6 @@ def describe_answers(filename: str | None, answers: Sequence[Answer]) -> dict[st
     if len(results) > 1:
         return {"image": shown, "results": results}
     return {"model": answers[0].model, "image": shown, **results[0]}
-
-
-def describe_image(filename: str | None, image: ImageInfo) -> dict[str, Any]:
-    shown = {"filename": filename, "format": image.format, "width": image.width, "height": image.height}
-    return shown | {"alpha": True} if image.alpha else shown
 
 
 def _respond(request: Request, filename: str | None, answers: Sequence[Answer]) -> Response:

@@ -64,7 +64,8 @@ class PictureForm:
         if name not in self._fields:
             known = " or ".join(f"'{field}'" for field in self._fields)
             raise UnknownFieldError(
-                name, f"The field of a picture is {known}; parameters belong into the query: /infer?top_k=3."
+                name,
+                f"The field of a picture is {known}; parameters belong into the query (?top_k=3).",
             )
         if self._count == self._max_pictures:
             raise TooManyPicturesError(self._count)

@@ -6,12 +6,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.drawing import opaque_copy
 from engine.tasks.masks import Region, on_picture
 from engine.tasks.outputs import Array
 from loaders.images.base import Picture, Size
-from loaders.images.pixels import composite
 
-_WHITE = 255
 _STRENGTH = 0.75  # of the colour at the maximum
 _BAND_ROWS = 256  # drawn at once, so that intermediates stay small
 
@@ -52,7 +51,7 @@ class HeatMap:
 
 def overlay(picture: Picture, levels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The map in colours over the picture, (H, W, 3) RGB; the picture shows where the map is low."""
-    drawn = picture.pixels.copy() if picture.alpha is None else composite(picture.pixels, picture.alpha, _WHITE)
+    drawn = opaque_copy(picture)
     for first in range(0, len(drawn), _BAND_ROWS):
         band, part = drawn[first : first + _BAND_ROWS], levels[first : first + _BAND_ROWS]
         colours = cv2.cvtColor(cv2.applyColorMap(part, cv2.COLORMAP_TURBO), cv2.COLOR_BGR2RGB)

@@ -5,13 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.models.loaded_model import LoadedModel
 from engine.preprocessing.geometry import Frame
 from engine.tasks.image_classification import ImageClassification
+from engine.tasks.masks import from_png
 from engine.tasks.outputs import Array, shortest
 from engine.tasks.predictions import Box, Detection, Embedding, Segment, iou
 from engine.tasks.task import PredictOptions, Task, label_of
@@ -159,11 +159,11 @@ def _find_segment(model: LoadedModel, outputs: Outputs, frame: Frame, question: 
     asked = [one for one in found if question.matches(one.label, one.class_id)]
     if not asked:
         raise ExplainError(_not_found(question, [one.label for one in found]))
-    class_id, mask = asked[0].class_id, _decoded(asked[0], size)
+    class_id, mask = asked[0].class_id, from_png(asked[0].mask)
 
     def score(outputs: Outputs) -> float:
         same = (one for one in segments(outputs) if one.class_id == class_id)
-        scores = (_or_one(one.score) * _mask_iou(_decoded(one, size), mask) for one in same)
+        scores = (_or_one(one.score) * _mask_iou(from_png(one.mask), mask) for one in same)
         return max(scores, default=0.0)
 
     return Target(asked[0].label, class_id, score(outputs)), score
@@ -182,11 +182,6 @@ def _mask_iou(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
     """Of soft masks: the sum of the minima over that of the maxima."""
     whole = int(np.maximum(one, other).sum(dtype=np.int64))
     return int(np.minimum(one, other).sum(dtype=np.int64)) / whole if whole else 0.0
-
-
-def _decoded(segment: Segment, size: Size) -> NDArray[np.uint8]:
-    data = np.frombuffer(base64.b64decode(segment.mask), np.uint8)
-    return np.asarray(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE), np.uint8).reshape(size.height, size.width)
 
 
 def _or_one(score: float | None) -> float:

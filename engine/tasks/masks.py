@@ -3,7 +3,7 @@
 import base64
 import math
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -147,6 +147,11 @@ def png(mask: Mask | NDArray[np.uint16]) -> str:
     """Base64 of a grey PNG of 8 or 16 bits, from (H, W)."""
     _, data = cv2.imencode(".png", mask, _PNG if mask.dtype == np.uint8 else _PNG_OF_16_BITS)
     return base64.b64encode(data.tobytes()).decode("ascii")
+
+
+def from_png(text: str) -> NDArray[Any]:
+    """The pixels that `png` has encoded: (H, W), uint8 or uint16."""
+    return np.asarray(cv2.imdecode(np.frombuffer(base64.b64decode(text), np.uint8), cv2.IMREAD_UNCHANGED))
 
 
 def _clip(value: float, most: int) -> float:

@@ -13,6 +13,7 @@ from rich.progress import Progress
 from api.settings import ApiSettings, SettingsError, load_settings
 from engine.drawing import Drawer, UndrawableError
 from engine.explain.target import ExplainError, Question, check_explainable
+from engine.pipeline import describe_image
 from engine.tasks.task import MAX_TOP_K, InvalidOutputError, PredictOptions
 from loaders.image_loader import create_image_loader
 from loaders.images.base import ImageLoaderOptions
@@ -238,10 +239,7 @@ def _predictor(settings: ApiSettings, options: argparse.Namespace, sources: Sequ
 
 def _result(item: Item, answered: Answered) -> Record:
     """As in the service's JSON, with the time of a frame."""
-    info = answered.image
-    image = {"filename": item.name, "format": info.format, "width": info.width, "height": info.height}
-    if info.alpha:
-        image["alpha"] = True
+    image = describe_image(item.name, answered.image)
     if item.time_s is not None:
         image |= {"time_s": item.time_s}
     return {"model": answered.model, "image": image, "predictions": answered.predictions}

@@ -1,7 +1,7 @@
 """Results as they are finished, one JSON object a line: what is printed, resumed, and made into a file of a format."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, BinaryIO
@@ -13,6 +13,14 @@ from tools.predict.sources import Item, Source
 FILE = ".fovea-results.ndjson"
 
 Record = dict[str, Any]
+
+
+def write_array(values: Iterable[object], out: BinaryIO) -> None:
+    """Writes a JSON array, a value a line."""
+    out.write(b"[")
+    for number, value in enumerate(values):
+        out.write((b",\n" if number else b"\n") + orjson.dumps(value))
+    out.write(b"\n]\n")
 
 
 class JournalError(Exception):

@@ -19,7 +19,7 @@ _HIDDEN_BY_MACOS = ("__MACOSX", "._")
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One picture. `name` is shown; `target` is its relative path among saved files; `source` and `time_s` identify it.
+    """One picture. `name` is shown, and identifies it with `time_s`; `target` is its relative path among saved files.
 
     `stamp` changes with the content of its file. `time_s`: the time of a frame in its video.
     """

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from io import StringIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 
 from tests.command_line import CommandLine
 from tests.tools.predict.conftest import HEIGHT, LABELS, WIDTH
-from tools.predict.formats import masks
+from tools.predict.formats import masks, write
 
 
 def printed(command: CommandLine, *arguments: object) -> Any:  # noqa: ANN401 - JSON
@@ -182,3 +182,10 @@ def test_a_format_that_cannot_hold_the_task_is_an_error(
     assert done.returncode == 2
     assert "these can: json, ndjson" in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["json", "coco", "labelstudio"])
+def test_without_any_result_the_file_is_json(name: str) -> None:
+    out = BytesIO()
+    write(name, lambda: iter(()), (), out, None)
+    json.loads(out.getvalue())

@@ -12,7 +12,7 @@ import orjson
 
 from loaders.repository.specs.model_spec import TaskName
 from tools.predict.formats import coco, label_studio, table, yolo
-from tools.predict.journal import Record
+from tools.predict.journal import Record, write_array
 
 Records = Callable[[], Iterator[Record]]
 
@@ -42,9 +42,7 @@ def write(name: str, records: Records, labels: Sequence[str], out: BinaryIO, fol
     """Writes the file of a format; the labels of YOLO into `folder`, too. Records are read one by one."""
     match name:
         case "json":
-            for number, record in enumerate(records()):
-                out.write((b",\n" if number else b"[\n") + orjson.dumps(_shown(record)))
-            out.write(b"\n]\n")
+            write_array(map(_shown, records()), out)
         case "ndjson":
             for record in records():
                 out.write(orjson.dumps(_shown(record)) + b"\n")

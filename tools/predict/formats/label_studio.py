@@ -9,18 +9,14 @@ from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 from urllib.parse import quote
 
-import orjson
-
 from tools.predict.formats import masks
-from tools.predict.journal import Record
+from tools.predict.journal import Record, write_array
 
 _LOCAL = "/data/local-files/?d="
 
 
 def write(records: Iterable[Record], out: BinaryIO) -> None:
-    for number, record in enumerate(records):
-        out.write((b",\n" if number else b"[\n") + orjson.dumps(_task(record)))
-    out.write(b"\n]\n")
+    write_array(map(_task, records), out)
 
 
 def _task(record: Record) -> dict[str, Any]:

@@ -1,10 +1,10 @@
 """Masks as the formats have them: run-length codes of COCO, and outlines."""
 
-import base64
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from engine.tasks.masks import from_png
 
 Mask = NDArray[np.bool_]
 
@@ -14,8 +14,7 @@ _DETAIL = 0.002  # of an outline's length: how far a polygon may leave it
 
 def decode(mask: str) -> Mask:
     """The pixels of a prediction's `mask`: (H, W). Half of a matte is inside."""
-    pixels = cv2.imdecode(np.frombuffer(base64.b64decode(mask), np.uint8), cv2.IMREAD_GRAYSCALE)
-    return np.asarray(pixels) > _INSIDE
+    return np.asarray(from_png(mask) > _INSIDE)
 
 
 def run_lengths(mask: Mask) -> str:
