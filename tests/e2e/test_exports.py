@@ -47,8 +47,8 @@ def test_export_is_answered_as_by_its_framework(case: Case, tmp_path: Path) -> N
 
 def _compare(case: Case, served: Served) -> Row:
     row = Row(task=served.task, warnings=served.warnings)
-    if served.refused:
-        row.fail(f"not served: {served.refused}")
+    if served.rejected:
+        row.fail(f"not served: {served.rejected}")
         return row
     files = {picture: folder_of(case) / f"{picture}.npz" for picture in case.pictures}
     answers = {picture: read_answer(file) for picture, file in files.items() if file.exists()}

@@ -22,11 +22,11 @@ _SETTINGS = {"API_RATE_LIMIT": "", "API_REQUEST_TIMEOUT_MS": "120000"}
 
 @dataclass(slots=True)
 class Served:
-    """`refused`: why the model is not served. `answers`: predictions by picture, or the error's detail."""
+    """`rejected`: why the model is not served. `answers`: predictions by picture, or the error's detail."""
 
     task: str = ""
     warnings: list[str] = field(default_factory=list)
-    refused: str = ""
+    rejected: str = ""
     answers: dict[str, Predictions | str] = field(default_factory=dict)
 
 
@@ -35,14 +35,14 @@ def serve(case: Case, models: Path, *, exact: bool = False) -> Served:
     with _service(case, models, {"API_EXACT_DECODE": str(exact).lower()}) as client:
         until(lambda: _has_started(client), _LOAD_S)
         listed = client.get("/models").json()
-        refusals = {entry["name"]: entry["reason"] for entry in listed["not_served"]}
-        if case.name in refusals:
-            return Served(refused=refusals[case.name])
+        rejections = {entry["name"]: entry["reason"] for entry in listed["not_served"]}
+        if case.name in rejections:
+            return Served(rejected=rejections[case.name])
         first = client.post(
             "/infer", params={"model": case.name}, content=(PICTURES_FOLDER / case.pictures[0]).read_bytes()
         )
         if first.status_code == 503:
-            return Served(refused=first.json()["detail"])
+            return Served(rejected=first.json()["detail"])
         report = client.get(f"/models/{case.name}").json()
         answers = {picture: _ask(client, case, picture) for picture in case.pictures}
         return Served(report["spec"]["task"]["value"], report["warnings"], answers=answers)

@@ -85,9 +85,9 @@ def test_a_service_answers_as_the_model_here(
 def test_errors_of_the_service_are_named(command: CommandLine, serve: Serve, photos: Path) -> None:
     url = f"http://127.0.0.1:{serve(keys='secret').port}"
     (photos / "bad.png").write_bytes(b"bad")
-    refused = command(photos, "--url", url)
-    assert refused.returncode == 2
-    assert "A key is needed" in refused.stderr
+    rejected = command(photos, "--url", url)
+    assert rejected.returncode == 2
+    assert "A key is needed" in rejected.stderr
     done = command(photos, "--url", url, "--json", FOVEA_KEY="secret")
     assert done.returncode == 1
     assert "bad.png: This is not a picture" in done.stderr
