@@ -139,7 +139,8 @@ def flood(port: int, start: bytes, again: bytes) -> list[Answer]:
         connection.sendall(start)
         for _ in range(300_000_000 // len(again)):
             if select([connection], [], [], 0)[0]:
-                connection.shutdown(socket.SHUT_WR)
+                with suppress(OSError):  # it has been reset
+                    connection.shutdown(socket.SHUT_WR)
                 break
             connection.sendall(again)
         while more := connection.recv(65_536):
