@@ -1,8 +1,8 @@
 # `make help` lists the targets. Everything is installed in this folder: .venv holds the service, .venv-dev the checks
-# and tests, .fuzz, .audit, .docs and .bench the tools of those targets.
+# and tests, .fuzz, .audit, .docs, .client and .bench the tools of those targets.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test e2e exports docs bench tune quantize inspect find-recipe samples key audit sbom fuzz soak \
+.PHONY: help setup run test e2e exports docs client bench tune quantize inspect find-recipe samples key audit sbom fuzz soak \
 	chaos check format lock clean
 
 # The first interpreter that starts and is new enough.
@@ -41,6 +41,10 @@ docs: .docs/.installed ## build the documents as a site in .docs/site; a broken 
 	@rm -rf .docs/pages && mkdir .docs/pages
 	@cp -r --parents *.md LICENSE docs deploy models/*.md models/*.py .docs/pages
 	@.docs/bin/mkdocs build --strict --quiet -f docs/mkdocs.yml
+
+client: .client/.installed ## generate a typed Python client from a running service: make client [URL=http://127.0.0.1:8000] [OUT=fovea_client]
+	@PATH="$(CURDIR)/.client/bin:$$PATH" openapi-python-client generate --url $(or $(URL),http://127.0.0.1:8000)/openapi.json \
+		--meta none --overwrite --fail-on-warning --output-path $(or $(OUT),fovea_client)
 
 bench: .venv/.installed-quantize .bench/harness/.installed $(PEERS:%=.bench/%/.installed) ## compare with the bare loop and peers, 30 min: make bench [QUICK=1] [ROUNDS=3] [ONLY=names]
 	@.bench/harness/bin/python -m benchmarks $(if $(QUICK),--quick) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only '$(ONLY)')
@@ -110,13 +114,13 @@ lock: .venv-dev/.installed-dev ## write requirements.txt, requirements.lock and 
 	@for group in dev e2e fuzz; do \
 		$(COMPILE) --generate-hashes -c requirements.lock pyproject.toml --extra heif --extra redis --group $$group \
 			-o requirements/$$group.txt || exit; done
-	@for group in audit docs bench-harness bench-bentoml bench-litserve bench-ray; do \
+	@for group in audit docs client bench-harness bench-bentoml bench-litserve bench-ray; do \
 		$(COMPILE) --generate-hashes -c requirements.txt --group $$group -o requirements/$$group.txt || exit; done
 	@for group in gpu openvino export exports golden; do \
 		$(COMPILE) --no-deps --no-strip-extras --group $$group -o requirements/$$group.txt || exit; done
 
 clean: ## remove what was installed and the tools' caches
-	rm -rf .venv .venv-dev .venv-exports .cache/exports .bench .audit .docs .fuzz .proof .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-dev .venv-exports .cache/exports .bench .audit .client .docs .fuzz .proof .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 .venv/.installed: requirements.lock | .venv/bin/python
 	@echo "Installing the service into .venv ..."
@@ -155,6 +159,11 @@ clean: ## remove what was installed and the tools' caches
 .docs/.installed: requirements/docs.txt | .docs/bin/python
 	@echo "Installing MkDocs into .docs ..."
 	@.docs/bin/python $(PIP) -r $<
+	@touch $@
+
+.client/.installed: requirements/client.txt | .client/bin/python
+	@echo "Installing openapi-python-client into .client ..."
+	@.client/bin/python $(PIP) -r $<
 	@touch $@
 
 .bench/%/.installed: requirements/bench-%.txt | .bench/%/bin/python

@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from api.problems import INTERNAL_ERROR, KINDS
 from api.settings import PREFIX, PROJECT, SETTINGS_FILE, ApiSettings
 from loaders.repository.specs.model_spec import ModelSpec, PreprocessSpec
+from tests import api_reference
 from tests.conftest import Serve
 from tests.pages import DOCS, PAGES, README, anchors, commands, links, page_id, read
 from tests.paths import CAT, ROOT
@@ -53,6 +54,10 @@ def test_api_page_lists_every_error_code() -> None:
     raised = {(kind.status, kind.code) for kind in (*KINDS.values(), INTERNAL_ERROR)}
     assert {(int(status), code) for status, code in table} == raised | OTHER_ERRORS
     assert len(table) == len(set(table))
+
+
+def test_reference_page_is_the_openapi_document() -> None:
+    assert read(api_reference.PAGE) == api_reference.render(api_reference.openapi()), "python -m tests.api_reference"
 
 
 def test_operate_page_lists_every_metric(serve: Serve) -> None:
