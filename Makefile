@@ -30,11 +30,11 @@ test: .venv-dev/.installed-dev ## run the tests
 	@PYTHONDONTWRITEBYTECODE= $(DEV) -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
 
 e2e: .venv-dev/.installed-e2e ## run the end-to-end tests (Debian packages they need: .ci/run)
-	@$(DEV) -m pytest -q tests/e2e --ignore tests/e2e/test_exports.py
+	@$(DEV) -m pytest -q tests/e2e --ignore tests/e2e/test_exports.py --ignore tests/e2e/test_from_pytorch.py
 
 exports: .venv/.installed .venv-dev/.installed-e2e .venv-exports/.installed ## compare the answers about exports with their frameworks' (torch, 5 GB): make exports [QUICK=1] [DOCS=1]
 	@.venv-exports/bin/python -m tests.e2e.exports $(if $(QUICK),--quick)
-	@$(DEV) -m pytest -q -n 2 tests/e2e/test_exports.py $(if $(QUICK),-m quick); status=$$?; \
+	@$(DEV) -m pytest -q -n 2 tests/e2e/test_exports.py tests/e2e/test_from_pytorch.py $(if $(QUICK),-m quick); status=$$?; \
 		$(if $(DOCS),$(DEV) -m tests.e2e.exports.table;) exit $$status
 
 docs: .docs/.installed ## build the documents as a site in .docs/site; a broken link fails

@@ -1,7 +1,7 @@
 """docs/reference.md, made from the OpenAPI document: `python -m tests.api_reference` writes it."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from api.inference_api import InferenceAPI
@@ -93,7 +93,7 @@ def _schema(name: str, schema: Json) -> Iterator[str]:
     yield from _table(("field", "type", "meaning"), rows)
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> Iterator[str]:
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
     yield from (f"| {' | '.join(cells)} |" for cells in [head, ("---",) * len(head), *rows])
     yield ""
 

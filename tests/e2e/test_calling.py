@@ -1,4 +1,4 @@
-"""The programs of docs/calling.md print what the page shows, against the real service and its own models."""
+"""The programs of docs/calling.md and docs/from-pytorch.md print what the pages show, against the real service."""
 
 import os
 import shutil
@@ -16,7 +16,8 @@ from tests.process import Service, running_service
 
 ADDRESS = "http://127.0.0.1:8000"
 CLIENT = ROOT / ".client" / "bin" / "python"
-PROGRAMS = programs(ROOT / "docs" / "calling.md")
+PAGES = ("calling.md", "from-pytorch.md")
+PROGRAMS = [program for page in PAGES for program in programs(ROOT / "docs" / page)]
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def test_generated_client_has_every_route_and_prints_what_the_page_shows(service
     assert _run([str(CLIENT), "-c", code], tmp_path) == program.shown
 
 
-def test_every_language_of_the_page_has_a_program() -> None:
+def test_every_language_has_a_program() -> None:
     assert {program.language for program in PROGRAMS} == {"python", "javascript", "go"}
 
 
