@@ -69,6 +69,16 @@ def test_operate_page_lists_every_metric(serve: Serve) -> None:
     assert set(re.findall(r"^\| `(\w+)` \| (\w+) \|", read(DOCS_FOLDER / "operate.md"), re.MULTILINE)) == served
 
 
+def test_alerts_use_metrics_and_codes_that_exist() -> None:
+    page = read(DOCS_FOLDER / "operate.md")
+    alerts = page.partition("\n## Alerts\n")[2].partition("\n## ")[0]
+    metrics = set(re.findall(r"^\| `(\w+)` \| \w+ \|", page, re.MULTILINE))
+    assert {name.removesuffix("_bucket") for name in re.findall(r"fovea_\w+", alerts)} <= metrics
+    codes = set(re.findall(r'code="(\w+)"', alerts))
+    assert codes
+    assert codes <= {kind.code for kind in (*KINDS.values(), INTERNAL_ERROR)}
+
+
 def test_models_page_lists_every_field_of_model_toml() -> None:
     fields = [*_spec_rows(ModelSpec.model_fields, ""), *_spec_rows(PreprocessSpec.model_fields, "preprocess.")]
     table = "\n".join(["| field | default | meaning |", "|---|---|---|", *fields])
