@@ -25,7 +25,7 @@ from engine.models.tuner import Tuner
 from engine.models.watch import ModelWatch
 from engine.pipeline import Answer, predict, predict_with_picture
 from engine.scheduling.job import Admission, Work
-from engine.scheduling.run_context import RunContext
+from engine.scheduling.run_context import RunContext, one_stage
 from engine.scheduling.run_plan import RunLimits, TuneLevel
 from engine.scheduling.scheduler import QueueFullError, Scheduler
 from engine.scheduling.scoreboard import WorkerSlot
@@ -215,7 +215,7 @@ class InferenceEngine:
         except DeadlineExceededError:
             if not explainer.scores:
                 raise
-        return await self._run(explainer.finish, explainer.model, timer, Admission.UNCOUNTED)
+        return await self._run(one_stage(explainer.finish), explainer.model, timer, Admission.UNCOUNTED)
 
     async def load(self, choices: Sequence[ModelChoice], wait: Wait = AT_MOST) -> None:
         """Waits until the models are loaded. Raises UnknownModelError, ModelUnavailableError, DeadlineExceededError."""
@@ -249,7 +249,7 @@ class InferenceEngine:
     async def _draw(self, request: DrawRequest, timer: StageTimer, wait: Wait) -> tuple[Answer, bytes]:
         [model] = await self._loaded([request.choice], bounded=not wait.skip_queue_limit)
         check_drawable(model.ref.task)
-        run = self._run(partial(self._predict_and_draw, model, request), model, timer, _admission(wait))
+        run = self._run(one_stage(partial(self._predict_and_draw, model, request)), model, timer, _admission(wait))
         del model
         return await run
 
@@ -263,11 +263,11 @@ class InferenceEngine:
     async def _run_masked(self, explainer: Explainer, choice: ModelChoice, timer: StageTimer) -> None:
         [model] = await self._loaded([choice], bounded=True)
         self.scheduler.check_queue(model.ref.name)
-        begin = self._run(partial(explainer.begin, model), model, timer, Admission.BACKGROUND)
+        begin = self._run(one_stage(partial(explainer.begin, model)), model, timer, Admission.BACKGROUND)
         del model  # the explainer has it
         await begin
         while not explainer.complete:
-            run = self._run(explainer.next_score, explainer.model, timer, Admission.BACKGROUND)
+            run = self._run(one_stage(explainer.next_score), explainer.model, timer, Admission.BACKGROUND)
             explainer.scores.append(await run)
 
     def _run(
