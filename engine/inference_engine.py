@@ -85,7 +85,7 @@ AT_MOST = Wait()
 
 
 class Observer(Protocol):
-    """Counts events, for metrics."""
+    """Is told of events, for metrics and traces."""
 
     def answered(self, answers: Sequence[Answer]) -> None:
         """One picture was answered; called on the event loop."""
@@ -117,7 +117,7 @@ class EngineOptions:
     check: ModelCheck | None = None
     cache: Path | None = None
     font: Path | None = None
-    observer: Observer | None = None
+    observers: tuple[Observer, ...] = ()
 
 
 class InferenceEngine:
@@ -188,8 +188,8 @@ class InferenceEngine:
         DeadlineExceededError.
         """
         answers = await self._in_time(self._answer(data, choices, options, timer, wait), wait)
-        if self._options.observer:
-            self._options.observer.answered(answers)
+        for observer in self._options.observers:
+            observer.answered(answers)
         return answers
 
     async def draw(self, request: DrawRequest, timer: StageTimer, wait: Wait = AT_MOST) -> tuple[Answer, bytes]:
@@ -198,8 +198,8 @@ class InferenceEngine:
         Raises UndrawableError, and what `predict` raises.
         """
         answer, drawn = await self._in_time(self._draw(request, timer, wait), wait)
-        if self._options.observer:
-            self._options.observer.answered([answer])
+        for observer in self._options.observers:
+            observer.answered([answer])
         return answer, drawn
 
     async def explain(
@@ -314,8 +314,8 @@ class InferenceEngine:
                 tuned.samples = check_samples(tuned, version, self._image_loader)
             ok = True
         finally:
-            if options.observer:
-                options.observer.loaded(version.name, perf_counter() - started, ok=ok)
+            for observer in options.observers:
+                observer.loaded(version.name, perf_counter() - started, ok=ok)
         return tuned
 
 

@@ -60,7 +60,7 @@ class Job(RunContext, Generic[T]):
     def outcome(self) -> tuple[T | None, Exception | None]:
         """Run the work, in a worker thread; return its result or its error."""
         assert self.started_at is not None  # noqa: S101 - the scheduler has started it
-        self.timer.add(QUEUE, self.started_at - self.queued_at)
+        self.timer.add(QUEUE, self.queued_at, self.started_at)
         work, self.work = self.work, _no_work  # to free here what it holds: a swapped-out model takes up to 100 ms
         try:
             return work(self), None
