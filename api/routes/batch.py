@@ -14,12 +14,13 @@ from api.responses import json_response
 from api.routes.batch_run import Add, BatchRun, Predict
 from api.routes.batch_stream import NDJSON, StreamedBatch
 from api.routes.deadline import WITH_DEADLINE, requested_wait
-from api.routes.infer import INFER_ERRORS, GetEngine, describe_answers, log_models, parse_query
+from api.routes.infer import INFER_ERRORS, GetEngine, ParsedQuery, describe_answers, log_models, parse_query
 from api.schemas import BatchQuery, BatchResponse, BatchResult
 from api.settings import ApiSettings
 from api.uploads.body import ArrivingMemory, BodyLimits, RequestBody
 from api.uploads.multipart import ENVELOPE_BYTES, MultipartReader, multipart_boundary
 from api.uploads.pictures import Part, PictureForm
+from engine.inference_engine import InferenceEngine, Wait
 from utils.time_utils import StageTimer
 
 # One picture in flight and one ready for each worker thread.
@@ -51,14 +52,8 @@ def batch_router(settings: ApiSettings, engine: GetEngine, memory: ArrivingMemor
         running = engine()
         wait = requested_wait(request, skip_queue_limit=True)
         await running.load(parsed.choices, wait)  # before the upload: a load must not hold the slots of other batches
-
-        async def predict(part: Part) -> dict[str, Any]:
-            if part.data is None:
-                raise BodyTooLargeError(settings.max_upload_bytes)
-            answers = await running.predict(part.data, parsed.choices, parsed.options, StageTimer(), wait)
-            log_models(request, [answer.model for answer in answers])
-            return describe_answers(part.filename, answers)
-
+        log_models(request, [load.result().ref for load in running.request(parsed.choices) if load.done()])
+        predict = partial(_predict, running, parsed, settings.max_upload_bytes, wait)
         run = partial(_run, request, predict)
         if query.stream:
             return StreamedBatch(request, partial(run, streams=True))
@@ -83,6 +78,16 @@ def batch_router(settings: ApiSettings, engine: GetEngine, memory: ArrivingMemor
             request.state.log.update(images=batch.done, failed=batch.failed)
 
     return router
+
+
+async def _predict(
+    engine: InferenceEngine, query: ParsedQuery, max_bytes: int, wait: Wait, part: Part
+) -> dict[str, Any]:
+    """Raises BodyTooLargeError, and what the engine raises."""
+    if part.data is None:
+        raise BodyTooLargeError(max_bytes)
+    answers = await engine.predict(part.data, query.choices, query.options, StageTimer(), wait)
+    return describe_answers(part.filename, answers)
 
 
 _RESULT = {"$ref": f"#/components/schemas/{BatchResult.__name__}"}

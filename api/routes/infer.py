@@ -163,25 +163,26 @@ def _respond(request: Request, filename: str | None, answers: Sequence[Answer]) 
     body = describe_answers(filename, answers)
     body["request_id"] = request.scope["state"]["request_id"]
     timings: dict[str, float] = (body["results"][-1] if "results" in body else body)["timings_ms"]
-    log_inference(request, [answer.model for answer in answers], answers[0].image, timings)
+    log_inference(request, [answer.model for answer in answers], timings, answers[0].image)
     return json_response(request, orjson.dumps(body), headers={"Server-Timing": server_timing(timings)})
 
 
 def _respond_drawn(request: Request, answer: Answer, drawn: bytes, media_type: str) -> Response:
     answer.timer.stop()
     timings = answer.timer.as_ms()
-    log_inference(request, [answer.model], answer.image, timings)
+    log_inference(request, [answer.model], timings, answer.image)
     return Response(drawn, headers={"Server-Timing": server_timing(timings)}, media_type=media_type)
 
 
 def log_inference(
-    request: Request, models: Sequence[ModelRef], image: ImageInfo, timings_ms: Mapping[str, float]
+    request: Request, models: Sequence[ModelRef], timings_ms: Mapping[str, float], image: ImageInfo | None = None
 ) -> None:
-    """Adds models, the picture's size and stages to the request's log line."""
+    """Adds models, stages and the picture's size to the request's log line."""
     log_models(request, models)
     facts = request.scope["state"]["log"]
-    facts["width"], facts["height"] = image.width, image.height
     facts |= {f"{stage}_ms": ms for stage, ms in timings_ms.items()}
+    if image:
+        facts |= {"width": image.width, "height": image.height}
 
 
 def log_models(request: Request, models: Sequence[ModelRef]) -> None:
