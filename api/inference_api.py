@@ -34,9 +34,10 @@ from api.routes.page import page_router
 from api.security.guards import Guards
 from api.server.draining import drain_on_sigterm
 from api.server.start_log import log_start
+from api.server.tls import CertificateExpiry
 from api.settings import ApiSettings
 from api.telemetry.logs import set_up_logs
-from api.telemetry.metrics import Metrics
+from api.telemetry.metrics import Metrics, ServiceState
 from api.telemetry.traces import TraceRequests, Traces, traces_requested
 from api.uploads.body import ArrivingMemory
 from engine.inference_engine import EngineOptions, InferenceEngine
@@ -141,10 +142,16 @@ class InferenceAPI:
             self._start(slot)
             if self._engine:
                 stack.callback(self._engine.close)
-            await stack.enter_async_context(self.metrics.lifespan(self._engine))
+            await stack.enter_async_context(self.metrics.lifespan(self._engine, self._service_state()))
             if self._traces:
                 await stack.enter_async_context(self._traces.lifespan())
             yield
+
+    def _service_state(self) -> ServiceState:
+        settings, expiry = self.settings, None
+        if settings.tls_cert and settings.tls_key:
+            expiry = CertificateExpiry(settings.tls_cert, settings.tls_key)
+        return ServiceState(lambda: self.health.not_ready_reason() is None, settings.queue_limit, expiry)
 
     def _start(self, slot: WorkerSlot) -> None:
         """A part that fails is reported by /health; the process stays up."""

@@ -93,6 +93,9 @@ class Observer(Protocol):
     def loaded(self, name: str, seconds: float, *, ok: bool) -> None:
         """A load has ended; called on a loading thread."""
 
+    def ran(self, name: str, pictures: int) -> None:
+        """A model has run once, on so many pictures; called on the thread of the run."""
+
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
@@ -312,11 +315,16 @@ class InferenceEngine:
                 model = load_model(version, tuner.loader, tuner.options, exact_decode=options.exact_decode)
                 tuned = tuner(model, version)
                 tuned.samples = check_samples(tuned, version, self._image_loader)
+            tuned.runner.ran = partial(self._ran, version.name)
             ok = True
         finally:
             for observer in options.observers:
                 observer.loaded(version.name, perf_counter() - started, ok=ok)
         return tuned
+
+    def _ran(self, name: str, pictures: int) -> None:
+        for observer in self._options.observers:
+            observer.ran(name, pictures)
 
 
 def _admission(wait: Wait) -> Admission:

@@ -111,6 +111,9 @@ class Traces:
     def loaded(self, name: str, seconds: float, *, ok: bool) -> None:
         """A load is no part of a request."""
 
+    def ran(self, name: str, pictures: int) -> None:
+        """A run is the stage `inference` of its pictures."""
+
 
 class TraceRequests:
     """Pure ASGI middleware: the server span of each request but probes, in the trace of its `traceparent` header (W3C).
