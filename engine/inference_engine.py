@@ -85,13 +85,16 @@ AT_MOST = Wait()
 
 
 class Observer(Protocol):
-    """Counts events, for metrics."""
+    """Is told of events, for metrics and traces."""
 
     def answered(self, answers: Sequence[Answer]) -> None:
         """One picture was answered; called on the event loop."""
 
     def loaded(self, name: str, seconds: float, *, ok: bool) -> None:
         """A load has ended; called on a loading thread."""
+
+    def ran(self, name: str, pictures: int) -> None:
+        """A model has run once, on so many pictures; called on the thread of the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +120,7 @@ class EngineOptions:
     check: ModelCheck | None = None
     cache: Path | None = None
     font: Path | None = None
-    observer: Observer | None = None
+    observers: tuple[Observer, ...] = ()
 
 
 class InferenceEngine:
@@ -188,8 +191,8 @@ class InferenceEngine:
         DeadlineExceededError.
         """
         answers = await self._in_time(self._answer(data, choices, options, timer, wait), wait)
-        if self._options.observer:
-            self._options.observer.answered(answers)
+        for observer in self._options.observers:
+            observer.answered(answers)
         return answers
 
     async def draw(self, request: DrawRequest, timer: StageTimer, wait: Wait = AT_MOST) -> tuple[Answer, bytes]:
@@ -198,8 +201,8 @@ class InferenceEngine:
         Raises UndrawableError, and what `predict` raises.
         """
         answer, drawn = await self._in_time(self._draw(request, timer, wait), wait)
-        if self._options.observer:
-            self._options.observer.answered([answer])
+        for observer in self._options.observers:
+            observer.answered([answer])
         return answer, drawn
 
     async def explain(
@@ -312,11 +315,16 @@ class InferenceEngine:
                 model = load_model(version, tuner.loader, tuner.options, exact_decode=options.exact_decode)
                 tuned = tuner(model, version)
                 tuned.samples = check_samples(tuned, version, self._image_loader)
+            tuned.runner.ran = partial(self._ran, version.name)
             ok = True
         finally:
-            if options.observer:
-                options.observer.loaded(version.name, perf_counter() - started, ok=ok)
+            for observer in options.observers:
+                observer.loaded(version.name, perf_counter() - started, ok=ok)
         return tuned
+
+    def _ran(self, name: str, pictures: int) -> None:
+        for observer in self._options.observers:
+            observer.ran(name, pictures)
 
 
 def _admission(wait: Wait) -> Admission:

@@ -14,7 +14,7 @@ from api.responses import json_response
 from api.routes.batch_run import Add, BatchRun, Predict
 from api.routes.batch_stream import NDJSON, StreamedBatch
 from api.routes.deadline import WITH_DEADLINE, requested_wait
-from api.routes.infer import INFER_ERRORS, GetEngine, ParsedQuery, describe_answers, parse_query
+from api.routes.infer import INFER_ERRORS, GetEngine, ParsedQuery, describe_answers, log_models, parse_query
 from api.schemas import BatchQuery, BatchResponse, BatchResult
 from api.settings import ApiSettings
 from api.uploads.body import ArrivingMemory, BodyLimits, RequestBody
@@ -52,6 +52,7 @@ def batch_router(settings: ApiSettings, engine: GetEngine, memory: ArrivingMemor
         running = engine()
         wait = requested_wait(request, skip_queue_limit=True)
         await running.load(parsed.choices, wait)  # before the upload: a load must not hold the slots of other batches
+        log_models(request, [load.result().ref for load in running.request(parsed.choices) if load.done()])
         predict = partial(_predict, running, parsed, settings.max_upload_bytes, wait)
         run = partial(_run, request, predict)
         if query.stream:

@@ -64,13 +64,11 @@ class Job(RunContext, Generic[T]):
 
     def run_stage(self) -> bool:
         """Run the next stage, in a worker thread. Returns whether another follows; `outcome` is set after the last."""
-        self.timer.add(QUEUE, perf_counter() - self._waits_since)
+        self.timer.add(QUEUE, self._waits_since, perf_counter())
         try:
             if self._stages is None:
-                work, self.work = (
-                    self.work,
-                    _no_work,
-                )  # to free here what it holds: a swapped-out model takes up to 100 ms
+                # freed here is what it holds: a swapped-out model takes up to 100 ms
+                work, self.work = self.work, _no_work
                 self._stages = work(self)
             next(self._stages)
             self._waits_since = perf_counter()
