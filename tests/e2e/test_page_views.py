@@ -98,7 +98,7 @@ def masks(page: Page) -> None:
 def why(page: Page) -> None:
     labels(page)
     page.click("button", "Why?")
-    page.find(".why", "Bright places matter most")
+    page.find(".why", "Red places matter most")
 
 
 def time_and_code(page: Page) -> None:
@@ -215,12 +215,12 @@ def test_heat_map_is_drawn_with_its_method_passes_and_time(page: Page, service: 
 def test_heat_map_of_a_box_and_of_a_similarity(page: Page) -> None:
     boxes(page)
     page.click("button", "Why?")
-    page.find(".why", "Bright places matter most")
+    page.find(".why", "Red places matter most")
     page.click("button", "Remove")
     page.select("efficientnet-lite0-embed")
     page.choose(CAT, HENS)
     page.click(".matrix button")
-    page.find(".why", "Bright places matter most")
+    page.find(".why", "Red places matter most")
     page.click("summary", "Code")
     page.find(".code", "reference=@")
 
@@ -230,7 +230,7 @@ def test_keyboard_alone_gets_answer_heat_map_comparison_and_code(page: Page) -> 
     press(page, Keys.ENTER, until=".headline")
     press(page, Keys.TAB, until=".predictions button:focus")
     press(page, Keys.ENTER, until=".why p")
-    page.find(".why", "Bright places matter most")
+    page.find(".why", "Red places matter most")
     press(page, Keys.TAB, until="summary:focus")
     press(page, Keys.TAB, until="details:last-of-type summary:focus")
     press(page, Keys.ENTER, until=".code")
@@ -246,6 +246,13 @@ def press(page: Page, keys: str, until: str) -> None:
         if page.all(until):
             return
     page.find(until)
+
+
+def test_skip_link_keeps_the_view(page: Page) -> None:
+    admin_key(page)
+    page.browser.execute_script("document.querySelector('.skip').focus()")
+    press(page, Keys.ENTER, until="#main:focus")
+    press(page, Keys.TAB, until="#admin-key:focus")
 
 
 def test_reader_without_scripts_is_sent_to_the_api(service: Service) -> None:
