@@ -39,7 +39,7 @@ exports: .venv/.installed .venv-dev/.installed-e2e .venv-exports/.installed ## c
 
 docs: .docs/.installed ## build the documents as a site in .docs/site; a broken link fails
 	@rm -rf .docs/pages && mkdir .docs/pages
-	@cp -r --parents *.md LICENSE docs deploy models/*.md models/*.py .docs/pages
+	@tar cf - *.md LICENSE docs deploy models/*.md models/*.py | tar xf - -C .docs/pages
 	@.docs/bin/mkdocs build --strict --quiet -f docs/mkdocs.yml
 
 client: .client/.installed ## generate a typed Python client from a running service: make client [URL=http://127.0.0.1:8000] [OUT=fovea_client]
