@@ -1,6 +1,7 @@
 """POST /infer/batch: many pictures in one form; a result or an error for each, in order or as they complete."""
 
 import asyncio
+from collections.abc import Callable
 from functools import cache, partial
 from typing import Annotated, Any
 
@@ -27,11 +28,12 @@ from utils.time_utils import StageTimer
 _SLOTS_PER_THREAD = 2
 
 
-def batch_router(settings: ApiSettings, engine: GetEngine, memory: ArrivingMemory) -> APIRouter:
-    """`engine` returns the running engine, or raises NotReadyError."""
+def batch_router(
+    settings: ApiSettings, engine: GetEngine, memory: ArrivingMemory, slots: Callable[[], asyncio.Semaphore]
+) -> APIRouter:
+    """`engine` returns the running engine, or raises NotReadyError. `slots`: see `batch_slots`."""
     router = APIRouter(tags=["inference"])
     most_bytes = settings.max_batch_images * (settings.max_upload_bytes + ENVELOPE_BYTES)
-    slots = cache(lambda: asyncio.Semaphore(_SLOTS_PER_THREAD * engine().scheduler.concurrency))
 
     @router.post(
         "/infer/batch",
@@ -77,6 +79,11 @@ def batch_router(settings: ApiSettings, engine: GetEngine, memory: ArrivingMemor
             request.state.log.update(images=batch.done, failed=batch.failed)
 
     return router
+
+
+def batch_slots(engine: GetEngine) -> Callable[[], asyncio.Semaphore]:
+    """One semaphore for the pictures in flight of all requests with several pictures."""
+    return cache(lambda: asyncio.Semaphore(_SLOTS_PER_THREAD * engine().scheduler.concurrency))
 
 
 async def _predict(
