@@ -65,7 +65,7 @@ class UnknownFieldError(RequestError):
     """`remedy` says where the data belongs."""
 
     def __init__(self, name: str, remedy: str) -> None:
-        super().__init__(f"The form has an unknown field {name!r}. {remedy}")
+        super().__init__(f"The request has an unknown field {name!r}. {remedy}")
 
 
 class ContentEncodingError(RequestError):

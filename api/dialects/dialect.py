@@ -18,10 +18,10 @@ from api.routes.infer import GetEngine, log_inference
 from api.security.guards import Guards
 from api.security.rejection_delay import RejectionDelay
 from api.settings import ApiSettings
-from api.uploads.base64_pictures import max_json_bytes, parse_object
-from api.uploads.body import ArrivingMemory, BodyLimits, RequestBody
+from api.uploads.base64_pictures import parse_object
+from api.uploads.body import ArrivingMemory, RequestBody
 from api.uploads.disconnect import CancelOnDisconnect
-from api.uploads.pictures import UploadLimits
+from api.uploads.pictures import UploadLimits, json_limits
 from engine.inference_engine import ModelChoice, Wait
 from engine.pipeline import Answer
 from engine.tasks.task import PredictOptions
@@ -55,11 +55,7 @@ class DialectContext:
     @asynccontextmanager
     async def json_object(self, request: Request, pictures: int) -> AsyncIterator[dict[str, object]]:
         """A JSON body with so many pictures at most. Its memory counts until the block ends. Raises RequestError."""
-        settings = self.settings
-        limits = BodyLimits(
-            max_json_bytes(settings.max_upload_bytes, pictures), settings.max_upload_bytes, settings.body_timeout_s
-        )
-        body = RequestBody(request, limits, self.memory)
+        body = RequestBody(request, json_limits(self.upload_limits, pictures), self.memory)
         try:
             data = bytearray()
             while not body.ended:

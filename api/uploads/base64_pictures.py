@@ -7,17 +7,9 @@ from binascii import Error as Base64Error
 import orjson
 
 from api.problems import BodyTooLargeError, NoPictureError, ParameterError
-from api.uploads.multipart import ENVELOPE_BYTES
 
 _DATA_URI = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
 _URL = re.compile(r"[a-z][a-z0-9+.-]{0,20}:", re.IGNORECASE)
-# Base64 takes 4 bytes for 3; the rest is for line breaks and escapes.
-_TEXT_BYTES_PER_BYTE = 1.5
-
-
-def max_json_bytes(max_bytes: int, pictures: int = 1) -> int:
-    """The size of a JSON body that can hold so many pictures of `max_bytes`."""
-    return int(pictures * max_bytes * _TEXT_BYTES_PER_BYTE) + ENVELOPE_BYTES
 
 
 def parse_object(body: bytes) -> dict[str, object]:
