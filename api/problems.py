@@ -56,6 +56,10 @@ class NoPictureError(RequestError):
     """The body is valid, but it does not hold the expected picture."""
 
 
+class InvalidRequestError(RequestError):
+    """A dialect does not offer what the request asks for."""
+
+
 class TooManyPicturesError(RequestError):
     def __init__(self, limit: int) -> None:
         super().__init__(f"The request has more than {limit} pictures; send the others in a second request.")
@@ -133,6 +137,7 @@ KINDS: dict[type[Exception], Kind] = {
     CorruptImageError: Kind(400, "undecodable_image"),
     NoPictureError: Kind(400, "no_picture"),
     MalformedMultipartError: Kind(400, "malformed_multipart"),
+    InvalidRequestError: Kind(400, "invalid_request"),
     UnauthenticatedError: Kind(401, "no_key"),
     WrongKeyError: Kind(403, "wrong_key"),
     UnknownModelError: Kind(404, "unknown_model"),

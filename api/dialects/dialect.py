@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import orjson
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -26,7 +27,7 @@ from engine.inference_engine import ModelChoice, Wait
 from engine.pipeline import Answer
 from engine.tasks.task import PredictOptions
 from loaders.images.errors import ImageError
-from utils.time_utils import StageTimer
+from utils.time_utils import StageTimer, server_timing
 
 T = TypeVar("T")
 
@@ -110,14 +111,20 @@ class DialectContext:
         return await all_or_first_error([answer_in_slot(index, data) for index, data in enumerate(pictures)])
 
 
+def answer_response(body: object, answers: Sequence[Answer]) -> Response:
+    """`body` as JSON, with the stages of a single picture in the header Server-Timing."""
+    headers = {"Server-Timing": server_timing(answers[0].timer.as_ms())} if len(answers) == 1 else None
+    return Response(orjson.dumps(body), headers=headers, media_type="application/json")
+
+
 async def all_or_first_error(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     """Runs all at the same time. The first error cancels the others and is raised."""
+    tasks = [asyncio.ensure_future(one) for one in work]
     try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one) for one in work]
-    except ExceptionGroup as errors:
-        raise errors.exceptions[0] from None
-    return [task.result() for task in tasks]
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 def dialect_route(members: Callable[[Problem], Mapping[str, object]]) -> type[APIRoute]:

@@ -8,7 +8,7 @@ from starlette.requests import Request
 
 from api.headers import header
 from api.problems import BodyTooLargeError, NoPictureError, RequestError, TooManyPicturesError, UnknownFieldError
-from api.uploads.base64_pictures import decode_picture, parse_object
+from api.uploads.base64_pictures import parse_object, picture_or_error
 from api.uploads.body import ArrivingMemory, BodyLimits, RequestBody
 from api.uploads.multipart import ENVELOPE_BYTES, MultipartReader, Write, multipart_boundary
 
@@ -74,10 +74,7 @@ class PictureForm:
         """Adds a picture, or a list of them, of a JSON object. Raises RequestError as `open_field` does."""
         for text in value if isinstance(value, list) else [value]:
             self._count_in(name)
-            try:
-                data: bytes | RequestError = decode_picture(text, name, self._max_bytes)
-            except RequestError as error:
-                data = error.with_traceback(None)  # it refers to this frame, which has all pictures
+            data = picture_or_error(text, name, self._max_bytes)
             self._complete.append(Part(self._count - 1, name, None, data))
 
     def open_field(self, name: str, filename: str | None) -> Write:
