@@ -1,6 +1,6 @@
 """HTTP-level exceptions, and the one table that maps every exception to RFC 9457 problem details."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from traceback import clear_frames
@@ -56,16 +56,20 @@ class NoPictureError(RequestError):
     """The body is valid, but it does not hold the expected picture."""
 
 
+class InvalidRequestError(RequestError):
+    """A dialect does not offer what the request asks for."""
+
+
 class TooManyPicturesError(RequestError):
     def __init__(self, limit: int) -> None:
-        super().__init__(f"The form has more than {limit} pictures; send the others in a second request.")
+        super().__init__(f"The request has more than {limit} pictures; send the others in a second request.")
 
 
 class UnknownFieldError(RequestError):
     """`remedy` says where the data belongs."""
 
     def __init__(self, name: str, remedy: str) -> None:
-        super().__init__(f"The form has an unknown field {name!r}. {remedy}")
+        super().__init__(f"The request has an unknown field {name!r}. {remedy}")
 
 
 class ContentEncodingError(RequestError):
@@ -133,6 +137,7 @@ KINDS: dict[type[Exception], Kind] = {
     CorruptImageError: Kind(400, "undecodable_image"),
     NoPictureError: Kind(400, "no_picture"),
     MalformedMultipartError: Kind(400, "malformed_multipart"),
+    InvalidRequestError: Kind(400, "invalid_request"),
     UnauthenticatedError: Kind(401, "no_key"),
     WrongKeyError: Kind(403, "wrong_key"),
     UnknownModelError: Kind(404, "unknown_model"),
@@ -197,8 +202,9 @@ class Problem:
             "code": self.code,
         }
 
-    def response(self, request_id: str) -> Response:
-        body = orjson.dumps(self.details() | {"request_id": request_id})
+    def response(self, request_id: str, members: Mapping[str, object] | None = None) -> Response:
+        """`members` extend or replace those of the problem details."""
+        body = orjson.dumps({**self.details(), "request_id": request_id, **(members or {})})
         return Response(body, self.status, self.headers, MEDIA_TYPE)
 
 
@@ -213,11 +219,13 @@ def problem_of(error: Exception) -> Problem:
     return Problem(kind.status, kind.code, _detail(error), _headers(error))
 
 
-async def problem_response(request: Request, error: Exception) -> Response:
-    """FastAPI's exception handler for every exception in the table."""
+async def problem_response(
+    request: Request, error: Exception, members: Callable[[Problem], Mapping[str, object]] = lambda _: {}
+) -> Response:
+    """FastAPI's exception handler for every exception in the table. `members`: those that a dialect adds."""
     problem = problem_of(error)
     request.state.log.update(code=problem.code, detail=problem.detail)
-    response = problem.response(request.state.request_id)
+    response = problem.response(request.state.request_id, members(problem))
     if problem.status == 405:
         response.headers["Allow"] = ", ".join(_allowed_methods(request))
     clear_frames_of(error)

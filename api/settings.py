@@ -26,10 +26,12 @@ PREFIX = "API_"
 
 _MIB = 1024 * 1024
 _CORES_PER_WORKER = 4
+_LISTS = ("providers", "keys", "admin_keys", "protect", "trusted_proxies", "cors_origins", "dialects")
 _SECRETS = {"keys", "admin_keys", "rate_limit_storage"}
 _HASHED_KEY = re.compile(r"sha256:[0-9a-f]{64}")
 _ORIGIN = re.compile(r"https?://[^/\s*?#@\\]+")
 PROTECTABLE = ("docs", "metrics")
+DIALECTS = ("hf", "openai", "deepstack")  # api/dialects/registry.py creates them
 
 # Settings of earlier versions, which stop the start.
 _REPLACED = {
@@ -156,6 +158,10 @@ class ApiSettings(BaseSettings):
         (), description="Web origins that may call the API, such as https://app.example.com, or * for all."
     )
 
+    dialects: Names = Field(
+        DIALECTS, description="HTTP interfaces of other services that are also offered: hf, openai, deepstack."
+    )
+
     font: Path | None = Field(
         None,
         description="TrueType or OpenType font of drawn pictures. Empty: DejaVu Sans (no Chinese, Japanese, Korean).",
@@ -178,7 +184,7 @@ class ApiSettings(BaseSettings):
     def _relative_to_project(cls, value: Path) -> Path:
         return PROJECT / value
 
-    @field_validator("providers", "keys", "admin_keys", "protect", "trusted_proxies", "cors_origins", mode="before")
+    @field_validator(*_LISTS, mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         if not isinstance(value, str):
@@ -214,6 +220,11 @@ class ApiSettings(BaseSettings):
     @classmethod
     def _known_addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(_one_of(name, PROTECTABLE) for name in value)
+
+    @field_validator("dialects")
+    @classmethod
+    def _known_dialects(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(_one_of(name, DIALECTS) for name in value))
 
     @field_validator("trusted_proxies")
     @classmethod
