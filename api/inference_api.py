@@ -126,9 +126,9 @@ class InferenceAPI:
         app.include_router(health_router(self.health, self._providers, guards.has_key))
         app.include_router(metrics_router(self.metrics), dependencies=[Depends(guards.protected("metrics"))])
         app.include_router(page_router())
-        dialects = DialectContext(settings, engine, guards, memory, slots)
+        self._dialects = DialectContext(settings, engine, guards, memory, slots, self.health, self.metrics)
         for name in settings.dialects:
-            app.include_router(create_dialect_router(name, dialects))
+            app.include_router(create_dialect_router(name, self._dialects))
         extend_openapi(app)
         app.include_router(docs_router(app.openapi), dependencies=[Depends(guards.protected("docs"))])
 
@@ -144,6 +144,10 @@ class InferenceAPI:
             if self._engine:
                 stack.callback(self._engine.close)
             await stack.enter_async_context(self.metrics.lifespan(self._engine))
+            if self.settings.grpc_port:
+                from api.dialects.open_inference.grpc_server import serve_grpc
+
+                await stack.enter_async_context(serve_grpc(self._dialects))
             yield
 
     def _start(self, slot: WorkerSlot) -> None:

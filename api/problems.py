@@ -109,6 +109,14 @@ class ParameterError(RequestError):
     """A parameter is invalid, or parameters contradict each other."""
 
 
+class InvalidRequestError(RequestError):
+    """A tensor, or the request that holds it, is not as the Open Inference Protocol or the model needs it."""
+
+
+class NotSupportedError(RequestError):
+    """A part of a protocol that this service does not offer."""
+
+
 class AdminClosedError(RequestError):
     def __init__(self) -> None:
         super().__init__("Changing models over HTTP is disabled; set API_ADMIN_KEYS to enable it.")
@@ -132,6 +140,7 @@ KINDS: dict[type[Exception], Kind] = {
     TruncatedImageError: Kind(400, "truncated_image"),
     CorruptImageError: Kind(400, "undecodable_image"),
     NoPictureError: Kind(400, "no_picture"),
+    InvalidRequestError: Kind(400, "invalid_request"),
     MalformedMultipartError: Kind(400, "malformed_multipart"),
     UnauthenticatedError: Kind(401, "no_key"),
     WrongKeyError: Kind(403, "wrong_key"),
@@ -155,6 +164,7 @@ KINDS: dict[type[Exception], Kind] = {
     RateLimitedError: Kind(429, "rate_limited"),
     InvalidOutputError: Kind(500, "invalid_model_output"),
     ModelRunError: Kind(500, "model_run_failed"),
+    NotSupportedError: Kind(501, "not_supported"),
     RunMemoryError: Kind(503, "out_of_memory"),
     MemoryError: Kind(503, "out_of_memory"),
     QueueFullError: Kind(503, "queue_full"),
