@@ -125,7 +125,7 @@ def _add_infer_route(router: APIRouter, context: DialectContext) -> None:
         json_bytes = header_length(header(request.scope, _HEADER.lower().encode()))
         if json_bytes == 0:
             return await _raw_request(context, request, face, body)
-        if (len(body) if json_bytes is None else json_bytes) > json_limit:
+        if len(body[:json_bytes]) > json_limit:
             raise BodyTooLargeError(json_limit)
         return parse_request(body, json_bytes, partial(decode_picture, max_bytes=settings.max_upload_bytes))
 
