@@ -109,10 +109,10 @@ COMPILE := .venv-dev/bin/uv pip compile --quiet --universal --python-version 3.1
 lock: .venv-dev/.installed-dev ## write requirements.txt, requirements.lock and requirements/ from pyproject.toml
 	@$(COMPILE) --no-deps pyproject.toml -o requirements.txt
 	@$(COMPILE) --generate-hashes pyproject.toml -o requirements.lock
-	@for extra in heif otel redis quantize; do \
+	@for extra in grpc heif otel redis quantize; do \
 		$(COMPILE) --generate-hashes -c requirements.lock pyproject.toml --extra $$extra -o requirements/$$extra.txt || exit; done
 	@for group in dev e2e fuzz; do \
-		$(COMPILE) --generate-hashes -c requirements.lock pyproject.toml --extra heif --extra otel --extra redis --group $$group \
+		$(COMPILE) --generate-hashes -c requirements.lock pyproject.toml --extra grpc --extra heif --extra otel --extra redis --group $$group \
 			-o requirements/$$group.txt || exit; done
 	@for group in audit docs client bench-harness bench-bentoml bench-litserve bench-ray; do \
 		$(COMPILE) --generate-hashes -c requirements.txt --group $$group -o requirements/$$group.txt || exit; done

@@ -131,9 +131,9 @@ class InferenceAPI:
         app.include_router(health_router(self.health, self._providers, guards.has_key))
         app.include_router(metrics_router(self.metrics), dependencies=[Depends(guards.protected("metrics"))])
         app.include_router(page_router())
-        dialects = DialectContext(settings, engine, guards, memory, slots)
+        self._dialects = DialectContext(settings, engine, guards, memory, slots, self.health, self.metrics)
         for name in settings.dialects:
-            app.include_router(create_dialect_router(name, dialects))
+            app.include_router(create_dialect_router(name, self._dialects))
         extend_openapi(app)
         app.include_router(docs_router(app.openapi), dependencies=[Depends(guards.protected("docs"))])
 
@@ -151,6 +151,10 @@ class InferenceAPI:
             await stack.enter_async_context(self.metrics.lifespan(self._engine, self._service_state()))
             if self._traces:
                 await stack.enter_async_context(self._traces.lifespan())
+            if self.settings.grpc_port:
+                from api.dialects.open_inference.grpc_server import serve_grpc
+
+                await stack.enter_async_context(serve_grpc(self._dialects))
             yield
 
     def _service_state(self) -> ServiceState:

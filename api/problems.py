@@ -56,10 +56,6 @@ class NoPictureError(RequestError):
     """The body is valid, but it does not hold the expected picture."""
 
 
-class InvalidRequestError(RequestError):
-    """A dialect does not offer what the request asks for."""
-
-
 class TooManyPicturesError(RequestError):
     def __init__(self, limit: int) -> None:
         super().__init__(f"The request has more than {limit} pictures; send the others in a second request.")
@@ -113,6 +109,14 @@ class ParameterError(RequestError):
     """A parameter is invalid, or parameters contradict each other."""
 
 
+class InvalidRequestError(RequestError):
+    """A dialect does not offer what the request asks for; a tensor does not fit the protocol or the model."""
+
+
+class NotSupportedError(RequestError):
+    """A part of a protocol that this service does not offer."""
+
+
 class AdminClosedError(RequestError):
     def __init__(self) -> None:
         super().__init__("Changing models over HTTP is disabled; set API_ADMIN_KEYS to enable it.")
@@ -160,6 +164,7 @@ KINDS: dict[type[Exception], Kind] = {
     RateLimitedError: Kind(429, "rate_limited"),
     InvalidOutputError: Kind(500, "invalid_model_output"),
     ModelRunError: Kind(500, "model_run_failed"),
+    NotSupportedError: Kind(501, "not_supported"),
     RunMemoryError: Kind(503, "out_of_memory"),
     MemoryError: Kind(503, "out_of_memory"),
     QueueFullError: Kind(503, "queue_full"),

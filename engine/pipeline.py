@@ -3,7 +3,7 @@
 `predict` yields between its stages, so that a worker thread can take several requests through them side by side.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,6 +13,7 @@ from engine.scheduling.run_context import RunContext, Stages, completed
 from engine.tasks.predictions import Prediction
 from engine.tasks.task import InvalidOutputError, PredictOptions
 from loaders.images.base import ImageInfo, ImageLoader, Picture, Size
+from loaders.tensors import Tensor
 from utils.memory import release_free_memory
 from utils.time_utils import DECODE, INFERENCE, POSTPROCESS, PREPROCESS, StageTimer
 
@@ -29,6 +30,15 @@ class Answer:
     model: ModelRef
     image: ImageInfo
     predictions: list[Prediction]
+    timer: StageTimer
+
+
+@dataclass(frozen=True, slots=True)
+class TensorAnswer:
+    """All outputs of a graph by name, for a tensor that the client has prepared. `timer` still runs."""
+
+    model: ModelRef
+    outputs: dict[str, Tensor]
     timer: StageTimer
 
 
@@ -57,6 +67,12 @@ def predict(
         answer.timer.stop()
         answers.append(answer)
     return answers
+
+
+def run_tensors(model: LoadedModel, inputs: Mapping[str, Tensor], context: RunContext) -> TensorAnswer:
+    """Runs the graph on the inputs of one picture. Raises ModelRunError, also if they do not fit the graph."""
+    with context.timer.stage(INFERENCE):
+        return TensorAnswer(model.ref, model.runner.run(inputs, context), context.timer)
 
 
 def predict_with_picture(

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.health import Health
 from api.problems import KINDS, Problem, problem_response
 from api.routes.admission import admitted
 from api.routes.deadline import requested_wait
@@ -19,6 +20,7 @@ from api.routes.infer import GetEngine, log_inference
 from api.security.guards import Guards
 from api.security.rejection_delay import RejectionDelay
 from api.settings import ApiSettings
+from api.telemetry.metrics import Metrics
 from api.uploads.base64_pictures import parse_object
 from api.uploads.body import ArrivingMemory, RequestBody
 from api.uploads.disconnect import CancelOnDisconnect
@@ -29,6 +31,7 @@ from engine.tasks.task import PredictOptions
 from loaders.images.errors import ImageError
 from utils.time_utils import StageTimer, server_timing
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 _HANDLED: tuple[type[Exception], ...] = (*KINDS, HTTPException)
@@ -43,6 +46,8 @@ class DialectContext:
     guards: Guards
     memory: ArrivingMemory
     slots: Callable[[], asyncio.Semaphore]
+    health: Health
+    metrics: Metrics
     delay: RejectionDelay = field(default_factory=RejectionDelay)
 
     @property
@@ -96,19 +101,29 @@ class DialectContext:
         async def answer(data: bytes, wait: Wait) -> Answer:
             return (await engine.predict(data, [choice], options, StageTimer(), wait))[0]
 
-        if len(pictures) == 1:
-            return [await answer(pictures[0], Wait(timeout_s))]
-        await engine.load([choice], Wait(timeout_s))  # a load must not hold the slots of other requests
+        return await self.answer_each(pictures, answer, choice, timeout_s)
 
-        async def answer_in_slot(index: int, data: bytes) -> Answer:
+    async def answer_each(
+        self,
+        items: Sequence[S],
+        answer: Callable[[S, Wait], Coroutine[Any, Any, T]],
+        choice: ModelChoice,
+        timeout_s: float,
+    ) -> list[T]:
+        """As `predict_each`, with `answer` for each picture or tensor."""
+        if len(items) == 1:
+            return [await answer(items[0], Wait(timeout_s))]
+        await self.engine().load([choice], Wait(timeout_s))  # a load must not hold the slots of other requests
+
+        async def answer_in_slot(index: int, item: S) -> T:
             async with self.slots():
                 try:
-                    return await answer(data, Wait(timeout_s, skip_queue_limit=True))
+                    return await answer(item, Wait(timeout_s, skip_queue_limit=True))
                 except ImageError as error:
                     error.args = (f"Picture {index}, counted from 0: {error}",)
                     raise
 
-        return await all_or_first_error([answer_in_slot(index, data) for index, data in enumerate(pictures)])
+        return await all_or_first_error([answer_in_slot(index, item) for index, item in enumerate(items)])
 
 
 def answer_response(body: object, answers: Sequence[Answer]) -> Response:

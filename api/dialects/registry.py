@@ -19,5 +19,9 @@ def create_dialect_router(name: str, context: DialectContext) -> APIRouter:
             from api.dialects.deepstack import deepstack_router
 
             return deepstack_router(context)
+        case "v2":
+            from api.dialects.open_inference.rest import v2_router
+
+            return v2_router(context)
         case _:
             raise ValueError(f"unknown dialect {name}")
