@@ -47,7 +47,7 @@ from engine.scheduling.scoreboard import Scoreboard, WorkerSlot
 from loaders.image_loader import create_image_loader
 from loaders.images.base import ImageLoader, ImageLoaderOptions
 from loaders.model_errors import UnknownModelError
-from loaders.model_loader import DEFAULT_MODEL_LOADER, create_model_loader
+from loaders.model_loader import create_model_loader
 from loaders.repository.model_repository import ModelRepository
 from loaders.runtimes.base import ModelLoader
 from utils.descriptors import raise_descriptor_limit
@@ -157,7 +157,7 @@ class InferenceAPI:
     def _engine_options(self, model_loader: ModelLoader, slot: WorkerSlot) -> EngineOptions:
         settings = self.settings
         check = ModelCheck(
-            DEFAULT_MODEL_LOADER,
+            settings.model_loader,
             model_loader.version,
             settings.providers,
             settings.cache_dir,
@@ -187,7 +187,7 @@ class InferenceAPI:
         return self._given_image_loader or create_image_loader(self.settings.image_loader, limits)
 
     def _make_model_loader(self) -> ModelLoader:
-        return self._given_model_loader or create_model_loader(DEFAULT_MODEL_LOADER)
+        return self._given_model_loader or create_model_loader(self.settings.model_loader)
 
     def _start_part(self, name: str, make: Callable[[], T]) -> T | None:
         try:

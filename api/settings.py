@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from engine.models.load_policy import LoadPolicy
 from loaders.image_loader import image_loader_names
+from loaders.model_loader import is_installed, model_loader_names
 from loaders.repository.names import MODEL_NAME
 from loaders.runtimes.base import AUTO, PROVIDER_NAMES
 from utils.cpu_budget import cpu_budget
@@ -41,7 +42,6 @@ _REPLACED = {
     "API_CRASH_LIMIT": "removed; the service manager restarts a crashed process",
     "API_HEADER_TIMEOUT_S": "removed; the limit is 10 s",
     "API_MAX_MODEL_BYTES": "removed; the limit is 2 GiB, that of Protocol Buffers",
-    "API_MODEL_LOADER": "removed; ONNX Runtime is the only runtime",
     "API_SEND_TIMEOUT_S": "removed; the limit is 30 s",
     "API_TUNE": "removed; nothing is measured if API_INTRA_OP_THREADS and API_MAX_BATCH are set",
 }
@@ -99,6 +99,9 @@ class ApiSettings(BaseSettings):
     )
     cache_dir: Path = Field(Path(".cache"), description="Cache folder, relative to the project's folder.")
     image_loader: str = Field("opencv", description="Image decoder: opencv or pillow.")
+    model_loader: str = Field(
+        "onnxruntime", description="Runtime: onnxruntime, or openvino (`make setup RUNTIME=openvino`)."
+    )
     providers: Names = Field(
         ("auto",),
         description="Execution providers in order of preference: cpu, cuda, tensorrt, openvino, coreml, directml. "
@@ -202,6 +205,13 @@ class ApiSettings(BaseSettings):
     @classmethod
     def _known_image_loader(cls, value: str) -> str:
         return _one_of(value, image_loader_names())
+
+    @field_validator("model_loader")
+    @classmethod
+    def _installed_model_loader(cls, value: str) -> str:
+        if not is_installed(_one_of(value, model_loader_names())):
+            raise ValueError(f"{value} is not installed; install requirements/{value}.txt")
+        return value
 
     @field_validator("keys", "admin_keys")
     @classmethod

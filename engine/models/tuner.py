@@ -64,7 +64,7 @@ class Tuner:
 
     def _sessions(self, model: LoadedModel, version: ModelVersion, threads: int) -> list[Session]:
         """One for each run at once, if that takes little memory. Sessions used for measuring are not reused."""
-        if model.session.private_bytes > _SMALL_BYTES:
+        if model.session.private_bytes > _SMALL_BYTES or model.session.has_room_for_all_runs:
             return [model.session] if threads == self.options.threads else [self._load(version, threads)]
         concurrency = self.concurrency() if self.concurrency else self.cores
         runs = max(1, min(concurrency, self.cores // threads))
