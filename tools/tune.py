@@ -51,7 +51,7 @@ def _versions(catalog: Catalog, names: Sequence[str]) -> list[ModelVersion]:
 
 def _tune(version: ModelVersion, settings: ApiSettings) -> bool:
     console = Console(highlight=False, soft_wrap=True)
-    loader, options = create_model_loader(settings.model_loader), SessionOptions(settings.providers)
+    loader, options = create_model_loader(settings.reference_loader), SessionOptions(settings.providers)
     cores = cpu_budget()
     tuner = Tuner(loader, options, cores, TuneLevel.FULL, cache=settings.cache_dir)
     console.print(f"{version.name} version {version.number}, {cores} cores ...", markup=False)

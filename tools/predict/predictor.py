@@ -97,7 +97,7 @@ def _load(settings: ApiSettings, name: str | None, *, alone: bool) -> LoadedMode
     default = DefaultModel(settings.default_model)
     default.update(catalog, choices)
     version = choices.version(catalog, name or default.name)
-    model_loader, cores = create_model_loader(settings.model_loader), cpu_budget()
+    model_loader, cores = create_model_loader(settings.reference_loader), cpu_budget()
     options = SessionOptions(settings.providers, threads=cores if alone else 1)
     model = load_model(version, model_loader, options, exact_decode=settings.exact_decode)
     if alone:
