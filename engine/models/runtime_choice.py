@@ -55,12 +55,11 @@ class RuntimeChooser:
         if not self.candidates:
             return RuntimeChoice(self.check.model_loader)
         file = self._file(version)
-        known = read_measurement(file, _CHOICE)
-        if known:
-            return known
-        choice = self._choose([self._compare(version, *candidate) for candidate in self.candidates])
-        if all(comparison.conclusive for comparison in choice.compared):
-            write_measurement(file, _CHOICE, choice)
+        choice = read_measurement(file, _CHOICE)
+        if choice is None:
+            choice = self._choose([self._compare(version, *candidate) for candidate in self.candidates])
+            if all(comparison.conclusive for comparison in choice.compared):
+                write_measurement(file, _CHOICE, choice)
         _log.info(
             'runtime chosen name=%s version=%s runtime=%s precision=%s reason="%s"',
             *(version.name, version.number, choice.runtime, choice.precision, choice.reason),

@@ -99,7 +99,8 @@ class Tuner:
         this_processor = processor()
         if self.cache is None or this_processor is None:
             return None
-        context = (self.loader.version, self.options.providers, providers, this_processor, self.cores)
+        how = (self.loader.version, self.options.providers, self.options.precision, providers)
+        context = (*how, this_processor, self.cores)
         return self.cache / "tuning" / f"{model_digest(version, *context)}.json"
 
 
