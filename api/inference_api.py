@@ -14,6 +14,8 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from api import VERSION
+from api.dialects.dialect import DialectContext
+from api.dialects.registry import create_dialect_router
 from api.health import Health, Part, PartStatus
 from api.middleware.cors import cors_options
 from api.middleware.request_context import RequestContext
@@ -22,7 +24,7 @@ from api.middleware.unread_body import UnreadBody
 from api.openapi import extend_openapi, operation_id
 from api.problems import KINDS, NotReadyError, problem_response
 from api.routes.admin import admin_router
-from api.routes.batch import batch_router
+from api.routes.batch import batch_router, batch_slots
 from api.routes.docs import docs_router
 from api.routes.explain import explain_router
 from api.routes.health import health_router
@@ -34,22 +36,26 @@ from api.routes.page import page_router
 from api.security.guards import Guards
 from api.server.draining import drain_on_sigterm
 from api.server.start_log import log_start
+from api.server.tls import CertificateExpiry
 from api.settings import ApiSettings
 from api.telemetry.logs import set_up_logs
-from api.telemetry.metrics import Metrics
+from api.telemetry.metrics import Metrics, ServiceState
+from api.telemetry.traces import TraceRequests, Traces, traces_requested
 from api.uploads.body import ArrivingMemory
 from engine.inference_engine import EngineOptions, InferenceEngine
 from engine.models.check import ModelCheck
 from engine.models.load_attempt import ModelState, ModelUnavailableError
 from engine.models.model_manager import ModelManager, ModelManagerOptions
+from engine.models.runtime_choice import RuntimeChooser, candidates
 from engine.scheduling.run_plan import RunLimits, TuneLevel
 from engine.scheduling.scoreboard import Scoreboard, WorkerSlot
 from loaders.image_loader import create_image_loader
 from loaders.images.base import ImageLoader, ImageLoaderOptions
 from loaders.model_errors import UnknownModelError
-from loaders.model_loader import DEFAULT_MODEL_LOADER, create_model_loader
+from loaders.model_loader import create_model_loader
 from loaders.repository.model_repository import ModelRepository
 from loaders.runtimes.base import ModelLoader
+from utils.cpu_budget import cpu_budget
 from utils.descriptors import raise_descriptor_limit
 
 T = TypeVar("T")
@@ -72,6 +78,7 @@ class InferenceAPI:
         self.settings = settings
         self.health = Health()
         self.metrics = Metrics()
+        self._traces = Traces() if traces_requested() else None
         self._given_image_loader = image_loader
         self._given_model_loader = model_loader
         self._engine: InferenceEngine | None = None
@@ -88,7 +95,7 @@ class InferenceAPI:
             title="Fovea",
             version=VERSION,
             summary="From an .onnx file to an answer about a picture.",
-            telemetry={"metrics": False, "logs": False},  # api/telemetry has them
+            telemetry={"tracing": False, "metrics": False, "logs": False},  # api/telemetry has them
             lifespan=self._lifespan,
             generate_unique_id_function=operation_id,
         )
@@ -100,6 +107,8 @@ class InferenceAPI:
         """The last one added is the outermost: the client's address first, then CORS headers, also on errors."""
         app, settings = self.app, self.settings
         app.add_middleware(UnreadBody)
+        if self._traces:
+            app.add_middleware(TraceRequests, tracer=self._traces.tracer)
         app.add_middleware(
             RequestContext,
             metrics=self.metrics,
@@ -113,9 +122,10 @@ class InferenceAPI:
     def _add_routes(self) -> None:
         app, settings, engine = self.app, self.settings, self._running_engine
         guards, memory = Guards(settings), ArrivingMemory(settings.max_arriving_mb * _MIB)
+        slots = batch_slots(engine)
         users, admins = [Depends(guards.user)], [Depends(guards.admin)]
         add_infer_route(app.router, settings, engine, guards.user, memory)
-        app.include_router(batch_router(settings, engine, memory), dependencies=users)
+        app.include_router(batch_router(settings, engine, memory, slots), dependencies=users)
         app.include_router(explain_router(settings, engine, memory), dependencies=users)
         app.include_router(model_router(engine), dependencies=users)
         app.include_router(admin_router(settings, engine), dependencies=admins)
@@ -123,6 +133,9 @@ class InferenceAPI:
         app.include_router(health_router(self.health, self._providers, guards.has_key))
         app.include_router(metrics_router(self.metrics), dependencies=[Depends(guards.protected("metrics"))])
         app.include_router(page_router())
+        self._dialects = DialectContext(settings, engine, guards, memory, slots, self.health, self.metrics)
+        for name in settings.dialects:
+            app.include_router(create_dialect_router(name, self._dialects))
         extend_openapi(app)
         app.include_router(docs_router(app.openapi), dependencies=[Depends(guards.protected("docs"))])
 
@@ -137,8 +150,20 @@ class InferenceAPI:
             self._start(slot)
             if self._engine:
                 stack.callback(self._engine.close)
-            await stack.enter_async_context(self.metrics.lifespan(self._engine))
+            await stack.enter_async_context(self.metrics.lifespan(self._engine, self._service_state()))
+            if self._traces:
+                await stack.enter_async_context(self._traces.lifespan())
+            if self.settings.grpc_port:
+                from api.dialects.open_inference.grpc_server import serve_grpc
+
+                await stack.enter_async_context(serve_grpc(self._dialects))
             yield
+
+    def _service_state(self) -> ServiceState:
+        settings, expiry = self.settings, None
+        if settings.tls_cert and settings.tls_key:
+            expiry = CertificateExpiry(settings.tls_cert, settings.tls_key)
+        return ServiceState(lambda: self.health.not_ready_reason() is None, settings.queue_limit, expiry)
 
     def _start(self, slot: WorkerSlot) -> None:
         """A part that fails is reported by /health; the process stays up."""
@@ -157,7 +182,7 @@ class InferenceAPI:
     def _engine_options(self, model_loader: ModelLoader, slot: WorkerSlot) -> EngineOptions:
         settings = self.settings
         check = ModelCheck(
-            DEFAULT_MODEL_LOADER,
+            settings.reference_loader,
             model_loader.version,
             settings.providers,
             settings.cache_dir,
@@ -177,17 +202,25 @@ class InferenceAPI:
             timeout_s=settings.request_timeout_ms / 1e3,
             exact_decode=settings.exact_decode,
             check=None if self._given_model_loader else check,  # another process cannot create a given loader
+            choose_runtime=None if self._given_model_loader else self._runtime_chooser(check),
             cache=settings.cache_dir,
             font=settings.font,
-            observer=self.metrics,
+            observers=(self.metrics, self._traces) if self._traces else (self.metrics,),
         )
+
+    def _runtime_chooser(self, check: ModelCheck) -> RuntimeChooser:
+        """Nothing is compared on accelerators, or where the operator has fixed all that is measured."""
+        settings = self.settings
+        measured = check.on_cores_alone and not settings.run_is_fixed
+        others = candidates(settings.model_loader, fast=settings.precision == "fast") if measured else ()
+        return RuntimeChooser(check, others, cpu_budget(), settings.precision_tolerance)
 
     def _make_image_loader(self) -> ImageLoader:
         limits = ImageLoaderOptions(self.settings.max_image_pixels, self.settings.accept_truncated)
         return self._given_image_loader or create_image_loader(self.settings.image_loader, limits)
 
     def _make_model_loader(self) -> ModelLoader:
-        return self._given_model_loader or create_model_loader(DEFAULT_MODEL_LOADER)
+        return self._given_model_loader or create_model_loader(self.settings.reference_loader)
 
     def _start_part(self, name: str, make: Callable[[], T]) -> T | None:
         try:

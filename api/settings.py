@@ -6,6 +6,7 @@ docs/settings.md and api_settings.env hold the same names and defaults; a test c
 import os
 import re
 from collections.abc import Mapping
+from importlib.util import find_spec
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
@@ -16,6 +17,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from engine.models.load_policy import LoadPolicy
 from loaders.image_loader import image_loader_names
+from loaders.model_loader import DEFAULT_MODEL_LOADER, is_installed, model_loader_names
 from loaders.repository.names import MODEL_NAME
 from loaders.runtimes.base import AUTO, PROVIDER_NAMES
 from utils.cpu_budget import cpu_budget
@@ -26,10 +28,12 @@ PREFIX = "API_"
 
 _MIB = 1024 * 1024
 _CORES_PER_WORKER = 4
+_LISTS = ("providers", "keys", "admin_keys", "protect", "trusted_proxies", "cors_origins", "dialects")
 _SECRETS = {"keys", "admin_keys", "rate_limit_storage"}
 _HASHED_KEY = re.compile(r"sha256:[0-9a-f]{64}")
 _ORIGIN = re.compile(r"https?://[^/\s*?#@\\]+")
 PROTECTABLE = ("docs", "metrics")
+DIALECTS = ("v2", "hf", "openai", "deepstack")  # api/dialects/registry.py creates them
 
 # Settings of earlier versions, which stop the start.
 _REPLACED = {
@@ -41,7 +45,6 @@ _REPLACED = {
     "API_CRASH_LIMIT": "removed; the service manager restarts a crashed process",
     "API_HEADER_TIMEOUT_S": "removed; the limit is 10 s",
     "API_MAX_MODEL_BYTES": "removed; the limit is 2 GiB, that of Protocol Buffers",
-    "API_MODEL_LOADER": "removed; ONNX Runtime is the only runtime",
     "API_SEND_TIMEOUT_S": "removed; the limit is 30 s",
     "API_TUNE": "removed; nothing is measured if API_INTRA_OP_THREADS and API_MAX_BATCH are set",
 }
@@ -99,6 +102,22 @@ class ApiSettings(BaseSettings):
     )
     cache_dir: Path = Field(Path(".cache"), description="Cache folder, relative to the project's folder.")
     image_loader: str = Field("opencv", description="Image decoder: opencv or pillow.")
+    model_loader: str = Field(
+        AUTO,
+        description="Runtime: onnxruntime, openvino, or auto: ONNX Runtime, unless OpenVINO is installed and measured "
+        "to be faster.",
+    )
+    precision: Literal["exact", "fast"] = Field(
+        "exact",
+        description="exact: a runtime may change answers by 1e-4 at most. fast: OpenVINO may compute in bfloat16 where "
+        "that is faster.",
+    )
+    precision_tolerance: float = Field(
+        0.05,
+        gt=0,
+        le=1,
+        description="Maximum difference of an answer in bfloat16; the first label must be the same.",
+    )
     providers: Names = Field(
         ("auto",),
         description="Execution providers in order of preference: cpu, cuda, tensorrt, openvino, coreml, directml. "
@@ -156,6 +175,16 @@ class ApiSettings(BaseSettings):
         (), description="Web origins that may call the API, such as https://app.example.com, or * for all."
     )
 
+    dialects: Names = Field(
+        DIALECTS,
+        description="HTTP interfaces of other services that are also offered: v2 (Open Inference Protocol), "
+        "hf, openai, deepstack.",
+    )
+
+    grpc_port: int = Field(
+        0, ge=0, le=65_535, description="TCP port of the Open Inference Protocol over gRPC. 0: no gRPC."
+    )
+
     font: Path | None = Field(
         None,
         description="TrueType or OpenType font of drawn pictures. Empty: DejaVu Sans (no Chinese, Japanese, Korean).",
@@ -169,6 +198,11 @@ class ApiSettings(BaseSettings):
         return self.workers or max(1, cpu_budget() // _CORES_PER_WORKER)
 
     @property
+    def reference_loader(self) -> str:
+        """The runtime that others are compared with."""
+        return DEFAULT_MODEL_LOADER if self.model_loader == AUTO else self.model_loader
+
+    @property
     def run_is_fixed(self) -> bool:
         """Whether the operator has set all that is measured at load otherwise."""
         return bool(self.intra_op_threads and self.max_batch)
@@ -178,7 +212,7 @@ class ApiSettings(BaseSettings):
     def _relative_to_project(cls, value: Path) -> Path:
         return PROJECT / value
 
-    @field_validator("providers", "keys", "admin_keys", "protect", "trusted_proxies", "cors_origins", mode="before")
+    @field_validator(*_LISTS, mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         if not isinstance(value, str):
@@ -203,6 +237,13 @@ class ApiSettings(BaseSettings):
     def _known_image_loader(cls, value: str) -> str:
         return _one_of(value, image_loader_names())
 
+    @field_validator("model_loader")
+    @classmethod
+    def _installed_model_loader(cls, value: str) -> str:
+        if value != AUTO and not is_installed(_one_of(value, (AUTO, *model_loader_names()))):
+            raise ValueError(f"{value} is not installed; install requirements/{value}.txt")
+        return value
+
     @field_validator("keys", "admin_keys")
     @classmethod
     def _complete_digests(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -214,6 +255,22 @@ class ApiSettings(BaseSettings):
     @classmethod
     def _known_addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(_one_of(name, PROTECTABLE) for name in value)
+
+    @field_validator("dialects")
+    @classmethod
+    def _known_dialects(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(_one_of(name, DIALECTS) for name in value))
+
+    @field_validator("grpc_port")
+    @classmethod
+    def _grpc_is_installed(cls, value: int, info: ValidationInfo) -> int:
+        if value and any(
+            find_spec(name) is None for name in ("grpc", "grpc_health", "grpc_reflection", "tritonclient")
+        ):
+            raise ValueError("gRPC needs the packages in requirements/grpc.txt")
+        if value and "v2" not in info.data.get("dialects", ()):
+            raise ValueError("gRPC is a part of the dialect v2, which API_DIALECTS leaves out")
+        return value
 
     @field_validator("trusted_proxies")
     @classmethod

@@ -3,10 +3,10 @@
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -20,20 +20,24 @@ from engine.models.load import load_model, resolve_version
 from engine.models.load_attempt import loaded
 from engine.models.loaded_model import LoadedModel
 from engine.models.model_manager import ModelManager, ModelManagerOptions
+from engine.models.runtime_choice import RuntimeChooser
+from engine.models.runtime_report import RuntimeChoice
 from engine.models.samples import check_samples
 from engine.models.tuner import Tuner
 from engine.models.watch import ModelWatch
-from engine.pipeline import Answer, predict, predict_with_picture
+from engine.pipeline import Answer, TensorAnswer, predict, predict_with_picture, run_tensors
 from engine.scheduling.job import Admission, Work
-from engine.scheduling.run_context import RunContext
+from engine.scheduling.run_context import RunContext, one_stage
 from engine.scheduling.run_plan import RunLimits, TuneLevel
 from engine.scheduling.scheduler import QueueFullError, Scheduler
 from engine.scheduling.scoreboard import WorkerSlot
 from engine.tasks.task import PredictOptions
 from loaders.images.base import ImageLoader
+from loaders.model_loader import create_model_loader
 from loaders.repository.model_repository import ModelRepository, ModelVersion
 from loaders.repository.specs import ResolvedSpec
 from loaders.runtimes.base import ModelLoader, SessionOptions
+from loaders.tensors import Tensor
 from utils.blas import one_blas_thread
 from utils.cpu_budget import cpu_budget
 from utils.locks import process_lock
@@ -85,13 +89,16 @@ AT_MOST = Wait()
 
 
 class Observer(Protocol):
-    """Counts events, for metrics."""
+    """Is told of events, for metrics and traces."""
 
-    def answered(self, answers: Sequence[Answer]) -> None:
-        """One picture was answered; called on the event loop."""
+    def answered(self, answers: Sequence[Answer | TensorAnswer]) -> None:
+        """One picture or tensor was answered; called on the event loop."""
 
     def loaded(self, name: str, seconds: float, *, ok: bool) -> None:
         """A load has ended; called on a loading thread."""
+
+    def ran(self, name: str, pictures: int) -> None:
+        """A model has run once, on so many pictures; called on the thread of the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +107,8 @@ class EngineOptions:
     processes, 0: one a core. `worker_slot`: the claimed slot of this process, None if it is the only worker.
 
     `queue_limit`: waiting requests of each model, of this process. `timeout_s`: from a picture's arrival to its answer.
-    `check` tries each model in a separate process before it is loaded; None skips that. `cache`: the cache folder.
+    `check` tries each model in a separate process before it is loaded; None skips that. `choose_runtime`: None runs all
+    models with the given loader. `cache`: the cache folder.
     `font`: of drawn pictures, None for the shipped one.
     """
 
@@ -115,9 +123,10 @@ class EngineOptions:
     timeout_s: float = 30.0
     exact_decode: bool = False
     check: ModelCheck | None = None
+    choose_runtime: RuntimeChooser | None = None
     cache: Path | None = None
     font: Path | None = None
-    observer: Observer | None = None
+    observers: tuple[Observer, ...] = ()
 
 
 class InferenceEngine:
@@ -144,6 +153,7 @@ class InferenceEngine:
             options.cache,
             lambda: self.scheduler.max_concurrency,
         )
+        self._loaders = {options.check.model_loader: model_loader} if options.check else {}
         self._waiting_for_load = Counter[str]()
         self.models = ModelManager(repository, self._load, options.models)
         self.admin = ModelAdmin(self.models, repository, options.check)
@@ -188,9 +198,18 @@ class InferenceEngine:
         DeadlineExceededError.
         """
         answers = await self._in_time(self._answer(data, choices, options, timer, wait), wait)
-        if self._options.observer:
-            self._options.observer.answered(answers)
+        for observer in self._options.observers:
+            observer.answered(answers)
         return answers
+
+    async def run_tensors(
+        self, inputs: Mapping[str, Tensor], choice: ModelChoice, timer: StageTimer, wait: Wait = AT_MOST
+    ) -> TensorAnswer:
+        """The outputs of a graph for the inputs of one picture, which must fit it. Raises what `predict` raises."""
+        answer = await self._in_time(self._run_tensors(inputs, choice, timer, wait), wait)
+        for observer in self._options.observers:
+            observer.answered([answer])
+        return answer
 
     async def draw(self, request: DrawRequest, timer: StageTimer, wait: Wait = AT_MOST) -> tuple[Answer, bytes]:
         """The answer of one model, and the encoded picture with the answer drawn on it.
@@ -198,8 +217,8 @@ class InferenceEngine:
         Raises UndrawableError, and what `predict` raises.
         """
         answer, drawn = await self._in_time(self._draw(request, timer, wait), wait)
-        if self._options.observer:
-            self._options.observer.answered([answer])
+        for observer in self._options.observers:
+            observer.answered([answer])
         return answer, drawn
 
     async def explain(
@@ -215,7 +234,7 @@ class InferenceEngine:
         except DeadlineExceededError:
             if not explainer.scores:
                 raise
-        return await self._run(explainer.finish, explainer.model, timer, Admission.UNCOUNTED)
+        return await self._run(one_stage(explainer.finish), explainer.model, timer, Admission.UNCOUNTED)
 
     async def load(self, choices: Sequence[ModelChoice], wait: Wait = AT_MOST) -> None:
         """Waits until the models are loaded. Raises UnknownModelError, ModelUnavailableError, DeadlineExceededError."""
@@ -246,10 +265,18 @@ class InferenceEngine:
         del models, work  # the worker thread frees what was swapped out meanwhile
         return await run
 
+    async def _run_tensors(
+        self, inputs: Mapping[str, Tensor], choice: ModelChoice, timer: StageTimer, wait: Wait
+    ) -> TensorAnswer:
+        [model] = await self._loaded([choice], bounded=not wait.skip_queue_limit)
+        run = self._run(one_stage(partial(run_tensors, model, inputs)), model, timer, _admission(wait))
+        del model
+        return await run
+
     async def _draw(self, request: DrawRequest, timer: StageTimer, wait: Wait) -> tuple[Answer, bytes]:
         [model] = await self._loaded([request.choice], bounded=not wait.skip_queue_limit)
         check_drawable(model.ref.task)
-        run = self._run(partial(self._predict_and_draw, model, request), model, timer, _admission(wait))
+        run = self._run(one_stage(partial(self._predict_and_draw, model, request)), model, timer, _admission(wait))
         del model
         return await run
 
@@ -263,11 +290,11 @@ class InferenceEngine:
     async def _run_masked(self, explainer: Explainer, choice: ModelChoice, timer: StageTimer) -> None:
         [model] = await self._loaded([choice], bounded=True)
         self.scheduler.check_queue(model.ref.name)
-        begin = self._run(partial(explainer.begin, model), model, timer, Admission.BACKGROUND)
+        begin = self._run(one_stage(partial(explainer.begin, model)), model, timer, Admission.BACKGROUND)
         del model  # the explainer has it
         await begin
         while not explainer.complete:
-            run = self._run(explainer.next_score, explainer.model, timer, Admission.BACKGROUND)
+            run = self._run(one_stage(explainer.next_score), explainer.model, timer, Admission.BACKGROUND)
             explainer.scores.append(await run)
 
     def _run(
@@ -309,14 +336,30 @@ class InferenceEngine:
             with process_lock(lock) if lock else nullcontext():
                 if options.check:
                     options.check(version)
+                choice = options.choose_runtime(version) if options.choose_runtime else None
+                if choice:
+                    tuner = self._tuner_of(choice)
                 model = load_model(version, tuner.loader, tuner.options, exact_decode=options.exact_decode)
                 tuned = tuner(model, version)
-                tuned.samples = check_samples(tuned, version, self._image_loader)
+                more = choice.tolerance if choice else 0.0
+                tuned.samples = check_samples(tuned, version, self._image_loader, more)
+                tuned.runtime = choice
+            tuned.runner.ran = partial(self._ran, version.name)
             ok = True
         finally:
-            if options.observer:
-                options.observer.loaded(version.name, perf_counter() - started, ok=ok)
+            for observer in options.observers:
+                observer.loaded(version.name, perf_counter() - started, ok=ok)
         return tuned
+
+    def _ran(self, name: str, pictures: int) -> None:
+        for observer in self._options.observers:
+            observer.ran(name, pictures)
+
+    def _tuner_of(self, choice: RuntimeChoice) -> Tuner:
+        """The tuner with the chosen runtime, which is imported when a model uses it."""
+        loader = self._loaders.get(choice.runtime) or create_model_loader(choice.runtime)
+        self._loaders[choice.runtime] = loader
+        return replace(self._tuner, loader=loader, options=replace(self._tuner.options, precision=choice.precision))
 
 
 def _admission(wait: Wait) -> Admission:

@@ -16,8 +16,9 @@ from starlette.types import Receive, Scope, Send
 
 from api.accept import accepted_type
 from api.openapi import PICTURE_BODY, WITH_KEY, error_responses, picture_responses
-from api.problems import ParameterError, clear_frames_of, validation_error
+from api.problems import ParameterError, validation_error
 from api.responses import json_response
+from api.routes.admission import admitted
 from api.routes.deadline import WITH_DEADLINE, requested_wait
 from api.schemas import InferManyResponse, InferQuery, InferResponse
 from api.security.guards import Guard
@@ -30,8 +31,8 @@ from engine.drawing import MEDIA_TYPES
 from engine.inference_engine import DrawRequest, InferenceEngine, ModelChoice
 from engine.models.loaded_model import ModelRef
 from engine.pipeline import Answer, describe_image
-from engine.scheduling.scheduler import QueueFullError
 from engine.tasks.task import PredictOptions
+from loaders.images.base import ImageInfo
 from utils.time_utils import StageTimer, server_timing
 
 INFER_ERRORS = (400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 503, 504)
@@ -70,9 +71,7 @@ def add_infer_route(
             raise ParameterError("A picture is drawn with the predictions of one model; name one, or accept JSON.")
         wait = requested_wait(request)
         running = engine()
-        running.request(query.choices)  # an unknown model is an error; an unloaded model starts to load
-        try:
-            running.check_queue(query.choices)  # a full queue rejects the request before its upload
+        async with admitted(request, running, query.choices, delay):
             filename, data = await read_picture(request, limits)
             async with CancelOnDisconnect(request.receive):
                 if media_type == _JSON:
@@ -81,10 +80,6 @@ def add_infer_route(
                     wanted = DrawRequest(data, query.choices[0], query.options, media_type)
                     answer, drawn = await running.draw(wanted, StageTimer(), wait)
                     return _respond_drawn(request, answer, drawn, media_type)
-        except QueueFullError as error:
-            clear_frames_of(error)  # they hold the picture
-            await delay.wait(request.scope.get("client"))
-            raise
         return _respond(request, filename, answers)
 
     router.add_api_route(
@@ -162,20 +157,30 @@ def _respond(request: Request, filename: str | None, answers: Sequence[Answer]) 
     body = describe_answers(filename, answers)
     body["request_id"] = request.scope["state"]["request_id"]
     timings: dict[str, float] = (body["results"][-1] if "results" in body else body)["timings_ms"]
-    log_inference(request, [answer.model for answer in answers], timings)
+    log_inference(request, [answer.model for answer in answers], timings, answers[0].image)
     return json_response(request, orjson.dumps(body), headers={"Server-Timing": server_timing(timings)})
 
 
 def _respond_drawn(request: Request, answer: Answer, drawn: bytes, media_type: str) -> Response:
     answer.timer.stop()
     timings = answer.timer.as_ms()
-    log_inference(request, [answer.model], timings)
+    log_inference(request, [answer.model], timings, answer.image)
     return Response(drawn, headers={"Server-Timing": server_timing(timings)}, media_type=media_type)
 
 
-def log_inference(request: Request, models: Sequence[ModelRef], timings_ms: Mapping[str, float]) -> None:
-    """Adds models and stages to the request's log line."""
+def log_inference(
+    request: Request, models: Sequence[ModelRef], timings_ms: Mapping[str, float], image: ImageInfo | None = None
+) -> None:
+    """Adds models, stages and the picture's size to the request's log line."""
+    log_models(request, models)
+    facts = request.scope["state"]["log"]
+    facts |= {f"{stage}_ms": ms for stage, ms in timings_ms.items()}
+    if image:
+        facts |= {"width": image.width, "height": image.height}
+
+
+def log_models(request: Request, models: Sequence[ModelRef]) -> None:
+    """Adds the models that have answered to the request's log line."""
     facts = request.scope["state"]["log"]
     facts["model"] = ",".join([model.name for model in models])
     facts["version"] = ",".join([str(model.version) for model in models])
-    facts |= {f"{stage}_ms": ms for stage, ms in timings_ms.items()}

@@ -82,6 +82,13 @@ def test_lists_are_split_at_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.keys == ()
 
 
+def test_runtime_that_is_not_installed_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.settings.is_installed", lambda _: False)
+    monkeypatch.setenv("API_MODEL_LOADER", "openvino")
+    with pytest.raises(SettingsError, match=r"API_MODEL_LOADER.*install requirements/openvino\.txt"):
+        load_settings()
+
+
 def test_misspelt_variable_is_found() -> None:
     assert unknown_variables({"API_PROT": "1", "API_PORT": "1", "PATH": ""}) == ["API_PROT"]
 
@@ -106,3 +113,16 @@ def test_default_is_one_worker_for_every_four_cores(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("api.settings.cpu_budget", lambda: cores)
     assert service_settings().worker_count == workers
     assert service_settings(workers=3).worker_count == 3
+
+
+@pytest.mark.parametrize(
+    ("installed", "dialects", "reason"), [(None, "v2", "requirements/grpc.txt"), (1, "hf", "API_DIALECTS")]
+)
+def test_grpc_needs_its_packages_and_its_dialect(
+    monkeypatch: pytest.MonkeyPatch, installed: object, dialects: str, reason: str
+) -> None:
+    monkeypatch.setattr("api.settings.find_spec", lambda _: installed)
+    monkeypatch.setenv("API_GRPC_PORT", "8001")
+    monkeypatch.setenv("API_DIALECTS", dialects)
+    with pytest.raises(SettingsError, match=f"API_GRPC_PORT=8001: gRPC .*{reason}"):
+        load_settings()

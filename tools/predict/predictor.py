@@ -12,12 +12,12 @@ from engine.models.load import load_model
 from engine.models.loaded_model import LoadedModel, ModelRef
 from engine.models.tuner import Tuner
 from engine.pipeline import predict, predict_with_picture
-from engine.scheduling.run_context import alone
+from engine.scheduling.run_context import alone, completed
 from engine.scheduling.run_plan import RunLimits
 from engine.tasks.predictions import Prediction
 from engine.tasks.task import PredictOptions
 from loaders.images.base import ImageInfo, ImageLoader, Picture
-from loaders.model_loader import DEFAULT_MODEL_LOADER, create_model_loader
+from loaders.model_loader import create_model_loader
 from loaders.repository.model_repository import ModelRepository
 from loaders.repository.model_state import ModelStateFile
 from loaders.runtimes.base import SessionOptions
@@ -75,7 +75,7 @@ class LocalPredictor:
         if with_picture:
             answer, picture = predict_with_picture(self._model, self._image_loader, data, options, context)
         else:
-            [answer] = predict([self._model], self._image_loader, data, options, context)
+            [answer] = completed(predict([self._model], self._image_loader, data, options, context))
         timer.stop()
         return Answered(answer.model, answer.image, answer.predictions, timer.as_ms(), picture)
 
@@ -97,7 +97,7 @@ def _load(settings: ApiSettings, name: str | None, *, alone: bool) -> LoadedMode
     default = DefaultModel(settings.default_model)
     default.update(catalog, choices)
     version = choices.version(catalog, name or default.name)
-    model_loader, cores = create_model_loader(DEFAULT_MODEL_LOADER), cpu_budget()
+    model_loader, cores = create_model_loader(settings.reference_loader), cpu_budget()
     options = SessionOptions(settings.providers, threads=cores if alone else 1)
     model = load_model(version, model_loader, options, exact_decode=settings.exact_decode)
     if alone:
