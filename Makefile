@@ -40,7 +40,7 @@ exports: .venv/.installed .venv-dev/.installed-e2e .venv-exports/.installed ## c
 docs: .docs/.installed ## build the documents as a site in .docs/site; a broken link fails
 	@rm -rf .docs/pages && mkdir .docs/pages
 	@tar cf - *.md LICENSE docs deploy models/*.md models/*.py | tar xf - -C .docs/pages
-	@.docs/bin/mkdocs build --strict --quiet -f docs/mkdocs.yml
+	@.docs/bin/mkdocs build --strict -f docs/mkdocs.yml
 
 client: .client/.installed ## generate a typed Python client from a running service: make client [URL=http://127.0.0.1:8000] [OUT=fovea_client]
 	@PATH="$(CURDIR)/.client/bin:$$PATH" openapi-python-client generate --url $(or $(URL),http://127.0.0.1:8000)/openapi.json \
