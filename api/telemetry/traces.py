@@ -16,7 +16,7 @@ from opentelemetry import propagate, trace
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import VERSION
-from api.settings import SettingsError
+from api.environment import SettingsError
 from api.telemetry.request_log import PROBES
 
 if TYPE_CHECKING:  # the process that manages workers does without
