@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
@@ -124,8 +125,15 @@ def test_each_worker_process_exports_its_own_spans(models: dict[str, str]) -> No
     with collecting() as collector:
         named = {"OTEL_RESOURCE_ATTRIBUTES": "service.name=vision,deployment.environment.name=test"}
         with running({**models, **exported(collector), **named, "API_WORKERS": "2"}) as service:
-            until(lambda: infer(service).status_code == 200 and len({span.process for span in collector.spans}) == 2)
-            answered = [infer(service).headers["traceresponse"] for _ in range(20)]
+            answered: list[str] = []
+
+            def both_have_exported() -> bool:
+                with ThreadPoolExecutor(8) as clients:  # at once, so that both workers have to answer
+                    responses = clients.map(lambda _: infer(service), range(16))
+                answered.extend(response.headers["traceresponse"] for response in responses)
+                return len(collector.resources) == 2
+
+            until(both_have_exported)
         # After the end of all processes: what was not sent yet was sent at the end.
         ids = {span.span_id for span in collector.spans}
         assert {header.split("-")[2] for header in answered} <= ids
