@@ -14,6 +14,8 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from api import VERSION
+from api.dialects.dialect import DialectContext
+from api.dialects.registry import create_dialect_router
 from api.health import Health, Part, PartStatus
 from api.middleware.cors import cors_options
 from api.middleware.request_context import RequestContext
@@ -22,7 +24,7 @@ from api.middleware.unread_body import UnreadBody
 from api.openapi import extend_openapi, operation_id
 from api.problems import KINDS, NotReadyError, problem_response
 from api.routes.admin import admin_router
-from api.routes.batch import batch_router
+from api.routes.batch import batch_router, batch_slots
 from api.routes.docs import docs_router
 from api.routes.explain import explain_router
 from api.routes.health import health_router
@@ -118,9 +120,10 @@ class InferenceAPI:
     def _add_routes(self) -> None:
         app, settings, engine = self.app, self.settings, self._running_engine
         guards, memory = Guards(settings), ArrivingMemory(settings.max_arriving_mb * _MIB)
+        slots = batch_slots(engine)
         users, admins = [Depends(guards.user)], [Depends(guards.admin)]
         add_infer_route(app.router, settings, engine, guards.user, memory)
-        app.include_router(batch_router(settings, engine, memory), dependencies=users)
+        app.include_router(batch_router(settings, engine, memory, slots), dependencies=users)
         app.include_router(explain_router(settings, engine, memory), dependencies=users)
         app.include_router(model_router(engine), dependencies=users)
         app.include_router(admin_router(settings, engine), dependencies=admins)
@@ -128,6 +131,9 @@ class InferenceAPI:
         app.include_router(health_router(self.health, self._providers, guards.has_key))
         app.include_router(metrics_router(self.metrics), dependencies=[Depends(guards.protected("metrics"))])
         app.include_router(page_router())
+        self._dialects = DialectContext(settings, engine, guards, memory, slots, self.health, self.metrics)
+        for name in settings.dialects:
+            app.include_router(create_dialect_router(name, self._dialects))
         extend_openapi(app)
         app.include_router(docs_router(app.openapi), dependencies=[Depends(guards.protected("docs"))])
 
@@ -145,6 +151,10 @@ class InferenceAPI:
             await stack.enter_async_context(self.metrics.lifespan(self._engine, self._service_state()))
             if self._traces:
                 await stack.enter_async_context(self._traces.lifespan())
+            if self.settings.grpc_port:
+                from api.dialects.open_inference.grpc_server import serve_grpc
+
+                await stack.enter_async_context(serve_grpc(self._dialects))
             yield
 
     def _service_state(self) -> ServiceState:

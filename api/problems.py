@@ -1,6 +1,6 @@
 """HTTP-level exceptions, and the one table that maps every exception to RFC 9457 problem details."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from traceback import clear_frames
@@ -58,14 +58,14 @@ class NoPictureError(RequestError):
 
 class TooManyPicturesError(RequestError):
     def __init__(self, limit: int) -> None:
-        super().__init__(f"The form has more than {limit} pictures; send the others in a second request.")
+        super().__init__(f"The request has more than {limit} pictures; send the others in a second request.")
 
 
 class UnknownFieldError(RequestError):
     """`remedy` says where the data belongs."""
 
     def __init__(self, name: str, remedy: str) -> None:
-        super().__init__(f"The form has an unknown field {name!r}. {remedy}")
+        super().__init__(f"The request has an unknown field {name!r}. {remedy}")
 
 
 class ContentEncodingError(RequestError):
@@ -109,6 +109,14 @@ class ParameterError(RequestError):
     """A parameter is invalid, or parameters contradict each other."""
 
 
+class InvalidRequestError(RequestError):
+    """A dialect does not offer what the request asks for; a tensor does not fit the protocol or the model."""
+
+
+class NotSupportedError(RequestError):
+    """A part of a protocol that this service does not offer."""
+
+
 class AdminClosedError(RequestError):
     def __init__(self) -> None:
         super().__init__("Changing models over HTTP is disabled; set API_ADMIN_KEYS to enable it.")
@@ -133,6 +141,7 @@ KINDS: dict[type[Exception], Kind] = {
     CorruptImageError: Kind(400, "undecodable_image"),
     NoPictureError: Kind(400, "no_picture"),
     MalformedMultipartError: Kind(400, "malformed_multipart"),
+    InvalidRequestError: Kind(400, "invalid_request"),
     UnauthenticatedError: Kind(401, "no_key"),
     WrongKeyError: Kind(403, "wrong_key"),
     UnknownModelError: Kind(404, "unknown_model"),
@@ -155,6 +164,7 @@ KINDS: dict[type[Exception], Kind] = {
     RateLimitedError: Kind(429, "rate_limited"),
     InvalidOutputError: Kind(500, "invalid_model_output"),
     ModelRunError: Kind(500, "model_run_failed"),
+    NotSupportedError: Kind(501, "not_supported"),
     RunMemoryError: Kind(503, "out_of_memory"),
     MemoryError: Kind(503, "out_of_memory"),
     QueueFullError: Kind(503, "queue_full"),
@@ -197,8 +207,9 @@ class Problem:
             "code": self.code,
         }
 
-    def response(self, request_id: str) -> Response:
-        body = orjson.dumps(self.details() | {"request_id": request_id})
+    def response(self, request_id: str, members: Mapping[str, object] | None = None) -> Response:
+        """`members` extend or replace those of the problem details."""
+        body = orjson.dumps({**self.details(), "request_id": request_id, **(members or {})})
         return Response(body, self.status, self.headers, MEDIA_TYPE)
 
 
@@ -213,11 +224,13 @@ def problem_of(error: Exception) -> Problem:
     return Problem(kind.status, kind.code, _detail(error), _headers(error))
 
 
-async def problem_response(request: Request, error: Exception) -> Response:
-    """FastAPI's exception handler for every exception in the table."""
+async def problem_response(
+    request: Request, error: Exception, members: Callable[[Problem], Mapping[str, object]] = lambda _: {}
+) -> Response:
+    """FastAPI's exception handler for every exception in the table. `members`: those that a dialect adds."""
     problem = problem_of(error)
     request.state.log.update(code=problem.code, detail=problem.detail)
-    response = problem.response(request.state.request_id)
+    response = problem.response(request.state.request_id, members(problem))
     if problem.status == 405:
         response.headers["Allow"] = ", ".join(_allowed_methods(request))
     clear_frames_of(error)

@@ -6,6 +6,7 @@ docs/settings.md and api_settings.env hold the same names and defaults; a test c
 import os
 import re
 from collections.abc import Mapping
+from importlib.util import find_spec
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
@@ -26,10 +27,12 @@ PREFIX = "API_"
 
 _MIB = 1024 * 1024
 _CORES_PER_WORKER = 4
+_LISTS = ("providers", "keys", "admin_keys", "protect", "trusted_proxies", "cors_origins", "dialects")
 _SECRETS = {"keys", "admin_keys", "rate_limit_storage"}
 _HASHED_KEY = re.compile(r"sha256:[0-9a-f]{64}")
 _ORIGIN = re.compile(r"https?://[^/\s*?#@\\]+")
 PROTECTABLE = ("docs", "metrics")
+DIALECTS = ("v2", "hf", "openai", "deepstack")  # api/dialects/registry.py creates them
 
 # Settings of earlier versions, which stop the start.
 _REPLACED = {
@@ -156,6 +159,16 @@ class ApiSettings(BaseSettings):
         (), description="Web origins that may call the API, such as https://app.example.com, or * for all."
     )
 
+    dialects: Names = Field(
+        DIALECTS,
+        description="HTTP interfaces of other services that are also offered: v2 (Open Inference Protocol), "
+        "hf, openai, deepstack.",
+    )
+
+    grpc_port: int = Field(
+        0, ge=0, le=65_535, description="TCP port of the Open Inference Protocol over gRPC. 0: no gRPC."
+    )
+
     font: Path | None = Field(
         None,
         description="TrueType or OpenType font of drawn pictures. Empty: DejaVu Sans (no Chinese, Japanese, Korean).",
@@ -178,7 +191,7 @@ class ApiSettings(BaseSettings):
     def _relative_to_project(cls, value: Path) -> Path:
         return PROJECT / value
 
-    @field_validator("providers", "keys", "admin_keys", "protect", "trusted_proxies", "cors_origins", mode="before")
+    @field_validator(*_LISTS, mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         if not isinstance(value, str):
@@ -214,6 +227,22 @@ class ApiSettings(BaseSettings):
     @classmethod
     def _known_addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(_one_of(name, PROTECTABLE) for name in value)
+
+    @field_validator("dialects")
+    @classmethod
+    def _known_dialects(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(_one_of(name, DIALECTS) for name in value))
+
+    @field_validator("grpc_port")
+    @classmethod
+    def _grpc_is_installed(cls, value: int, info: ValidationInfo) -> int:
+        if value and any(
+            find_spec(name) is None for name in ("grpc", "grpc_health", "grpc_reflection", "tritonclient")
+        ):
+            raise ValueError("gRPC needs the packages in requirements/grpc.txt")
+        if value and "v2" not in info.data.get("dialects", ()):
+            raise ValueError("gRPC is a part of the dialect v2, which API_DIALECTS leaves out")
+        return value
 
     @field_validator("trusted_proxies")
     @classmethod

@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -23,9 +23,9 @@ from engine.models.model_manager import ModelManager, ModelManagerOptions
 from engine.models.samples import check_samples
 from engine.models.tuner import Tuner
 from engine.models.watch import ModelWatch
-from engine.pipeline import Answer, predict, predict_with_picture
+from engine.pipeline import Answer, TensorAnswer, predict, predict_with_picture, run_tensors
 from engine.scheduling.job import Admission, Work
-from engine.scheduling.run_context import RunContext
+from engine.scheduling.run_context import RunContext, one_stage
 from engine.scheduling.run_plan import RunLimits, TuneLevel
 from engine.scheduling.scheduler import QueueFullError, Scheduler
 from engine.scheduling.scoreboard import WorkerSlot
@@ -34,6 +34,7 @@ from loaders.images.base import ImageLoader
 from loaders.repository.model_repository import ModelRepository, ModelVersion
 from loaders.repository.specs import ResolvedSpec
 from loaders.runtimes.base import ModelLoader, SessionOptions
+from loaders.tensors import Tensor
 from utils.blas import one_blas_thread
 from utils.cpu_budget import cpu_budget
 from utils.locks import process_lock
@@ -87,8 +88,8 @@ AT_MOST = Wait()
 class Observer(Protocol):
     """Is told of events, for metrics and traces."""
 
-    def answered(self, answers: Sequence[Answer]) -> None:
-        """One picture was answered; called on the event loop."""
+    def answered(self, answers: Sequence[Answer | TensorAnswer]) -> None:
+        """One picture or tensor was answered; called on the event loop."""
 
     def loaded(self, name: str, seconds: float, *, ok: bool) -> None:
         """A load has ended; called on a loading thread."""
@@ -195,6 +196,15 @@ class InferenceEngine:
             observer.answered(answers)
         return answers
 
+    async def run_tensors(
+        self, inputs: Mapping[str, Tensor], choice: ModelChoice, timer: StageTimer, wait: Wait = AT_MOST
+    ) -> TensorAnswer:
+        """The outputs of a graph for the inputs of one picture, which must fit it. Raises what `predict` raises."""
+        answer = await self._in_time(self._run_tensors(inputs, choice, timer, wait), wait)
+        for observer in self._options.observers:
+            observer.answered([answer])
+        return answer
+
     async def draw(self, request: DrawRequest, timer: StageTimer, wait: Wait = AT_MOST) -> tuple[Answer, bytes]:
         """The answer of one model, and the encoded picture with the answer drawn on it.
 
@@ -218,7 +228,7 @@ class InferenceEngine:
         except DeadlineExceededError:
             if not explainer.scores:
                 raise
-        return await self._run(explainer.finish, explainer.model, timer, Admission.UNCOUNTED)
+        return await self._run(one_stage(explainer.finish), explainer.model, timer, Admission.UNCOUNTED)
 
     async def load(self, choices: Sequence[ModelChoice], wait: Wait = AT_MOST) -> None:
         """Waits until the models are loaded. Raises UnknownModelError, ModelUnavailableError, DeadlineExceededError."""
@@ -249,10 +259,18 @@ class InferenceEngine:
         del models, work  # the worker thread frees what was swapped out meanwhile
         return await run
 
+    async def _run_tensors(
+        self, inputs: Mapping[str, Tensor], choice: ModelChoice, timer: StageTimer, wait: Wait
+    ) -> TensorAnswer:
+        [model] = await self._loaded([choice], bounded=not wait.skip_queue_limit)
+        run = self._run(one_stage(partial(run_tensors, model, inputs)), model, timer, _admission(wait))
+        del model
+        return await run
+
     async def _draw(self, request: DrawRequest, timer: StageTimer, wait: Wait) -> tuple[Answer, bytes]:
         [model] = await self._loaded([request.choice], bounded=not wait.skip_queue_limit)
         check_drawable(model.ref.task)
-        run = self._run(partial(self._predict_and_draw, model, request), model, timer, _admission(wait))
+        run = self._run(one_stage(partial(self._predict_and_draw, model, request)), model, timer, _admission(wait))
         del model
         return await run
 
@@ -266,11 +284,11 @@ class InferenceEngine:
     async def _run_masked(self, explainer: Explainer, choice: ModelChoice, timer: StageTimer) -> None:
         [model] = await self._loaded([choice], bounded=True)
         self.scheduler.check_queue(model.ref.name)
-        begin = self._run(partial(explainer.begin, model), model, timer, Admission.BACKGROUND)
+        begin = self._run(one_stage(partial(explainer.begin, model)), model, timer, Admission.BACKGROUND)
         del model  # the explainer has it
         await begin
         while not explainer.complete:
-            run = self._run(explainer.next_score, explainer.model, timer, Admission.BACKGROUND)
+            run = self._run(one_stage(explainer.next_score), explainer.model, timer, Admission.BACKGROUND)
             explainer.scores.append(await run)
 
     def _run(

@@ -1,15 +1,19 @@
-"""From bytes to predictions, in the calling thread: decode, preprocess, inference, postprocess."""
+"""From bytes to predictions, in the calling thread: decode, preprocess, inference, postprocess.
 
-from collections.abc import Sequence
+`predict` yields between its stages, so that a worker thread can take several requests through them side by side.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from engine.models.loaded_model import LoadedModel, ModelRef
-from engine.scheduling.run_context import RunContext
+from engine.scheduling.run_context import RunContext, Stages, completed
 from engine.tasks.predictions import Prediction
 from engine.tasks.task import InvalidOutputError, PredictOptions
 from loaders.images.base import ImageInfo, ImageLoader, Picture, Size
+from loaders.tensors import Tensor
 from utils.memory import release_free_memory
 from utils.time_utils import DECODE, INFERENCE, POSTPROCESS, PREPROCESS, StageTimer
 
@@ -29,6 +33,15 @@ class Answer:
     timer: StageTimer
 
 
+@dataclass(frozen=True, slots=True)
+class TensorAnswer:
+    """All outputs of a graph by name, for a tensor that the client has prepared. `timer` still runs."""
+
+    model: ModelRef
+    outputs: dict[str, Tensor]
+    timer: StageTimer
+
+
 def describe_image(filename: str | None, image: ImageInfo) -> dict[str, Any]:
     """As the JSON of the service and of the command line have it."""
     shown = {"filename": filename, "format": image.format, "width": image.width, "height": image.height}
@@ -37,8 +50,8 @@ def describe_image(filename: str | None, image: ImageInfo) -> dict[str, Any]:
 
 def predict(
     models: Sequence[LoadedModel], loader: ImageLoader, data: bytes, options: PredictOptions, context: RunContext
-) -> list[Answer]:
-    """Answers of several models about one picture, which is decoded once.
+) -> Stages[list[Answer]]:
+    """Returns the answers of several models about one picture, which is decoded once.
 
     Raises ImageError for a bad picture, InvalidOutputError or ModelRunError for a bad model, RunStoppedError after
     `context.stop` was set.
@@ -47,13 +60,19 @@ def predict(
     context.stop.check()
     picture = decode(models, loader, data, timer)
     if len(models) == 1:
-        return [_answer(models[0], picture, options, timer, context)]
+        return [(yield from _answer(models[0], picture, options, timer, context))]
     shared_s, answers = timer.elapsed_s, list[Answer]()
     for model in models:
-        answer = _answer(model, picture, options, timer.resumed_at(shared_s), context)
+        answer = yield from _answer(model, picture, options, timer.resumed_at(shared_s), context)
         answer.timer.stop()
         answers.append(answer)
     return answers
+
+
+def run_tensors(model: LoadedModel, inputs: Mapping[str, Tensor], context: RunContext) -> TensorAnswer:
+    """Runs the graph on the inputs of one picture. Raises ModelRunError, also if they do not fit the graph."""
+    with context.timer.stage(INFERENCE):
+        return TensorAnswer(model.ref, model.runner.run(inputs, context), context.timer)
 
 
 def predict_with_picture(
@@ -63,7 +82,7 @@ def predict_with_picture(
     timer = context.timer
     context.stop.check()
     picture = decode([model], loader, data, timer)
-    answer = _answer(model, picture, options, timer, context)
+    answer = completed(_answer(model, picture, options, timer, context))
     if picture.pixels.shape[:2] != (picture.info.height, picture.info.width):
         context.stop.check()
         with timer.stage(DECODE):
@@ -82,13 +101,15 @@ def decode(models: Sequence[LoadedModel], loader: ImageLoader, data: bytes, time
 
 def _answer(
     model: LoadedModel, picture: Picture, options: PredictOptions, timer: StageTimer, context: RunContext
-) -> Answer:
+) -> Stages[Answer]:
     with timer.stage(PREPROCESS):
         frame = model.preprocessor.frame(picture.info.size)
         tensor = model.preprocessor(picture)
+    yield
     context.stop.check()
     with timer.stage(INFERENCE):
         outputs = model.infer(tensor, frame, context)
+    yield
     with timer.stage(POSTPROCESS):
         try:
             predictions = model.task.postprocess(outputs, frame, options)

@@ -47,11 +47,12 @@ MAY_IMPORT: dict[str, set[str]] = {
 }  # fmt: skip
 # Rooms that must not import some others: of their own layer, or of a lower one.
 MUST_NOT_IMPORT: dict[str, set[str]] = {
-    "api/uploads": {"api/routes", "api/server"},
+    "api/uploads": {"api/routes", "api/server", "api/dialects"},
     "api/security": {"api/routes", "api/server"},
     "api/telemetry": {"api/routes", "api/server"},
     "api/middleware": {"api/routes", "api/server"},
-    "api/routes": {"api/server"},
+    "api/routes": {"api/server", "api/dialects"},
+    "api/dialects": {"api/server"},
     "api/settings": {"api/server", "api/routes", "api/middleware", "api/security", "api/telemetry", "api/uploads"},
     "engine/preprocessing": {"loaders/runtimes", "loaders/onnx", "loaders/image_loader", "loaders/model_loader"},
     "engine/tasks": {"loaders/onnx", "loaders/image_loader", "loaders/model_loader"},
@@ -145,6 +146,19 @@ def test_a_room_imports_the_rooms_it_may(room: str) -> None:
 @pytest.mark.parametrize("room", MUST_NOT_IMPORT)
 def test_a_room_does_not_import_the_rooms_it_must_not(room: str) -> None:
     assert not {f"{module}: {other}" for module, other in _room_imports(room) if other in MUST_NOT_IMPORT[room]}
+
+
+def test_no_dialect_imports_another() -> None:
+    """The registry alone knows them. A dialect is one module or package of api/dialects."""
+    shared = {"dialect", "registry"}
+    pairs = {
+        (module, imported)
+        for module, all_imported in _graph().items()
+        for imported in all_imported
+        if module.startswith("api.dialects.") and imported.startswith("api.dialects.")
+    }
+    names = {(module.split(".")[2], imported.split(".")[2], module) for module, imported in pairs}
+    assert not {module for name, other, module in names if name not in shared and other not in {*shared, name}}
 
 
 @pytest.mark.parametrize(("importer", "imported"), [("tests", "benchmarks"), ("benchmarks", "tests")])

@@ -11,8 +11,9 @@ from starlette.responses import Response
 from api.accept import accepted_type
 from api.explain_schemas import ExplainQuery, ExplainResponse
 from api.openapi import PICTURE_AND_REFERENCE_BODY, WITH_KEY, error_responses, picture_responses
-from api.problems import ParameterError, clear_frames_of
+from api.problems import ParameterError
 from api.responses import json_response
+from api.routes.admission import admitted
 from api.routes.deadline import WITH_DEADLINE, requested_wait
 from api.routes.infer import INFER_ERRORS, GetEngine, log_inference
 from api.security.rejection_delay import RejectionDelay
@@ -25,7 +26,6 @@ from engine.explain.explainer import ExplainRequest, Explanation
 from engine.explain.target import Question
 from engine.inference_engine import ModelChoice
 from engine.pipeline import describe_image
-from engine.scheduling.scheduler import QueueFullError
 from engine.tasks.predictions import Box
 from utils.time_utils import StageTimer, server_timing
 
@@ -55,9 +55,7 @@ def explain_router(settings: ApiSettings, engine: GetEngine, memory: ArrivingMem
         media_type = accepted_type(request.scope, (_JSON, *MEDIA_TYPES))
         choice = ModelChoice(query.model or None, query.version)
         running = engine()
-        running.request([choice])
-        try:
-            running.check_queue([choice])
+        async with admitted(request, running, [choice], delay):
             pictures = await read_pictures(request, limits, ("image", "reference"))
             filename, image = pictures["image"]
             reference = pictures["reference"][1] if "reference" in pictures else None
@@ -65,10 +63,6 @@ def explain_router(settings: ApiSettings, engine: GetEngine, memory: ArrivingMem
             asked = ExplainRequest(image, reference, question, query.method, query.samples, query.seed, overlay)
             async with CancelOnDisconnect(request.receive):
                 explanation = await running.explain(asked, choice, StageTimer(), wait)
-        except QueueFullError as error:
-            clear_frames_of(error)  # they hold the pictures
-            await delay.wait(request.scope.get("client"))
-            raise
         return _respond(request, filename, explanation, media_type)
 
     return router

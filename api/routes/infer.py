@@ -16,8 +16,9 @@ from starlette.types import Receive, Scope, Send
 
 from api.accept import accepted_type
 from api.openapi import PICTURE_BODY, WITH_KEY, error_responses, picture_responses
-from api.problems import ParameterError, clear_frames_of, validation_error
+from api.problems import ParameterError, validation_error
 from api.responses import json_response
+from api.routes.admission import admitted
 from api.routes.deadline import WITH_DEADLINE, requested_wait
 from api.schemas import InferManyResponse, InferQuery, InferResponse
 from api.security.guards import Guard
@@ -30,7 +31,6 @@ from engine.drawing import MEDIA_TYPES
 from engine.inference_engine import DrawRequest, InferenceEngine, ModelChoice
 from engine.models.loaded_model import ModelRef
 from engine.pipeline import Answer, describe_image
-from engine.scheduling.scheduler import QueueFullError
 from engine.tasks.task import PredictOptions
 from loaders.images.base import ImageInfo
 from utils.time_utils import StageTimer, server_timing
@@ -71,9 +71,7 @@ def add_infer_route(
             raise ParameterError("A picture is drawn with the predictions of one model; name one, or accept JSON.")
         wait = requested_wait(request)
         running = engine()
-        running.request(query.choices)  # an unknown model is an error; an unloaded model starts to load
-        try:
-            running.check_queue(query.choices)  # a full queue rejects the request before its upload
+        async with admitted(request, running, query.choices, delay):
             filename, data = await read_picture(request, limits)
             async with CancelOnDisconnect(request.receive):
                 if media_type == _JSON:
@@ -82,10 +80,6 @@ def add_infer_route(
                     wanted = DrawRequest(data, query.choices[0], query.options, media_type)
                     answer, drawn = await running.draw(wanted, StageTimer(), wait)
                     return _respond_drawn(request, answer, drawn, media_type)
-        except QueueFullError as error:
-            clear_frames_of(error)  # they hold the picture
-            await delay.wait(request.scope.get("client"))
-            raise
         return _respond(request, filename, answers)
 
     router.add_api_route(

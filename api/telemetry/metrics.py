@@ -24,10 +24,11 @@ from prometheus_client import (
 from prometheus_client.exposition import choose_encoder
 
 from api import VERSION
+from api.telemetry.model_statistics import ModelStatistics
 from api.telemetry.process_metrics import ProcessMetrics, live_processes
 from engine.inference_engine import InferenceEngine
 from engine.models.load_attempt import ModelState
-from engine.pipeline import Answer
+from engine.pipeline import Answer, TensorAnswer
 from utils.time_utils import STAGES
 
 # Histogram buckets in seconds: of requests and model loads, and of a picture's stages.
@@ -68,6 +69,7 @@ class Metrics:
     def __init__(self) -> None:
         folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
         self._folder = Path(folder) if folder else None
+        self.statistics = ModelStatistics()
         if self._folder:
             self._folder.mkdir(parents=True, exist_ok=True)
         disable_created_metrics()  # type: ignore[no-untyped-call]  # prometheus_client leaves it untyped
@@ -119,8 +121,9 @@ class Metrics:
         for code in codes:
             self._errors.labels(code).inc()
 
-    def answered(self, answers: Sequence[Answer]) -> None:
+    def answered(self, answers: Sequence[Answer | TensorAnswer]) -> None:
         """Counts a picture once for each model that answered, with the time of its stages."""
+        self.statistics.answered(answers)
         for answer in answers:
             pictures, stages = self._model_metrics(answer.model.name, answer.model.version)
             pictures.inc()

@@ -24,7 +24,7 @@ from api.telemetry.request_log import PROBES
 if TYPE_CHECKING:  # the process that manages workers does without
     from opentelemetry.sdk.trace import SpanProcessor
 
-    from engine.pipeline import Answer
+    from engine.pipeline import Answer, TensorAnswer
 
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 _EXPORTERS = ("otlp", "none")
@@ -103,7 +103,7 @@ class Traces:
             shutdown.start()
             await asyncio.to_thread(shutdown.join, _SHUTDOWN_S)
 
-    def answered(self, answers: "Sequence[Answer]") -> None:
+    def answered(self, answers: "Sequence[Answer | TensorAnswer]") -> None:
         """Adds a picture's stages to the current request. Stages that several models share appear once."""
         request = trace.get_current_span()
         if not request.is_recording() or self._processor is None:

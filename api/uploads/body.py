@@ -1,6 +1,7 @@
 """A request's body as it arrives: limited in size, time and memory."""
 
 import asyncio
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from starlette.requests import ClientDisconnect, Request
@@ -20,14 +21,14 @@ class ArrivingMemory:
     """
 
     def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._held = self._peak = 0
 
     def take(self, size: int, *, held: int) -> None:
         """`held`: bytes that the upload holds already. Raises UploadsFullError if the memory is used up."""
         self._held += size
         self._peak = max(self._peak, self._held)
-        if self._held > self._max_bytes and held:
+        if self._held > self.max_bytes and held:
             raise UploadsFullError
 
     def give_back(self, size: int) -> None:
@@ -55,12 +56,19 @@ class RequestBody:
     """Reads a request's body chunk by chunk. `ended` is True after the last chunk.
 
     With `memory`, chunks are counted there until `release`. Raises ContentEncodingError for a compressed body and
-    BodyTooLargeError for a Content-Length above the limit, before anything is read.
+    BodyTooLargeError for a Content-Length above the limit, before anything is read. `codings`: those that the caller
+    decodes.
     """
 
-    def __init__(self, request: Request, limits: BodyLimits, memory: ArrivingMemory | None = None) -> None:
+    def __init__(
+        self,
+        request: Request,
+        limits: BodyLimits,
+        memory: ArrivingMemory | None = None,
+        codings: Collection[str] = (),
+    ) -> None:
         encoding = (header(request.scope, b"content-encoding") or "").strip().lower()
-        if encoding not in ("", "identity"):
+        if encoding not in ("", "identity", *codings):
             raise ContentEncodingError(encoding)
         length = header(request.scope, b"content-length") or ""
         if length.isdecimal() and int(length[:20]) > limits.max_bytes:

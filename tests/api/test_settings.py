@@ -106,3 +106,16 @@ def test_default_is_one_worker_for_every_four_cores(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("api.settings.cpu_budget", lambda: cores)
     assert service_settings().worker_count == workers
     assert service_settings(workers=3).worker_count == 3
+
+
+@pytest.mark.parametrize(
+    ("installed", "dialects", "reason"), [(None, "v2", "requirements/grpc.txt"), (1, "hf", "API_DIALECTS")]
+)
+def test_grpc_needs_its_packages_and_its_dialect(
+    monkeypatch: pytest.MonkeyPatch, installed: object, dialects: str, reason: str
+) -> None:
+    monkeypatch.setattr("api.settings.find_spec", lambda _: installed)
+    monkeypatch.setenv("API_GRPC_PORT", "8001")
+    monkeypatch.setenv("API_DIALECTS", dialects)
+    with pytest.raises(SettingsError, match=f"API_GRPC_PORT=8001: gRPC .*{reason}"):
+        load_settings()

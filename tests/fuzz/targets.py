@@ -3,13 +3,17 @@
 `make test` runs the seeds through the same functions, so that a bug that was found stays fixed.
 """
 
+import struct
 import tempfile
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from itertools import pairwise
 from pathlib import Path
 
+from api.dialects.open_inference.codec import BF16, from_bytes, to_bytes
+from api.dialects.open_inference.messages import parse_request
 from api.problems import RequestError
+from api.uploads.base64_pictures import decode_picture
 from api.uploads.multipart import MultipartReader
 from loaders.image_loader import create_image_loader
 from loaders.images.base import ImageInfo, ImageLoader, ImageLoaderOptions, Size
@@ -27,6 +31,7 @@ _MAX_PIXELS = 1_000_000  # keeps one input below a second and 100 MB
 _LEAST = Size(48, 32)
 _GRAPH = ROOT / "models" / "efficientnet-lite0" / "1" / "model.onnx"
 _CUTS = 4  # bytes
+_LENGTH, _WHOLE = struct.Struct("<H"), 0xFFFF
 _SIDECARS = (
     "model.toml",
     "config.json",
@@ -93,7 +98,32 @@ def form(data: bytes) -> None:
         raise FoundError(f"in one chunk: {whole}, in several: {cut}")
 
 
-TARGETS: dict[str, Callable[[bytes], None]] = {"picture": picture, "model": model, "sidecar": sidecar, "form": form}
+def tensors(data: bytes) -> None:
+    """Infer requests of the Open Inference Protocol: the first two bytes are the length of the JSON, 65,535 for all."""
+    if len(data) < _LENGTH.size:
+        return
+    [length] = _LENGTH.unpack_from(data)
+    read_text = partial(decode_picture, max_bytes=_MAX_PIXELS)
+    try:
+        request = parse_request(memoryview(data)[_LENGTH.size :], None if length == _WHOLE else length, read_text)
+    except RequestError as error:
+        _check_message(error)
+        return
+    for tensor in request.inputs:
+        if tensor.datatype == BF16:  # it has become float32
+            continue
+        again = from_bytes("again", tensor.datatype, tensor.array.shape, memoryview(to_bytes(tensor.array)))
+        if to_bytes(again.array) != to_bytes(tensor.array):
+            raise FoundError(f"{tensor} became {again}")
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    "picture": picture,
+    "model": model,
+    "sidecar": sidecar,
+    "form": form,
+    "tensors": tensors,
+}
 
 
 def _probe(loader: ImageLoader, data: bytes) -> ImageInfo | str:

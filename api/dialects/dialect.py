@@ -1,0 +1,160 @@
+"""What every dialect shares: limits, admission, deadline, cancellation and log are those of /infer."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import orjson
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.health import Health
+from api.problems import KINDS, Problem, problem_response
+from api.routes.admission import admitted
+from api.routes.deadline import requested_wait
+from api.routes.infer import GetEngine, log_inference
+from api.security.guards import Guards
+from api.security.rejection_delay import RejectionDelay
+from api.settings import ApiSettings
+from api.telemetry.metrics import Metrics
+from api.uploads.base64_pictures import parse_object
+from api.uploads.body import ArrivingMemory, RequestBody
+from api.uploads.disconnect import CancelOnDisconnect
+from api.uploads.pictures import UploadLimits, json_limits
+from engine.inference_engine import ModelChoice, Wait
+from engine.pipeline import Answer
+from engine.tasks.task import PredictOptions
+from loaders.images.errors import ImageError
+from utils.time_utils import StageTimer, server_timing
+
+S = TypeVar("S")
+T = TypeVar("T")
+
+_HANDLED: tuple[type[Exception], ...] = (*KINDS, HTTPException)
+
+
+@dataclass(frozen=True, slots=True)
+class DialectContext:
+    """`engine` returns the running engine, or raises NotReadyError. `slots`: see `batch_slots`."""
+
+    settings: ApiSettings
+    engine: GetEngine
+    guards: Guards
+    memory: ArrivingMemory
+    slots: Callable[[], asyncio.Semaphore]
+    health: Health
+    metrics: Metrics
+    delay: RejectionDelay = field(default_factory=RejectionDelay)
+
+    @property
+    def upload_limits(self) -> UploadLimits:
+        return UploadLimits(self.settings.max_upload_bytes, self.settings.body_timeout_s, self.memory)
+
+    def admitted(self, request: Request, choice: ModelChoice) -> AbstractAsyncContextManager[None]:
+        """Around the reading of the body, and around `predict`. Raises UnknownModelError, QueueFullError."""
+        return admitted(request, self.engine(), [choice], self.delay)
+
+    @asynccontextmanager
+    async def json_object(self, request: Request, pictures: int) -> AsyncIterator[dict[str, object]]:
+        """A JSON body with so many pictures at most. Its memory counts until the block ends. Raises RequestError."""
+        body = RequestBody(request, json_limits(self.upload_limits, pictures), self.memory)
+        try:
+            data = bytearray()
+            while not body.ended:
+                data += await body.next()
+            yield parse_object(bytes(data))
+        finally:
+            body.release()
+
+    async def predict(
+        self, request: Request, pictures: Sequence[bytes], choice: ModelChoice, options: PredictOptions
+    ) -> list[Answer]:
+        """The answers for the pictures of one request, in their order. Stops their timers and logs them.
+
+        Raises what the engine raises; ClientDisconnect.
+        """
+        wait = requested_wait(request)
+        async with CancelOnDisconnect(request.receive):
+            answers = await self.predict_each(pictures, choice, options, wait.timeout_s)
+        for answer in answers:
+            answer.timer.stop()
+        if len(answers) == 1:
+            log_inference(request, [answers[0].model], answers[0].timer.as_ms())
+        else:
+            log_inference(request, [answer.model for answer in answers[:1]], {})
+            request.state.log["images"] = len(answers)
+        return answers
+
+    async def predict_each(
+        self, pictures: Sequence[bytes], choice: ModelChoice, options: PredictOptions, timeout_s: float
+    ) -> list[Answer]:
+        """Without HTTP. The deadline is each picture's own. The first error cancels the other pictures.
+
+        One picture counts in the queue like one for /infer; several share the slots of batches.
+        """
+        engine = self.engine()
+
+        async def answer(data: bytes, wait: Wait) -> Answer:
+            return (await engine.predict(data, [choice], options, StageTimer(), wait))[0]
+
+        return await self.answer_each(pictures, answer, choice, timeout_s)
+
+    async def answer_each(
+        self,
+        items: Sequence[S],
+        answer: Callable[[S, Wait], Coroutine[Any, Any, T]],
+        choice: ModelChoice,
+        timeout_s: float,
+    ) -> list[T]:
+        """As `predict_each`, with `answer` for each picture or tensor."""
+        if len(items) == 1:
+            return [await answer(items[0], Wait(timeout_s))]
+        await self.engine().load([choice], Wait(timeout_s))  # a load must not hold the slots of other requests
+
+        async def answer_in_slot(index: int, item: S) -> T:
+            async with self.slots():
+                try:
+                    return await answer(item, Wait(timeout_s, skip_queue_limit=True))
+                except ImageError as error:
+                    error.args = (f"Picture {index}, counted from 0: {error}",)
+                    raise
+
+        return await all_or_first_error([answer_in_slot(index, item) for index, item in enumerate(items)])
+
+
+def answer_response(body: object, answers: Sequence[Answer]) -> Response:
+    """`body` as JSON, with the stages of a single picture in the header Server-Timing."""
+    headers = {"Server-Timing": server_timing(answers[0].timer.as_ms())} if len(answers) == 1 else None
+    return Response(orjson.dumps(body), headers=headers, media_type="application/json")
+
+
+async def all_or_first_error(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """Runs all at the same time. The first error cancels the others and is raised."""
+    tasks = [asyncio.ensure_future(one) for one in work]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+def dialect_route(members: Callable[[Problem], Mapping[str, object]]) -> type[APIRoute]:
+    """A route whose errors are problem details with the `members` that the dialect's clients read."""
+
+    class DialectRoute(APIRoute):
+        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+            handle = super().get_route_handler()
+
+            async def handle_with_errors(request: Request) -> Response:
+                try:
+                    return await handle(request)
+                except _HANDLED as error:
+                    return await problem_response(request, error, members)
+
+            return handle_with_errors
+
+    return DialectRoute

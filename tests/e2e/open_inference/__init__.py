@@ -1,0 +1,1 @@
+"""Stock clients of the Open Inference Protocol, in processes of their own."""
