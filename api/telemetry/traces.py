@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api import VERSION
 from api.settings import SettingsError
 from api.telemetry.request_log import PROBES
+from utils.time_utils import QUEUE
 
 if TYPE_CHECKING:  # the process that manages workers does without
     from opentelemetry.sdk.trace import SpanProcessor
@@ -30,6 +31,8 @@ _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT
 _EXPORTERS = ("otlp", "none")
 _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 _PROTOCOL = "http/protobuf"
+# Shorter waits have no span: there is one before each stage, of some microseconds on an idle machine.
+_SHORTEST_WAIT_S = 1e-4
 # A process that ends waits this long for the collector.
 _SHUTDOWN_S = 2.0
 _W3C = frozenset((b"traceparent", b"tracestate"))
@@ -113,19 +116,20 @@ class Traces:
         for answer in answers:
             named = {"model.name": answer.model.name} if len(answers) > 1 else {}  # of one model, the request has it
             for interval in answer.timer.intervals:
-                if interval not in added:
-                    added.add(interval)
-                    name, started, ended = interval
-                    span = self._ended_span(
-                        name,
-                        self._child_of(parent),
-                        parent,
-                        self._provider.resource,
-                        named,
-                        start_time=epoch_ns + int(started * 1e9),
-                        end_time=epoch_ns + int(ended * 1e9),
-                    )
-                    self._processor.on_end(span)
+                name, started, ended = interval
+                if interval in added or (name == QUEUE and ended - started < _SHORTEST_WAIT_S):
+                    continue
+                added.add(interval)
+                span = self._ended_span(
+                    name,
+                    self._child_of(parent),
+                    parent,
+                    self._provider.resource,
+                    named,
+                    start_time=epoch_ns + int(started * 1e9),
+                    end_time=epoch_ns + int(ended * 1e9),
+                )
+                self._processor.on_end(span)
 
     def _child_of(self, parent: trace.SpanContext) -> trace.SpanContext:
         span_id = self._provider.id_generator.generate_span_id()

@@ -12,13 +12,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.otlp import Collector, collecting
+from tests.e2e.otlp import Collector, Span, collecting
 from tests.e2e.services import RED, free_port, infer, make_models, own_models
 from tests.paths import ROOT
 from tests.process import Service, running
 from tests.server import until
 
-STAGES = ["queue", "decode", "preprocess", "inference", "postprocess"]
+STAGES = ["decode", "preprocess", "inference", "postprocess"]
 TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 MISSING = "import runpy, sys; sys.modules['opentelemetry.sdk'] = None; runpy.run_path('main.py', run_name='__main__')"
 OFF = "import main, sys; sys.exit(any('opentelemetry.sdk' in name for name in sys.modules))"
@@ -45,6 +45,11 @@ def exported(collector: Collector) -> dict[str, str]:
     return {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint, "OTEL_BSP_SCHEDULE_DELAY": "50"}
 
 
+def names(stages: list[Span]) -> list[str]:
+    """Without `queue`: only a busy machine makes a picture wait long enough for a span."""
+    return [stage.name for stage in stages if stage.name != "queue"]
+
+
 def test_a_request_is_a_server_span_with_its_stages(service: Service, collector: Collector) -> None:
     headers = {"traceparent": f"00-{TRACE}-{CALLER}-01"}
     response = httpx.post(f"{service.base_url}/infer", content=RED, headers=headers)
@@ -66,13 +71,14 @@ def test_a_request_is_a_server_span_with_its_stages(service: Service, collector:
         "image.height": answer["image"]["height"],
         "fovea.request_id": answer["request_id"],
     }
-    assert [stage.name for stage in stages] == STAGES
+    assert names(stages) == STAGES
     for earlier, later in pairwise(stages):
         assert earlier.ended <= later.started + 1000  # nanoseconds, of a clock that is a float
     assert server.started <= stages[0].started
     assert stages[-1].ended <= server.ended
     for stage in stages:
-        assert (stage.ended - stage.started) / 1e6 == pytest.approx(answer["timings_ms"][stage.name], abs=0.002)
+        if stage.name in STAGES:
+            assert (stage.ended - stage.started) / 1e6 == pytest.approx(answer["timings_ms"][stage.name], abs=0.002)
     resource = collector.resources[server.process]
     assert (resource["service.name"], resource["telemetry.sdk.language"]) == ("fovea", "python")
 
@@ -88,7 +94,7 @@ def test_a_request_without_a_parent_begins_a_trace_that_the_log_names(service: S
     assert (line["request_bytes"], line["response_bytes"]) == (len(RED), len(response.content))
     assert (line["width"], line["height"]) == (server.attributes["image.width"], server.attributes["image.height"])
     assert (line["model"], line["version"], line["status"]) == ("colour", "1", 200)
-    assert {f"{stage}_ms" for stage in STAGES} < line.keys()
+    assert {f"{stage}_ms" for stage in (*STAGES, "queue")} < line.keys()
 
 
 def test_each_picture_of_a_batch_and_each_model_has_its_stages(service: Service, collector: Collector) -> None:
@@ -97,7 +103,7 @@ def test_each_picture_of_a_batch_and_each_model_has_its_stages(service: Service,
     server, stages = collector.trace(batch.headers["traceresponse"])
     assert server.attributes["image.count"] == 3
     assert server.attributes["model.name"] == "colour"
-    assert sorted(stage.name for stage in stages) == sorted(STAGES * 3)
+    assert sorted(names(stages)) == sorted(STAGES * 3)
     both = infer(service, query="?model=colour&model=other")
     server, stages = collector.trace(both.headers["traceresponse"])
     assert server.attributes["model.name"] == "colour,other"
