@@ -75,7 +75,7 @@ def results(kind: str, service: Service, grpc_port: int, tmp_path_factory: pytes
     picture = tmp_path_factory.mktemp("picture") / "red.png"
     picture.write_bytes(RED)
     port = service.port if kind.startswith("http") else grpc_port
-    command = [sys.executable, tritonclient_calls.__file__, kind, f"127.0.0.1:{port}", picture]
+    command = [sys.executable, tritonclient_calls.__file__, kind, f"127.0.0.1:{port}", str(picture)]
     process = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert process.returncode == 0, process.stderr
     found: dict[str, Any] = json.loads(process.stdout)
