@@ -3,10 +3,12 @@
 import sys
 
 from api.settings import ApiSettings, SettingsError, load_settings
+from api.telemetry.traces import traces_requested
 
 
 def _settings_or_exit() -> ApiSettings:
     try:
+        traces_requested()
         return load_settings()
     except SettingsError as error:
         sys.exit(f"The service cannot start, a setting is invalid:\n{error}")

@@ -36,9 +36,11 @@ from api.routes.page import page_router
 from api.security.guards import Guards
 from api.server.draining import drain_on_sigterm
 from api.server.start_log import log_start
+from api.server.tls import CertificateExpiry
 from api.settings import ApiSettings
 from api.telemetry.logs import set_up_logs
-from api.telemetry.metrics import Metrics
+from api.telemetry.metrics import Metrics, ServiceState
+from api.telemetry.traces import TraceRequests, Traces, traces_requested
 from api.uploads.body import ArrivingMemory
 from engine.inference_engine import EngineOptions, InferenceEngine
 from engine.models.check import ModelCheck
@@ -74,6 +76,7 @@ class InferenceAPI:
         self.settings = settings
         self.health = Health()
         self.metrics = Metrics()
+        self._traces = Traces() if traces_requested() else None
         self._given_image_loader = image_loader
         self._given_model_loader = model_loader
         self._engine: InferenceEngine | None = None
@@ -90,7 +93,7 @@ class InferenceAPI:
             title="Fovea",
             version=VERSION,
             summary="From an .onnx file to an answer about a picture.",
-            telemetry={"metrics": False, "logs": False},  # api/telemetry has them
+            telemetry={"tracing": False, "metrics": False, "logs": False},  # api/telemetry has them
             lifespan=self._lifespan,
             generate_unique_id_function=operation_id,
         )
@@ -102,6 +105,8 @@ class InferenceAPI:
         """The last one added is the outermost: the client's address first, then CORS headers, also on errors."""
         app, settings = self.app, self.settings
         app.add_middleware(UnreadBody)
+        if self._traces:
+            app.add_middleware(TraceRequests, tracer=self._traces.tracer)
         app.add_middleware(
             RequestContext,
             metrics=self.metrics,
@@ -143,12 +148,20 @@ class InferenceAPI:
             self._start(slot)
             if self._engine:
                 stack.callback(self._engine.close)
-            await stack.enter_async_context(self.metrics.lifespan(self._engine))
+            await stack.enter_async_context(self.metrics.lifespan(self._engine, self._service_state()))
+            if self._traces:
+                await stack.enter_async_context(self._traces.lifespan())
             if self.settings.grpc_port:
                 from api.dialects.open_inference.grpc_server import serve_grpc
 
                 await stack.enter_async_context(serve_grpc(self._dialects))
             yield
+
+    def _service_state(self) -> ServiceState:
+        settings, expiry = self.settings, None
+        if settings.tls_cert and settings.tls_key:
+            expiry = CertificateExpiry(settings.tls_cert, settings.tls_key)
+        return ServiceState(lambda: self.health.not_ready_reason() is None, settings.queue_limit, expiry)
 
     def _start(self, slot: WorkerSlot) -> None:
         """A part that fails is reported by /health; the process stays up."""
@@ -189,7 +202,7 @@ class InferenceAPI:
             check=None if self._given_model_loader else check,  # another process cannot create a given loader
             cache=settings.cache_dir,
             font=settings.font,
-            observer=self.metrics,
+            observers=(self.metrics, self._traces) if self._traces else (self.metrics,),
         )
 
     def _make_image_loader(self) -> ImageLoader:

@@ -33,10 +33,25 @@ def _file(description: str) -> dict[str, Any]:
     return {"type": "string", "format": "binary", "description": description}
 
 
-def _body(description: str, form: dict[str, Any], required: str, raw: str | None = None) -> dict[str, Any]:
-    """A multipart form with the properties `form`; with `raw`, also that file as the whole body."""
+def _base64(description: str) -> dict[str, Any]:
+    return {"type": "string", "description": f"{description} In base64, or as a data URI; not a URL."}
+
+
+def _body(
+    description: str,
+    form: dict[str, Any],
+    required: str,
+    raw: str | None = None,
+    json: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """A multipart form with the properties `form`; with `raw`, also that file as the whole body.
+
+    `json`: the properties of a JSON body.
+    """
     content: dict[str, Any] = {
-        "multipart/form-data": {"schema": {"type": "object", "properties": form, "required": [required]}}
+        media_type: {"schema": {"type": "object", "properties": properties, "required": [required]}}
+        for media_type, properties in (("multipart/form-data", form), ("application/json", json))
+        if properties
     }
     if raw:
         content["application/octet-stream"] = {"schema": _file(raw)}
@@ -44,22 +59,25 @@ def _body(description: str, form: dict[str, Any], required: str, raw: str | None
 
 
 PICTURE_BODY = _body(
-    "One picture: the form field `image`, or the raw body. A raw body may have any Content-Type, such as `image/jpeg`; "
-    "the format is detected from the bytes.",
+    "One picture: the form field `image`, the raw body, or base64 in a JSON object. A raw body may have any other "
+    "Content-Type, such as `image/jpeg`; the format is detected from the bytes.",
     {"image": _file("The picture.")},
     required="image",
     raw="The picture.",
+    json={"image": _base64("The picture.")},
 )
 PICTURE_AND_REFERENCE_BODY = _body(
-    "One picture: the form field `image`, or the raw body, as for `/infer`. Models for embeddings need a second one.",
+    "One picture, sent as to `/infer`. Models for embeddings need a second one.",
     {"image": _file("The picture."), "reference": _file("The picture to compare with, for embeddings.")},
     required="image",
     raw="The picture.",
+    json={"image": _base64("The picture."), "reference": _base64("The picture to compare with, for embeddings.")},
 )
 PICTURES_BODY = _body(
-    "Pictures, each a form field `images`.",
+    "Pictures, each a form field `images`, or base64 in a JSON object.",
     {"images": {"type": "array", "items": _file("A picture."), "description": "The pictures."}},
     required="images",
+    json={"images": {"type": "array", "items": _base64("A picture."), "description": "The pictures."}},
 )
 MODEL_BODY = _body(
     "An .onnx file: the form field `model`, or the raw body. Weights in other files: the form fields `data`.",

@@ -65,7 +65,7 @@ class UnknownFieldError(RequestError):
     """`remedy` says where the data belongs."""
 
     def __init__(self, name: str, remedy: str) -> None:
-        super().__init__(f"The form has an unknown field {name!r}. {remedy}")
+        super().__init__(f"The request has an unknown field {name!r}. {remedy}")
 
 
 class ContentEncodingError(RequestError):
@@ -110,7 +110,7 @@ class ParameterError(RequestError):
 
 
 class InvalidRequestError(RequestError):
-    """A tensor, or the request that holds it, is not as the Open Inference Protocol or the model needs it."""
+    """A dialect does not offer what the request asks for; a tensor does not fit the protocol or the model."""
 
 
 class NotSupportedError(RequestError):
@@ -140,8 +140,8 @@ KINDS: dict[type[Exception], Kind] = {
     TruncatedImageError: Kind(400, "truncated_image"),
     CorruptImageError: Kind(400, "undecodable_image"),
     NoPictureError: Kind(400, "no_picture"),
-    InvalidRequestError: Kind(400, "invalid_request"),
     MalformedMultipartError: Kind(400, "malformed_multipart"),
+    InvalidRequestError: Kind(400, "invalid_request"),
     UnauthenticatedError: Kind(401, "no_key"),
     WrongKeyError: Kind(403, "wrong_key"),
     UnknownModelError: Kind(404, "unknown_model"),

@@ -20,7 +20,7 @@ from engine.models.load import load_model
 from engine.models.loaded_model import LoadedModel
 from engine.models.tuner import Tuner
 from engine.pipeline import predict
-from engine.scheduling.run_context import alone
+from engine.scheduling.run_context import alone, completed
 from engine.scheduling.scheduler import Scheduler
 from engine.tasks.task import PredictOptions
 from loaders.image_loader import create_image_loader
@@ -56,7 +56,7 @@ def _bare(data: bytes) -> None:
 
 def _whole(data: bytes) -> None:
     model, loader = _parts()
-    predict([model], loader, data, PredictOptions(), alone(StageTimer()))
+    completed(predict([model], loader, data, PredictOptions(), alone(StageTimer())))
 
 
 def _loop(step: Callable[[bytes], None], data: bytes, seconds: float = _SECONDS) -> float:

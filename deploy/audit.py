@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 # What a deployment, a developer's machine and CI run; e2e.txt contains the service's own packages and HEIC's.
-_LOCKS = ("requirements.lock", "requirements/e2e.txt", "requirements/quantize.txt", "requirements/audit.txt")
+_LOCKS = (
+    "requirements.lock",
+    *(f"requirements/{group}.txt" for group in ("e2e", "quantize", "audit", "client", "docs")),
+)
 _OPTIONS = ("--require-hashes", "--disable-pip", "--progress-spinner=off", "--format=json", "--timeout=15")
 _UNREACHABLE = 3
 

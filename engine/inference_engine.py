@@ -25,7 +25,7 @@ from engine.models.tuner import Tuner
 from engine.models.watch import ModelWatch
 from engine.pipeline import Answer, TensorAnswer, predict, predict_with_picture, run_tensors
 from engine.scheduling.job import Admission, Work
-from engine.scheduling.run_context import RunContext
+from engine.scheduling.run_context import RunContext, one_stage
 from engine.scheduling.run_plan import RunLimits, TuneLevel
 from engine.scheduling.scheduler import QueueFullError, Scheduler
 from engine.scheduling.scoreboard import WorkerSlot
@@ -86,13 +86,16 @@ AT_MOST = Wait()
 
 
 class Observer(Protocol):
-    """Counts events, for metrics."""
+    """Is told of events, for metrics and traces."""
 
     def answered(self, answers: Sequence[Answer | TensorAnswer]) -> None:
         """One picture or tensor was answered; called on the event loop."""
 
     def loaded(self, name: str, seconds: float, *, ok: bool) -> None:
         """A load has ended; called on a loading thread."""
+
+    def ran(self, name: str, pictures: int) -> None:
+        """A model has run once, on so many pictures; called on the thread of the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +121,7 @@ class EngineOptions:
     check: ModelCheck | None = None
     cache: Path | None = None
     font: Path | None = None
-    observer: Observer | None = None
+    observers: tuple[Observer, ...] = ()
 
 
 class InferenceEngine:
@@ -189,8 +192,8 @@ class InferenceEngine:
         DeadlineExceededError.
         """
         answers = await self._in_time(self._answer(data, choices, options, timer, wait), wait)
-        if self._options.observer:
-            self._options.observer.answered(answers)
+        for observer in self._options.observers:
+            observer.answered(answers)
         return answers
 
     async def run_tensors(
@@ -198,8 +201,8 @@ class InferenceEngine:
     ) -> TensorAnswer:
         """The outputs of a graph for the inputs of one picture, which must fit it. Raises what `predict` raises."""
         answer = await self._in_time(self._run_tensors(inputs, choice, timer, wait), wait)
-        if self._options.observer:
-            self._options.observer.answered([answer])
+        for observer in self._options.observers:
+            observer.answered([answer])
         return answer
 
     async def draw(self, request: DrawRequest, timer: StageTimer, wait: Wait = AT_MOST) -> tuple[Answer, bytes]:
@@ -208,8 +211,8 @@ class InferenceEngine:
         Raises UndrawableError, and what `predict` raises.
         """
         answer, drawn = await self._in_time(self._draw(request, timer, wait), wait)
-        if self._options.observer:
-            self._options.observer.answered([answer])
+        for observer in self._options.observers:
+            observer.answered([answer])
         return answer, drawn
 
     async def explain(
@@ -225,7 +228,7 @@ class InferenceEngine:
         except DeadlineExceededError:
             if not explainer.scores:
                 raise
-        return await self._run(explainer.finish, explainer.model, timer, Admission.UNCOUNTED)
+        return await self._run(one_stage(explainer.finish), explainer.model, timer, Admission.UNCOUNTED)
 
     async def load(self, choices: Sequence[ModelChoice], wait: Wait = AT_MOST) -> None:
         """Waits until the models are loaded. Raises UnknownModelError, ModelUnavailableError, DeadlineExceededError."""
@@ -260,14 +263,14 @@ class InferenceEngine:
         self, inputs: Mapping[str, Tensor], choice: ModelChoice, timer: StageTimer, wait: Wait
     ) -> TensorAnswer:
         [model] = await self._loaded([choice], bounded=not wait.skip_queue_limit)
-        run = self._run(partial(run_tensors, model, inputs), model, timer, _admission(wait))
+        run = self._run(one_stage(partial(run_tensors, model, inputs)), model, timer, _admission(wait))
         del model
         return await run
 
     async def _draw(self, request: DrawRequest, timer: StageTimer, wait: Wait) -> tuple[Answer, bytes]:
         [model] = await self._loaded([request.choice], bounded=not wait.skip_queue_limit)
         check_drawable(model.ref.task)
-        run = self._run(partial(self._predict_and_draw, model, request), model, timer, _admission(wait))
+        run = self._run(one_stage(partial(self._predict_and_draw, model, request)), model, timer, _admission(wait))
         del model
         return await run
 
@@ -281,11 +284,11 @@ class InferenceEngine:
     async def _run_masked(self, explainer: Explainer, choice: ModelChoice, timer: StageTimer) -> None:
         [model] = await self._loaded([choice], bounded=True)
         self.scheduler.check_queue(model.ref.name)
-        begin = self._run(partial(explainer.begin, model), model, timer, Admission.BACKGROUND)
+        begin = self._run(one_stage(partial(explainer.begin, model)), model, timer, Admission.BACKGROUND)
         del model  # the explainer has it
         await begin
         while not explainer.complete:
-            run = self._run(explainer.next_score, explainer.model, timer, Admission.BACKGROUND)
+            run = self._run(one_stage(explainer.next_score), explainer.model, timer, Admission.BACKGROUND)
             explainer.scores.append(await run)
 
     def _run(
@@ -330,11 +333,16 @@ class InferenceEngine:
                 model = load_model(version, tuner.loader, tuner.options, exact_decode=options.exact_decode)
                 tuned = tuner(model, version)
                 tuned.samples = check_samples(tuned, version, self._image_loader)
+            tuned.runner.ran = partial(self._ran, version.name)
             ok = True
         finally:
-            if options.observer:
-                options.observer.loaded(version.name, perf_counter() - started, ok=ok)
+            for observer in options.observers:
+                observer.loaded(version.name, perf_counter() - started, ok=ok)
         return tuned
+
+    def _ran(self, name: str, pictures: int) -> None:
+        for observer in self._options.observers:
+            observer.ran(name, pictures)
 
 
 def _admission(wait: Wait) -> Admission:

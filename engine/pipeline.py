@@ -1,4 +1,7 @@
-"""From bytes to predictions, in the calling thread: decode, preprocess, inference, postprocess."""
+"""From bytes to predictions, in the calling thread: decode, preprocess, inference, postprocess.
+
+`predict` yields between its stages, so that a worker thread can take several requests through them side by side.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from engine.models.loaded_model import LoadedModel, ModelRef
-from engine.scheduling.run_context import RunContext
+from engine.scheduling.run_context import RunContext, Stages, completed
 from engine.tasks.predictions import Prediction
 from engine.tasks.task import InvalidOutputError, PredictOptions
 from loaders.images.base import ImageInfo, ImageLoader, Picture, Size
@@ -47,8 +50,8 @@ def describe_image(filename: str | None, image: ImageInfo) -> dict[str, Any]:
 
 def predict(
     models: Sequence[LoadedModel], loader: ImageLoader, data: bytes, options: PredictOptions, context: RunContext
-) -> list[Answer]:
-    """Answers of several models about one picture, which is decoded once.
+) -> Stages[list[Answer]]:
+    """Returns the answers of several models about one picture, which is decoded once.
 
     Raises ImageError for a bad picture, InvalidOutputError or ModelRunError for a bad model, RunStoppedError after
     `context.stop` was set.
@@ -57,10 +60,10 @@ def predict(
     context.stop.check()
     picture = decode(models, loader, data, timer)
     if len(models) == 1:
-        return [_answer(models[0], picture, options, timer, context)]
+        return [(yield from _answer(models[0], picture, options, timer, context))]
     shared_s, answers = timer.elapsed_s, list[Answer]()
     for model in models:
-        answer = _answer(model, picture, options, timer.resumed_at(shared_s), context)
+        answer = yield from _answer(model, picture, options, timer.resumed_at(shared_s), context)
         answer.timer.stop()
         answers.append(answer)
     return answers
@@ -79,7 +82,7 @@ def predict_with_picture(
     timer = context.timer
     context.stop.check()
     picture = decode([model], loader, data, timer)
-    answer = _answer(model, picture, options, timer, context)
+    answer = completed(_answer(model, picture, options, timer, context))
     if picture.pixels.shape[:2] != (picture.info.height, picture.info.width):
         context.stop.check()
         with timer.stage(DECODE):
@@ -98,13 +101,15 @@ def decode(models: Sequence[LoadedModel], loader: ImageLoader, data: bytes, time
 
 def _answer(
     model: LoadedModel, picture: Picture, options: PredictOptions, timer: StageTimer, context: RunContext
-) -> Answer:
+) -> Stages[Answer]:
     with timer.stage(PREPROCESS):
         frame = model.preprocessor.frame(picture.info.size)
         tensor = model.preprocessor(picture)
+    yield
     context.stop.check()
     with timer.stage(INFERENCE):
         outputs = model.infer(tensor, frame, context)
+    yield
     with timer.stage(POSTPROCESS):
         try:
             predictions = model.task.postprocess(outputs, frame, options)

@@ -64,3 +64,20 @@ def anchors(page: Path, levels: str = "##+") -> list[str]:
 
 def links(page: Path) -> list[str]:
     return re.findall(r"\]\((?!https?:)([^)\s]+)\)", prose(page))
+
+
+class Program(NamedTuple):
+    """A program of a page, and the output that the page shows for it."""
+
+    language: str
+    code: str
+    shown: str
+
+
+def programs(page: Path) -> list[Program]:
+    """The page's code blocks that are followed by a block of the language `text`."""
+    return [
+        Program(code.language, code.text, output.text)
+        for code, output in pairwise(blocks(page))
+        if output.language == "text" and output.follows
+    ]

@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from api.problems import INTERNAL_ERROR, KINDS
 from api.settings import PREFIX, PROJECT, SETTINGS_FILE, ApiSettings
 from loaders.repository.specs.model_spec import ModelSpec, PreprocessSpec
+from tests import api_reference
 from tests.conftest import Serve
 from tests.pages import DOCS, PAGES, README, anchors, commands, links, page_id, read
 from tests.paths import CAT, ROOT
@@ -55,6 +56,10 @@ def test_api_page_lists_every_error_code() -> None:
     assert len(table) == len(set(table))
 
 
+def test_reference_page_is_the_openapi_document() -> None:
+    assert read(api_reference.PAGE) == api_reference.render(api_reference.openapi()), "python -m tests.api_reference"
+
+
 def test_operate_page_lists_every_metric(serve: Serve) -> None:
     """Except those that prometheus_client itself adds."""
     client = serve().client
@@ -62,6 +67,17 @@ def test_operate_page_lists_every_metric(serve: Serve) -> None:
     families = re.findall(r"^# TYPE (\w+) (\w+)$", client.get("/metrics").text, re.MULTILINE)
     served = {(name, kind) for name, kind in families if not re.match(r"process_|python_|.*_created$", name)}
     assert set(re.findall(r"^\| `(\w+)` \| (\w+) \|", read(DOCS_FOLDER / "operate.md"), re.MULTILINE)) == served
+
+
+def test_alerts_use_metrics_and_codes_that_exist() -> None:
+    page, alerts = read(DOCS_FOLDER / "operate.md"), read(ROOT / "deploy" / "prometheus" / "rules.yaml")
+    metrics = set(re.findall(r"^\| `(\w+)` \| \w+ \|", page, re.MULTILINE))
+    used = re.findall(r"fovea_\w+", " ".join(re.findall(r"expr:.*(?:\n {10}.*)*", alerts)))
+    assert used
+    assert {name.removesuffix("_bucket") for name in used} <= metrics
+    codes = {code for codes in re.findall(r'code=~?"([\w|]+)"', alerts) for code in codes.split("|")}
+    assert codes
+    assert codes <= {kind.code for kind in (*KINDS.values(), INTERNAL_ERROR)}
 
 
 def test_models_page_lists_every_field_of_model_toml() -> None:

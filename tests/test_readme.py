@@ -19,7 +19,10 @@ from tests.process import running_service
 
 ADDRESS = "http://127.0.0.1:8000"
 ADMIN_KEY = "boss"
-PAGES_WITH_COMMANDS = [README, *(ROOT / "docs" / name for name in ("api.md", "explain.md", "models.md"))]
+PAGES_WITH_COMMANDS = [
+    README,
+    *(ROOT / "docs" / name for name in ("api.md", "calling.md", "embeddings.md", "explain.md", "models.md")),
+]
 # Present in both, with any value.
 _VARIABLE = {
     "request_id",

@@ -1,6 +1,6 @@
 """Time spent in the stages of one request."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import perf_counter
 
@@ -14,6 +14,9 @@ TOTAL = "total"
 STAGES = (DECODE, PREPROCESS, QUEUE, INFERENCE, POSTPROCESS)
 _MS_DIGITS = 3
 
+# A stage with its start and end, in seconds of `perf_counter`.
+Interval = tuple[str, float, float]
+
 
 class StageTimer:
     """Seconds that each stage of one request took; `total` runs from the timer's creation.
@@ -24,6 +27,7 @@ class StageTimer:
     def __init__(self) -> None:
         self._started = perf_counter()
         self._seconds = dict.fromkeys(STAGES, 0.0)
+        self._intervals: list[Interval] = []
         self._total_s: float | None = None
 
     @contextmanager
@@ -33,16 +37,25 @@ class StageTimer:
         try:
             yield
         finally:
-            self._seconds[name] += perf_counter() - started
+            self.add(name, started, perf_counter())
 
-    def add(self, name: str, seconds: float) -> None:
-        """Add time that no `with` block encloses, such as waiting in a queue. Raises KeyError for an unknown stage."""
-        self._seconds[name] += seconds
+    def add(self, name: str, started: float, ended: float) -> None:
+        """Add time that no `with` block encloses, such as waiting in a queue, in seconds of `perf_counter`.
+
+        Raises KeyError for an unknown stage.
+        """
+        self._seconds[name] += ended - started
+        self._intervals.append((name, started, ended))
 
     @property
     def stages(self) -> Mapping[str, float]:
         """Seconds by stage, in the order of `STAGES`."""
         return self._seconds
+
+    @property
+    def intervals(self) -> Sequence[Interval]:
+        """Every time in a stage, in order of their ends."""
+        return self._intervals
 
     @property
     def elapsed_s(self) -> float:
@@ -54,6 +67,7 @@ class StageTimer:
         other = StageTimer()
         other._started -= elapsed_s
         other._seconds.update(self._seconds)
+        other._intervals += self._intervals
         return other
 
     def stop(self) -> None:

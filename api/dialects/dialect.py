@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import orjson
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -20,15 +21,15 @@ from api.security.guards import Guards
 from api.security.rejection_delay import RejectionDelay
 from api.settings import ApiSettings
 from api.telemetry.metrics import Metrics
-from api.uploads.base64_pictures import max_json_bytes, parse_object
-from api.uploads.body import ArrivingMemory, BodyLimits, RequestBody
+from api.uploads.base64_pictures import parse_object
+from api.uploads.body import ArrivingMemory, RequestBody
 from api.uploads.disconnect import CancelOnDisconnect
-from api.uploads.pictures import UploadLimits
+from api.uploads.pictures import UploadLimits, json_limits
 from engine.inference_engine import ModelChoice, Wait
 from engine.pipeline import Answer
 from engine.tasks.task import PredictOptions
 from loaders.images.errors import ImageError
-from utils.time_utils import StageTimer
+from utils.time_utils import StageTimer, server_timing
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -60,11 +61,7 @@ class DialectContext:
     @asynccontextmanager
     async def json_object(self, request: Request, pictures: int) -> AsyncIterator[dict[str, object]]:
         """A JSON body with so many pictures at most. Its memory counts until the block ends. Raises RequestError."""
-        settings = self.settings
-        limits = BodyLimits(
-            max_json_bytes(settings.max_upload_bytes, pictures), settings.max_upload_bytes, settings.body_timeout_s
-        )
-        body = RequestBody(request, limits, self.memory)
+        body = RequestBody(request, json_limits(self.upload_limits, pictures), self.memory)
         try:
             data = bytearray()
             while not body.ended:
@@ -129,14 +126,20 @@ class DialectContext:
         return await all_or_first_error([answer_in_slot(index, item) for index, item in enumerate(items)])
 
 
+def answer_response(body: object, answers: Sequence[Answer]) -> Response:
+    """`body` as JSON, with the stages of a single picture in the header Server-Timing."""
+    headers = {"Server-Timing": server_timing(answers[0].timer.as_ms())} if len(answers) == 1 else None
+    return Response(orjson.dumps(body), headers=headers, media_type="application/json")
+
+
 async def all_or_first_error(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     """Runs all at the same time. The first error cancels the others and is raised."""
+    tasks = [asyncio.ensure_future(one) for one in work]
     try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one) for one in work]
-    except ExceptionGroup as errors:
-        raise errors.exceptions[0] from None
-    return [task.result() for task in tasks]
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 def dialect_route(members: Callable[[Problem], Mapping[str, object]]) -> type[APIRoute]:

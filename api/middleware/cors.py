@@ -16,6 +16,8 @@ def cors_options(origins: Sequence[str]) -> dict[str, Any]:
             "X-API-Key",
             "X-Request-ID",
             "X-Request-Timeout-Ms",
+            "traceparent",
+            "tracestate",
         ],
-        "expose_headers": ["ETag", "Retry-After", "Server-Timing", "WWW-Authenticate", "X-Request-ID"],
+        "expose_headers": ["ETag", "Retry-After", "Server-Timing", "WWW-Authenticate", "X-Request-ID", "traceresponse"],
     }

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from random import getrandbits
 from time import perf_counter
 from typing import Any
@@ -87,6 +87,8 @@ class _Request:
         self.method = method
         self.id = _request_id(scope)
         self.fields: dict[str, Any] = {}
+        if size := _content_length(scope["headers"]):
+            self.fields["request_bytes"] = size
         self.status: int | None = None
         self.complete = False
         self._scope, self._send, self._draining = scope, send, draining
@@ -107,9 +109,16 @@ class _Request:
             raise ClientDisconnect from error
 
     def _extended(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        if size := _content_length(headers):
+            self.fields["response_bytes"] = size
         added = security_headers(self._scope, headers)
         close = (_CLOSE,) if self._draining() and _CLOSE not in headers else ()
         return [*headers, *added, *close, (b"x-request-id", self.id.encode())]
+
+
+def _content_length(headers: Iterable[tuple[bytes, bytes]]) -> int:
+    """0 for a message without a body, or with one of unknown length."""
+    return next((int(value) for key, value in headers if key == b"content-length" and value.isdigit()), 0)
 
 
 def _request_id(scope: Scope) -> str:

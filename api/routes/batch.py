@@ -10,17 +10,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.openapi import PICTURES_BODY, WITH_KEY, error_responses
-from api.problems import BodyTooLargeError, NoPictureError
+from api.problems import NoPictureError
 from api.responses import json_response
 from api.routes.batch_run import Add, BatchRun, Predict
 from api.routes.batch_stream import NDJSON, StreamedBatch
 from api.routes.deadline import WITH_DEADLINE, requested_wait
-from api.routes.infer import INFER_ERRORS, GetEngine, ParsedQuery, describe_answers, parse_query
+from api.routes.infer import INFER_ERRORS, GetEngine, ParsedQuery, describe_answers, log_models, parse_query
 from api.schemas import BatchQuery, BatchResponse, BatchResult
 from api.settings import ApiSettings
 from api.uploads.body import ArrivingMemory, BodyLimits, RequestBody
-from api.uploads.multipart import ENVELOPE_BYTES, MultipartReader, multipart_boundary
-from api.uploads.pictures import Part, PictureForm
+from api.uploads.multipart import ENVELOPE_BYTES
+from api.uploads.pictures import Part, PictureForm, UploadLimits, form_reader, is_json, json_limits
 from engine.inference_engine import InferenceEngine, Wait
 from utils.time_utils import StageTimer
 
@@ -34,6 +34,9 @@ def batch_router(
     """`engine` returns the running engine, or raises NotReadyError. `slots`: see `batch_slots`."""
     router = APIRouter(tags=["inference"])
     most_bytes = settings.max_batch_images * (settings.max_upload_bytes + ENVELOPE_BYTES)
+    form_body = BodyLimits(most_bytes, most_bytes, settings.body_timeout_s)
+    uploads = UploadLimits(settings.max_upload_bytes, settings.body_timeout_s, memory)
+    json_body = json_limits(uploads, settings.max_batch_images)
 
     @router.post(
         "/infer/batch",
@@ -46,6 +49,7 @@ def batch_router(
     async def infer_batch(request: Request, query: Annotated[BatchQuery, Query()]) -> Response:
         """Returns one result for each picture, sent as a form field `images`, in the order of the request.
 
+        A JSON body has them as `{"images": ["<base64 or data URI>", ...]}`.
         Pictures are processed while the rest uploads. A picture that fails has an `error` instead of predictions; the
         others are not affected. With `stream=true`, each result is one line of NDJSON, sent when it is ready and
         identified by `index`. If the request itself fails after the first line, the last line has only `error`.
@@ -54,7 +58,8 @@ def batch_router(
         running = engine()
         wait = requested_wait(request, skip_queue_limit=True)
         await running.load(parsed.choices, wait)  # before the upload: a load must not hold the slots of other batches
-        predict = partial(_predict, running, parsed, settings.max_upload_bytes, wait)
+        log_models(request, [load.result().ref for load in running.request(parsed.choices) if load.done()])
+        predict = partial(_predict, running, parsed, wait)
         run = partial(_run, request, predict)
         if query.stream:
             return StreamedBatch(request, partial(run, streams=True))
@@ -67,14 +72,17 @@ def batch_router(
 
     async def _run(request: Request, predict: Predict, add: Add, *, streams: bool = False) -> None:
         """Raises RequestError, ClientDisconnect."""
-        body = RequestBody(request, BodyLimits(most_bytes, most_bytes, settings.body_timeout_s), memory)
-        boundary = multipart_boundary(request)
-        if boundary is None:
-            raise NoPictureError("Send a form (multipart/form-data) with the pictures in the field 'images'.")
+        limits = json_body if is_json(request) else form_body
+        body = RequestBody(request, limits, memory)
         form = PictureForm(("images",), settings.max_upload_bytes, settings.max_batch_images)
+        reader = form_reader(request, form)
+        if reader is None:
+            raise NoPictureError(
+                "Send the pictures in the field 'images': of a form (multipart/form-data), or of a JSON object."
+            )
         batch = BatchRun(request, predict, slots(), add, streams=streams)
         try:
-            await batch.run(body, MultipartReader(boundary, form), form)
+            await batch.run(body, reader, form)
         finally:
             request.state.log.update(images=batch.done, failed=batch.failed)
 
@@ -86,13 +94,9 @@ def batch_slots(engine: GetEngine) -> Callable[[], asyncio.Semaphore]:
     return cache(lambda: asyncio.Semaphore(_SLOTS_PER_THREAD * engine().scheduler.concurrency))
 
 
-async def _predict(
-    engine: InferenceEngine, query: ParsedQuery, max_bytes: int, wait: Wait, part: Part
-) -> dict[str, Any]:
-    """Raises BodyTooLargeError, and what the engine raises."""
-    if part.data is None:
-        raise BodyTooLargeError(max_bytes)
-    answers = await engine.predict(part.data, query.choices, query.options, StageTimer(), wait)
+async def _predict(engine: InferenceEngine, query: ParsedQuery, wait: Wait, part: Part) -> dict[str, Any]:
+    """Raises RequestError, and what the engine raises."""
+    answers = await engine.predict(part.picture(), query.choices, query.options, StageTimer(), wait)
     return describe_answers(part.filename, answers)
 
 

@@ -23,7 +23,7 @@ from starlette.requests import ClientDisconnect, Request
 from api.problems import INTERNAL_ERROR, RequestError, clear_frames_of, problem_of
 from api.uploads.body import RequestBody
 from api.uploads.multipart import MultipartReader
-from api.uploads.pictures import Part, PictureForm
+from api.uploads.pictures import JsonReader, Part, PictureForm
 
 Predict = Callable[[Part], Awaitable[dict[str, object]]]
 # Takes results as JSON in the order of their completion, with the index of the picture.
@@ -46,7 +46,7 @@ class BatchRun:
         self._chunk: asyncio.Task[bytes] | None = None
         self.done = self.failed = 0
 
-    async def run(self, body: RequestBody, reader: MultipartReader, form: PictureForm) -> None:
+    async def run(self, body: RequestBody, reader: MultipartReader | JsonReader, form: PictureForm) -> None:
         """Returns after the last result. Raises RequestError, ClientDisconnect; then all inference has ended.
 
         A RequestError comes after all results if one was sent already.
@@ -71,7 +71,7 @@ class BatchRun:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _receive(
-        self, body: RequestBody, reader: MultipartReader, form: PictureForm, scope: asyncio.Timeout
+        self, body: RequestBody, reader: MultipartReader | JsonReader, form: PictureForm, scope: asyncio.Timeout
     ) -> RequestError | None:
         """Starts each complete picture. Returns an error that comes too late to be the response.
 
@@ -133,8 +133,9 @@ class BatchRun:
             raise
         except Exception as error:  # noqa: BLE001 - any exception is the result of this picture alone
             result = {"error": self._problem(error)}
+            error.__traceback__ = None  # its frames hold the part, which may hold the error
             self.failed += 1
-        body.release(len(part.data or b""))
+        body.release(len(part.data) if isinstance(part.data, bytes) else 0)
         self.done += 1
         self._add(part.index, orjson.dumps({"index": part.index, "filename": part.filename, **result}))
 

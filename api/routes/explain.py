@@ -78,7 +78,7 @@ def _question(query: ExplainQuery) -> Question:
 def _respond(request: Request, filename: str | None, explanation: Explanation, media_type: str) -> Response:
     explanation.timer.stop()
     timings = explanation.timer.as_ms()
-    log_inference(request, [explanation.model], timings)
+    log_inference(request, [explanation.model], timings, explanation.image)
     state = request.scope["state"]
     state["log"] |= {
         "explain_method": explanation.method,

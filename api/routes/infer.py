@@ -32,6 +32,7 @@ from engine.inference_engine import DrawRequest, InferenceEngine, ModelChoice
 from engine.models.loaded_model import ModelRef
 from engine.pipeline import Answer, describe_image
 from engine.tasks.task import PredictOptions
+from loaders.images.base import ImageInfo
 from utils.time_utils import StageTimer, server_timing
 
 INFER_ERRORS = (400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 503, 504)
@@ -156,20 +157,30 @@ def _respond(request: Request, filename: str | None, answers: Sequence[Answer]) 
     body = describe_answers(filename, answers)
     body["request_id"] = request.scope["state"]["request_id"]
     timings: dict[str, float] = (body["results"][-1] if "results" in body else body)["timings_ms"]
-    log_inference(request, [answer.model for answer in answers], timings)
+    log_inference(request, [answer.model for answer in answers], timings, answers[0].image)
     return json_response(request, orjson.dumps(body), headers={"Server-Timing": server_timing(timings)})
 
 
 def _respond_drawn(request: Request, answer: Answer, drawn: bytes, media_type: str) -> Response:
     answer.timer.stop()
     timings = answer.timer.as_ms()
-    log_inference(request, [answer.model], timings)
+    log_inference(request, [answer.model], timings, answer.image)
     return Response(drawn, headers={"Server-Timing": server_timing(timings)}, media_type=media_type)
 
 
-def log_inference(request: Request, models: Sequence[ModelRef], timings_ms: Mapping[str, float]) -> None:
-    """Adds models and stages to the request's log line."""
+def log_inference(
+    request: Request, models: Sequence[ModelRef], timings_ms: Mapping[str, float], image: ImageInfo | None = None
+) -> None:
+    """Adds models, stages and the picture's size to the request's log line."""
+    log_models(request, models)
+    facts = request.scope["state"]["log"]
+    facts |= {f"{stage}_ms": ms for stage, ms in timings_ms.items()}
+    if image:
+        facts |= {"width": image.width, "height": image.height}
+
+
+def log_models(request: Request, models: Sequence[ModelRef]) -> None:
+    """Adds the models that have answered to the request's log line."""
     facts = request.scope["state"]["log"]
     facts["model"] = ",".join([model.name for model in models])
     facts["version"] = ",".join([str(model.version) for model in models])
-    facts |= {f"{stage}_ms": ms for stage, ms in timings_ms.items()}

@@ -26,7 +26,11 @@ class Guards:
 
     async def user(self, request: Request) -> None:
         """Requires a user or admin key if `keys` are set, and enforces the rate limit of each client."""
-        key = await self._check_key(request, self._users)
+        await self.user_by(request, key_in_header)
+
+    async def user_by(self, request: Request, find_key: FindKey) -> None:
+        """As `user`, with a key from elsewhere than a header."""
+        key = await self._check_key(request, self._users, find_key)
         if self._rate:
             await self._rate.check(request, key)
 

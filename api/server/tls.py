@@ -2,10 +2,13 @@
 
 import logging
 import ssl
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 
 _CHECK_EVERY_S = 1.0
+_NO_CHECK_TIME = ssl.VerifyFlags(0x200000)  # OpenSSL's X509_V_FLAG_NO_CHECK_TIME: an expired certificate is read, too
 
 _log = logging.getLogger("fovea")
 
@@ -36,12 +39,45 @@ def _reject_password() -> str:
     raise ValueError("the key is encrypted; API_TLS_KEY must be a key without a password")
 
 
+class CertificateExpiry:
+    """Call it for the end of the validity of the certificate in use, in seconds since the epoch."""
+
+    def __init__(self, certificate: Path, key: Path) -> None:
+        self._files = certificate, key
+        self._states: list[_FileState | None] = []
+        self._expiry = 0.0
+
+    def __call__(self) -> float:
+        states = _file_states(self._files)
+        if states != self._states:
+            self._states = states
+            with suppress(ValueError):  # an invalid certificate leaves the old one in use
+                self._expiry = _expiry(_load(*self._files), self._files[0])
+        return self._expiry
+
+
+def _expiry(server_context: ssl.SSLContext, certificate: Path) -> float:
+    """Reads the date in a handshake in memory: the ssl module decodes verified certificates of the other side only."""
+    client_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client_context.check_hostname = False
+    client_context.load_verify_locations(certificate)
+    client_context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | _NO_CHECK_TIME
+    to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = client_context.wrap_bio(to_client, to_server)
+    server = server_context.wrap_bio(to_server, to_client, server_side=True)
+    for end in (client, server, client):
+        with suppress(ssl.SSLWantReadError):
+            end.do_handshake()
+    found = client.getpeercert() or {}
+    return float(ssl.cert_time_to_seconds(str(found["notAfter"])))
+
+
 class _Renewed:
     """`context` gives each handshake the certificate that is on disk; an invalid one leaves the old one in use."""
 
     def __init__(self, certificate: Path, key: Path) -> None:
         self._files = (certificate, key)
-        self._states = self._file_states()
+        self._states = _file_states(self._files)
         self._checked = monotonic()
         self.context = self._current = _load(*self._files)
         self.context.sni_callback = self._before_handshake  # called without a server name, too
@@ -54,7 +90,7 @@ class _Renewed:
             connection.context = self._current
 
     def _renew(self) -> None:
-        states = self._file_states()
+        states = _file_states(self._files)
         if states == self._states:
             return
         self._states = states
@@ -65,8 +101,9 @@ class _Renewed:
         else:
             _log.info("reloaded TLS certificate")
 
-    def _file_states(self) -> list[_FileState | None]:
-        return [_file_state(file) for file in self._files]
+
+def _file_states(files: Iterable[Path]) -> list[_FileState | None]:
+    return [_file_state(file) for file in files]
 
 
 def _file_state(file: Path) -> _FileState | None:

@@ -7,8 +7,9 @@ when it is imported.
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -32,12 +33,16 @@ from utils.time_utils import STAGES
 
 # Histogram buckets in seconds: of requests and model loads, and of a picture's stages.
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 _STAGE_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 10.0)
 
 # Of unknown paths and methods, which clients choose.
 _OTHER = "other"
 _CACHED = 1024
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"))
+
+# Codes that have an alert, see deploy/prometheus/rules.yaml.
+_ALERTED_CODES = ("internal_error", "invalid_model_output", "out_of_memory", "queue_full", "uploads_full")
 
 _REFRESH_S = 1.0
 
@@ -47,6 +52,15 @@ _STATES = {
     ModelState.UNLOADING: "unloading",
     ModelState.UNAVAILABLE: "failed",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceState:
+    """What gauges read of this process. `certificate_expiry`: seconds since the epoch; None if it serves no HTTPS."""
+
+    is_ready: Callable[[], bool]
+    queue_limit: int
+    certificate_expiry: Callable[[], float] | None = None
 
 
 class Metrics:
@@ -69,10 +83,14 @@ class Metrics:
         self._request_seconds = histogram("fovea_http_request_duration_seconds", text, ("route",), buckets=_SECONDS)
         text = "Requests, and pictures of batches, answered with an error, by its code."
         self._errors = counter("fovea_errors", text, ("code",))
+        for code in _ALERTED_CODES:
+            self._errors.labels(code)  # 0, so that Prometheus sees the first one as an increase
         self._pictures = counter("fovea_pictures", "Pictures answered.", ("model", "version"))
         text = "Time in the stages of inference: decode, preprocess, queue, inference, postprocess."
         stages = ("model", "stage")
         self._stage_seconds = histogram("fovea_stage_duration_seconds", text, stages, buckets=_STAGE_SECONDS)
+        text = "Pictures in one run of a model."
+        self._batch_size = histogram("fovea_batch_size", text, ("model",), buckets=_BATCH_SIZES)
         self._loads = counter("fovea_model_loads", "Finished model loads: ok or failed.", ("model", "result"))
         text = "Model load time."
         self._load_seconds = histogram("fovea_model_load_duration_seconds", text, ("model",), buckets=_SECONDS)
@@ -81,11 +99,18 @@ class Metrics:
         text = "Worker processes that have a model version in a state: ready, loading, unloading, failed or unloaded."
         self._model_workers = gauge("fovea_model_workers", text, ("model", "version", "state"))
         self._workers = gauge("fovea_workers", "Worker processes.")
+        self._ready_workers = gauge("fovea_workers_ready", "Worker processes that are ready, as /health/ready reports.")
+        text = "Maximum number of queued pictures of a model, of all worker processes together."
+        self._queue_limit = gauge("fovea_queue_limit", text)
+        name, text = "fovea_tls_certificate_expiry_timestamp_seconds", "End of the validity of the TLS certificate."
+        # With a label, because a gauge without labels shows 0 before it is set.
+        self._certificate_expiry = gauge(name, text, ("setting",), multiprocess_mode="livemin")
         self._build = gauge("fovea_build_info", "Version of Fovea.", ("version",), multiprocess_mode="livemax")
 
         self._request_metrics = lru_cache(_CACHED)(self._find_request_metrics)
         self._model_metrics = lru_cache(_CACHED)(self._find_model_metrics)
         self._engine: InferenceEngine | None = None
+        self._service: ServiceState | None = None
         self._shown: set[tuple[Gauge, tuple[str, ...]]] = set()
 
     def request(self, route: str | None, method: str, status: int, seconds: float, codes: Iterable[str] = ()) -> None:
@@ -110,10 +135,14 @@ class Metrics:
         self._loads.labels(name, "ok" if ok else "failed").inc()
         self._load_seconds.labels(name).observe(seconds)
 
+    def ran(self, name: str, pictures: int) -> None:
+        """Counts a run of a model on a batch of pictures."""
+        self._batch_size.labels(name).observe(pictures)
+
     @asynccontextmanager
-    async def lifespan(self, engine: InferenceEngine | None) -> AsyncIterator[None]:
+    async def lifespan(self, engine: InferenceEngine | None, service: ServiceState) -> AsyncIterator[None]:
         """Shows `engine` and this process in the gauges while the application runs."""
-        self._engine = engine
+        self._engine, self._service = engine, service
         if not self._folder:
             yield
             return
@@ -156,6 +185,11 @@ class Metrics:
         """Sets the gauges. Labels that are gone become 0: with several workers they cannot be removed."""
         self._workers.set(1)
         self._build.labels(VERSION).set(1)
+        if service := self._service:
+            self._ready_workers.set(service.is_ready())
+            self._queue_limit.set(service.queue_limit)
+            if service.certificate_expiry:
+                self._certificate_expiry.labels("API_TLS_CERT").set(service.certificate_expiry())
         values: dict[tuple[Gauge, tuple[str, ...]], float] = {}
         if self._engine:
             for name, (waiting, running) in self._engine.scheduler.queues().items():

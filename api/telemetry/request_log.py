@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 # Logged as `debug` also while the service is not ready: orchestrators and Prometheus send them every few seconds.
-_PROBES = frozenset(("/health", "/health/live", "/health/ready", "/metrics"))
+PROBES = frozenset(("/health", "/health/live", "/health/ready", "/metrics"))
 # Under overload these rejections come by the hundred a second.
 _SAMPLED_CODES = frozenset(("queue_full", "rate_limited", "uploads_full"))
 _MAX_SAMPLES = 20
@@ -16,7 +16,7 @@ _SAMPLING_S = 1.0
 _MAX_CHARACTERS = 500
 
 _FIRST = ("status", "code", "path", "method", "model", "version", "detail", "ms")
-_LAST = ("client", "request_id")
+_LAST = ("client", "request_id", "trace_id")
 
 _log = logging.getLogger("fovea.request")
 
@@ -59,7 +59,7 @@ class RequestLog:
 def _level(status: int, path: str | None, error: BaseException | None) -> int:
     if error is not None:
         return logging.ERROR
-    if path in _PROBES and (status < 400 or status == 503):
+    if path in PROBES and (status < 400 or status == 503):
         return logging.DEBUG
     return logging.WARNING if status >= 500 else logging.INFO
 

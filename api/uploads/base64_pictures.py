@@ -2,22 +2,13 @@
 
 import re
 from base64 import b64decode
-from binascii import Error as Base64Error
 
 import orjson
 
-from api.problems import BodyTooLargeError, NoPictureError, ParameterError
-from api.uploads.multipart import ENVELOPE_BYTES
+from api.problems import BodyTooLargeError, NoPictureError, ParameterError, RequestError
 
 _DATA_URI = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
 _URL = re.compile(r"[a-z][a-z0-9+.-]{0,20}:", re.IGNORECASE)
-# Base64 takes 4 bytes for 3; the rest is for line breaks and escapes.
-_TEXT_BYTES_PER_BYTE = 1.5
-
-
-def max_json_bytes(max_bytes: int, pictures: int = 1) -> int:
-    """The size of a JSON body that can hold so many pictures of `max_bytes`."""
-    return int(pictures * max_bytes * _TEXT_BYTES_PER_BYTE) + ENVELOPE_BYTES
 
 
 def parse_object(body: bytes) -> dict[str, object]:
@@ -33,19 +24,25 @@ def parse_object(body: bytes) -> dict[str, object]:
 
 def decode_picture(text: object, name: str, max_bytes: int) -> bytes:
     """The bytes of a picture. `name`: of its field, for the error. Raises NoPictureError, BodyTooLargeError."""
+    data = picture_or_error(text, name, max_bytes)
+    if isinstance(data, RequestError):
+        raise data
+    return data
+
+
+def picture_or_error(text: object, name: str, max_bytes: int) -> bytes | RequestError:
+    """As `decode_picture`. A returned error refers to no frame, and so to no other picture."""
     if not isinstance(text, str):
-        raise NoPictureError(f"{name} must be a string: a picture in base64, or a data URI.")
+        return NoPictureError(f"{name} must be a string: a picture in base64, or a data URI.")
     data_uri = _DATA_URI.match(text)
     if not data_uri and _URL.match(text):
-        raise NoPictureError(
+        return NoPictureError(
             f"{name} is a URL. This service opens none, since it would reach addresses that its clients cannot; "
             "download the picture, and send its bytes in base64 or as a data URI."
         )
     encoded = text[data_uri.end() :] if data_uri else text
     try:
         data = b64decode("".join(encoded.split()), validate=True)
-    except (Base64Error, ValueError):  # ValueError: not ASCII
-        raise NoPictureError(f"{name} is not valid base64.") from None
-    if len(data) > max_bytes:
-        raise BodyTooLargeError(max_bytes)
-    return data
+    except ValueError:  # not base64, or not even ASCII
+        return NoPictureError(f"{name} is not valid base64.")
+    return data if len(data) <= max_bytes else BodyTooLargeError(max_bytes)

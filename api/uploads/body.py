@@ -21,14 +21,14 @@ class ArrivingMemory:
     """
 
     def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._held = self._peak = 0
 
     def take(self, size: int, *, held: int) -> None:
         """`held`: bytes that the upload holds already. Raises UploadsFullError if the memory is used up."""
         self._held += size
         self._peak = max(self._peak, self._held)
-        if self._held > self._max_bytes and held:
+        if self._held > self.max_bytes and held:
             raise UploadsFullError
 
     def give_back(self, size: int) -> None:

@@ -1,4 +1,4 @@
-"""A request's body -> pictures in memory: a form, parsed as it arrives, or one picture as the raw body."""
+"""A request's body -> pictures in memory: a form, parsed as it arrives, a JSON object, or the raw body."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,22 +7,32 @@ from io import BytesIO
 from starlette.requests import Request
 
 from api.headers import header
-from api.problems import BodyTooLargeError, NoPictureError, TooManyPicturesError, UnknownFieldError
+from api.problems import BodyTooLargeError, NoPictureError, RequestError, TooManyPicturesError, UnknownFieldError
+from api.uploads.base64_pictures import parse_object, picture_or_error
 from api.uploads.body import ArrivingMemory, BodyLimits, RequestBody
 from api.uploads.multipart import ENVELOPE_BYTES, MultipartReader, Write, multipart_boundary
+
+# Base64 takes 4 bytes for 3; the rest is for line breaks and escapes.
+_TEXT_BYTES_PER_BYTE = 1.5
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One picture of the form's `field`; `index` counts from 0, `data` is None if it is too large.
+    """One picture of the form's `field`; `index` counts from 0. `filename`: as the client gave it.
 
-    `filename`: as the client gave it.
+    `data`: the error of this picture alone if it is too large, or not valid base64.
     """
 
     index: int
     field: str
     filename: str | None
-    data: bytes | None
+    data: bytes | RequestError
+
+    def picture(self) -> bytes:
+        """Raises RequestError."""
+        if isinstance(self.data, RequestError):
+            raise self.data
+        return self.data
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +68,21 @@ class PictureForm:
     def check_any(self) -> None:
         """Raises NoPictureError if the form has no picture."""
         if not self._count:
-            raise NoPictureError(f"The form is empty; send a picture in the field '{self._fields[0]}'.")
+            raise NoPictureError(f"The request has no picture; send it in the field '{self._fields[0]}'.")
+
+    def add_base64(self, name: str, value: object) -> None:
+        """Adds a picture, or a list of them, of a JSON object. Raises RequestError as `open_field` does."""
+        for text in value if isinstance(value, list) else [value]:
+            self._count_in(name)
+            data = picture_or_error(text, name, self._max_bytes)
+            self._complete.append(Part(self._count - 1, name, None, data))
 
     def open_field(self, name: str, filename: str | None) -> Write:
+        self._count_in(name)
+        self._field, self._filename, self._data = name, filename, BytesIO()
+        return self._write
+
+    def _count_in(self, name: str) -> None:
         if name not in self._fields:
             known = " or ".join(f"'{field}'" for field in self._fields)
             raise UnknownFieldError(
@@ -70,8 +92,6 @@ class PictureForm:
         if self._count == self._max_pictures:
             raise TooManyPicturesError(self._count)
         self._count += 1
-        self._field, self._filename, self._data = name, filename, BytesIO()
-        return self._write
 
     def _write(self, data: memoryview) -> None:
         if self._data is None:
@@ -83,9 +103,45 @@ class PictureForm:
             self._data = None
 
     def close_field(self) -> None:
-        data = self._data.getvalue() if self._data else None
+        data = BodyTooLargeError(self._max_bytes) if self._data is None else self._data.getvalue()
         self._complete.append(Part(self._count - 1, self._field, self._filename, data))
         self._data = None
+
+
+class JsonReader:
+    """Adds the pictures of a JSON object to `form`, once it is complete."""
+
+    def __init__(self, form: PictureForm) -> None:
+        self._form = form
+        self._data = bytearray()
+
+    def feed(self, chunk: bytes) -> None:
+        self._data += chunk
+
+    def finish(self) -> None:
+        """Raises ParameterError, and what the form raises."""
+        body, self._data = bytes(self._data), bytearray()
+        for name, value in parse_object(body).items():
+            self._form.add_base64(name, value)
+
+
+def form_reader(request: Request, form: PictureForm) -> MultipartReader | JsonReader | None:
+    """None for a body that is neither multipart nor JSON. Raises MalformedMultipartError."""
+    if is_json(request):
+        return JsonReader(form)
+    boundary = multipart_boundary(request)
+    return None if boundary is None else MultipartReader(boundary, form)
+
+
+def is_json(request: Request) -> bool:
+    return (header(request.scope, b"content-type") or "").lower().startswith("application/json")
+
+
+def json_limits(limits: UploadLimits, pictures: int) -> BodyLimits:
+    """For a JSON body with so many pictures at most. All of it is in memory before its pictures are."""
+    most = int(pictures * limits.max_bytes * _TEXT_BYTES_PER_BYTE) + ENVELOPE_BYTES
+    most = min(most, limits.memory.max_bytes)
+    return BodyLimits(most, limits.max_bytes if pictures == 1 else most, limits.timeout_s)
 
 
 async def read_picture(request: Request, limits: UploadLimits) -> tuple[str | None, bytes]:
@@ -99,29 +155,36 @@ async def read_pictures(
 ) -> dict[str, tuple[str | None, bytes]]:
     """As `read_picture`, by field. A form has one picture or none for each of `fields`, of which the first is required.
 
-    A raw body is the first.
+    A JSON object has them as base64 or data URIs. A raw body is the first.
     """
-    if (header(request.scope, b"content-type") or "").startswith("application/json"):
-        raise NoPictureError("Send the picture's bytes, not JSON: as the form field 'image' or as the raw body.")
-    boundary, max_bytes = multipart_boundary(request), limits.max_bytes
-    most = max_bytes if boundary is None else len(fields) * max_bytes + ENVELOPE_BYTES
-    body = RequestBody(request, BodyLimits(most, max_bytes, limits.timeout_s), limits.memory)
+    form = PictureForm(fields, limits.max_bytes)
+    reader = form_reader(request, form)
+    body = RequestBody(request, _body_limits(limits, reader, len(fields)), limits.memory)
     try:
-        if boundary is None:
+        if reader is None:
             return {fields[0]: (None, await _read_raw(body))}
-        parts = await _read_form(body, boundary, PictureForm(fields, max_bytes))
+        while not body.ended:
+            reader.feed(await body.next())
+        reader.finish()
+        form.check_any()
+        parts = form.take_complete()
     finally:
         body.release()
     found: dict[str, tuple[str | None, bytes]] = {}
     for part in parts:
-        if part.data is None:
-            raise BodyTooLargeError(max_bytes)
         if part.field in found:
-            raise NoPictureError(f"The form has more than one field '{part.field}'; send one picture per request.")
-        found[part.field] = part.filename, part.data
+            raise NoPictureError(f"The request has more than one field '{part.field}'; send one picture per request.")
+        found[part.field] = part.filename, part.picture()
     if fields[0] not in found:
-        raise NoPictureError(f"The form has no field '{fields[0]}'; send the picture in it.")
+        raise NoPictureError(f"The request has no field '{fields[0]}'; send the picture in it.")
     return found
+
+
+def _body_limits(limits: UploadLimits, reader: MultipartReader | JsonReader | None, pictures: int) -> BodyLimits:
+    if isinstance(reader, JsonReader):
+        return json_limits(limits, pictures)
+    most = pictures * limits.max_bytes + ENVELOPE_BYTES if reader else limits.max_bytes
+    return BodyLimits(most, limits.max_bytes, limits.timeout_s)
 
 
 async def _read_raw(body: RequestBody) -> bytes:
@@ -136,12 +199,3 @@ async def _read_rest(body: RequestBody, first: bytes) -> bytes:
     while not body.ended:
         data.write(await body.next())
     return data.getvalue()
-
-
-async def _read_form(body: RequestBody, boundary: bytes, form: PictureForm) -> list[Part]:
-    reader = MultipartReader(boundary, form)
-    while not body.ended:
-        reader.feed(await body.next())
-    reader.finish()
-    form.check_any()
-    return form.take_complete()

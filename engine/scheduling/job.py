@@ -2,16 +2,17 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum, auto
 from time import perf_counter
 from typing import Any, Generic, TypeVar
 
-from engine.scheduling.run_context import RunContext
+from engine.scheduling.run_context import RunContext, Stages
 from utils.time_utils import QUEUE, StageTimer
 
 T = TypeVar("T")
-Work = Callable[[RunContext], T]
+Work = Callable[[RunContext], Stages[T]]
+Outcome = tuple[T | None, BaseException | None]
 
 _log = logging.getLogger("fovea.scheduler")
 
@@ -36,6 +37,7 @@ class Admission(Enum):
 class Job(RunContext, Generic[T]):
     """The context of its own work. `future` belongs to the event loop; the scheduler's lock guards the rest.
 
+    `together`: the jobs that its worker thread has taken at once, itself included; empty before and afterwards.
     `hung`: its thread has been replaced. `on_cores`: it counts towards the concurrency of the cores.
     """
 
@@ -53,35 +55,33 @@ class Job(RunContext, Generic[T]):
         self.background = admission is Admission.BACKGROUND
         self.loop = asyncio.get_running_loop()
         self.future: asyncio.Future[T] | None = self.loop.create_future()
-        self.queued_at = perf_counter()
+        self.queued_at = self._waits_since = perf_counter()
         self.started_at: float | None = None
+        self.together: list[Job[Any]] = []
         self.done = self.hung = self.on_cores = False
+        self.outcome: Outcome[T] = None, None
+        self._stages: Stages[T] | None = None
 
-    def outcome(self) -> tuple[T | None, Exception | None]:
-        """Run the work, in a worker thread; return its result or its error."""
-        assert self.started_at is not None  # noqa: S101 - the scheduler has started it
-        self.timer.add(QUEUE, self.started_at - self.queued_at)
-        work, self.work = self.work, _no_work  # to free here what it holds: a swapped-out model takes up to 100 ms
+    def run_stage(self) -> bool:
+        """Run the next stage, in a worker thread. Returns whether another follows; `outcome` is set after the last."""
+        self.timer.add(QUEUE, self._waits_since, perf_counter())
         try:
-            return work(self), None
-        except StopIteration:  # a future cannot carry it
-            return None, WorkerThreadError("the work ended with StopIteration")
+            if self._stages is None:
+                # freed here is what it holds: a swapped-out model takes up to 100 ms
+                work, self.work = self.work, _no_work
+                self._stages = work(self)
+            next(self._stages)
+            self._waits_since = perf_counter()
+            return True
+        except StopIteration as end:
+            self.outcome = end.value, None
         except Exception as error:  # noqa: BLE001 - passed on to the caller
-            return None, error
+            self.outcome = None, error
         except BaseException as error:  # noqa: BLE001 - SystemExit from a library must not end the worker thread
             _log.exception("worker thread broke down error=%s", type(error).__name__)
-            return None, WorkerThreadError(f"the worker thread broke down: {type(error).__name__}")
-        finally:
-            del self  # an error's traceback would hold it
-
-    def deliver(self, result: T | None, error: BaseException | None) -> None:
-        """Hand the outcome to the event loop, which may be closed by now."""
-        if (future := self.future) is None:  # the caller was cancelled
-            return
-        try:
-            self.loop.call_soon_threadsafe(_settle, future, result, error)
-        except RuntimeError:
-            _log.debug("event loop closed before the outcome of a job")
+            self.outcome = None, WorkerThreadError(f"the worker thread broke down: {type(error).__name__}")
+        self._stages = None
+        return False
 
     def drop_references(self) -> None:
         """Free the picture that `work` holds, even if a hung thread keeps the job."""
@@ -89,14 +89,34 @@ class Job(RunContext, Generic[T]):
         self.work = _no_work
 
 
+def run_together(jobs: Iterable[Job[Any]]) -> None:
+    """Run each stage of all jobs before the next: its code and constants are in the processor's caches by then."""
+    while jobs:
+        jobs = [job for job in jobs if job.run_stage()]
+
+
+def deliver(jobs: Sequence[Job[Any]]) -> None:
+    """Hand the outcomes of jobs of one event loop to it, which may be closed by now."""
+    settled = [(job.future, *job.outcome) for job in jobs if job.future]  # None: the caller was cancelled
+    for job in jobs:
+        job.outcome = None, None  # an error's traceback refers to its job
+    if not settled:
+        return
+    try:
+        jobs[0].loop.call_soon_threadsafe(_settle, settled)
+    except RuntimeError:
+        _log.debug("event loop closed before the outcome of a job")
+
+
 def _no_work(_: RunContext) -> Any:  # noqa: ANN401 - stands in for work of any type
     """The work of a request that has its answer or was cancelled."""
 
 
-def _settle(future: "asyncio.Future[Any]", result: object, error: BaseException | None) -> None:
-    if future.done():
-        return
-    if error is None:
-        future.set_result(result)
-    else:
-        future.set_exception(error)
+def _settle(settled: "Sequence[tuple[asyncio.Future[Any], Any, BaseException | None]]") -> None:
+    for future, result, error in settled:
+        if future.done():
+            continue
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)

@@ -9,20 +9,20 @@ _REJECTED_DECAY_S = 1.0
 
 
 class ServiceRate:
-    """`_gap_s`: mean time between two completions while requests wait, which is what a place in the queue takes to
-    become free, whatever the concurrency, batches and other models; 0 until one was measured. `_run_s`: mean time on a
-    worker thread. `_moved_at`: the last completion, or the start of a request that was the only one. `_rejected`:
-    clients rejected lately, who will retry.
+    """`run_s`: mean time on a worker thread, 0 until one was measured. `_gap_s`: mean time between completions while
+    requests wait, which is what a place in the queue takes to become free, whatever the concurrency, batches and other
+    models; 0 until one was measured. `_moved_at`: the last completion, or the start of a request that was the only one.
+    `_rejected`: clients rejected lately, who will retry.
     """
 
     def __init__(self) -> None:
-        self._gap_s = self._run_s = self._moved_at = self._rejected = self._rejected_at = 0.0
+        self.run_s = self._gap_s = self._moved_at = self._rejected = self._rejected_at = 0.0
 
     def started_alone(self, now: float) -> None:
         self._moved_at = now
 
     def ended(self, now: float, run_s: float, *, others_wait: bool) -> None:
-        self._run_s = _mean(self._run_s, run_s)
+        self.run_s = _mean(self.run_s, run_s)
         if others_wait:
             self._gap_s = _mean(self._gap_s, now - self._moved_at)
         self._moved_at = now
@@ -34,7 +34,7 @@ class ServiceRate:
         """
         rejected = self._rejected * math.exp(min(0.0, (self._rejected_at - now) / _REJECTED_DECAY_S))
         self._rejected, self._rejected_at = rejected + 1, now
-        gap_s = self._gap_s or (self._run_s or now - self._moved_at) / max(1, in_flight)
+        gap_s = self._gap_s or (self.run_s or now - self._moved_at) / max(1, in_flight)
         return max(1, math.ceil((max(1, waiting) + rejected) * gap_s))
 
 

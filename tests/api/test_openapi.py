@@ -46,7 +46,9 @@ def operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]
 
 def test_infer_documents_bodies_parameters_and_errors(document: dict[str, Any]) -> None:
     infer = document["paths"]["/infer"]["post"]
-    assert set(infer["requestBody"]["content"]) == {"multipart/form-data", "application/octet-stream"}
+    assert set(infer["requestBody"]["content"]) == {
+        "multipart/form-data", "application/json", "application/octet-stream",
+    }  # fmt: skip
     assert set(infer["responses"]) == INFER_STATUSES | {"406"}
     assert set(infer["responses"]["200"]["content"]) == {"application/json", "image/jpeg", "image/png", "image/webp"}
     assert {parameter["name"] for parameter in infer["parameters"]} == INFER_PARAMETERS

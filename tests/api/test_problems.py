@@ -154,11 +154,6 @@ def test_slow_body_is_408(serve: Serve) -> None:
     assert b'"code":"body_too_slow"' in answer
 
 
-def test_json_body_is_400_with_the_remedy(server: Server) -> None:
-    response = server.client.post("/infer", json={"image": "aGVsbG8="})
-    assert "not JSON" in assert_problem(response, 400, "no_picture")
-
-
 def test_body_timeout_limits_the_whole_body(serve: Serve) -> None:
     server = serve(body_timeout_s=0.3)
 

@@ -18,6 +18,8 @@ from tests.server import Server, until
 from tests.tiny_models import add_model, colour_graph, solid_png, stuck_on_red_graph
 
 FORM = "Content-Type: multipart/form-data; boundary=b\r\n"
+JSON = "Content-Type: application/json\r\n"
+EMBEDDINGS = "/v1/embeddings"
 PART = b'--b\r\nContent-Disposition: form-data; name="images"; filename="a"\r\n\r\n'
 END = b"\r\n--b--\r\n"
 PNG = solid_png("black")
@@ -86,6 +88,15 @@ ANSWERED = {
     "pictures as a tensor": post(_v2(PNG, PNG, shape=2), V2),
     "a bad picture in a tensor": post(_v2(PNG, b"hello", PNG, shape=3), V2),
     "a malformed tensor": post(_v2(PNG, shape=3), V2),
+    "a JSON picture": post(b'{"image": "%b"}' % b64encode(PNG), headers=JSON),
+    "a URL": post(b'{"image": "http://x/"}', headers=JSON),
+    "a JSON batch with a bad picture": post(b'{"images": ["%b", "?"]}' % b64encode(PNG), "/infer/batch", JSON),
+    "a picture for Hugging Face": post(b'{"inputs": "%b"}' % b64encode(PNG), "/hf/colour", JSON),
+    "a bad picture for Hugging Face": post(b'{"inputs": "abcd"}', "/hf/colour", JSON),
+    "embeddings with a bad picture": post(
+        b'{"model": "colour", "input": ["data:;base64,%b", "data:;base64,abcd"]}' % b64encode(PNG), EMBEDDINGS, JSON
+    ),
+    "detection without a detector": post(PART.replace(b"images", b"image") + PNG + END, "/v1/vision/detection", FORM),
     "a malformed batch": post(PART + b"hello", "/infer/batch", FORM),
 }
 INCOMPLETE = {

@@ -25,6 +25,13 @@ def page_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield service.base_url
 
 
+@pytest.fixture(scope="session")
+def shipped_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A service with the repository's models."""
+    with running_service(API_CACHE_DIR=str(tmp_path_factory.mktemp("cache"))) as service:
+        yield service.base_url
+
+
 @pytest.fixture(scope="module")
 def page_browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
     camera = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")

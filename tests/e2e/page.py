@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from selenium import webdriver
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
@@ -125,6 +127,23 @@ class Page:
         for kind in ("dragEnter", "dragOver", "drop"):
             event = {"type": kind, "x": 400, "y": 300, "data": data}
             self.browser.execute_cdp_cmd("Input.dispatchDragEvent", event)
+
+    def press(self, keys: str, until: str = "") -> None:
+        """Presses keys; with `until` and Tab again and again, until the selector finds something."""
+        for _ in range(60 if until and Keys.TAB in keys else 1):
+            ActionChains(self.browser).send_keys(keys).perform()
+            if until and self.all(until):
+                return
+        if until:
+            self.find(until)
+
+    def is_shown(self, selector: str) -> bool:
+        """Whether all of the first element is in the window."""
+        script = (
+            "const {left, top, right, bottom} = document.querySelector(arguments[0]).getBoundingClientRect();"
+            "return left >= 0 && top >= 0 && right <= innerWidth && bottom <= innerHeight"
+        )
+        return bool(self.browser.execute_script(script, selector))
 
     def slide(self, name: str, value: float) -> None:
         """Sets a slider and releases it."""

@@ -1,6 +1,6 @@
-"""Client generators take the whole OpenAPI document without a warning, and the generated clients work.
+"""openapi-typescript takes the whole OpenAPI document without a warning. (A Python client: test_calling.py.)
 
-Each generator is installed into a temporary folder; that needs PyPI and npm's registry.
+It is installed into a temporary folder; that needs npm's registry.
 """
 
 import json
@@ -8,37 +8,15 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.paths import ROOT
 from tests.server import Server
 
-_PYTHON_GENERATOR = "openapi-python-client==0.29.1"
 _TYPESCRIPT_GENERATOR = ("openapi-typescript@7.13.0", "typescript@5.9.3")
 _TIMEOUT_S = 300
-
-# Runs beside the generated package `client`.
-_INFER = """
-import sys
-from io import BytesIO
-from client import Client
-from client.api.inference import infer
-from client.api.models import get_model
-from client.models import InferFilesBody, InferResponse, ProblemDetails
-from client.types import File
-
-client = Client(sys.argv[1])
-body = InferFilesBody(image=File(BytesIO(open(sys.argv[2], "rb").read()), "cat.jpg", "image/jpeg"))
-response = infer.sync(client=client, body=body, model=["colour"], top_k=1)
-assert isinstance(response, InferResponse), response
-assert response.image.filename == "cat.jpg"
-assert get_model.sync("colour", client=client).name == "colour"
-assert isinstance(get_model.sync("unknown", client=client), ProblemDetails)
-"""
 
 
 def run(*command: str | Path, folder: Path, **environment: str) -> str:
@@ -75,22 +53,6 @@ def document(server: Server, tmp_path: Path) -> Path:
     path = tmp_path / "openapi.json"
     path.write_bytes(httpx.get(f"http://127.0.0.1:{server.port}/openapi.json").content)
     return path
-
-
-def test_openapi_python_client_generates_every_route(server: Server, document: Path) -> None:
-    folder = document.parent
-    run(sys.executable, "-m", "venv", "env", folder=folder)
-    tools = folder / "env" / "bin"
-    install("PyPI", tools / "python", "-m", "pip", "install", "-q", _PYTHON_GENERATOR, folder=folder)
-    arguments = ("--path", document, "--output-path", "client", "--meta", "none", "--fail-on-warning")
-    path = f"{tools}{os.pathsep}{os.environ['PATH']}"  # the generator formats its code with its ruff
-    output = run(tools / "openapi-python-client", "generate", *arguments, folder=folder, PATH=path)
-    assert "warning" not in output.lower()
-    generated = {module.stem for module in folder.glob("client/api/*/*.py")} - {"__init__"}
-    assert generated == operation_ids(document)
-
-    picture = ROOT / "tests" / "data" / "cat.jpg"
-    run(tools / "python", "-c", _INFER, f"http://127.0.0.1:{server.port}", picture, folder=folder)
 
 
 def test_openapi_typescript_generates_every_route(document: Path) -> None:

@@ -35,6 +35,7 @@ def test_boxes_are_at_the_answers_pixels_and_act_on_the_sliders(page: Page, tmp_
     page.slide("Threshold", 0.5)
     page.find(".headline")
     page.until("document.querySelectorAll('.panel .scroll tbody tr').length === 2")
+    assert page.find(".headline").text == "cat, dog"
     assert not page.drawn((48 * x, SIZE[1] - inside))
     page.slide("At most", 1)
     page.until("document.querySelectorAll('.panel .scroll tbody tr').length === 1")
@@ -69,6 +70,7 @@ def test_masks_are_tinted_and_toggled_by_label(page: Page, tmp_path: Path) -> No
     assert 100 < alpha < 200
     page.click(".chip", "sky")
     page.until("!document.querySelector('.frame canvas').getContext('2d').getImageData(20, 100, 1, 1).data[3]")
+    assert page.find(".headline").text == "grass"
     page.find(".predictions th", "grass")
 
 

@@ -14,7 +14,6 @@ from typing import Any
 import httpx
 import pytest
 from selenium import webdriver
-from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
 from tests.e2e.page import Page, write_models, write_pictures
@@ -98,7 +97,7 @@ def masks(page: Page) -> None:
 def why(page: Page) -> None:
     labels(page)
     page.click("button", "Why?")
-    page.find(".why", "Bright places matter most")
+    page.find(".why", "Red places matter most")
 
 
 def time_and_code(page: Page) -> None:
@@ -215,37 +214,21 @@ def test_heat_map_is_drawn_with_its_method_passes_and_time(page: Page, service: 
 def test_heat_map_of_a_box_and_of_a_similarity(page: Page) -> None:
     boxes(page)
     page.click("button", "Why?")
-    page.find(".why", "Bright places matter most")
+    page.find(".why", "Red places matter most")
     page.click("button", "Remove")
     page.select("efficientnet-lite0-embed")
     page.choose(CAT, HENS)
     page.click(".matrix button")
-    page.find(".why", "Bright places matter most")
+    page.find(".why", "Red places matter most")
     page.click("summary", "Code")
     page.find(".code", "reference=@")
 
 
-def test_keyboard_alone_gets_answer_heat_map_comparison_and_code(page: Page) -> None:
-    press(page, Keys.TAB, until=".sample:focus")
-    press(page, Keys.ENTER, until=".headline")
-    press(page, Keys.TAB, until=".predictions button:focus")
-    press(page, Keys.ENTER, until=".why p")
-    page.find(".why", "Bright places matter most")
-    press(page, Keys.TAB, until="summary:focus")
-    press(page, Keys.TAB, until="details:last-of-type summary:focus")
-    press(page, Keys.ENTER, until=".code")
-    press(page, Keys.SHIFT + Keys.TAB, until=".choices button:focus")
-    press(page, Keys.ENTER, until=".stage-title")
-    console_errors(page.browser)
-
-
-def press(page: Page, keys: str, until: str) -> None:
-    """Presses the keys, again and again for Tab, until the selector finds something."""
-    for _ in range(60 if Keys.TAB in keys else 1):
-        ActionChains(page.browser).send_keys(keys).perform()
-        if page.all(until):
-            return
-    page.find(until)
+def test_skip_link_keeps_the_view(page: Page) -> None:
+    admin_key(page)
+    page.browser.execute_script("document.querySelector('.skip').focus()")
+    page.press(Keys.ENTER, until="#main:focus")
+    page.press(Keys.TAB, until="#admin-key:focus")
 
 
 def test_reader_without_scripts_is_sent_to_the_api(service: Service) -> None:

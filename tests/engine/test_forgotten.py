@@ -6,7 +6,7 @@ from weakref import ref
 
 import pytest
 
-from engine.scheduling.run_context import RunContext
+from engine.scheduling.run_context import RunContext, one_stage
 from loaders.images.errors import CorruptImageError
 from tests.engine.models.loading import eventually
 from tests.engine.scheduling.worker_threads import scheduling
@@ -31,7 +31,7 @@ def test_a_failed_picture_is_freed_with_its_error() -> None:
                     raise CorruptImageError("it is damaged") from error
 
         try:
-            await scheduler.run(work, StageTimer())
+            await scheduler.run(one_stage(work), StageTimer())
         except CorruptImageError:
             return watched
         raise AssertionError("it did not fail")

@@ -16,7 +16,7 @@ from engine.models.load import load_model
 from engine.models.load_attempt import ModelUnavailableError
 from engine.models.model_manager import ModelManagerOptions
 from engine.pipeline import predict
-from engine.scheduling.run_context import alone
+from engine.scheduling.run_context import alone, completed, one_stage
 from engine.scheduling.scheduler import QueueFullError
 from engine.tasks.task import Classification, InvalidOutputError, PredictOptions
 from loaders.image_loader import create_image_loader
@@ -120,7 +120,7 @@ def test_predict_answers_like_the_pipeline(make: Make, repository: ModelReposito
     engine, data, options = make(), solid_png(colour), PredictOptions()
     loader = create_model_loader("onnxruntime")
     model = load_model(repository.find("colours"), loader, SessionOptions())
-    [answer] = predict([model], create_image_loader("opencv"), data, options, alone(StageTimer()))
+    [answer] = completed(predict([model], create_image_loader("opencv"), data, options, alone(StageTimer())))
     expected = (answer.model, answer.image, answer.predictions)
 
     async def test() -> None:
@@ -198,7 +198,7 @@ def test_a_deadline_while_waiting_removes_the_request_from_the_queue(make: Make,
         engine.models.request().result(WAIT_S)
         pictures.gate.clear()
         running = asyncio.ensure_future(
-            engine.scheduler.run(lambda _: pictures.gate.wait(WAIT_S), StageTimer(), "colours")
+            engine.scheduler.run(one_stage(lambda _: pictures.gate.wait(WAIT_S)), StageTimer(), "colours")
         )
         await asyncio.sleep(0)
         for _ in range(3):  # each finds the queue empty

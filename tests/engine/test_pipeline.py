@@ -7,7 +7,7 @@ import pytest
 from engine.models.load import load_model
 from engine.models.loaded_model import LoadedModel
 from engine.pipeline import Answer, predict
-from engine.scheduling.run_context import alone
+from engine.scheduling.run_context import alone, completed
 from engine.tasks.task import Classification, InvalidOutputError, PredictOptions
 from loaders.image_loader import create_image_loader
 from loaders.images.errors import CorruptImageError, EmptyImageError, ImageError
@@ -26,7 +26,9 @@ def load(tmp_path: Path, name: str = "colours") -> LoadedModel:
 
 
 def answer_of(model: LoadedModel, data: bytes, *, loader: str = "opencv", timer: StageTimer | None = None) -> Answer:
-    [answer] = predict([model], create_image_loader(loader), data, PredictOptions(), alone(timer or StageTimer()))
+    [answer] = completed(
+        predict([model], create_image_loader(loader), data, PredictOptions(), alone(timer or StageTimer()))
+    )
     return answer
 
 

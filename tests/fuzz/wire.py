@@ -3,10 +3,12 @@
 `python -m tests.fuzz.wire SECONDS`. Exit status: 0, or 1 with the smallest example that breaks a rule.
 """
 
+import json
 import socket
 import sys
 import tempfile
 import time
+from base64 import b64encode
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -44,7 +46,8 @@ _TARGETS = st.sampled_from(
      "/infer?model=colour&model=other", "/infer?version=9999999999999999999999", "/models",
      "/models/colour", "/models/colour/versions", "/models/%00", "/models/..%2f..%2f", "/health/live", "/health/ready",
      "//infer", "/infer/", "/models/default", "/models/colour/active", "/openapi.json", "/infer?model=", "/nope",
-     "/v2/models/colour/infer", "/v2/models/colour", "/metrics"]
+     "/v2/models/colour/infer", "/v2/models/colour", "/metrics", "/hf/colour", "/hf/colour/health", "/v1/embeddings",
+     "/v1/models/colour", "/v1/vision/detection", "/v1/vision/custom/colour", "/v1/vision/custom/list"]
 )  # fmt: skip
 _METHODS = ["POST", "POST", "POST", "GET", "PUT", "DELETE", "OPTIONS", "PATCH"]
 _PIECES = st.sampled_from(
@@ -57,6 +60,19 @@ _BODIES = st.lists(_PIECES | st.binary(max_size=30), max_size=8).map(b"".join)
 _FORMS = st.sampled_from([b"image", b"images", b"model", b""]).map(
     lambda name: b'--b\r\nContent-Disposition: form-data; name="%b"\r\n\r\n%b\r\n--b--\r\n' % (name, _RED)
 )
+_KEYS_OF_JSON = st.sampled_from(
+    ["image", "images", "inputs", "parameters", "top_k", "threshold", "model", "input", "encoding_format", "dimensions",
+     "image_url", "url", "min_confidence"]
+)  # fmt: skip
+_TEXTS = st.sampled_from(
+    [b64encode(_RED).decode(), f"data:;base64,{b64encode(_RED).decode()}", "http://x/", "?", "colour"]
+)
+_VALUES_OF_JSON = st.recursive(
+    _TEXTS | st.none() | st.booleans() | st.integers(-2, 2) | st.floats(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_KEYS_OF_JSON, inner, max_size=3),
+    max_leaves=6,
+)
+_JSON = st.dictionaries(_KEYS_OF_JSON, _VALUES_OF_JSON, max_size=4).map(lambda value: json.dumps(value).encode())
 
 
 @st.composite
@@ -66,9 +82,10 @@ def whole_requests(draw: st.DrawFn, methods: Sequence[str] = _METHODS) -> bytes:
     headers = draw(st.lists(st.tuples(_NAMES | _TOKENS.map("X-".__add__), _VALUES | _SAFE_VALUES), max_size=4))
     # Headers that change the framing are added below.
     lines = [f"{name}: {value}" for name, value in headers if name not in ("Expect", "X-Request-ID")]
-    body = draw(_BODIES | _FORMS)
+    body = draw(_BODIES | _FORMS | _JSON)
     if draw(st.booleans()):
-        lines.append("Content-Type: multipart/form-data; boundary=b")
+        kind = "application/json" if body.startswith(b"{") else "multipart/form-data; boundary=b"
+        lines.append(f"Content-Type: {kind}")
     if draw(st.booleans()):
         size = draw(st.integers(1, 4096))
         lines.append("Transfer-Encoding: chunked")

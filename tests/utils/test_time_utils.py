@@ -51,20 +51,20 @@ def test_a_stage_that_raises_is_counted(clock: Clock) -> None:
 
 def test_a_stage_entered_twice_adds_up() -> None:
     timer = StageTimer()
-    timer.add(QUEUE, 0.25)
-    timer.add(QUEUE, 0.5)
+    timer.add(QUEUE, 1.0, 1.25)
+    timer.add(QUEUE, 2.0, 2.5)
     assert timer.as_ms()[QUEUE] == 750.0
 
 
 def test_milliseconds_have_three_decimals() -> None:
     timer = StageTimer()
-    timer.add(QUEUE, 0.001_234_567)
+    timer.add(QUEUE, 0.0, 0.001_234_567)
     assert timer.as_ms()[QUEUE] == 1.235
 
 
 def test_an_unknown_stage_is_an_error() -> None:
     with pytest.raises(KeyError, match="lunch"):
-        StageTimer().add("lunch", 1.0)
+        StageTimer().add("lunch", 0.0, 1.0)
 
 
 def test_total_runs_until_the_timer_is_stopped(clock: Clock) -> None:
@@ -78,7 +78,7 @@ def test_total_runs_until_the_timer_is_stopped(clock: Clock) -> None:
 
 def test_a_resumed_timer_continues_with_the_stages_so_far(clock: Clock) -> None:
     timer = StageTimer()
-    timer.add(DECODE, 0.25)
+    timer.add(DECODE, 0.0, 0.25)
     clock.now = 5.0
     resumed = timer.resumed_at(0.5)
     clock.now = 6.0

@@ -12,7 +12,7 @@ from engine.models.load import load_model
 from engine.models.loaded_model import LoadedModel, ModelRef
 from engine.models.tuner import Tuner
 from engine.pipeline import predict, predict_with_picture
-from engine.scheduling.run_context import alone
+from engine.scheduling.run_context import alone, completed
 from engine.scheduling.run_plan import RunLimits
 from engine.tasks.predictions import Prediction
 from engine.tasks.task import PredictOptions
@@ -75,7 +75,7 @@ class LocalPredictor:
         if with_picture:
             answer, picture = predict_with_picture(self._model, self._image_loader, data, options, context)
         else:
-            [answer] = predict([self._model], self._image_loader, data, options, context)
+            [answer] = completed(predict([self._model], self._image_loader, data, options, context))
         timer.stop()
         return Answered(answer.model, answer.image, answer.predictions, timer.as_ms(), picture)
 

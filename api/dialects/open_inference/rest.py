@@ -28,10 +28,11 @@ from api.dialects.open_inference.messages import (
 from api.headers import header
 from api.problems import BodyTooLargeError, InvalidRequestError, NotReadyError, Problem, problem_response
 from api.routes.deadline import requested_wait
-from api.uploads.base64_pictures import decode_picture, max_json_bytes
+from api.uploads.base64_pictures import decode_picture
 from api.uploads.body import BodyLimits
 from api.uploads.disconnect import CancelOnDisconnect
 from api.uploads.json_body import MAX_JSON_BYTES
+from api.uploads.pictures import json_limits
 from utils.time_utils import server_timing
 
 _HEADER = "Inference-Header-Content-Length"
@@ -106,7 +107,7 @@ def _add_model_routes(router: APIRouter, context: DialectContext) -> None:
 
 def _add_infer_route(router: APIRouter, context: DialectContext) -> None:
     settings = context.settings
-    json_limit = max_json_bytes(settings.max_upload_bytes)
+    json_limit = json_limits(context.upload_limits, 1).max_bytes
     most = settings.max_batch_images * (settings.max_upload_bytes + _LENGTH_BYTES) + json_limit
     limits = BodyLimits(most, most, settings.body_timeout_s)
 

@@ -23,7 +23,7 @@ import { WhyButton } from "./why.js";
 
 export function Answer({ picture, answer, indices }) {
   return html`
-    <h2 class="headline">${summary(answer)}</h2>
+    <h2 class="headline">${summary(answer, indices)}</h2>
     <p class="facts">${answer.model.name} · version ${answer.model.version} · ${taskOf(answer)} · ${ms(answer.timings_ms.total)}</p>
     <${Controls} answer=${answer} picture=${picture} />
     <${PredictionTable} picture=${picture} answer=${answer} indices=${indices} side=${0} />
@@ -70,7 +70,7 @@ export function Controls({ answer, picture }) {
 const notNull = (fields) => Object.fromEntries(Object.entries(fields ?? {}).filter(([, value]) => value !== null));
 
 function LabelToggles({ answer }) {
-  const labels = [...labelsOf(answer)];
+  const labels = [...labelsOf(answer.predictions)];
   if (labels.length < 2) return null;
   const toggle = (label) => {
     const hiddenLabels = new Set(state.hiddenLabels);

@@ -1,6 +1,7 @@
 // Which model answers, and which one it is compared with.
 
 import { choose } from "./ask.js";
+import { hasLabels } from "./predictions.js";
 import { state } from "./store.js";
 import { html } from "./ui.js";
 
@@ -48,13 +49,16 @@ function Choice({ choice, side, set }) {
   `;
 }
 
-/** What the choice is compared with first: another version, a model of the same task, or any other model. */
+/** What the choice is compared with first: another version, a model of the same task, one with labels, or any other model. */
 function another(choice) {
   const { models } = state.models;
   const model = models.find(({ name }) => name === choice.name);
   const other = model?.versions.find(({ version }) => String(version) !== (choice.version || String(model.active)));
   if (other) return { name: choice.name, version: String(other.version) };
   const others = models.filter(({ name }) => name !== choice.name);
-  const found = others.find(({ name }) => taskOf(name) === taskOf(choice.name)) ?? others[0];
+  const found =
+    others.find(({ name }) => taskOf(name) === taskOf(choice.name)) ??
+    others.find(({ name }) => hasLabels(taskOf(name))) ??
+    others[0];
   return found ? { name: found.name, version: "" } : null;
 }

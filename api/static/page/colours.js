@@ -36,15 +36,25 @@ export function textOn(hex) {
   return 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.179 ? "#000000" : "#ffffff";
 }
 
-// Stops of matplotlib's colour maps viridis (depth) and inferno (heat), from low to high.
+// The colour maps of the service's pictures, from low to high: inferno for depth, turbo for heat.
 const MAPS = {
-  depth: ["#440154", "#472d7b", "#3b528b", "#2c728e", "#21918c", "#28ae80", "#5ec962", "#addc30", "#fde725"],
-  heat: ["#000004", "#1b0c41", "#4a0c6b", "#781c6d", "#a52c60", "#cf4446", "#ed6925", "#fb9b06", "#fcffa4"],
+  depth: [
+    "000004 040312 0b0724 150b37 210c4a 2f0a5b 3d0965 4a0c6b 57106e 64156e 71196e",
+    "7d1e6d 8a226a 972766 a32c61 b0315b bc3754 c63d4d d04545 da4e3c e35933 eb6429",
+    "f1711f f67e14 f98c0a fb9b06 fcaa0f fbba1f f9c932 f5d949 f2e865 f3f586 fcffa4",
+  ],
+  heat: [
+    "30123b 392a73 4040a2 4456c7 466be3 4680f6 4294ff 37a8fa 28bceb 1ccdd8 18ddc2",
+    "1fe9af 32f298 4ef97d 6dfe62 8bff4b a4fc3c b7f735 cbed34 dde037 ecd13a f7c13a",
+    "fdae35 fe992c fb8122 f56918 ec530f e14109 d23105 c12302 ac1701 950d01 7a0403",
+  ],
 };
+
+const stopsOf = (name) => MAPS[name].flatMap((row) => row.split(" ").map((hex) => `#${hex}`));
 
 /** 256 colours, each [r, g, b]. */
 export function colourMap(name) {
-  const stops = MAPS[name].map(rgb);
+  const stops = stopsOf(name).map(rgb);
   return Array.from({ length: 256 }, (_, level) => {
     const at = (level / 255) * (stops.length - 1);
     const low = Math.min(Math.floor(at), stops.length - 2);
@@ -52,4 +62,4 @@ export function colourMap(name) {
   });
 }
 
-export const mapCss = (name) => `linear-gradient(to right, ${MAPS[name].join(", ")})`;
+export const mapCss = (name) => `linear-gradient(to right, ${stopsOf(name).join(", ")})`;

@@ -1,7 +1,7 @@
 // Two models or versions on the same pictures: drawings side by side, and one table with the differences marked.
 
 import { Controls, PredictionTable } from "./answer.js";
-import { asText, cosine, isFiltered, nameOf, number, partners, scoreText, summary, taskOf } from "./predictions.js";
+import { asText, cosine, isFiltered, nameOf, number, partners, scoreText, summaryOf, taskOf } from "./predictions.js";
 import { Stage } from "./stage.js";
 import { CopyButton, html, ms } from "./ui.js";
 import { WhyButton } from "./why.js";
@@ -31,7 +31,7 @@ export function Comparison({ picture, answers, shown }) {
   const rows = rowsOf(answers, shown);
   const differing = rows.filter((row) => row.mark).length;
   return html`
-    <h2 class="headline">${answers.map(summary).join(" / ")}</h2>
+    <h2 class="headline">${summaryOf(picture)}</h2>
     <${Controls} answer=${answers[0]} picture=${picture} />
     ${
       isSameTask(answers) && isFiltered(answers[0])

@@ -1,7 +1,7 @@
 // All pictures as a grid that fills as answers come, with a count, a progress bar and cancel.
 
 import { ask, cancel, clearPictures } from "./ask.js";
-import { cosine, summary, taskOf } from "./predictions.js";
+import { cosine, summaryOf, taskOf } from "./predictions.js";
 import { change, state, update } from "./store.js";
 import { html, plural } from "./ui.js";
 import { explain } from "./why.js";
@@ -42,7 +42,7 @@ const STATUS = { waiting: "…", cancelled: "cancelled" };
 function Card({ picture }) {
   const text =
     STATUS[picture.status] ??
-    (picture.status === "failed" ? picture.problem.detail : picture.answers.map(summary).join(" / "));
+    (picture.status === "failed" ? picture.problem.detail : summaryOf(picture));
   return html`<button type="button" class=${`card ${picture.status}`} data-picture=${picture.id}
     aria-current=${picture.id === state.current ? "true" : null}
     onClick=${() => update({ current: picture.id, hover: null, series: null })}>

@@ -12,7 +12,7 @@ let Operate = null; // loaded when it is first shown
 function Page() {
   const isOperating = location.hash === "#operate";
   return html`
-    <a class="skip" href="#main">Skip to the content</a>
+    <a class="skip" href="#main" onClick=${skip}>Skip to the content</a>
     <header>
       <a class="brand" href="#"><img src="page/icon.svg" alt="" />Fovea</a>
       <nav aria-label="Views">
@@ -31,6 +31,12 @@ function Page() {
     </footer>`
     }
   `;
+}
+
+/** Without the hash, which selects the view. */
+function skip(event) {
+  event.preventDefault();
+  document.querySelector("#main").focus();
 }
 
 function Notice() {

@@ -35,13 +35,12 @@ async function make(png, kind, classId) {
   return { bitmap: canvas.transferToImageBitmap(), levels, width, height };
 }
 
-/** For each level the pixel that shows it. A mask is clear outside; heat is almost clear where it is low. */
+/** For each level the pixel that shows it. A mask is clear outside, heat where it is low. */
 function tableOf(kind, classId) {
   const colours = kind === "mask" ? null : colourMap(kind);
-  const alpha = { mask: (level) => level, heat: (level) => Math.min(255, 60 + level), depth: () => 255 }[kind];
   const bytes = new Uint8ClampedArray(4 * 256);
   for (let level = 0; level < 256; level++) {
-    bytes.set([...(colours?.[level] ?? rgb(classColour(classId))), alpha(level)], 4 * level);
+    bytes.set([...(colours?.[level] ?? rgb(classColour(classId))), kind === "depth" ? 255 : level], 4 * level);
   }
   return new Uint32Array(bytes.buffer);
 }

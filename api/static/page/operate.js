@@ -8,7 +8,7 @@ import { state } from "./store.js";
 import { Component, html } from "./ui.js";
 
 export function Operate() {
-  return html`<main id="main" class="operate">
+  return html`<main id="main" class="operate" tabindex="-1">
     <h1 class="visually-hidden">Operate the service</h1>
     ${state.adminKey ? html`<${Service} />` : html`<${AdminKey} />`}
   </main>`;

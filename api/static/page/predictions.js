@@ -1,12 +1,14 @@
 // Reads answers: what the sliders leave, rows for tables, differences of two answers, similarity of vectors.
 
+import { state } from "./store.js";
 import { percent } from "./ui.js";
 
-const FILTERED = new Set(["image-classification", "object-detection", "keypoint-detection", "image-segmentation"]);
+const LABELLED = new Set(["image-classification", "object-detection", "keypoint-detection", "image-segmentation"]);
 const SAME_BOX_IOU = 0.5;
 
 export const taskOf = (answer) => answer.model.task;
-export const isFiltered = (answer) => FILTERED.has(taskOf(answer));
+export const hasLabels = (task) => LABELLED.has(task);
+export const isFiltered = (answer) => hasLabels(taskOf(answer));
 export const isDrawn = (answer) => isFiltered(answer) && taskOf(answer) !== "image-classification";
 export const nameOf = (answer) => `${answer.model.name} ${answer.model.version}`;
 
@@ -25,10 +27,17 @@ export function visible(answer, { top_k, threshold }, hiddenLabels) {
   return indices.slice(0, top_k ?? undefined).filter((i) => !hiddenLabels.has(predictions[i].label));
 }
 
+/** For each answer of a picture, the indices that the page's sliders and toggles leave. Untouched sliders are as the picture was asked. */
+export function shownOf({ answers, asked }) {
+  const { top_k, threshold } = state.options;
+  const limits = { top_k: top_k ?? asked.top_k, threshold: threshold ?? asked.threshold };
+  return answers.map((answer) => visible(answer, limits, state.hiddenLabels));
+}
+
 /** Each label with its number of predictions. */
-export function labelsOf(answer) {
+export function labelsOf(predictions) {
   const counts = new Map();
-  for (const { label, class_id } of answer.predictions) {
+  for (const { label, class_id } of predictions) {
     counts.set(label, { class_id, count: (counts.get(label)?.count ?? 0) + 1 });
   }
   return counts;
@@ -36,9 +45,15 @@ export function labelsOf(answer) {
 
 export const scoreText = (score) => (score === null ? "–" : percent(score));
 
-/** A short text of the whole answer. */
-export function summary(answer) {
-  const [first] = answer.predictions;
+/** The answers of a picture in a few words, as far as they are shown. */
+export function summaryOf(picture) {
+  const shown = shownOf(picture);
+  return picture.answers.map((answer, side) => summary(answer, shown[side])).join(" / ");
+}
+
+export function summary(answer, indices) {
+  const predictions = indices.map((index) => answer.predictions[index]);
+  const [first] = predictions;
   switch (taskOf(answer)) {
     case "image-classification":
       return first ? `${first.label} ${scoreText(first.score)}` : "no label";
@@ -46,7 +61,7 @@ export function summary(answer) {
     case "keypoint-detection":
     case "image-segmentation":
       return (
-        [...labelsOf(answer)].map(([label, { count }]) => (count > 1 ? `${count} × ${label}` : label)).join(", ") ||
+        [...labelsOf(predictions)].map(([label, { count }]) => (count > 1 ? `${count} × ${label}` : label)).join(", ") ||
         "nothing found"
       );
     case "image-to-text":
@@ -56,7 +71,7 @@ export function summary(answer) {
     case "depth-estimation":
       return `${number(first.minimum)} to ${number(first.maximum)}`;
     default:
-      return answer.predictions.map((tensor) => `${tensor.name} ${tensor.shape.join("×")}`).join(", ");
+      return predictions.map((tensor) => `${tensor.name} ${tensor.shape.join("×")}`).join(", ");
   }
 }
 

@@ -54,12 +54,12 @@ export class Stage extends Component {
     if (index !== (state.hover?.index ?? null)) update({ hover: index === null ? null : { side, index } });
   }
 
-  render({ picture, answer, title }) {
+  render({ picture, answer, indices, title }) {
     const { image, undecodable } = picture;
     const blank = undecodable && image ? { aspectRatio: `${image.width} / ${image.height}` } : null;
     const fail = () => change(picture, { undecodable: true });
     const text = answer
-      ? `Drawn over the picture: ${summary(answer)}. The table has the same numbers.`
+      ? `Drawn over the picture: ${summary(answer, indices)}. The table has the same numbers.`
       : "Nothing is drawn yet.";
     return html`<figure class="stage">
       ${title && html`<figcaption class="stage-title">${title}</figcaption>`}

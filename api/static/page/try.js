@@ -8,7 +8,7 @@ import { Code } from "./code.js";
 import { ComparedStages, Comparison } from "./compare.js";
 import { Grid, Progress, Similarity } from "./grid.js";
 import { addSample, canReadClipboard, readClipboard, SAMPLES } from "./input.js";
-import { summary, visible } from "./predictions.js";
+import { shownOf, summaryOf } from "./predictions.js";
 import { PictureFacts, Stage } from "./stage.js";
 import { currentPicture, state } from "./store.js";
 import { Time } from "./timing.js";
@@ -17,7 +17,7 @@ import { Why } from "./why.js";
 
 export function Try() {
   const picture = currentPicture();
-  return html`<main id="main" class="try">
+  return html`<main id="main" class="try" tabindex="-1">
     <h1 class="visually-hidden">Ask a model about pictures</h1>
     ${picture ? html`<${Workspace} picture=${picture} />` : html`<${Welcome} />`}
   </main>`;
@@ -65,7 +65,7 @@ function Workspace({ picture }) {
   const { answers } = picture;
   const isDone = picture.status === "done";
   const isCompared = isDone && answers.length === 2;
-  const shown = isDone ? answers.map((answer) => visible(answer, limits(picture), state.hiddenLabels)) : [];
+  const shown = isDone ? shownOf(picture) : [];
   return html`
     <div class="toolbar"><${Choices} /><${WaysIn} /></div>
     <div class=${`workspace ${isCompared ? "wide" : ""}`}>
@@ -81,7 +81,7 @@ function Workspace({ picture }) {
       ${state.pictures.length > 1 && html`<section class="all" aria-label="All pictures"><${Progress} /><${Grid} /></section>`}
       <${Similarity} />
       </div>
-      <p class="visually-hidden" role="status">${isDone ? `${picture.name}: ${answers.map(summary).join(" / ")}` : ""}</p>
+      <p class="visually-hidden" role="status">${isDone ? `${picture.name}: ${summaryOf(picture)}` : ""}</p>
       <section class="panel" aria-label="Answer" aria-busy=${picture.status === "waiting"}>
         ${!isDone && html`<${NoAnswer} picture=${picture} />`}
         ${isDone && !isCompared && html`<${Answer} picture=${picture} answer=${answers[0]} indices=${shown[0]} />`}
@@ -92,10 +92,4 @@ function Workspace({ picture }) {
       </section>
     </div>
   `;
-}
-
-/** What the sliders leave of a picture's answer; fields that they do not set are as they were asked. */
-function limits(picture) {
-  const { options } = state;
-  return { top_k: options.top_k ?? picture.asked.top_k, threshold: options.threshold ?? picture.asked.threshold };
 }

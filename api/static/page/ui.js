@@ -5,9 +5,10 @@ import htm from "./vendor/htm.module.js";
 export const html = htm.bind(h);
 export { Component, createRef, render };
 
-export const percent = (share) => `${(100 * share).toFixed(1)} %`;
+// With spaces at which no line breaks.
+export const percent = (share) => `${(100 * share).toFixed(1)}\u00a0%`;
 export const ms = (value) =>
-  value >= 1000 ? `${(value / 1000).toFixed(2)} s` : `${value.toFixed(value < 10 ? 2 : 1)} ms`;
+  value >= 1000 ? `${(value / 1000).toFixed(2)}\u00a0s` : `${value.toFixed(value < 10 ? 2 : 1)}\u00a0ms`;
 export const plural = (count, one, many = `${one}s`) => `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
 
 export async function copyText(text) {

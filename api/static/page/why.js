@@ -40,6 +40,7 @@ export async function explain(picture, side, title, target, reference = null) {
   }
   why.controller = null;
   update();
+  if (why.answer) document.querySelector(".scene")?.scrollIntoView({ block: "nearest" }); // on a phone it is far up
 }
 
 function twoPictures(image, reference) {
@@ -82,7 +83,7 @@ function Heat({ explanation, seconds }) {
     ["peak", peak ? `x ${peak.x}, y ${peak.y}` : "–"],
   ];
   return html`
-    <p role="status">Bright places matter most. ${plural(passes, "pass", "passes")} of ${method} in ${ms(seconds)}.</p>
+    <p role="status">Red places matter most. ${plural(passes, "pass", "passes")} of ${method} in ${ms(seconds)}.</p>
     ${complete === false && html`<p class="problem">The time ran out: this is the map so far.</p>`}
     <${MapLegend} name="heat" low="little" high="much" />
     <table>

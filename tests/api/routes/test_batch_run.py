@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import ClientDisconnect, Request
 
+from api.problems import BodyTooLargeError
 from api.routes.batch_run import Add, BatchRun, Predict
 from api.uploads.body import BodyLimits, RequestBody
 from api.uploads.multipart import MultipartReader
@@ -99,5 +100,11 @@ def test_form_pictures_are_independent_of_chunk_boundaries(pictures: list[bytes]
         reader.feed(whole[start:end])
         found += form.take_complete()
     reader.finish()
-    wanted = [picture if len(picture) <= LARGEST else None for picture in pictures]
-    assert found == [Part(index, "images", "a", data) for index, data in enumerate(wanted)]
+    assert [(part.index, part.field, part.filename) for part in found] == [
+        (index, "images", "a") for index in range(len(pictures))
+    ]
+    for part, picture in zip(found, pictures, strict=True):
+        if len(picture) <= LARGEST:
+            assert part.data == picture
+        else:
+            assert isinstance(part.data, BodyTooLargeError)

@@ -4,6 +4,8 @@ import hashlib
 import re
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from tests.conftest import Serve
@@ -82,6 +84,15 @@ def test_colours_of_classes_are_those_of_drawn_pictures() -> None:
     palette = pytest.importorskip("engine.drawing").PALETTE
     [line] = re.findall(r"CLASSES = \[(.*?)\]", (FOLDER / "colours.js").read_text(encoding="utf-8"), re.DOTALL)
     assert [tuple(bytes.fromhex(colour)) for colour in re.findall(r'"#(\w+)"', line)] == list(palette)
+
+
+@pytest.mark.parametrize(("name", "colours"), [("depth", cv2.COLORMAP_INFERNO), ("heat", cv2.COLORMAP_TURBO)])
+def test_colour_maps_are_those_of_drawn_pictures(name: str, colours: int) -> None:
+    """The page has some of the 256 colours, and interpolates."""
+    [stops] = re.findall(rf"{name}: \[(.*?)\]", (FOLDER / "colours.js").read_text(encoding="utf-8"), re.DOTALL)
+    found = [list(bytes.fromhex(colour)) for colour in re.findall(r"\b[0-9a-f]{6}\b", stops)]
+    levels = np.linspace(0, 255, len(found)).round().astype(np.uint8)[:, None]
+    assert found == cv2.applyColorMap(levels, colours)[:, 0, ::-1].tolist()
 
 
 def test_page_is_public_where_keys_are_needed(serve: Serve) -> None:

@@ -1,5 +1,6 @@
 """An invalid certificate or key stops the start. tests/e2e/test_tls.py serves HTTPS."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from api.server.run import serve
+from api.server.tls import CertificateExpiry
 from api.settings import SettingsError, load_settings
 from tests.certificates import issue
 from tests.server import service_settings
@@ -80,3 +82,16 @@ def encrypted(key: bytes) -> bytes:
     return load_pem_private_key(key, None).private_bytes(
         Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"password")
     )
+
+
+@pytest.mark.parametrize("year", [2021, 2035, 2055])
+def test_the_end_of_validity_is_read_from_the_certificate_in_use(
+    files: tuple[Path, Path], authority: trustme.CA, year: int
+) -> None:
+    expiry = CertificateExpiry(*files)
+    now = expiry()
+    ends = datetime(year, 5, 4, 3, 2, 1, tzinfo=UTC)
+    issue(authority, files[0].parent, not_before=datetime(2020, 1, 1, tzinfo=UTC), not_after=ends)
+    assert expiry() == ends.timestamp() != now
+    files[0].write_text("half of a certificate")
+    assert expiry() == ends.timestamp()

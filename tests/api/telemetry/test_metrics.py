@@ -110,6 +110,7 @@ def test_pictures_stages_and_errors_are_counted_in_batches_too(client: httpx.Cli
     client.post("/infer?model=nope", content=red_png)
     until(lambda: grown("fovea_errors_total", code="unknown_model") == 1)
     assert grown("fovea_errors_total", code="undecodable_image") == 1
+    assert grown("fovea_batch_size_count", model="colour") == grown("fovea_batch_size_sum", model="colour") == 3
     assert grown("fovea_pictures_total", model="colour", version="1") == 3
     for stage in ("decode", "preprocess", "queue", "inference", "postprocess"):
         assert grown("fovea_stage_duration_seconds_count", model="colour", stage=stage) == 3
@@ -125,7 +126,9 @@ def test_models_queues_and_the_process_are_shown(client: httpx.Client, red_png: 
     assert value(client, "fovea_model_load_duration_seconds_count", model="colour") == 1
     for gauge in ("fovea_requests_waiting", "fovea_requests_running"):
         assert found[gauge, frozenset({("model", "colour")})] == 0
-    assert value(client, "fovea_workers") == 1
+    assert value(client, "fovea_workers") == value(client, "fovea_workers_ready") == 1
+    assert value(client, "fovea_queue_limit") == 64
+    assert not [name for name, _ in found if "certificate" in name]
     assert value(client, "process_resident_memory_bytes", worker="0") > 10_000_000
     assert value(client, "process_open_fds", worker="0") > 3
     assert [labels for name, labels in found if name == "fovea_build_info"]

@@ -8,7 +8,7 @@ from onnx import helper
 
 from engine.models.load import load_model
 from engine.pipeline import predict
-from engine.scheduling.run_context import alone
+from engine.scheduling.run_context import alone, completed
 from engine.tasks.predictions import Classification
 from engine.tasks.task import PredictOptions
 from loaders.image_loader import create_image_loader
@@ -51,7 +51,9 @@ def test_an_activation_inside_the_graph_is_found(
     assert model.spec.activation is activation
     assert decided_by in model.resolved.decided_by["activation"]
     picture = solid_png("red")
-    [answer] = predict([model], create_image_loader("opencv"), picture, PredictOptions(), alone(StageTimer()))
+    [answer] = completed(
+        predict([model], create_image_loader("opencv"), picture, PredictOptions(), alone(StageTimer()))
+    )
     best = answer.predictions[0]
     assert isinstance(best, Classification)
     assert (best.score > 0.99) is (decided_by != "model.toml")

@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 
 from engine.scheduling.job import Admission
+from engine.scheduling.run_context import one_stage
 from engine.scheduling.scheduler import QueueFullError, Scheduler
 from tests.engine.scheduling.worker_threads import Clock, run, scheduling, start_job, submit
 from utils.time_utils import StageTimer
 
 
 async def submit_background(scheduler: Scheduler, work: Any = lambda _: "ran", model: str = "") -> asyncio.Task[Any]:  # noqa: ANN401 - any work
-    task = asyncio.create_task(scheduler.run(work, StageTimer(), model, admission=Admission.BACKGROUND))
+    task = asyncio.create_task(scheduler.run(one_stage(work), StageTimer(), model, admission=Admission.BACKGROUND))
     await asyncio.sleep(0)
     return task
 
@@ -76,7 +77,7 @@ def test_background_jobs_count_towards_the_queue_limit_and_are_not_rejected_by_i
             with pytest.raises(QueueFullError):
                 scheduler.check_queue("")
             with pytest.raises(QueueFullError):
-                await scheduler.run(lambda _: "never", StageTimer())
+                await scheduler.run(one_stage(lambda _: "never"), StageTimer())
             job.end.set()
             assert await asyncio.gather(task, *background) == ["done", "ran", "ran", "ran"]
 

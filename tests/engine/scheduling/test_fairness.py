@@ -9,7 +9,7 @@ import pytest
 from engine.scheduling import scheduler as scheduler_module
 from engine.scheduling import scoreboard as scoreboard_module
 from engine.scheduling.job import Admission
-from engine.scheduling.run_context import RunContext
+from engine.scheduling.run_context import RunContext, one_stage
 from engine.scheduling.scheduler import QueueFullError, Scheduler
 from engine.scheduling.scoreboard import Scoreboard
 from tests.engine.scheduling.worker_threads import run, scheduling, start_job, submit
@@ -17,12 +17,12 @@ from utils.time_utils import StageTimer
 
 
 async def cores(scheduler: Scheduler) -> int:
-    return await scheduler.run(lambda context: context.cores(), StageTimer())
+    return await scheduler.run(one_stage(lambda context: context.cores()), StageTimer())
 
 
 async def assert_rejected(scheduler: Scheduler, model: str = "", concurrency: int = 0) -> None:
     with pytest.raises(QueueFullError):
-        await scheduler.run(lambda _: "never", StageTimer(), model, concurrency=concurrency)
+        await scheduler.run(one_stage(lambda _: "never"), StageTimer(), model, concurrency=concurrency)
 
 
 def test_a_slow_model_on_all_threads_does_not_block_another() -> None:
@@ -30,7 +30,7 @@ def test_a_slow_model_on_all_threads_does_not_block_another() -> None:
         with scheduling(concurrency=2, queue_limit=8) as scheduler:
             slow = [await start_job(scheduler, "slow") for _ in range(2)]
             more_slow = await submit(scheduler, model="slow")
-            assert await scheduler.run(lambda _: "fast", StageTimer(), "fast") == "fast"
+            assert await scheduler.run(one_stage(lambda _: "fast"), StageTimer(), "fast") == "fast"
             assert not more_slow.done(), "the spare thread is for other models"
             for job, _ in slow:
                 job.end.set()
@@ -85,7 +85,9 @@ def test_requests_that_skip_the_queue_limit_do_not_count_towards_it() -> None:
         with scheduling(concurrency=1, queue_limit=1) as scheduler:
             job, task = await start_job(scheduler)
             of_batch = [
-                asyncio.create_task(scheduler.run(lambda _: "of a batch", StageTimer(), admission=Admission.UNCOUNTED))
+                asyncio.create_task(
+                    scheduler.run(one_stage(lambda _: "of a batch"), StageTimer(), admission=Admission.UNCOUNTED)
+                )
                 for _ in range(5)
             ]
             await asyncio.sleep(0)
@@ -96,7 +98,7 @@ def test_requests_that_skip_the_queue_limit_do_not_count_towards_it() -> None:
             await assert_rejected(scheduler)
             job.end.set()
             assert await asyncio.gather(task, other, *of_batch) == ["done", "ran", *["of a batch"] * 4]
-            assert await scheduler.run(lambda _: "ran", StageTimer()) == "ran"
+            assert await scheduler.run(one_stage(lambda _: "ran"), StageTimer()) == "ran"
 
     run(test)
 
@@ -123,13 +125,15 @@ def test_models_on_a_device_keep_the_queue_limit_and_leave_the_cores_to_others()
         with scheduling(concurrency=2, queue_limit=2) as scheduler:
             held = [await start_job(scheduler, name, concurrency=6) for name in ("a", "b") for _ in range(6)]
             waits = [
-                scheduler.run(lambda _: "ran", StageTimer(), name, concurrency=6) for name in "ab" for _ in range(2)
+                scheduler.run(one_stage(lambda _: "ran"), StageTimer(), name, concurrency=6)
+                for name in "ab"
+                for _ in range(2)
             ]
             others = [asyncio.create_task(wait) for wait in waits]
             await asyncio.sleep(0)
             for name in ("a", "b"):
                 await assert_rejected(scheduler, name, concurrency=6)
-            assert await scheduler.run(lambda _: "cpu", StageTimer(), "cpu") == "cpu"
+            assert await scheduler.run(one_stage(lambda _: "cpu"), StageTimer(), "cpu") == "cpu"
             for job, _ in held:
                 job.end.set()
             assert await asyncio.gather(*others) == ["ran"] * 4
@@ -141,7 +145,7 @@ def test_models_on_a_device_keep_the_queue_limit_and_leave_the_cores_to_others()
 def test_a_new_version_without_batches_has_the_concurrency_of_the_cores_again() -> None:
     async def test() -> None:
         with scheduling(concurrency=1, queue_limit=1) as scheduler:
-            await scheduler.run(lambda _: "batched", StageTimer(), "m", concurrency=8)
+            await scheduler.run(one_stage(lambda _: "batched"), StageTimer(), "m", concurrency=8)
             job, task = await start_job(scheduler, "m")
             other = await submit(scheduler, model="m")
             assert scheduler.queues()["m"] == (1, 1)

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from engine.scheduling.run_context import RunContext
+from engine.scheduling.run_context import RunContext, one_stage
 from engine.scheduling.scheduler import Scheduler
 from tests.engine.scheduling.worker_threads import WAIT_S, Clock, HeldJob, rejection, run, scheduling, start_job, submit
 from utils.time_utils import StageTimer
@@ -44,7 +44,7 @@ def test_retry_after_follows_run_time_queue_and_concurrency(clock: Clock, concur
 
     async def test() -> None:
         with scheduling(concurrency, queue_limit=3) as scheduler:
-            await scheduler.run(work, StageTimer())
+            await scheduler.run(one_stage(work), StageTimer())
             running = [await start_job(scheduler) for _ in range(concurrency)]
             others = [await submit(scheduler) for _ in range(3)]
             assert (await rejection(scheduler)).retry_after_s == retry_after_s

@@ -56,6 +56,8 @@ def test_a_plan_with_batches_uses_all_cores_for_one_picture_and_one_run_for_seve
     one.gate.clear()
     runner = Runner({1: [one], 4: [four]}, RunPlan((1, 4), batch=4))
     batcher = runner._batcher
+    ran: list[int] = []
+    runner.ran = ran.append
     assert batcher
     assert threads_used(runner, 4) == 4
     with ThreadPoolExecutor(5) as threads:
@@ -66,6 +68,7 @@ def test_a_plan_with_batches_uses_all_cores_for_one_picture_and_one_run_for_seve
         one.gate.set()
         assert [future.result(WAIT_S) for future in (first, *others)] == [1] * 5
     assert (one.batches, four.batches) == ([1, 4], [1])
+    assert ran == [1, 1, 4]
 
 
 @pytest.mark.parametrize(

@@ -10,18 +10,22 @@ import pytest
 
 from engine.scheduling import scheduler as scheduler_module
 from engine.scheduling.job import WorkerThreadError
-from engine.scheduling.run_context import RunContext
+from engine.scheduling.run_context import RunContext, one_stage
 from engine.scheduling.scheduler import QueueFullError, Scheduler
 from loaders.model_errors import RunStoppedError
 from tests.engine.models.loading import eventually
-from tests.engine.scheduling.worker_threads import WAIT_S, Clock, HeldJob, rejection, run, scheduling, start_job, submit
+from tests.engine.scheduling.worker_threads import (
+    WAIT_S,
+    Clock,
+    HeldJob,
+    cancelled,
+    rejection,
+    run,
+    scheduling,
+    start_job,
+    submit,
+)
 from utils.time_utils import QUEUE, StageTimer
-
-
-async def cancelled(task: "asyncio.Task[str]") -> None:
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
 
 
 def raiser(error: BaseException) -> Callable[[RunContext], NoReturn]:
@@ -33,7 +37,7 @@ def raiser(error: BaseException) -> Callable[[RunContext], NoReturn]:
 
 def test_run_returns_the_result(one_thread: Scheduler) -> None:
     async def test() -> None:
-        assert await one_thread.run(lambda _: 42, StageTimer()) == 42
+        assert await one_thread.run(one_stage(lambda _: 42), StageTimer()) == 42
 
     run(test)
 
@@ -42,9 +46,9 @@ def test_run_returns_the_result(one_thread: Scheduler) -> None:
 def test_run_raises_the_error_of_the_job(one_thread: Scheduler, error: Exception) -> None:
     async def test() -> None:
         with pytest.raises(type(error)) as raised:
-            await one_thread.run(raiser(error), StageTimer())
+            await one_thread.run(one_stage(raiser(error)), StageTimer())
         assert (type(raised.value), raised.value.args) == (type(error), error.args)
-        assert await one_thread.run(lambda _: 42, StageTimer()) == 42
+        assert await one_thread.run(one_stage(lambda _: 42), StageTimer()) == 42
 
     run(test)
 
@@ -113,7 +117,7 @@ def test_cancelling_a_request_stops_its_run(one_thread: Scheduler) -> None:
         task = await submit(one_thread, until_stopped)
         await asyncio.to_thread(began.wait)
         await cancelled(task)
-        assert await one_thread.run(lambda _: 42, StageTimer()) == 42
+        assert await one_thread.run(one_stage(lambda _: 42), StageTimer()) == 42
 
     run(test)
     assert ended == ["stopped"]
@@ -124,12 +128,12 @@ def test_wait_for_a_thread_is_queue_time(clock: Clock, one_thread: Scheduler) ->
 
     async def test() -> None:
         job, task = await start_job(one_thread)
-        waits = asyncio.create_task(one_thread.run(lambda _: "ran", waited))
+        waits = asyncio.create_task(one_thread.run(one_stage(lambda _: "ran"), waited))
         await asyncio.sleep(0)
         clock.now += 3.0
         job.end.set()
         await asyncio.gather(task, waits)
-        await one_thread.run(lambda _: "ran", at_once)
+        await one_thread.run(one_stage(lambda _: "ran"), at_once)
 
     run(test)
     assert (waited.as_ms()[QUEUE], at_once.as_ms()[QUEUE]) == (3000.0, 0.0)
@@ -176,8 +180,8 @@ def test_model_on_a_device_may_have_more_in_flight_than_cores() -> None:
         with scheduling(concurrency=1, queue_limit=0) as scheduler:
             on_device = [await start_job(scheduler, "device", concurrency=3) for _ in range(3)]
             with pytest.raises(QueueFullError):
-                await scheduler.run(lambda _: "never", StageTimer(), "device", concurrency=3)
-            assert await scheduler.run(lambda _: "cores", StageTimer(), "cpu") == "cores"
+                await scheduler.run(one_stage(lambda _: "never"), StageTimer(), "device", concurrency=3)
+            assert await scheduler.run(one_stage(lambda _: "cores"), StageTimer(), "cpu") == "cores"
             for job, task in on_device:
                 job.end.set()
                 await task
@@ -195,7 +199,7 @@ def test_hung_thread_is_replaced(monkeypatch: pytest.MonkeyPatch, caplog: pytest
                 await cancelled(task)
                 await asyncio.to_thread(eventually, lambda: "hangs" in caplog.text)
                 caplog.clear()
-                assert await scheduler.run(lambda _: 42, StageTimer()) == 42
+                assert await scheduler.run(one_stage(lambda _: 42), StageTimer()) == 42
                 job.end.set()  # the hung run ends after all
             running = [await start_job(scheduler, name) for name in ("", "spare")]
             await rejection(scheduler, "third")
@@ -232,13 +236,13 @@ def test_hung_thread_above_the_limit_is_replaced_when_another_ends(monkeypatch: 
     run(test)
 
 
-@pytest.mark.parametrize("end", [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), StopIteration()])
+@pytest.mark.parametrize("end", [SystemExit(3), KeyboardInterrupt(), GeneratorExit()])
 def test_exception_that_ends_threads_is_a_worker_thread_error(one_thread: Scheduler, end: BaseException) -> None:
     async def test() -> None:
         for _ in range(3):
             with pytest.raises(WorkerThreadError, match=type(end).__name__):
-                await one_thread.run(raiser(end), StageTimer())
-        assert await one_thread.run(lambda _: 42, StageTimer()) == 42
+                await one_thread.run(one_stage(raiser(end)), StageTimer())
+        assert await one_thread.run(one_stage(lambda _: 42), StageTimer()) == 42
 
     run(test)
 
@@ -256,6 +260,6 @@ def test_close_cancels_queued_requests_and_waits_for_running_ones() -> None:
         await closing
         assert await task == "done"
         with pytest.raises(WorkerThreadError):
-            await scheduler.run(lambda _: "never", StageTimer())
+            await scheduler.run(one_stage(lambda _: "never"), StageTimer())
 
     run(test)

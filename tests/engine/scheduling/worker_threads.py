@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from engine.scheduling.job import Admission
-from engine.scheduling.run_context import RunContext
+from engine.scheduling.run_context import RunContext, one_stage
 from engine.scheduling.scheduler import QueueFullError, Scheduler
 from engine.scheduling.scoreboard import WorkerSlot
 from utils.time_utils import StageTimer
@@ -47,7 +47,7 @@ async def start_job(
 ) -> tuple[HeldJob, asyncio.Task[str]]:
     """A job that runs on a worker thread by now."""
     job = HeldJob()
-    run = scheduler.run(job, StageTimer(), model, concurrency=concurrency, admission=admission)
+    run = scheduler.run(one_stage(job), StageTimer(), model, concurrency=concurrency, admission=admission)
     task = asyncio.create_task(run)
     assert await asyncio.to_thread(job.started.wait, WAIT_S)
     return job, task
@@ -57,9 +57,15 @@ async def submit(
     scheduler: Scheduler, work: Callable[[RunContext], Any] = lambda _: "ran", model: str = ""
 ) -> asyncio.Task[Any]:
     """A job that the scheduler has by now, in its queue or on a thread."""
-    task = asyncio.create_task(scheduler.run(work, StageTimer(), model))
+    task = asyncio.create_task(scheduler.run(one_stage(work), StageTimer(), model))
     await asyncio.sleep(0)
     return task
+
+
+async def cancelled(task: asyncio.Task[Any]) -> None:
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
 
 
 class Clock:
@@ -75,5 +81,5 @@ class Clock:
 async def rejection(scheduler: Scheduler, model: str = "") -> QueueFullError:
     """Submits a job to a full queue and returns the error."""
     with pytest.raises(QueueFullError) as error:
-        await scheduler.run(lambda _: "never", StageTimer(), model)
+        await scheduler.run(one_stage(lambda _: "never"), StageTimer(), model)
     return error.value
