@@ -21,7 +21,7 @@ ANIMAL_PHOTOS := tests/data/cat.jpg $(addprefix tests/data/photos/gcompris_farm_
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
 
-setup: .venv/.installed ## install the service into .venv
+setup: .venv/.installed $(if $(RUNTIME),.venv/.installed-$(RUNTIME)) ## install the service into .venv: make setup [RUNTIME=openvino]
 
 run: .venv/.installed ## serve the default model at http://127.0.0.1:8000
 	@exec $(SERVICE) main.py
@@ -109,14 +109,14 @@ COMPILE := .venv-dev/bin/uv pip compile --quiet --universal --python-version 3.1
 lock: .venv-dev/.installed-dev ## write requirements.txt, requirements.lock and requirements/ from pyproject.toml
 	@$(COMPILE) --no-deps pyproject.toml -o requirements.txt
 	@$(COMPILE) --generate-hashes pyproject.toml -o requirements.lock
-	@for extra in grpc heif otel redis quantize; do \
+	@for extra in grpc heif openvino otel redis quantize; do \
 		$(COMPILE) --generate-hashes -c requirements.lock pyproject.toml --extra $$extra -o requirements/$$extra.txt || exit; done
 	@for group in dev e2e fuzz; do \
 		$(COMPILE) --generate-hashes -c requirements.lock pyproject.toml --extra grpc --extra heif --extra otel --extra redis --group $$group \
 			-o requirements/$$group.txt || exit; done
 	@for group in audit docs client bench-harness bench-bentoml bench-litserve bench-ray; do \
 		$(COMPILE) --generate-hashes -c requirements.txt --group $$group -o requirements/$$group.txt || exit; done
-	@for group in gpu openvino export exports golden; do \
+	@for group in gpu onnxruntime-openvino export exports golden; do \
 		$(COMPILE) --no-deps --no-strip-extras --group $$group -o requirements/$$group.txt || exit; done
 
 clean: ## remove what was installed and the tools' caches
@@ -127,7 +127,7 @@ clean: ## remove what was installed and the tools' caches
 	@$(SERVICE) $(PIP) -r $<
 	@touch $@
 
-.venv/.installed-quantize: requirements/quantize.txt .venv/.installed
+.venv/.installed-%: requirements/%.txt .venv/.installed
 	@$(SERVICE) $(PIP) -r $<
 	@touch $@
 

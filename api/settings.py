@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from engine.models.load_policy import LoadPolicy
 from loaders.image_loader import image_loader_names
+from loaders.model_loader import DEFAULT_MODEL_LOADER, is_installed, model_loader_names
 from loaders.repository.names import MODEL_NAME
 from loaders.runtimes.base import AUTO, PROVIDER_NAMES
 from utils.cpu_budget import cpu_budget
@@ -44,7 +45,6 @@ _REPLACED = {
     "API_CRASH_LIMIT": "removed; the service manager restarts a crashed process",
     "API_HEADER_TIMEOUT_S": "removed; the limit is 10 s",
     "API_MAX_MODEL_BYTES": "removed; the limit is 2 GiB, that of Protocol Buffers",
-    "API_MODEL_LOADER": "removed; ONNX Runtime is the only runtime",
     "API_SEND_TIMEOUT_S": "removed; the limit is 30 s",
     "API_TUNE": "removed; nothing is measured if API_INTRA_OP_THREADS and API_MAX_BATCH are set",
 }
@@ -102,6 +102,22 @@ class ApiSettings(BaseSettings):
     )
     cache_dir: Path = Field(Path(".cache"), description="Cache folder, relative to the project's folder.")
     image_loader: str = Field("opencv", description="Image decoder: opencv or pillow.")
+    model_loader: str = Field(
+        AUTO,
+        description="Runtime: onnxruntime, openvino, or auto: ONNX Runtime, unless OpenVINO is installed and measured "
+        "to be faster.",
+    )
+    precision: Literal["exact", "fast"] = Field(
+        "exact",
+        description="exact: a runtime may change answers by 1e-4 at most. fast: OpenVINO may compute in bfloat16 where "
+        "that is faster.",
+    )
+    precision_tolerance: float = Field(
+        0.05,
+        gt=0,
+        le=1,
+        description="Maximum difference of an answer in bfloat16; the first label must be the same.",
+    )
     providers: Names = Field(
         ("auto",),
         description="Execution providers in order of preference: cpu, cuda, tensorrt, openvino, coreml, directml. "
@@ -182,6 +198,11 @@ class ApiSettings(BaseSettings):
         return self.workers or max(1, cpu_budget() // _CORES_PER_WORKER)
 
     @property
+    def reference_loader(self) -> str:
+        """The runtime that others are compared with."""
+        return DEFAULT_MODEL_LOADER if self.model_loader == AUTO else self.model_loader
+
+    @property
     def run_is_fixed(self) -> bool:
         """Whether the operator has set all that is measured at load otherwise."""
         return bool(self.intra_op_threads and self.max_batch)
@@ -215,6 +236,13 @@ class ApiSettings(BaseSettings):
     @classmethod
     def _known_image_loader(cls, value: str) -> str:
         return _one_of(value, image_loader_names())
+
+    @field_validator("model_loader")
+    @classmethod
+    def _installed_model_loader(cls, value: str) -> str:
+        if value != AUTO and not is_installed(_one_of(value, (AUTO, *model_loader_names()))):
+            raise ValueError(f"{value} is not installed; install requirements/{value}.txt")
+        return value
 
     @field_validator("keys", "admin_keys")
     @classmethod

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -20,6 +20,8 @@ from engine.models.load import load_model, resolve_version
 from engine.models.load_attempt import loaded
 from engine.models.loaded_model import LoadedModel
 from engine.models.model_manager import ModelManager, ModelManagerOptions
+from engine.models.runtime_choice import RuntimeChooser
+from engine.models.runtime_report import RuntimeChoice
 from engine.models.samples import check_samples
 from engine.models.tuner import Tuner
 from engine.models.watch import ModelWatch
@@ -31,6 +33,7 @@ from engine.scheduling.scheduler import QueueFullError, Scheduler
 from engine.scheduling.scoreboard import WorkerSlot
 from engine.tasks.task import PredictOptions
 from loaders.images.base import ImageLoader
+from loaders.model_loader import create_model_loader
 from loaders.repository.model_repository import ModelRepository, ModelVersion
 from loaders.repository.specs import ResolvedSpec
 from loaders.runtimes.base import ModelLoader, SessionOptions
@@ -104,7 +107,8 @@ class EngineOptions:
     processes, 0: one a core. `worker_slot`: the claimed slot of this process, None if it is the only worker.
 
     `queue_limit`: waiting requests of each model, of this process. `timeout_s`: from a picture's arrival to its answer.
-    `check` tries each model in a separate process before it is loaded; None skips that. `cache`: the cache folder.
+    `check` tries each model in a separate process before it is loaded; None skips that. `choose_runtime`: None runs all
+    models with the given loader. `cache`: the cache folder.
     `font`: of drawn pictures, None for the shipped one.
     """
 
@@ -119,6 +123,7 @@ class EngineOptions:
     timeout_s: float = 30.0
     exact_decode: bool = False
     check: ModelCheck | None = None
+    choose_runtime: RuntimeChooser | None = None
     cache: Path | None = None
     font: Path | None = None
     observers: tuple[Observer, ...] = ()
@@ -148,6 +153,7 @@ class InferenceEngine:
             options.cache,
             lambda: self.scheduler.max_concurrency,
         )
+        self._loaders = {options.check.model_loader: model_loader} if options.check else {}
         self._waiting_for_load = Counter[str]()
         self.models = ModelManager(repository, self._load, options.models)
         self.admin = ModelAdmin(self.models, repository, options.check)
@@ -330,9 +336,14 @@ class InferenceEngine:
             with process_lock(lock) if lock else nullcontext():
                 if options.check:
                     options.check(version)
+                choice = options.choose_runtime(version) if options.choose_runtime else None
+                if choice:
+                    tuner = self._tuner_of(choice)
                 model = load_model(version, tuner.loader, tuner.options, exact_decode=options.exact_decode)
                 tuned = tuner(model, version)
-                tuned.samples = check_samples(tuned, version, self._image_loader)
+                more = choice.tolerance if choice else 0.0
+                tuned.samples = check_samples(tuned, version, self._image_loader, more)
+                tuned.runtime = choice
             tuned.runner.ran = partial(self._ran, version.name)
             ok = True
         finally:
@@ -343,6 +354,12 @@ class InferenceEngine:
     def _ran(self, name: str, pictures: int) -> None:
         for observer in self._options.observers:
             observer.ran(name, pictures)
+
+    def _tuner_of(self, choice: RuntimeChoice) -> Tuner:
+        """The tuner with the chosen runtime, which is imported when a model uses it."""
+        loader = self._loaders.get(choice.runtime) or create_model_loader(choice.runtime)
+        self._loaders[choice.runtime] = loader
+        return replace(self._tuner, loader=loader, options=replace(self._tuner.options, precision=choice.precision))
 
 
 def _admission(wait: Wait) -> Admission:

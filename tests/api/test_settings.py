@@ -82,6 +82,13 @@ def test_lists_are_split_at_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.keys == ()
 
 
+def test_runtime_that_is_not_installed_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.settings.is_installed", lambda _: False)
+    monkeypatch.setenv("API_MODEL_LOADER", "openvino")
+    with pytest.raises(SettingsError, match=r"API_MODEL_LOADER.*install requirements/openvino\.txt"):
+        load_settings()
+
+
 def test_misspelt_variable_is_found() -> None:
     assert unknown_variables({"API_PROT": "1", "API_PORT": "1", "PATH": ""}) == ["API_PROT"]
 
