@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test e2e exports docs client bench tune quantize inspect find-recipe samples key audit sbom fuzz soak \
-	chaos check format lock clean
+	chaos check check-page format lock clean
 
 # The first interpreter that starts and is new enough.
 PYTHON ?= $(shell for p in python3.12 python3 python3.13 python3.14 python3.11; do \
@@ -99,6 +99,10 @@ check: .venv-dev/.installed-e2e ## check format, lint and types
 	@.venv-dev/bin/ruff check .
 	@.venv-dev/bin/mypy
 
+check-page: .check-page/.installed ## check format and lint of the page's JavaScript, CSS and HTML (npm): make check-page [FIX=1]
+	@.check-page/node_modules/.bin/biome check $(if $(FIX),--write,--error-on-warnings) \
+		--config-path requirements/page api/static
+
 format: .venv-dev/.installed-dev ## format the code and fix lint errors
 	@.venv-dev/bin/ruff format .
 	@.venv-dev/bin/ruff check --fix .
@@ -120,7 +124,12 @@ lock: .venv-dev/.installed-dev ## write requirements.txt, requirements.lock and 
 		$(COMPILE) --no-deps --no-strip-extras --group $$group -o requirements/$$group.txt || exit; done
 
 clean: ## remove what was installed and the tools' caches
-	rm -rf .venv .venv-dev .venv-exports .cache/exports .bench .audit .client .docs .fuzz .proof .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-dev .venv-exports .cache/exports .bench .audit .client .docs .fuzz .proof .check-page .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+.check-page/.installed: requirements/page/package-lock.json
+	@mkdir -p $(@D) && cp requirements/page/package*.json $(@D)
+	@npm ci --silent --no-fund --no-audit --prefix $(@D)
+	@touch $@
 
 .venv/.installed: requirements.lock | .venv/bin/python
 	@echo "Installing the service into .venv ..."

@@ -42,7 +42,8 @@ from api.telemetry.logs import set_up_logs
 from api.telemetry.metrics import Metrics, ServiceState
 from api.telemetry.traces import TraceRequests, Traces, traces_requested
 from api.uploads.body import ArrivingMemory
-from engine.inference_engine import EngineOptions, InferenceEngine
+from engine.engine_options import EngineOptions
+from engine.inference_engine import InferenceEngine
 from engine.models.check import ModelCheck
 from engine.models.load_attempt import ModelState, ModelUnavailableError
 from engine.models.model_manager import ModelManager, ModelManagerOptions

@@ -6,21 +6,19 @@ from collections import Counter
 from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from time import perf_counter
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from engine.drawing import Drawer, check_drawable, encode
+from engine.engine_options import EngineOptions
 from engine.explain.explainer import Explainer, ExplainRequest, Explanation
 from engine.models.admin import ModelAdmin
-from engine.models.check import ModelCheck
 from engine.models.load import load_model, resolve_version
 from engine.models.load_attempt import loaded
 from engine.models.loaded_model import LoadedModel
-from engine.models.model_manager import ModelManager, ModelManagerOptions
-from engine.models.runtime_choice import RuntimeChooser
+from engine.models.model_manager import ModelManager
 from engine.models.runtime_report import RuntimeChoice
 from engine.models.samples import check_samples
 from engine.models.tuner import Tuner
@@ -28,9 +26,7 @@ from engine.models.watch import ModelWatch
 from engine.pipeline import Answer, TensorAnswer, predict, predict_with_picture, run_tensors
 from engine.scheduling.job import Admission, Work
 from engine.scheduling.run_context import RunContext, one_stage
-from engine.scheduling.run_plan import RunLimits, TuneLevel
 from engine.scheduling.scheduler import QueueFullError, Scheduler
-from engine.scheduling.scoreboard import WorkerSlot
 from engine.tasks.task import PredictOptions
 from loaders.images.base import ImageLoader
 from loaders.model_loader import create_model_loader
@@ -86,47 +82,6 @@ class Wait:
 
 
 AT_MOST = Wait()
-
-
-class Observer(Protocol):
-    """Is told of events, for metrics and traces."""
-
-    def answered(self, answers: Sequence[Answer | TensorAnswer]) -> None:
-        """One picture or tensor was answered; called on the event loop."""
-
-    def loaded(self, name: str, seconds: float, *, ok: bool) -> None:
-        """A load has ended; called on a loading thread."""
-
-    def ran(self, name: str, pictures: int) -> None:
-        """A model has run once, on so many pictures; called on the thread of the run."""
-
-
-@dataclass(frozen=True, slots=True)
-class EngineOptions:
-    """`cores`: shared by all runs, 0: the CPU budget. `concurrency`: pictures worked on at once by all worker
-    processes, 0: one a core. `worker_slot`: the claimed slot of this process, None if it is the only worker.
-
-    `queue_limit`: waiting requests of each model, of this process. `timeout_s`: from a picture's arrival to its answer.
-    `check` tries each model in a separate process before it is loaded; None skips that. `choose_runtime`: None runs all
-    models with the given loader. `cache`: the cache folder.
-    `font`: of drawn pictures, None for the shipped one.
-    """
-
-    models: ModelManagerOptions
-    providers: tuple[str, ...] = ("cpu",)
-    cores: int = 0
-    concurrency: int = 0
-    worker_slot: WorkerSlot | None = None
-    tune: TuneLevel = TuneLevel.OFF
-    run_limits: RunLimits = field(default_factory=RunLimits)
-    queue_limit: int = 64
-    timeout_s: float = 30.0
-    exact_decode: bool = False
-    check: ModelCheck | None = None
-    choose_runtime: RuntimeChooser | None = None
-    cache: Path | None = None
-    font: Path | None = None
-    observers: tuple[Observer, ...] = ()
 
 
 class InferenceEngine:

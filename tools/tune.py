@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from api.settings import ApiSettings, SettingsError, load_settings
+from api.environment import SettingsError, load_settings
+from api.settings import ApiSettings
 from engine.models.load import load_model
 from engine.models.tuner import Tuner
 from engine.scheduling.run_plan import TuneLevel

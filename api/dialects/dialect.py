@@ -66,7 +66,9 @@ class DialectContext:
             data = bytearray()
             while not body.ended:
                 data += await body.next()
-            yield parse_object(bytes(data))
+            parsed = parse_object(data)
+            data.clear()
+            yield parsed
         finally:
             body.release()
 

@@ -42,7 +42,7 @@ def openai_router(context: DialectContext) -> APIRouter:
                 raise InvalidRequestError("encoding_format must be float or base64.")
             choice, options = ModelChoice(name), PredictOptions(encoding=_ENCODINGS[encoding])
             async with context.admitted(request, choice):
-                pictures = _pictures(body.get("input"), context.settings.max_upload_bytes, most)
+                pictures = _pictures(body.pop("input", None), context.settings.max_upload_bytes, most)
                 answers = await context.predict(request, pictures, choice, options)
             embeddings = _embeddings(answers, body.get("dimensions"))
         return answer_response(

@@ -8,10 +8,10 @@ import orjson
 from api.problems import BodyTooLargeError, NoPictureError, ParameterError, RequestError
 
 _DATA_URI = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
-_URL = re.compile(r"[a-z][a-z0-9+.-]{0,20}:", re.IGNORECASE)
+_URL = re.compile(r"(?!data:)[a-z][a-z0-9+.-]{0,20}:", re.IGNORECASE)
 
 
-def parse_object(body: bytes) -> dict[str, object]:
+def parse_object(body: bytes | bytearray) -> dict[str, object]:
     """Raises ParameterError. Its message has nothing of the body, which may hold pictures."""
     try:
         parsed = orjson.loads(body)
@@ -35,7 +35,7 @@ def picture_or_error(text: object, name: str, max_bytes: int) -> bytes | Request
     if not isinstance(text, str):
         return NoPictureError(f"{name} must be a string: a picture in base64, or a data URI.")
     data_uri = _DATA_URI.match(text)
-    if not data_uri and _URL.match(text):
+    if _URL.match(text):
         return NoPictureError(
             f"{name} is a URL. This service opens none, since it would reach addresses that its clients cannot; "
             "download the picture, and send its bytes in base64 or as a data URI."
@@ -44,5 +44,5 @@ def picture_or_error(text: object, name: str, max_bytes: int) -> bytes | Request
     try:
         data = b64decode("".join(encoded.split()), validate=True)
     except ValueError:  # not base64, or not even ASCII
-        return NoPictureError(f"{name} is not valid base64.")
+        return NoPictureError(f"{name} is neither base64 nor a data URI with base64.")
     return data if len(data) <= max_bytes else BodyTooLargeError(max_bytes)

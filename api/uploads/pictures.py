@@ -120,7 +120,7 @@ class JsonReader:
 
     def finish(self) -> None:
         """Raises ParameterError, and what the form raises."""
-        body, self._data = bytes(self._data), bytearray()
+        body, self._data = self._data, bytearray()
         for name, value in parse_object(body).items():
             self._form.add_base64(name, value)
 

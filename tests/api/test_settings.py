@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from api.settings import ApiSettings, SettingsError, load_settings, unknown_variables
+from api.environment import SettingsError, load_settings, unknown_variables
+from api.settings import ApiSettings
 from tests.server import service_settings
 
 BAD = [

@@ -22,7 +22,7 @@ from huggingface_hub.errors import BadRequestError, HfHubHTTPError
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from tests.e2e.services import CAT, WAIT_S
+from tests.e2e.services import CAT
 from tests.engine.tasks.real_models import PHOTOS, YUNET
 from tests.engine.tasks.test_detectors_on_photos import FILES
 from tests.pages import blocks, read
@@ -30,6 +30,7 @@ from tests.paths import ROOT
 from tests.process import Service, running_service
 from tests.tiny_models import add_model
 
+WAIT_S = 120.0
 PAGE = ROOT / "docs" / "clients.md"
 CAT_URI = f"data:image/jpeg;base64,{base64.b64encode(CAT).decode()}"
 CLIP_SPEC = """task = "image-feature-extraction"
@@ -76,7 +77,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     yunet = add_model(models, "yunet", clip_tower(), spec='task = "object-detection"\nhead = "yunet"', labels=["face"])
     (yunet / "1" / "model.onnx").write_bytes(YUNET.read_bytes())
     cache = str(tmp_path_factory.mktemp("cache"))
-    with running_service(API_MODELS_DIR=str(models), API_CACHE_DIR=cache, API_LOAD="all") as started:
+    patient = {"API_LOAD": "all", "API_REQUEST_TIMEOUT_MS": "120000"}  # the models load on a busy machine
+    with running_service(API_MODELS_DIR=str(models), API_CACHE_DIR=cache, **patient) as started:
         yield started
         close_session()  # of huggingface_hub
 

@@ -78,6 +78,11 @@ def test_url_is_rejected_with_the_remedy(client: httpx.Client, url: str) -> None
     assert "download the picture" in detail
 
 
+def test_data_uri_without_base64_is_not_called_a_url(client: httpx.Client) -> None:
+    detail = assert_problem(client.post("/infer", json={"image": "data:image/png,%89PNG"}), 400, "no_picture")
+    assert "neither base64 nor a data URI with base64" in detail
+
+
 def test_json_batch_has_a_result_or_an_error_for_each_picture(client: httpx.Client) -> None:
     green = b64encode(colour_picture("lime")).decode()
     sent = [TEXT, "http://x/a.png", green, b64encode(bytes(LARGEST + 1)).decode(), "abcd", 7]
