@@ -1,6 +1,7 @@
 """Requests are freed by reference counts: an upload in a reference cycle would stay in memory for minutes."""
 
 import gc
+import json
 import socket
 from base64 import b64encode
 from collections.abc import Iterator
@@ -67,6 +68,12 @@ def _send(server: Server, data: bytes) -> None:
         connection.recv(1 << 20)
 
 
+def _v2(*pictures: bytes, shape: int) -> bytes:
+    tensor = {"name": "image", "shape": [shape], "datatype": "BYTES"}
+    return json.dumps({"inputs": [{**tensor, "data": [b64encode(data).decode() for data in pictures]}]}).encode()
+
+
+V2 = "/v2/models/colour/infer"
 ANSWERED = {
     "an answer": post(PNG),
     "an undecodable picture": post(b"hello"),
@@ -78,6 +85,9 @@ ANSWERED = {
     "a batch with a bad picture": post(PART + b"hello" + END, "/infer/batch", FORM),
     "an explanation": post(PNG, "/explain"),
     "an explanation of an unknown label": post(PNG, "/explain?label=nope"),
+    "pictures as a tensor": post(_v2(PNG, PNG, shape=2), V2),
+    "a bad picture in a tensor": post(_v2(PNG, b"hello", PNG, shape=3), V2),
+    "a malformed tensor": post(_v2(PNG, shape=3), V2),
     "a JSON picture": post(b'{"image": "%b"}' % b64encode(PNG), headers=JSON),
     "a URL": post(b'{"image": "http://x/"}', headers=JSON),
     "a JSON batch with a bad picture": post(b'{"images": ["%b", "?"]}' % b64encode(PNG), "/infer/batch", JSON),

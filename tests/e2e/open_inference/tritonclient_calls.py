@@ -39,6 +39,7 @@ class Calls:
         client = self._module.InferenceServerClient(self._address)
         await self._server(client)
         await self._infer(client)
+        await self._infer_as_the_examples_of_triton(client)
         await self._infer_in_other_ways(client)
         await self._errors(client)
         await self._repository(client)
@@ -98,6 +99,29 @@ class Calls:
         result = await self._call("infer, classification", client.infer, "colour", one, outputs=classes)
         self._keep("classes", result, ["score"])
 
+    async def _infer_as_the_examples_of_triton(self, client: Untyped) -> None:
+        """What image_client.py and ensemble_image_client.py do: they read metadata and configuration first."""
+        as_json = {} if self._over_http else {"as_json": True}
+        metadata = await self._call("metadata", client.get_model_metadata, "colour.tensor", **as_json)
+        config = await self._call("config", client.get_model_config, "colour.tensor", **as_json)
+        config = config.get("config", config)
+        [described], [configured], [output] = metadata["inputs"], config["input"], metadata["outputs"]
+        assert configured["format"] == "FORMAT_NCHW"
+        assert output["datatype"] == "FP32"
+        sides = [int(side) for side in configured["dims"]]
+        assert [int(side) for side in described["shape"]] == [-1, *sides]
+        batch = self._input(np.zeros((int(config["max_batch_size"]) and 2, *sides)), "FP32", described["name"])
+        wanted = [self._inputs.InferRequestedOutput(output["name"], class_count=2)]
+        result = await self._call("image_client", client.infer, "colour.tensor", [batch], outputs=wanted)
+        self._keep("image_client", result, [output["name"]])
+
+        metadata = await self._call("metadata", client.get_model_metadata, "colour", **as_json)
+        names = [output["name"] for output in metadata["outputs"]]
+        wanted = [self._inputs.InferRequestedOutput(name, class_count=1) for name in names]
+        pictures = [self._input([[self._picture], [self._picture]], name=metadata["inputs"][0]["name"])]
+        result = await self._call("ensemble_image_client", client.infer, "colour", pictures, outputs=wanted)
+        self._keep("ensemble_image_client", result, names)
+
     async def _infer_in_other_ways(self, client: Untyped) -> None:
         one = [self._input([self._picture])]
         for coding in ("gzip", "deflate"):
@@ -132,10 +156,10 @@ class Calls:
 
             return [str(error or "ok") async for _, error in client.stream_infer(requests())]
         answers: queue.Queue[Any] = queue.Queue()
-        client.start_stream(lambda _, error: answers.put(error))
+        client.start_stream(lambda result, error: answers.put((result, error)))
         for name in ("colour", "nope", "colour"):
             client.async_stream_infer(name, one)
-        found = [str(answers.get(timeout=60) or "ok") for _ in range(3)]
+        found = [str(answers.get(timeout=60)[1] or "ok") for _ in range(3)]
         client.stop_stream()
         return found
 

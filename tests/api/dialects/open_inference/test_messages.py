@@ -1,11 +1,8 @@
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import orjson
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from api.dialects.open_inference.messages import InferRequest, header_length, parse_request, render_response
 from api.problems import InvalidRequestError, RequestError
@@ -109,20 +106,3 @@ def test_response_has_json_and_binary_outputs_in_order() -> None:
         ],
     }
     assert body[json_bytes:] == b"\1"
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*INPUT, "parameters"]), inner),
-    max_leaves=8,
-)
-
-
-@given(st.dictionaries(st.sampled_from(["id", "inputs", "outputs", "parameters"]), JSON | st.lists(JSON, max_size=2)))
-def test_any_message_is_read_or_rejected(message: dict[str, object]) -> None:
-    try:
-        body = orjson.dumps({"inputs": [INPUT], **message})
-    except TypeError:  # an integer above 64 bits
-        return
-    with suppress(RequestError):
-        parse_request(memoryview(body), None, as_text)
