@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test e2e exports docs client bench tune quantize inspect find-recipe samples key audit sbom fuzz soak \
-	chaos check format lock clean
+	chaos check check-page format lock clean
 
 # The first interpreter that starts and is new enough.
 PYTHON ?= $(shell for p in python3.12 python3 python3.13 python3.14 python3.11; do \
@@ -21,7 +21,7 @@ ANIMAL_PHOTOS := tests/data/cat.jpg $(addprefix tests/data/photos/gcompris_farm_
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
 
-setup: .venv/.installed ## install the service into .venv
+setup: .venv/.installed $(if $(RUNTIME),.venv/.installed-$(RUNTIME)) ## install the service into .venv: make setup [RUNTIME=openvino]
 
 run: .venv/.installed ## serve the default model at http://127.0.0.1:8000
 	@exec $(SERVICE) main.py
@@ -99,6 +99,10 @@ check: .venv-dev/.installed-e2e ## check format, lint and types
 	@.venv-dev/bin/ruff check .
 	@.venv-dev/bin/mypy
 
+check-page: .check-page/.installed ## check format and lint of the page's JavaScript, CSS and HTML (npm): make check-page [FIX=1]
+	@.check-page/node_modules/.bin/biome check $(if $(FIX),--write,--error-on-warnings) \
+		--config-path requirements/page api/static
+
 format: .venv-dev/.installed-dev ## format the code and fix lint errors
 	@.venv-dev/bin/ruff format .
 	@.venv-dev/bin/ruff check --fix .
@@ -109,25 +113,30 @@ COMPILE := .venv-dev/bin/uv pip compile --quiet --universal --python-version 3.1
 lock: .venv-dev/.installed-dev ## write requirements.txt, requirements.lock and requirements/ from pyproject.toml
 	@$(COMPILE) --no-deps pyproject.toml -o requirements.txt
 	@$(COMPILE) --generate-hashes pyproject.toml -o requirements.lock
-	@for extra in grpc heif otel redis quantize; do \
+	@for extra in grpc heif openvino otel redis quantize; do \
 		$(COMPILE) --generate-hashes -c requirements.lock pyproject.toml --extra $$extra -o requirements/$$extra.txt || exit; done
 	@for group in dev e2e fuzz; do \
 		$(COMPILE) --generate-hashes -c requirements.lock pyproject.toml --extra grpc --extra heif --extra otel --extra redis --group $$group \
 			-o requirements/$$group.txt || exit; done
 	@for group in audit docs client bench-harness bench-bentoml bench-litserve bench-ray; do \
 		$(COMPILE) --generate-hashes -c requirements.txt --group $$group -o requirements/$$group.txt || exit; done
-	@for group in gpu openvino export exports golden; do \
+	@for group in gpu onnxruntime-openvino export exports golden; do \
 		$(COMPILE) --no-deps --no-strip-extras --group $$group -o requirements/$$group.txt || exit; done
 
 clean: ## remove what was installed and the tools' caches
-	rm -rf .venv .venv-dev .venv-exports .cache/exports .bench .audit .client .docs .fuzz .proof .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-dev .venv-exports .cache/exports .bench .audit .client .docs .fuzz .proof .check-page .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+.check-page/.installed: requirements/page/package-lock.json
+	@mkdir -p $(@D) && cp requirements/page/package*.json $(@D)
+	@npm ci --silent --no-fund --no-audit --prefix $(@D)
+	@touch $@
 
 .venv/.installed: requirements.lock | .venv/bin/python
 	@echo "Installing the service into .venv ..."
 	@$(SERVICE) $(PIP) -r $<
 	@touch $@
 
-.venv/.installed-quantize: requirements/quantize.txt .venv/.installed
+.venv/.installed-%: requirements/%.txt .venv/.installed
 	@$(SERVICE) $(PIP) -r $<
 	@touch $@
 

@@ -2,7 +2,8 @@
 
 import sys
 
-from api.settings import ApiSettings, SettingsError, load_settings
+from api.environment import SettingsError, load_settings
+from api.settings import ApiSettings
 from api.telemetry.traces import traces_requested
 
 

@@ -42,18 +42,21 @@ from api.telemetry.logs import set_up_logs
 from api.telemetry.metrics import Metrics, ServiceState
 from api.telemetry.traces import TraceRequests, Traces, traces_requested
 from api.uploads.body import ArrivingMemory
-from engine.inference_engine import EngineOptions, InferenceEngine
+from engine.engine_options import EngineOptions
+from engine.inference_engine import InferenceEngine
 from engine.models.check import ModelCheck
 from engine.models.load_attempt import ModelState, ModelUnavailableError
 from engine.models.model_manager import ModelManager, ModelManagerOptions
+from engine.models.runtime_choice import RuntimeChooser, candidates
 from engine.scheduling.run_plan import RunLimits, TuneLevel
 from engine.scheduling.scoreboard import Scoreboard, WorkerSlot
 from loaders.image_loader import create_image_loader
 from loaders.images.base import ImageLoader, ImageLoaderOptions
 from loaders.model_errors import UnknownModelError
-from loaders.model_loader import DEFAULT_MODEL_LOADER, create_model_loader
+from loaders.model_loader import create_model_loader
 from loaders.repository.model_repository import ModelRepository
 from loaders.runtimes.base import ModelLoader
+from utils.cpu_budget import cpu_budget
 from utils.descriptors import raise_descriptor_limit
 
 T = TypeVar("T")
@@ -180,7 +183,7 @@ class InferenceAPI:
     def _engine_options(self, model_loader: ModelLoader, slot: WorkerSlot) -> EngineOptions:
         settings = self.settings
         check = ModelCheck(
-            DEFAULT_MODEL_LOADER,
+            settings.reference_loader,
             model_loader.version,
             settings.providers,
             settings.cache_dir,
@@ -200,17 +203,25 @@ class InferenceAPI:
             timeout_s=settings.request_timeout_ms / 1e3,
             exact_decode=settings.exact_decode,
             check=None if self._given_model_loader else check,  # another process cannot create a given loader
+            choose_runtime=None if self._given_model_loader else self._runtime_chooser(check),
             cache=settings.cache_dir,
             font=settings.font,
             observers=(self.metrics, self._traces) if self._traces else (self.metrics,),
         )
+
+    def _runtime_chooser(self, check: ModelCheck) -> RuntimeChooser:
+        """Nothing is compared on accelerators, or where the operator has fixed all that is measured."""
+        settings = self.settings
+        measured = check.on_cores_alone and not settings.run_is_fixed
+        others = candidates(settings.model_loader, fast=settings.precision == "fast") if measured else ()
+        return RuntimeChooser(check, others, cpu_budget(), settings.precision_tolerance)
 
     def _make_image_loader(self) -> ImageLoader:
         limits = ImageLoaderOptions(self.settings.max_image_pixels, self.settings.accept_truncated)
         return self._given_image_loader or create_image_loader(self.settings.image_loader, limits)
 
     def _make_model_loader(self) -> ModelLoader:
-        return self._given_model_loader or create_model_loader(DEFAULT_MODEL_LOADER)
+        return self._given_model_loader or create_model_loader(self.settings.reference_loader)
 
     def _start_part(self, name: str, make: Callable[[], T]) -> T | None:
         try:

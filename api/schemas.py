@@ -10,12 +10,14 @@ from api.health import PartStatus
 from api.prediction_schemas import Predictions
 from api.prediction_schemas import Strict as _Strict
 from engine.models.load_attempt import ModelState
+from engine.models.runtime_report import RuntimeChoice
 from engine.models.sample_report import SampleReport
 from engine.scheduling.run_plan import RunPlan, TuneLevel
 from engine.scheduling.tuning import Measurement
 from engine.tasks.task import MAX_TOP_K, Encoding
 from loaders.repository.model_repository import MAX_NUMBER
 from loaders.repository.specs.model_spec import TaskName
+from loaders.runtimes.base import Precision
 
 MAX_MODELS = 8
 MAX_NAME = 128
@@ -53,11 +55,12 @@ class BatchQuery(InferQuery):
 
 
 class ModelInfo(_Strict):
-    """The model and version that made the predictions."""
+    """The model and version that made the predictions. `precision`: bf16 if it runs in bfloat16, see API_PRECISION."""
 
     name: str
     version: int
     task: TaskName
+    precision: Precision
 
 
 class ImageDetails(_Strict):
@@ -90,7 +93,7 @@ class ModelAnswer(_Strict):
 
 
 ANSWER_EXAMPLE: JsonDict = {
-    "model": {"name": "efficientnet-lite0", "version": 1, "task": "image-classification"},
+    "model": {"name": "efficientnet-lite0", "version": 1, "task": "image-classification", "precision": "exact"},
     "image": {"filename": "cat.jpg", "format": "JPEG", "width": 451, "height": 300},
     "predictions": [{"label": "tiger cat", "class_id": 282, "score": 0.38619885}],
     "timings_ms": {"decode": 0.6, "preprocess": 0.7, "queue": 0.0, "inference": 3.8, "postprocess": 0.2, "total": 5.6},
@@ -252,11 +255,15 @@ class TuningReport(_Strict):
 
 
 class ModelDetails(ModelReport):
-    """A model with the spec of its serving or else active version; tuning and samples of its serving version."""
+    """A model with the spec of its serving or else active version.
+
+    `runtime`, `tuning` and `samples` are those of its serving version.
+    """
 
     spec: dict[str, FieldReport]
     warnings: list[str]
     providers: list[str]
+    runtime: RuntimeChoice | None
     tuning: TuningReport | None
     samples: SampleReport | None
 

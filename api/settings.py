@@ -3,20 +3,18 @@
 docs/settings.md and api_settings.env hold the same names and defaults; a test compares them.
 """
 
-import os
 import re
-from collections.abc import Mapping
 from importlib.util import find_spec
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator
-from pydantic_core import ErrorDetails
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from engine.models.load_policy import LoadPolicy
 from loaders.image_loader import image_loader_names
+from loaders.model_loader import DEFAULT_MODEL_LOADER, is_installed, model_loader_names
 from loaders.repository.names import MODEL_NAME
 from loaders.runtimes.base import AUTO, PROVIDER_NAMES
 from utils.cpu_budget import cpu_budget
@@ -28,32 +26,12 @@ PREFIX = "API_"
 _MIB = 1024 * 1024
 _CORES_PER_WORKER = 4
 _LISTS = ("providers", "keys", "admin_keys", "protect", "trusted_proxies", "cors_origins", "dialects")
-_SECRETS = {"keys", "admin_keys", "rate_limit_storage"}
 _HASHED_KEY = re.compile(r"sha256:[0-9a-f]{64}")
 _ORIGIN = re.compile(r"https?://[^/\s*?#@\\]+")
 PROTECTABLE = ("docs", "metrics")
 DIALECTS = ("v2", "hf", "openai", "deepstack")  # api/dialects/registry.py creates them
 
-# Settings of earlier versions, which stop the start.
-_REPLACED = {
-    "API_LANES": "renamed to API_CONCURRENCY",
-    "API_WIDTH": "renamed to API_INTRA_OP_THREADS",
-    "API_BATCH_WAIT_MS": "removed; a run never waits for its batch to fill",
-    "API_CHECK_MEMORY_MB": "removed; the limit is 8192 MiB",
-    "API_CHECK_TIMEOUT_S": "removed; the limit is 60 s",
-    "API_CRASH_LIMIT": "removed; the service manager restarts a crashed process",
-    "API_HEADER_TIMEOUT_S": "removed; the limit is 10 s",
-    "API_MAX_MODEL_BYTES": "removed; the limit is 2 GiB, that of Protocol Buffers",
-    "API_MODEL_LOADER": "removed; ONNX Runtime is the only runtime",
-    "API_SEND_TIMEOUT_S": "removed; the limit is 30 s",
-    "API_TUNE": "removed; nothing is measured if API_INTRA_OP_THREADS and API_MAX_BATCH are set",
-}
-
 Names = Annotated[tuple[str, ...], NoDecode]
-
-
-class SettingsError(Exception):
-    """A setting has an invalid value. The message has the variable, the value and what is allowed."""
 
 
 class ApiSettings(BaseSettings):
@@ -102,6 +80,22 @@ class ApiSettings(BaseSettings):
     )
     cache_dir: Path = Field(Path(".cache"), description="Cache folder, relative to the project's folder.")
     image_loader: str = Field("opencv", description="Image decoder: opencv or pillow.")
+    model_loader: str = Field(
+        AUTO,
+        description="Runtime: onnxruntime, openvino, or auto: ONNX Runtime, unless OpenVINO is installed and measured "
+        "to be faster.",
+    )
+    precision: Literal["exact", "fast"] = Field(
+        "exact",
+        description="exact: a runtime may change answers by 1e-4 at most. fast: OpenVINO may compute in bfloat16 where "
+        "that is faster.",
+    )
+    precision_tolerance: float = Field(
+        0.05,
+        gt=0,
+        le=1,
+        description="Maximum difference of an answer in bfloat16; the first label must be the same.",
+    )
     providers: Names = Field(
         ("auto",),
         description="Execution providers in order of preference: cpu, cuda, tensorrt, openvino, coreml, directml. "
@@ -182,6 +176,11 @@ class ApiSettings(BaseSettings):
         return self.workers or max(1, cpu_budget() // _CORES_PER_WORKER)
 
     @property
+    def reference_loader(self) -> str:
+        """The runtime that others are compared with."""
+        return DEFAULT_MODEL_LOADER if self.model_loader == AUTO else self.model_loader
+
+    @property
     def run_is_fixed(self) -> bool:
         """Whether the operator has set all that is measured at load otherwise."""
         return bool(self.intra_op_threads and self.max_batch)
@@ -215,6 +214,13 @@ class ApiSettings(BaseSettings):
     @classmethod
     def _known_image_loader(cls, value: str) -> str:
         return _one_of(value, image_loader_names())
+
+    @field_validator("model_loader")
+    @classmethod
+    def _installed_model_loader(cls, value: str) -> str:
+        if value != AUTO and not is_installed(_one_of(value, (AUTO, *model_loader_names()))):
+            raise ValueError(f"{value} is not installed; install requirements/{value}.txt")
+        return value
 
     @field_validator("keys", "admin_keys")
     @classmethod
@@ -314,33 +320,6 @@ class ApiSettings(BaseSettings):
         if value and not value.startswith(("redis://", "rediss://")):
             raise ValueError("expected redis://host:port, or nothing")
         return value
-
-
-def load_settings() -> ApiSettings:
-    """Reads the environment and the settings file. Raises SettingsError with one line for each error."""
-    replaced = [f"{name}: {change}" for name, change in _REPLACED.items() if name in os.environ]
-    if replaced:
-        raise SettingsError("\n".join(replaced))
-    try:
-        return ApiSettings()
-    except ValidationError as error:
-        raise SettingsError("\n".join(_explain(problem) for problem in error.errors(include_url=False))) from None
-
-
-def unknown_variables(environment: Mapping[str, str]) -> list[str]:
-    """Environment variables with the prefix API_ that are not settings: most likely misspelt."""
-    known = {PREFIX + name.upper() for name in ApiSettings.model_fields}
-    return sorted(name for name in environment if name.startswith(PREFIX) and name not in known)
-
-
-def _explain(problem: ErrorDetails) -> str:
-    """`API_PORT=99999: Input should be less than or equal to 65535`. Keys are masked."""
-    name = str(problem["loc"][0]) if problem["loc"] else ""
-    variable = name.upper() if problem["type"] == "extra_forbidden" else PREFIX + name.upper()
-    if variable in _REPLACED:
-        return f"{variable}: {_REPLACED[variable]}"
-    value = "***" if name in _SECRETS else problem["input"]
-    return f"{variable}={value}: {problem['msg'].removeprefix('Value error, ')}"
 
 
 def _one_of(value: str, names: tuple[str, ...]) -> str:

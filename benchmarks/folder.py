@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter, process_time
 
-from api.settings import load_settings
+from api.environment import load_settings
 from engine.models.load import load_model
 from engine.models.tuner import Tuner
 from engine.scheduling.run_plan import RunLimits

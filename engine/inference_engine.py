@@ -6,31 +6,30 @@ from collections import Counter
 from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from time import perf_counter
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from engine.drawing import Drawer, check_drawable, encode
+from engine.engine_options import EngineOptions
 from engine.explain.explainer import Explainer, ExplainRequest, Explanation
 from engine.models.admin import ModelAdmin
-from engine.models.check import ModelCheck
 from engine.models.load import load_model, resolve_version
 from engine.models.load_attempt import loaded
 from engine.models.loaded_model import LoadedModel
-from engine.models.model_manager import ModelManager, ModelManagerOptions
+from engine.models.model_manager import ModelManager
+from engine.models.runtime_report import RuntimeChoice
 from engine.models.samples import check_samples
 from engine.models.tuner import Tuner
 from engine.models.watch import ModelWatch
 from engine.pipeline import Answer, TensorAnswer, predict, predict_with_picture, run_tensors
 from engine.scheduling.job import Admission, Work
 from engine.scheduling.run_context import RunContext, one_stage
-from engine.scheduling.run_plan import RunLimits, TuneLevel
 from engine.scheduling.scheduler import QueueFullError, Scheduler
-from engine.scheduling.scoreboard import WorkerSlot
 from engine.tasks.task import PredictOptions
 from loaders.images.base import ImageLoader
+from loaders.model_loader import create_model_loader
 from loaders.repository.model_repository import ModelRepository, ModelVersion
 from loaders.repository.specs import ResolvedSpec
 from loaders.runtimes.base import ModelLoader, SessionOptions
@@ -85,45 +84,6 @@ class Wait:
 AT_MOST = Wait()
 
 
-class Observer(Protocol):
-    """Is told of events, for metrics and traces."""
-
-    def answered(self, answers: Sequence[Answer | TensorAnswer]) -> None:
-        """One picture or tensor was answered; called on the event loop."""
-
-    def loaded(self, name: str, seconds: float, *, ok: bool) -> None:
-        """A load has ended; called on a loading thread."""
-
-    def ran(self, name: str, pictures: int) -> None:
-        """A model has run once, on so many pictures; called on the thread of the run."""
-
-
-@dataclass(frozen=True, slots=True)
-class EngineOptions:
-    """`cores`: shared by all runs, 0: the CPU budget. `concurrency`: pictures worked on at once by all worker
-    processes, 0: one a core. `worker_slot`: the claimed slot of this process, None if it is the only worker.
-
-    `queue_limit`: waiting requests of each model, of this process. `timeout_s`: from a picture's arrival to its answer.
-    `check` tries each model in a separate process before it is loaded; None skips that. `cache`: the cache folder.
-    `font`: of drawn pictures, None for the shipped one.
-    """
-
-    models: ModelManagerOptions
-    providers: tuple[str, ...] = ("cpu",)
-    cores: int = 0
-    concurrency: int = 0
-    worker_slot: WorkerSlot | None = None
-    tune: TuneLevel = TuneLevel.OFF
-    run_limits: RunLimits = field(default_factory=RunLimits)
-    queue_limit: int = 64
-    timeout_s: float = 30.0
-    exact_decode: bool = False
-    check: ModelCheck | None = None
-    cache: Path | None = None
-    font: Path | None = None
-    observers: tuple[Observer, ...] = ()
-
-
 class InferenceEngine:
     """Its coroutines belong to one event loop."""
 
@@ -148,6 +108,7 @@ class InferenceEngine:
             options.cache,
             lambda: self.scheduler.max_concurrency,
         )
+        self._loaders = {options.check.model_loader: model_loader} if options.check else {}
         self._waiting_for_load = Counter[str]()
         self.models = ModelManager(repository, self._load, options.models)
         self.admin = ModelAdmin(self.models, repository, options.check)
@@ -330,9 +291,14 @@ class InferenceEngine:
             with process_lock(lock) if lock else nullcontext():
                 if options.check:
                     options.check(version)
+                choice = options.choose_runtime(version) if options.choose_runtime else None
+                if choice:
+                    tuner = self._tuner_of(choice)
                 model = load_model(version, tuner.loader, tuner.options, exact_decode=options.exact_decode)
                 tuned = tuner(model, version)
-                tuned.samples = check_samples(tuned, version, self._image_loader)
+                more = choice.tolerance if choice else 0.0
+                tuned.samples = check_samples(tuned, version, self._image_loader, more)
+                tuned.runtime = choice
             tuned.runner.ran = partial(self._ran, version.name)
             ok = True
         finally:
@@ -343,6 +309,12 @@ class InferenceEngine:
     def _ran(self, name: str, pictures: int) -> None:
         for observer in self._options.observers:
             observer.ran(name, pictures)
+
+    def _tuner_of(self, choice: RuntimeChoice) -> Tuner:
+        """The tuner with the chosen runtime, which is imported when a model uses it."""
+        loader = self._loaders.get(choice.runtime) or create_model_loader(choice.runtime)
+        self._loaders[choice.runtime] = loader
+        return replace(self._tuner, loader=loader, options=replace(self._tuner.options, precision=choice.precision))
 
 
 def _admission(wait: Wait) -> Admission:

@@ -8,6 +8,7 @@ ModelError
 │   ├── RunMemoryError   there is not enough memory for the run
 │   └── RunStoppedError  the run was stopped because its client left
 ├── ModelCheckError      the model failed its check in a separate process
+│   └── CheckTimeoutError  the check took too long, which a busy machine may cause
 ├── ModelSampleError     the answers differ from the samples beside the model, or those cannot be read
 ├── ModelStateError      the models folder or its state file cannot be written
 └── UnknownModelError    the model or the version does not exist
@@ -37,6 +38,10 @@ class RunMemoryError(ModelRunError):
 
 
 class ModelCheckError(ModelError):
+    pass
+
+
+class CheckTimeoutError(ModelCheckError):
     pass
 
 

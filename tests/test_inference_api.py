@@ -48,7 +48,12 @@ def test_response_has_the_documented_fields(server: Server, red_png: bytes) -> N
     response = infer(server.client, red_png)
     assert response.headers["content-type"] == "application/json"
     answer = InferResponse.model_validate(response.json())
-    assert answer.model.model_dump() == {"name": "colour", "version": 1, "task": "image-classification"}
+    assert answer.model.model_dump() == {
+        "name": "colour",
+        "version": 1,
+        "task": "image-classification",
+        "precision": "exact",
+    }
     assert response.json()["image"] == {"filename": "a.png", "format": "PNG", "width": 32, "height": 24}
     assert answer.predictions[0].model_dump()["label"] == "red"
     assert answer.request_id == response.headers["x-request-id"]

@@ -66,7 +66,7 @@ def test_a_folder_gives_one_json_object_a_line_in_order(run_here: CommandLine, t
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert [Path(answer["image"]["filename"]).name for answer in answers] == ["a.png", "b.png"]
     assert [answer["predictions"][0]["label"] for answer in answers] == ["red", "blue"]
-    assert answers[0]["model"] == {"name": "colour", "version": 1, "task": "image-classification"}
+    assert answers[0]["model"] == {"name": "colour", "version": 1, "task": "image-classification", "precision": "exact"}
 
 
 def test_the_picture_may_come_from_a_pipe(environment: dict[str, str]) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from api.settings import SettingsError, load_settings
+from api.environment import SettingsError, load_settings
 from loaders.image_loader import create_image_loader
 from loaders.images.base import ImageLoaderOptions
 from loaders.images.formats import picture_files

@@ -14,13 +14,14 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from api.settings import ApiSettings, SettingsError, load_settings
+from api.environment import SettingsError, load_settings
+from api.settings import ApiSettings
 from engine.models.load import load_model
 from engine.models.tuner import Tuner
 from engine.scheduling.run_plan import TuneLevel
 from engine.scheduling.tuning import Tuning
 from loaders.model_errors import ModelError
-from loaders.model_loader import DEFAULT_MODEL_LOADER, create_model_loader
+from loaders.model_loader import create_model_loader
 from loaders.repository.model_repository import Catalog, ModelRepository, ModelVersion, find_version
 from loaders.runtimes.base import SessionOptions
 from utils.cpu_budget import cpu_budget
@@ -51,7 +52,7 @@ def _versions(catalog: Catalog, names: Sequence[str]) -> list[ModelVersion]:
 
 def _tune(version: ModelVersion, settings: ApiSettings) -> bool:
     console = Console(highlight=False, soft_wrap=True)
-    loader, options = create_model_loader(DEFAULT_MODEL_LOADER), SessionOptions(settings.providers)
+    loader, options = create_model_loader(settings.reference_loader), SessionOptions(settings.providers)
     cores = cpu_budget()
     tuner = Tuner(loader, options, cores, TuneLevel.FULL, cache=settings.cache_dir)
     console.print(f"{version.name} version {version.number}, {cores} cores ...", markup=False)

@@ -73,6 +73,7 @@ def model_router(engine: Callable[[], InferenceEngine]) -> APIRouter:
             spec=spec,
             warnings=[*warnings, *(loaded.session.notes if loaded else ())],
             providers=list(loaded.session.providers) if loaded else [],
+            runtime=loaded.runtime if loaded else None,
             tuning=_tuning(loaded) if loaded else None,
             samples=loaded.samples if loaded else None,
         )

@@ -3,7 +3,8 @@
 import logging
 import os
 
-from api.settings import PREFIX, ApiSettings, unknown_variables
+from api.environment import unknown_variables
+from api.settings import PREFIX, ApiSettings
 
 # Set by `python main.py` for itself and its worker processes.
 SERVED_BY = "FOVEA_SERVED_BY"

@@ -8,26 +8,34 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from threading import Thread
 from time import perf_counter, time_ns
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry import propagate, trace
+from opentelemetry import trace
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import VERSION
-from api.settings import SettingsError
+from api.environment import SettingsError
 from api.telemetry.request_log import PROBES
+from utils.time_utils import QUEUE
 
 if TYPE_CHECKING:  # the process that manages workers does without
+    from opentelemetry.sdk.trace import SpanProcessor
+
     from engine.pipeline import Answer, TensorAnswer
 
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 _EXPORTERS = ("otlp", "none")
 _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 _PROTOCOL = "http/protobuf"
+# Shorter waits have no span: there is one before each stage, of some microseconds on an idle machine.
+_SHORTEST_WAIT_S = 1e-4
 # A process that ends waits this long for the collector.
 _SHUTDOWN_S = 2.0
+_W3C = frozenset((b"traceparent", b"tracestate"))
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"))
 
 # Fields of the log line -> attributes of the server span.
@@ -72,12 +80,16 @@ class Traces:
 
     def __init__(self) -> None:
         from opentelemetry.sdk.resources import OTELResourceDetector, Resource
-        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+        from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
         defaults = Resource({"service.name": "fovea", "service.version": VERSION})
         named = defaults.merge(OTELResourceDetector().detect())  # OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES
         self._provider = TracerProvider(resource=Resource.create(named.attributes), shutdown_on_exit=False)
         self.tracer = self._provider.get_tracer("fovea", VERSION)
+        # Makes a span that has ended already, in a fifth of the time of Tracer.start_span.
+        self._ended_span = partial(ReadableSpan, instrumentation_scope=InstrumentationScope("fovea", VERSION))
+        self._processor: SpanProcessor | None = None
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
@@ -85,7 +97,8 @@ class Traces:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-        self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+        self._processor = BatchSpanProcessor(OTLPSpanExporter())
+        self._provider.add_span_processor(self._processor)
         try:
             yield
         finally:
@@ -95,18 +108,32 @@ class Traces:
 
     def answered(self, answers: "Sequence[Answer | TensorAnswer]") -> None:
         """Adds a picture's stages to the current request. Stages that several models share appear once."""
-        if not trace.get_current_span().is_recording():
+        request = trace.get_current_span()
+        if not request.is_recording() or self._processor is None:
             return
-        epoch_ns = time_ns() - int(perf_counter() * 1e9)
+        parent, epoch_ns = request.get_span_context(), time_ns() - int(perf_counter() * 1e9)
         added = set[tuple[str, float, float]]()
         for answer in answers:
-            named = {"model.name": answer.model.name} if len(answers) > 1 else None  # of one model, the request has it
+            named = {"model.name": answer.model.name} if len(answers) > 1 else {}  # of one model, the request has it
             for interval in answer.timer.intervals:
-                if interval not in added:
-                    added.add(interval)
-                    name, started, ended = interval
-                    span = self.tracer.start_span(name, attributes=named, start_time=epoch_ns + int(started * 1e9))
-                    span.end(epoch_ns + int(ended * 1e9))
+                name, started, ended = interval
+                if interval in added or (name == QUEUE and ended - started < _SHORTEST_WAIT_S):
+                    continue
+                added.add(interval)
+                span = self._ended_span(
+                    name,
+                    self._child_of(parent),
+                    parent,
+                    self._provider.resource,
+                    named,
+                    start_time=epoch_ns + int(started * 1e9),
+                    end_time=epoch_ns + int(ended * 1e9),
+                )
+                self._processor.on_end(span)
+
+    def _child_of(self, parent: trace.SpanContext) -> trace.SpanContext:
+        span_id = self._provider.id_generator.generate_span_id()
+        return trace.SpanContext(parent.trace_id, span_id, False, parent.trace_flags, parent.trace_state)
 
     def loaded(self, name: str, seconds: float, *, ok: bool) -> None:
         """A load is no part of a request."""
@@ -123,13 +150,15 @@ class TraceRequests:
 
     def __init__(self, app: ASGIApp, tracer: trace.Tracer) -> None:
         self._app, self._tracer = app, tracer
+        self._propagator = TraceContextTextMapPropagator()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in PROBES:
             await self._app(scope, receive, send)
             return
-        headers = {str(name, "latin-1"): str(value, "latin-1") for name, value in scope["headers"]}
-        span = self._tracer.start_span("HTTP", context=propagate.extract(headers), kind=trace.SpanKind.SERVER)
+        given = {str(name, "latin-1"): str(value, "latin-1") for name, value in scope["headers"] if name in _W3C}
+        context = self._propagator.extract(given)
+        span = self._tracer.start_span("HTTP", context=context, kind=trace.SpanKind.SERVER)
         of = span.get_span_context()
         scope["state"]["log"]["trace_id"] = trace.format_trace_id(of.trace_id)
         traceresponse = f"00-{of.trace_id:032x}-{of.span_id:016x}-{of.trace_flags:02x}".encode()

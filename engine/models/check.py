@@ -10,17 +10,17 @@ import logging
 import os
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from engine.models.digest import model_digest
-from loaders.model_errors import ModelCheckError, ModelError
+from loaders.model_errors import CheckTimeoutError, ModelCheckError, ModelError
 from loaders.model_loader import create_model_loader
 from loaders.repository.model_repository import ModelVersion
-from loaders.runtimes.base import SessionOptions
+from loaders.runtimes.base import Precision, SessionOptions
 
 _MIB = 1024 * 1024
 _PROJECT = Path(__file__).resolve().parents[2]
@@ -49,7 +49,7 @@ class ModelCheck:
     _running: set["subprocess.Popen[bytes]"] = field(default_factory=set, init=False, repr=False, compare=False)
 
     @property
-    def _on_cores_alone(self) -> bool:
+    def on_cores_alone(self) -> bool:
         return create_model_loader(self.model_loader).on_cores_alone(self.providers)
 
     def close(self) -> None:
@@ -59,12 +59,19 @@ class ModelCheck:
 
     def __call__(self, version: ModelVersion) -> None:
         """Raises ModelCheckError."""
-        context = (self.runtime, self.providers, self._on_cores_alone)
+        context = (self.runtime, self.providers, self.on_cores_alone)
         passed = self.cache / "checked" / model_digest(version, *context)
         if passed.exists():
             return
         self.examine(version)
         _store(passed)
+
+    def compare(self, version: ModelVersion, other: dict[str, object]) -> bytes:
+        """Compares another runtime with this one in a separate process. Returns a Comparison as JSON.
+
+        `other`: `runtime`, `precision`, `tolerance` and `cores`. Raises ModelCheckError.
+        """
+        return _result(*self._run(self._request(version) | {"other": other}))
 
     def examine(self, version: ModelVersion) -> None:
         """Loads the version, runs it and answers its samples in a separate process. Raises ModelCheckError.
@@ -75,7 +82,7 @@ class ModelCheck:
         status, output, errors = self._run(request)
         if status < 0 and status != _KILLED:
             status, output, errors = self._run(request)
-        _raise_for_result(status, output, errors)
+        _result(status, output, errors)
 
     def _request(self, version: ModelVersion) -> dict[str, object]:
         return {
@@ -88,7 +95,7 @@ class ModelCheck:
             "exact_decode": self.exact_decode,
             "providers": self.providers,
             "timeout_s": self.timeout_s,
-            "memory_mb": self.memory_mb if self._on_cores_alone else None,
+            "memory_mb": self.memory_mb if self.on_cores_alone else None,
             "cache": str(self.cache),
         }
 
@@ -106,7 +113,7 @@ class ModelCheck:
         try:
             output, errors = process.communicate(orjson.dumps(request), self.timeout_s)
         except subprocess.TimeoutExpired:
-            raise ModelCheckError(f"loading and one run took longer than {self.timeout_s:g} s") from None
+            raise CheckTimeoutError(f"loading and one run took longer than {self.timeout_s:g} s") from None
         finally:
             self._running.discard(process)
             process.kill()
@@ -114,10 +121,11 @@ class ModelCheck:
         return process.returncode, output, errors
 
 
-def _raise_for_result(status: int, output: bytes, errors: bytes) -> None:
+def _result(status: int, output: bytes, errors: bytes) -> bytes:
+    """Returns the last line of the output: "good", or a JSON object."""
     last = output.splitlines()[-1] if output else b""
-    if status == 0 and last == b"good":
-        return
+    if status == 0 and last.startswith((b"good", b"{")):
+        return last
     if status == 1 and last:
         raise ModelCheckError(last.decode("utf-8", "replace"))
     how = f"by signal {-status}" if status < 0 else f"with status {status}"
@@ -134,9 +142,10 @@ def _store(passed: Path) -> None:
         _log.warning('model check not cached  detail="%s"', error.strerror)
 
 
-def _check_here(request: dict[str, Any]) -> str | None:
-    """Runs in the separate process. Returns what is wrong, or None."""
+def _check_here(request: dict[str, Any]) -> str:
+    """Runs in the separate process. Returns "good" or a comparison as JSON. Raises ModelError, MemoryError."""
     from engine.models.load import load_model
+    from engine.models.runtime_comparison import Trial, Way
     from engine.models.samples import check_samples
     from loaders.image_loader import create_image_loader
 
@@ -144,15 +153,16 @@ def _check_here(request: dict[str, Any]) -> str | None:
         request["name"], request["number"], Path(request["graph"]), tuple(Path(f) for f in request["folders"])
     )
     options = SessionOptions(tuple(request["providers"]), threads=1, cache=Path(request["cache"]))
-    try:
-        loader = create_model_loader(request["model_loader"])
-        model = load_model(version, loader, options, exact_decode=request["exact_decode"])
-        check_samples(model, version, create_image_loader(request["image_loader"]))
-    except ModelError as error:
-        return str(error)
-    except MemoryError:
-        return f"it needs more than {request['memory_mb']} MB of memory"
-    return None
+    loader, image_loader = create_model_loader(request["model_loader"]), create_image_loader(request["image_loader"])
+    if other := request.get("other"):
+        reference = Way(request["model_loader"], loader, options)
+        in_precision = replace(options, precision=Precision(other["precision"]))
+        tried = Way(other["runtime"], create_model_loader(other["runtime"]), in_precision)
+        trial = Trial(version, image_loader, request["exact_decode"], other["tolerance"], other["cores"])
+        return orjson.dumps(trial.compare(reference, tried)).decode()
+    model = load_model(version, loader, options, exact_decode=request["exact_decode"])
+    check_samples(model, version, image_loader)
+    return "good"
 
 
 def _limit(memory_mb: int | None, cpu_s: int) -> None:
@@ -176,9 +186,14 @@ def _limit(memory_mb: int | None, cpu_s: int) -> None:
 def _main() -> int:
     request = orjson.loads(sys.stdin.buffer.read())
     _limit(request["memory_mb"], int(request["timeout_s"]) + 1)
-    problem = _check_here(request)
-    sys.stdout.write(f"{problem or 'good'}\n")
-    return 1 if problem else 0
+    try:
+        status, result = 0, _check_here(request)
+    except ModelError as error:
+        status, result = 1, str(error)
+    except MemoryError:
+        status, result = 1, f"it needs more than {request['memory_mb']} MB of memory"
+    sys.stdout.write(f"{result}\n")
+    return status
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def load_model(
 def _load(version: ModelVersion, loader: ModelLoader, options: SessionOptions, *, exact_decode: bool) -> LoadedModel:
     resolved = resolve_version(version)
     session = loader.load(version.graph, replace(options, shapes=_input_shapes(resolved.spec)))
-    ref = ModelRef(version.name, version.number, resolved.spec.task)
+    ref = ModelRef(version.name, version.number, resolved.spec.task, options.precision)
     runner = single_session(session, options.threads)
     model = LoadedModel(ref, runner, resolved, exact_decode=exact_decode)
     try:

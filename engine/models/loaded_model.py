@@ -5,6 +5,7 @@ from typing import get_args
 
 import numpy as np
 
+from engine.models.runtime_report import RuntimeChoice
 from engine.models.sample_report import SampleReport
 from engine.preprocessing.extra_inputs import extra_tensor
 from engine.preprocessing.geometry import Frame
@@ -18,7 +19,7 @@ from loaders.images.base import ImageInfo, Picture
 from loaders.model_errors import ModelSpecError
 from loaders.repository.specs import ResolvedSpec
 from loaders.repository.specs.model_spec import Dtype, ExtraInput, Layout, ModelSpec, PreprocessSpec, Resize, TaskName
-from loaders.runtimes.base import Session
+from loaders.runtimes.base import Precision, Session
 from loaders.tensors import Tensor, TensorInfo
 from utils.time_utils import StageTimer
 
@@ -33,12 +34,13 @@ class ModelRef:
     name: str
     version: int
     task: TaskName
+    precision: Precision = Precision.EXACT
 
 
 class LoadedModel:
     """Thread-safe. `tuning`: the measurements behind the runner's plan, None if nothing was measured.
 
-    `samples`: set by the load, if the model has samples.
+    `samples`: set by the load, if the model has samples. `runtime`: set by the load, if it is a service's.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class LoadedModel:
         self.resolved = resolved
         self.tuning = tuning
         self.samples: SampleReport | None = None
+        self.runtime: RuntimeChoice | None = None
         self._exact_decode = exact_decode
         spec = resolved.spec
         _check_inputs(spec, session)

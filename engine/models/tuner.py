@@ -11,10 +11,11 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from engine.models.digest import model_digest
 from engine.models.loaded_model import LoadedModel
+from engine.models.measurement_cache import read_measurement, write_measurement
 from engine.scheduling.run_plan import RunLimits, TuneLevel, default_plan
 from engine.scheduling.runner import Runner, single_session
 from engine.scheduling.tuning import Subject, Tuning, measure, thread_counts_to_try
@@ -22,7 +23,6 @@ from loaders.model_errors import ModelRunError
 from loaders.repository.model_repository import ModelVersion
 from loaders.runtimes.base import ModelLoader, Session, SessionOptions
 from loaders.tensors import Tensor
-from utils.files import replace_file
 from utils.processor import processor
 
 # A graph whose sessions hold more than this each gets one session, which always uses all cores, to save memory.
@@ -64,7 +64,7 @@ class Tuner:
 
     def _sessions(self, model: LoadedModel, version: ModelVersion, threads: int) -> list[Session]:
         """One for each run at once, if that takes little memory. Sessions used for measuring are not reused."""
-        if model.session.private_bytes > _SMALL_BYTES:
+        if model.session.private_bytes > _SMALL_BYTES or model.session.has_room_for_all_runs:
             return [model.session] if threads == self.options.threads else [self._load(version, threads)]
         concurrency = self.concurrency() if self.concurrency else self.cores
         runs = max(1, min(concurrency, self.cores // threads))
@@ -78,15 +78,15 @@ class Tuner:
         if self.level is TuneLevel.OFF:
             return None
         file = self._file(version, model.session.providers)
-        known = _read(file) if file else None
+        known = read_measurement(file, _TUNING)
         if known and known.level in (self.level, TuneLevel.FULL):
             return known
         intra_op_threads = thread_counts_to_try(self.cores) if model.session.on_cpu else (1,)
         sessions = {threads: self._load(version, threads) for threads in intra_op_threads}
         subject = Subject(sessions, partial(batch_of, model), partial(can_batch, model))
         tuning = measure(subject, self.cores, self.level)
-        if tuning.conclusive and file:
-            _write(file, tuning)
+        if tuning.conclusive:
+            write_measurement(file, _TUNING, tuning)
         threads, batch = "/".join(map(str, tuning.plan.intra_op_threads)), tuning.plan.batch
         figures = (version.name, version.number, threads, batch, tuning.reason)
         _log.info("model tuned name=%s version=%s intra_op_threads=%s max_batch=%s reason=%s", *figures)
@@ -99,7 +99,8 @@ class Tuner:
         this_processor = processor()
         if self.cache is None or this_processor is None:
             return None
-        context = (self.loader.version, self.options.providers, providers, this_processor, self.cores)
+        how = (self.loader.version, self.options.providers, self.options.precision, providers)
+        context = (*how, this_processor, self.cores)
         return self.cache / "tuning" / f"{model_digest(version, *context)}.json"
 
 
@@ -117,19 +118,3 @@ def can_batch(model: LoadedModel) -> bool:
 
 def batch_of(model: LoadedModel, pictures: int) -> dict[str, Tensor]:
     return {name: np.concatenate([tensor] * pictures) for name, tensor in model.black_picture().items()}
-
-
-def _read(file: Path) -> Tuning | None:
-    """None for a missing or invalid file."""
-    try:
-        return _TUNING.validate_json(file.read_bytes())
-    except (OSError, ValidationError):
-        return None
-
-
-def _write(file: Path, tuning: Tuning) -> None:
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(file, _TUNING.dump_json(tuning))
-    except OSError as error:
-        _log.warning("cannot write the tuning cache file=%s error=%s", file.name, error.strerror)

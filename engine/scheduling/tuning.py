@@ -24,6 +24,7 @@ Inputs = Mapping[str, Tensor]
 # About how many seconds measuring takes once its sessions are loaded; a device has more candidates.
 _BUDGET_S = {TuneLevel.QUICK: 0.5, TuneLevel.FULL: 20.0}
 _DEVICE_BUDGET_S = {TuneLevel.QUICK: 5.0, TuneLevel.FULL: 60.0}
+_COMPARISON_S = 1.0
 _MIN_ROUNDS, _MAX_ROUNDS = 3, 15
 # A candidate runs at least this long in a round, so that the clock and starting threads do not matter.
 _MIN_SAMPLE_S = 0.01
@@ -58,6 +59,14 @@ class Tuning:
     measured: tuple[Measurement, ...] = ()
     measured_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     conclusive: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """`ms`: of one run alone, on all cores. `pictures_per_s`: of runs at once, on one core each."""
+
+    ms: float
+    pictures_per_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +148,20 @@ def measure(subject: Subject, cores: int, level: TuneLevel) -> Tuning:
     plan = RunPlan(_best_threads(alone), *_best_batch(parallel if unbatched else [alone[0], *parallel]))
     reason = f"medians of {len(alone[0].seconds)} rounds; differences from the default gain a tenth or more"
     return Tuning(level, plan, reason, table)
+
+
+def compare_speed(one: Subject, other: Subject, cores: int) -> tuple[Speed, Speed]:
+    """Measures both in turn; each has sessions for one thread and for all cores. Raises ModelRunError."""
+    alone = [_Candidate(subject, cores) for subject in (one, other)]
+    parallel = [_Candidate(subject, 1, runs=cores) for subject in (one, other)]
+    candidates = [*alone, *parallel]
+    for candidate in candidates:
+        candidate.run()  # allocates
+    _measure(candidates, _COMPARISON_S)
+    before, after = (
+        Speed(run.measurement.ms, runs.measurement.pictures_per_s) for run, runs in zip(alone, parallel, strict=True)
+    )
+    return before, after
 
 
 def _parallel(subject: Subject, cores: int, level: TuneLevel) -> list[_Candidate]:

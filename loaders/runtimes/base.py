@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 from loaders.model_errors import RunStoppedError
@@ -16,18 +17,27 @@ AUTO = "auto"
 PROVIDER_NAMES = ("cpu", "cuda", "tensorrt", "openvino", "coreml", "directml")
 
 
+class Precision(StrEnum):
+    """The arithmetic of a run: as the graph says, or with bfloat16 in place of float32."""
+
+    EXACT = "exact"
+    BF16 = "bf16"
+
+
 @dataclass(frozen=True, slots=True)
 class SessionOptions:
     """`providers`: execution providers in order of preference, or ("auto",) for the best that comes up.
 
     `threads`: intra-op threads of one run. `cache`: folder for optimised and compiled graphs; None disables it.
-    `shapes`: of inputs for one picture, by name: the sides that the graph leaves open.
+    `shapes`: of inputs for one picture, by name: the sides that the graph leaves open. `precision`: only OpenVINO has
+    others than exact.
     """
 
     providers: tuple[str, ...] = ("cpu",)
     threads: int = 1
     cache: Path | None = None
     shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    precision: Precision = Precision.EXACT
 
 
 class RunStop:
@@ -71,6 +81,7 @@ class Session(ABC):
 
     `providers`: those in use, in order of preference. `notes`: sentences for the operator, such as why a provider that
     "auto" tried is not in use. `private_bytes`: memory for weights that a further session of the file takes.
+    `has_room_for_all_runs`: each core can have a run of its own in this session, so that further sessions gain nothing.
     """
 
     inputs: tuple[TensorInfo, ...]
@@ -78,6 +89,7 @@ class Session(ABC):
     providers: tuple[str, ...]
     notes: tuple[str, ...] = ()
     private_bytes = 0
+    has_room_for_all_runs = False
 
     @property
     @abstractmethod

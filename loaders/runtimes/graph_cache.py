@@ -87,7 +87,7 @@ class CachedGraph:
         try:
             yield folder
             self._publish(folder)
-            self._prune()
+            prune(self._folder, self._entry)
         except OSError as error:
             raise GraphCacheError(error.strerror) from error
         finally:
@@ -126,17 +126,20 @@ class CachedGraph:
         self.remove()
         folder.rename(self._entry)
 
-    def _prune(self) -> None:
-        """Removes the least recently used entries, and unfinished ones that killed processes left over an hour ago."""
-        total = 0
-        for path in sorted(self._folder.iterdir(), key=_age):
-            if path.name.startswith((_UNFINISHED, _DISCARDED)):
-                if _age(path) > _LITTER_AGE_S:
-                    shutil.rmtree(path, ignore_errors=True)
-                continue
-            total += _bytes(path)
-            if total > MAX_BYTES and path != self._entry:
-                _remove(path)
+
+def prune(folder: Path, used: Path) -> None:
+    """Removes the least recently used entries of a folder, except the one that is `used` now, and unfinished ones that
+    killed processes left over an hour ago.
+    """
+    total = 0
+    for path in sorted(folder.iterdir(), key=_age):
+        if path.name.startswith((_UNFINISHED, _DISCARDED)):
+            if _age(path) > _LITTER_AGE_S:
+                shutil.rmtree(path, ignore_errors=True)
+            continue
+        total += _bytes(path)
+        if total > MAX_BYTES and path != used:
+            _remove(path)
 
 
 def _remove(entry: Path) -> None:

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from api.settings import ApiSettings, SettingsError, load_settings, unknown_variables
+from api.environment import SettingsError, load_settings, unknown_variables
+from api.settings import ApiSettings
 from tests.server import service_settings
 
 BAD = [
@@ -80,6 +81,13 @@ def test_lists_are_split_at_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = load_settings()
     assert settings.providers == ("cuda", "cpu")
     assert settings.keys == ()
+
+
+def test_runtime_that_is_not_installed_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.settings.is_installed", lambda _: False)
+    monkeypatch.setenv("API_MODEL_LOADER", "openvino")
+    with pytest.raises(SettingsError, match=r"API_MODEL_LOADER.*install requirements/openvino\.txt"):
+        load_settings()
 
 
 def test_misspelt_variable_is_found() -> None:

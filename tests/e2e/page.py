@@ -77,9 +77,9 @@ class Page:
         self.browser.get(f"{self._url}/{hash_}")
         self.find("main" if hash_ else ".choices select")
 
-    def size(self, width: int, height: int, scheme: str = "light") -> None:
-        """The window's size, and light or dark."""
-        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+    def size(self, width: int, height: int, scheme: str = "light", scale: float = 1) -> None:
+        """The window's size, light or dark, and device pixels for each of its pixels."""
+        metrics = {"width": width, "height": height, "deviceScaleFactor": scale, "mobile": False}
         self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
         features = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
         self.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", features)
@@ -190,6 +190,11 @@ class Page:
         WebDriverWait(self.browser, WAIT_S, 0.05).until(
             lambda _: self.browser.execute_script(f"return Boolean({happens})"), happens
         )
+
+    def until_drawn(self) -> None:
+        """Until the drawing has a pixel."""
+        canvas = "document.querySelector('.frame canvas')"
+        self.until(f"{canvas}.getContext('2d').getImageData(0, 0, {canvas}.width, {canvas}.height).data.some(Boolean)")
 
     def allow_clipboard(self) -> None:
         permissions = ["clipboardReadWrite", "clipboardSanitizedWrite"]

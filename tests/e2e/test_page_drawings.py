@@ -68,6 +68,10 @@ def test_masks_are_tinted_and_toggled_by_label(page: Page, tmp_path: Path) -> No
     red, _, _, alpha = page.pixels([left])[0]
     assert red > 200
     assert 100 < alpha < 200
+    canvas = page.find(".frame canvas")
+    to_grass = (canvas.size["width"] // 4, -canvas.size["height"] // 4)  # from the middle
+    ActionChains(page.browser).move_to_element_with_offset(canvas, *to_grass).perform()
+    page.find("tr.hovered", "grass")
     page.click(".chip", "sky")
     page.until("!document.querySelector('.frame canvas').getContext('2d').getImageData(20, 100, 1, 1).data[3]")
     assert page.find(".headline").text == "grass"

@@ -48,13 +48,15 @@ def test_page_sends_pictures_behind_a_prefix(browser: webdriver.Chrome, proxy: s
     page.find(".headline", "tiger cat")
     page.click("summary", "Code")
     page.find(".code", f"{proxy}/{location}/infer?model=")
+    page.click("button", "Why?")
+    page.find(".why", "Red places matter most")
     page.choose(CAT, HENS)
     page.find(".progress h2", "3 pictures")
     page.click("nav a", "Operate")
     page.find("#admin-key").send_keys("boss\n")
     page.find(".chart .plot canvas")
     urls = [url for url in requested_urls(browser) if url.startswith("http")]
-    assert {f"{proxy}/{location}/{path}" for path in ("infer", "infer/batch", "models", "metrics")} <= {
+    assert {f"{proxy}/{location}/{path}" for path in ("infer", "infer/batch", "explain", "models", "metrics")} <= {
         url.partition("?")[0] for url in urls
     }
     assert not [url for url in urls if not url.startswith(f"{proxy}/{location}/")]

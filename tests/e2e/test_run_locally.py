@@ -81,6 +81,7 @@ def test_an_interrupted_run_that_is_resumed_gives_the_same_files(photos: Path, t
         assert status == KILLED
     assert done + 120 <= results(tmp_path / "resumed") < COUNT
     finish([*arguments("resumed"), "--resume"])
+    assert results(tmp_path / "resumed") == COUNT  # none was made twice
     assert (tmp_path / "resumed/coco.json").read_bytes() == (tmp_path / "whole/coco.json").read_bytes()
     files = {name: _files(tmp_path / name) for name in ("whole", "resumed")}
     assert files["resumed"] == files["whole"]

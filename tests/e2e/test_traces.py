@@ -5,19 +5,20 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.e2e.otlp import Collector, collecting
+from tests.e2e.otlp import Collector, Span, collecting
 from tests.e2e.services import RED, free_port, infer, make_models, own_models
 from tests.paths import ROOT
 from tests.process import Service, running
 from tests.server import until
 
-STAGES = ["queue", "decode", "preprocess", "inference", "postprocess"]
+STAGES = ["decode", "preprocess", "inference", "postprocess"]
 TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 MISSING = "import runpy, sys; sys.modules['opentelemetry.sdk'] = None; runpy.run_path('main.py', run_name='__main__')"
 OFF = "import main, sys; sys.exit(any('opentelemetry.sdk' in name for name in sys.modules))"
@@ -44,6 +45,11 @@ def exported(collector: Collector) -> dict[str, str]:
     return {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint, "OTEL_BSP_SCHEDULE_DELAY": "50"}
 
 
+def names(stages: list[Span]) -> list[str]:
+    """Without `queue`: only a busy machine makes a picture wait long enough for a span."""
+    return [stage.name for stage in stages if stage.name != "queue"]
+
+
 def test_a_request_is_a_server_span_with_its_stages(service: Service, collector: Collector) -> None:
     headers = {"traceparent": f"00-{TRACE}-{CALLER}-01"}
     response = httpx.post(f"{service.base_url}/infer", content=RED, headers=headers)
@@ -65,13 +71,14 @@ def test_a_request_is_a_server_span_with_its_stages(service: Service, collector:
         "image.height": answer["image"]["height"],
         "fovea.request_id": answer["request_id"],
     }
-    assert [stage.name for stage in stages] == STAGES
+    assert names(stages) == STAGES
     for earlier, later in pairwise(stages):
         assert earlier.ended <= later.started + 1000  # nanoseconds, of a clock that is a float
     assert server.started <= stages[0].started
     assert stages[-1].ended <= server.ended
     for stage in stages:
-        assert (stage.ended - stage.started) / 1e6 == pytest.approx(answer["timings_ms"][stage.name], abs=0.002)
+        if stage.name in STAGES:
+            assert (stage.ended - stage.started) / 1e6 == pytest.approx(answer["timings_ms"][stage.name], abs=0.002)
     resource = collector.resources[server.process]
     assert (resource["service.name"], resource["telemetry.sdk.language"]) == ("fovea", "python")
 
@@ -87,7 +94,7 @@ def test_a_request_without_a_parent_begins_a_trace_that_the_log_names(service: S
     assert (line["request_bytes"], line["response_bytes"]) == (len(RED), len(response.content))
     assert (line["width"], line["height"]) == (server.attributes["image.width"], server.attributes["image.height"])
     assert (line["model"], line["version"], line["status"]) == ("colour", "1", 200)
-    assert {f"{stage}_ms" for stage in STAGES} < line.keys()
+    assert {f"{stage}_ms" for stage in (*STAGES, "queue")} < line.keys()
 
 
 def test_each_picture_of_a_batch_and_each_model_has_its_stages(service: Service, collector: Collector) -> None:
@@ -96,7 +103,7 @@ def test_each_picture_of_a_batch_and_each_model_has_its_stages(service: Service,
     server, stages = collector.trace(batch.headers["traceresponse"])
     assert server.attributes["image.count"] == 3
     assert server.attributes["model.name"] == "colour"
-    assert sorted(stage.name for stage in stages) == sorted(STAGES * 3)
+    assert sorted(names(stages)) == sorted(STAGES * 3)
     both = infer(service, query="?model=colour&model=other")
     server, stages = collector.trace(both.headers["traceresponse"])
     assert server.attributes["model.name"] == "colour,other"
@@ -124,8 +131,15 @@ def test_each_worker_process_exports_its_own_spans(models: dict[str, str]) -> No
     with collecting() as collector:
         named = {"OTEL_RESOURCE_ATTRIBUTES": "service.name=vision,deployment.environment.name=test"}
         with running({**models, **exported(collector), **named, "API_WORKERS": "2"}) as service:
-            until(lambda: infer(service).status_code == 200 and len({span.process for span in collector.spans}) == 2)
-            answered = [infer(service).headers["traceresponse"] for _ in range(20)]
+            answered: list[str] = []
+
+            def both_have_exported() -> bool:
+                with ThreadPoolExecutor(8) as clients:  # at once, so that both workers have to answer
+                    responses = clients.map(lambda _: infer(service), range(16))
+                answered.extend(response.headers["traceresponse"] for response in responses)
+                return len(collector.resources) == 2
+
+            until(both_have_exported)
         # After the end of all processes: what was not sent yet was sent at the end.
         ids = {span.span_id for span in collector.spans}
         assert {header.split("-")[2] for header in answered} <= ids

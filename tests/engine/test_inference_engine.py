@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from engine.inference_engine import DeadlineExceededError, EngineOptions, InferenceEngine, ModelChoice, Wait
+from engine.engine_options import EngineOptions
+from engine.inference_engine import DeadlineExceededError, InferenceEngine, ModelChoice, Wait
 from engine.models.load import load_model
 from engine.models.load_attempt import ModelUnavailableError
 from engine.models.model_manager import ModelManagerOptions

@@ -10,7 +10,8 @@ from threading import Event
 
 from rich.progress import Progress
 
-from api.settings import ApiSettings, SettingsError, load_settings
+from api.environment import SettingsError, load_settings
+from api.settings import ApiSettings
 from engine.drawing import Drawer, UndrawableError
 from engine.explain.target import ExplainError, Question, check_explainable
 from engine.pipeline import describe_image

@@ -17,7 +17,7 @@ from engine.scheduling.run_plan import RunLimits
 from engine.tasks.predictions import Prediction
 from engine.tasks.task import PredictOptions
 from loaders.images.base import ImageInfo, ImageLoader, Picture
-from loaders.model_loader import DEFAULT_MODEL_LOADER, create_model_loader
+from loaders.model_loader import create_model_loader
 from loaders.repository.model_repository import ModelRepository
 from loaders.repository.model_state import ModelStateFile
 from loaders.runtimes.base import SessionOptions
@@ -97,7 +97,7 @@ def _load(settings: ApiSettings, name: str | None, *, alone: bool) -> LoadedMode
     default = DefaultModel(settings.default_model)
     default.update(catalog, choices)
     version = choices.version(catalog, name or default.name)
-    model_loader, cores = create_model_loader(DEFAULT_MODEL_LOADER), cpu_budget()
+    model_loader, cores = create_model_loader(settings.reference_loader), cpu_budget()
     options = SessionOptions(settings.providers, threads=cores if alone else 1)
     model = load_model(version, model_loader, options, exact_decode=settings.exact_decode)
     if alone:

@@ -91,7 +91,7 @@ function LabelToggles({ answer }) {
 export function PredictionTable({ picture, answer, indices, side }) {
   const shown = columns(answer);
   const task = taskOf(answer);
-  const rows = indices.map((index) => shown.map(([, valueOf]) => valueOf(answer.predictions[index])));
+  const rows = indices.map((index) => shown.map(([, read]) => read(answer.predictions[index])));
   const explains = isFiltered(answer) && state.canExplain;
   const hover = (index) => update({ hover: index === null ? null : { side, index } });
   return html`

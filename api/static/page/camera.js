@@ -35,7 +35,7 @@ class LiveCamera extends Component {
   }
 
   stop() {
-    this.stream?.getTracks().forEach((track) => track.stop());
+    for (const track of this.stream?.getTracks() ?? []) track.stop();
     this.stream = null;
   }
 

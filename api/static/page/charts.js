@@ -44,7 +44,8 @@ class Chart extends Component {
   element = createRef();
 
   async componentDidMount() {
-    await (loading ??= loadPlots());
+    loading ??= loadPlots();
+    await loading;
     if (!this.element.current) return;
     this.observer = new ResizeObserver(([{ contentRect }]) =>
       this.plot?.setSize({ width: contentRect.width, height: HEIGHT }),
@@ -88,7 +89,7 @@ class Chart extends Component {
       height: HEIGHT,
       legend: { show: false },
       cursor: { show: false },
-      scales: { y: { range: (_, low, high) => [0, Math.max(1, (high ?? 0) * 1.1)] } },
+      scales: { y: { range: (_, _low, high) => [0, Math.max(1, (high ?? 0) * 1.1)] } },
       axes: [
         { ...axis, space: 90, size: 24, values: (_, times) => times.map(clock) },
         { ...axis, size: 44 },

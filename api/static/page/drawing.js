@@ -65,11 +65,11 @@ function drawShape(pen, prediction, isMarked) {
   for (const [from, to] of prediction.skeleton ?? []) {
     const [a, b] = [points[from], points[to]];
     if (!isSeen(a) || !isSeen(b)) continue;
-    stroke(
-      pen,
-      () => (context.moveTo(a.x * scale.x, a.y * scale.y), context.lineTo(b.x * scale.x, b.y * scale.y)),
-      colour,
-    );
+    const bone = () => {
+      context.moveTo(a.x * scale.x, a.y * scale.y);
+      context.lineTo(b.x * scale.x, b.y * scale.y);
+    };
+    stroke(pen, bone, colour);
   }
   for (const point of points.filter(isSeen)) dot(pen, point.x * scale.x, point.y * scale.y, 1.6 * line, colour);
 }
@@ -86,7 +86,7 @@ function rectangle({ scale, line, canvas }, box) {
 }
 
 function polygon({ context, scale }, corners) {
-  corners.forEach(([x, y], i) => context[i ? "lineTo" : "moveTo"](x * scale.x, y * scale.y));
+  for (const [x, y] of corners) context.lineTo(x * scale.x, y * scale.y); // the first one moves there
   context.closePath();
 }
 

@@ -40,9 +40,7 @@ export function Grid() {
 const STATUS = { waiting: "…", cancelled: "cancelled" };
 
 function Card({ picture }) {
-  const text =
-    STATUS[picture.status] ??
-    (picture.status === "failed" ? picture.problem.detail : summaryOf(picture));
+  const text = STATUS[picture.status] ?? (picture.status === "failed" ? picture.problem.detail : summaryOf(picture));
   return html`<button type="button" class=${`card ${picture.status}`} data-picture=${picture.id}
     aria-current=${picture.id === state.current ? "true" : null}
     onClick=${() => update({ current: picture.id, hover: null, series: null })}>

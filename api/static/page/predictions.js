@@ -61,8 +61,9 @@ export function summary(answer, indices) {
     case "keypoint-detection":
     case "image-segmentation":
       return (
-        [...labelsOf(predictions)].map(([label, { count }]) => (count > 1 ? `${count} × ${label}` : label)).join(", ") ||
-        "nothing found"
+        [...labelsOf(predictions)]
+          .map(([label, { count }]) => (count > 1 ? `${count} × ${label}` : label))
+          .join(", ") || "nothing found"
       );
     case "image-to-text":
       return first?.generated_text ?? "no text";

@@ -4,7 +4,7 @@ import { post, Problem } from "./api.js";
 import { modelQuery } from "./ask.js";
 import { MapLegend, ProblemCard } from "./parts.js";
 import { number } from "./predictions.js";
-import { change, state, update } from "./store.js";
+import { change, currentPicture, state, update } from "./store.js";
 import { html, ms, plural } from "./ui.js";
 
 export function WhyButton({ picture, side, prediction, onFocus, children = "Why?" }) {
@@ -40,7 +40,9 @@ export async function explain(picture, side, title, target, reference = null) {
   }
   why.controller = null;
   update();
-  if (why.answer) document.querySelector(".scene")?.scrollIntoView({ block: "nearest" }); // on a phone it is far up
+  // On a phone the picture is far up.
+  if (why.answer && picture === currentPicture())
+    document.querySelector(".scene")?.scrollIntoView({ block: "nearest" });
 }
 
 function twoPictures(image, reference) {

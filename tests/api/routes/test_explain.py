@@ -55,7 +55,7 @@ def test_the_answer_names_target_method_and_passes(client: httpx.Client) -> None
     answer = client.post("/explain?label=patch", files={"image": ("a.png", SCENE)})
     assert answer.status_code == 200
     body = answer.json()
-    assert body["model"] == {"name": "patch", "version": 1, "task": "image-classification"}
+    assert body["model"] == {"name": "patch", "version": 1, "task": "image-classification", "precision": "exact"}
     assert body["image"] == {"filename": "a.png", "format": "PNG", "width": WIDTH, "height": HEIGHT}
     explanation = body["explanation"]
     assert explanation["target"].keys() == {"label", "class_id", "score"}

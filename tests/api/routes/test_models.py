@@ -55,6 +55,13 @@ def test_model_list_has_versions_and_states(fresh: Server) -> None:
     assert [(v.version, v.state) for v in colour.versions] == [(1, "UNAVAILABLE"), (2, "READY")]
 
 
+def test_openvino_serves_a_model(serve: Serve) -> None:
+    server = serve(model_loader="openvino")
+    answer = server.client.post("/infer", content=RED).json()
+    assert answer["predictions"][0]["label"] == "red"
+    assert server.client.get("/models/colour").json()["providers"] == ["CPU"]
+
+
 def test_etag_is_unchanged_until_a_model_changes(fresh: Server) -> None:
     first = fresh.client.get("/models")
     headers = {"If-None-Match": first.headers["etag"]}

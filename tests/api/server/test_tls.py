@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from api.environment import SettingsError, load_settings
 from api.server.run import serve
 from api.server.tls import CertificateExpiry
-from api.settings import SettingsError, load_settings
 from tests.certificates import issue
 from tests.server import service_settings
 

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from api.settings import SettingsError
+from api.environment import SettingsError
 from api.telemetry.traces import traces_requested
 
 COLLECTOR = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:4318"}

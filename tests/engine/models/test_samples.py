@@ -32,10 +32,10 @@ def models(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def check(models: Path, name: str = "colour", number: int | None = None) -> SampleReport | None:
+def check(models: Path, name: str = "colour", number: int | None = None, more: float = 0.0) -> SampleReport | None:
     version = ModelRepository(models).find(name, number)
     model = load_model(version, create_model_loader("onnxruntime"), SessionOptions())
-    return check_samples(model, version, create_image_loader("opencv"))
+    return check_samples(model, version, create_image_loader("opencv"), more)
 
 
 def problem(models: Path, name: str = "colour", number: int | None = None) -> str:
@@ -100,6 +100,9 @@ def test_a_difference_within_the_tolerance_is_accepted(models: Path) -> None:
     assert report.largest_difference == pytest.approx(0.01, abs=1e-4)
     add_samples(models / "colour", wrong, tolerance=0.005)
     assert "difference 0.0100, tolerance 0.005" in problem(models)
+    report = check(models, more=0.01)
+    assert report
+    assert report.tolerance == 0.015
 
 
 def test_a_class_that_the_framework_does_not_name_may_not_win(models: Path) -> None:

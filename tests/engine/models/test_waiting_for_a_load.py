@@ -6,7 +6,8 @@ from threading import Event
 
 import pytest
 
-from engine.inference_engine import EngineOptions, InferenceEngine, ModelChoice
+from engine.engine_options import EngineOptions
+from engine.inference_engine import InferenceEngine, ModelChoice
 from engine.models.load_policy import LoadPolicy
 from engine.models.model_manager import ModelManagerOptions
 from engine.scheduling.scheduler import QueueFullError

@@ -2,8 +2,6 @@
 
 import subprocess
 import sys
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +10,12 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from loaders.model_errors import ModelFileError, ModelRunError, ProviderError, RunStoppedError
-from loaders.model_loader import create_model_loader, model_loader_names
-from loaders.runtimes.base import RunStop, SessionOptions
+from loaders.model_errors import ProviderError
+from loaders.model_loader import create_model_loader
+from loaders.runtimes.base import SessionOptions
 from loaders.runtimes.onnxruntime_loader import OnnxRuntimeLoader
-from loaders.tensors import TensorInfo
 from tests.paths import ROOT
-from tests.tiny_models import SIDE, add_model, colour_graph, slow_graph, two_output_graph
+from tests.tiny_models import SIDE, add_model, colour_graph
 
 RUNS = 64
 COUNT_THREADS = """
@@ -91,50 +88,10 @@ def test_loader_has_the_runtime_version() -> None:
     assert create_model_loader("onnxruntime").version == f"onnxruntime {onnxruntime.__version__}"
 
 
-def test_unknown_loader_error_lists_the_available() -> None:
-    assert model_loader_names() == ("onnxruntime",)
-    with pytest.raises(ValueError, match=r"'torch'.*onnxruntime"):
-        create_model_loader("torch")
-
-
-@pytest.mark.parametrize(
-    ("model", "image"),
-    [
-        (colour_graph(), TensorInfo("image", "float32", (None, 3, SIDE, SIDE))),
-        (colour_graph(batch=1, dtype=TensorProto.UINT8), TensorInfo("image", "uint8", (1, 3, SIDE, SIDE))),
-        (colour_graph(side="s", dtype=TensorProto.FLOAT16), TensorInfo("image", "float16", (None, 3, None, None))),
-        (colour_graph(dtype=TensorProto.DOUBLE), TensorInfo("image", "float64", (None, 3, SIDE, SIDE))),
-    ],
-)
-def test_inputs_have_numpy_dtypes(tmp_path: Path, model: onnx.ModelProto, image: TensorInfo) -> None:
-    session = OnnxRuntimeLoader().load(write(tmp_path, model), SessionOptions())
-    assert session.inputs == (image,)
-    assert session.outputs[0].name == "logits"
-    assert session.providers == ("CPUExecutionProvider",)
-
-
-def test_run_returns_outputs_by_name(tmp_path: Path) -> None:
-    session = OnnxRuntimeLoader().load(write(tmp_path, two_output_graph()), SessionOptions())
-    outputs = session.run({"image": np.ones((1, 3, SIDE, SIDE), np.float32)})
-    assert {name: value.tolist() for name, value in outputs.items()} == {
-        "logits": [[10.0] * 3],
-        "opposite": [[-10.0] * 3],
-    }
-
-
 def test_zeros_padded_before_a_max_pool_count(tmp_path: Path) -> None:
     session = OnnxRuntimeLoader().load(write(tmp_path, padded_pool_graph()), SessionOptions())
     logits = session.run({"image": np.full((1, 3, SIDE, SIDE), -1.0, np.float32)})["logits"]
     assert logits[0, 0, 0, 0] == 0.0  # the corner's window has padding; ONNX Runtime's Pad_Fusion makes it -1
-
-
-def test_concurrent_runs_return_their_own_outputs(graph: Path) -> None:
-    session = OnnxRuntimeLoader().load(graph, SessionOptions(threads=2))
-    tensors = [np.random.default_rng(i).random((1, 3, SIDE, SIDE), np.float32) for i in range(RUNS)]
-    alone = [session.run({"image": tensor})["logits"] for tensor in tensors]
-    with ThreadPoolExecutor(8) as pool:
-        together = list(pool.map(lambda tensor: session.run({"image": tensor})["logits"], tensors))
-    np.testing.assert_array_equal(together, alone)
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="counts threads in /proc")
@@ -144,44 +101,6 @@ def test_session_has_the_given_number_of_threads(graph: Path, threads: int) -> N
     command = [sys.executable, "-c", COUNT_THREADS, str(graph), str(threads)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
     assert int(done.stdout) == threads - 1
-
-
-@pytest.mark.parametrize("content", [b"", b"no graph", b"\x08\x07" + bytes(200)], ids=["empty", "text", "zeros"])
-def test_error_of_broken_file_hides_its_folder(graph: Path, content: bytes) -> None:
-    graph.write_bytes(content)
-    with pytest.raises(ModelFileError, match=r"^model\.onnx cannot be loaded: .") as error:
-        OnnxRuntimeLoader().load(graph, SessionOptions())
-    assert str(graph.parent) not in str(error.value)
-    assert "\n" not in str(error.value)
-
-
-def test_truncated_file_is_rejected(graph: Path) -> None:
-    graph.write_bytes(graph.read_bytes()[:-60])
-    with pytest.raises(ModelFileError):
-        OnnxRuntimeLoader().load(graph, SessionOptions())
-
-
-def test_error_of_missing_file_hides_its_folder(tmp_path: Path) -> None:
-    with pytest.raises(ModelFileError, match=r"^model\.onnx cannot be loaded") as error:
-        OnnxRuntimeLoader().load(tmp_path / "model.onnx", SessionOptions())
-    assert str(tmp_path) not in str(error.value)
-
-
-@pytest.mark.parametrize("linked", [False, True], ids=["real folder", "linked folder"])
-def test_error_of_missing_weights_hides_the_folder(tmp_path: Path, linked: bool) -> None:
-    path = write(tmp_path / "real", colour_graph())
-    model = onnx.load(path)
-    weights = model.graph.initializer[0]
-    weights.ClearField("raw_data")
-    weights.data_location = TensorProto.EXTERNAL
-    weights.external_data.add(key="location", value="weights.bin")
-    path.write_bytes(model.SerializeToString())
-    if linked:
-        (tmp_path / "link").symlink_to(tmp_path / "real")
-        path = tmp_path / "link" / path.relative_to(tmp_path / "real")
-    with pytest.raises(ModelFileError) as error:
-        OnnxRuntimeLoader().load(path, SessionOptions())
-    assert str(tmp_path) not in str(error.value)
 
 
 @pytest.mark.parametrize("provider", ["warp-drive", "tensorrt", "TensorrtExecutionProvider"])
@@ -214,42 +133,3 @@ def test_memory_is_flat_over_many_input_sizes(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
     early, late = (float(word) for word in done.stdout.split())
     assert late < early + 8
-
-
-def test_run_without_stop_returns_outputs(graph: Path) -> None:
-    stop = RunStop()
-    session = OnnxRuntimeLoader().load(graph, SessionOptions())
-    inputs = {"image": np.ones((1, 3, SIDE, SIDE), np.float32)}
-    np.testing.assert_array_equal(session.run(inputs, stop)["logits"], session.run(inputs)["logits"])
-    stop.stop()
-    with pytest.raises(RunStoppedError):
-        session.run(inputs, stop)
-
-
-def test_stopped_run_ends_and_session_keeps_working(tmp_path: Path) -> None:
-    session = OnnxRuntimeLoader().load(write(tmp_path, slow_graph(rounds=1_000_000)), SessionOptions())
-    inputs = {"image": np.ones((1, 3, SIDE, SIDE), np.float32)}
-    stop, other = RunStop(), RunStop()
-    threading.Timer(0.1, stop.stop).start()
-    with pytest.raises(RunStoppedError):
-        session.run(inputs, stop)
-    threading.Timer(0.1, other.stop).start()
-    with pytest.raises(RunStoppedError, match="its client left"):
-        session.run(inputs, other)
-
-
-def test_failed_run_is_not_reported_as_stopped(graph: Path) -> None:
-    session = OnnxRuntimeLoader().load(graph, SessionOptions())
-    with pytest.raises(ModelRunError) as error:
-        session.run({"image": np.ones((1, 3, SIDE), np.float32)}, RunStop())
-    assert not isinstance(error.value, RunStoppedError)
-
-
-def test_stop_ends_all_its_runs(tmp_path: Path) -> None:
-    session = OnnxRuntimeLoader().load(write(tmp_path, slow_graph(rounds=1_000_000)), SessionOptions())
-    inputs = {"image": np.ones((1, 3, SIDE, SIDE), np.float32)}
-    stop = RunStop()
-    with ThreadPoolExecutor(2) as pool:
-        runs = [pool.submit(session.run, inputs, stop) for _ in range(2)]
-        threading.Timer(0.1, stop.stop).start()
-        assert [type(run.exception()) for run in runs] == [RunStoppedError] * 2
