@@ -16,7 +16,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 from tests.paths import ROOT
 
 CAT = ROOT / "tests" / "data" / "cat.jpg"
-_TIMEOUT_S = 20
+_TIMEOUT_S = 60
 _ARGUMENTS = (
     "--headless",
     "--no-sandbox",
@@ -38,6 +38,7 @@ def chromium(profile: Path, *arguments: str) -> Iterator[webdriver.Chrome]:
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
     driver = webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver"))
+    driver.set_script_timeout(_TIMEOUT_S)
     try:
         yield driver
     finally:

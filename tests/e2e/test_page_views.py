@@ -44,7 +44,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     cache = str(tmp_path_factory.mktemp("cache"))
     with running_service(API_MODELS_DIR=str(models), API_CACHE_DIR=cache, API_ADMIN_KEYS="boss") as running:
         for model in ("efficientnet-lite0-embed", "picodet-s-416", "u2netp"):  # so that no view waits for its model
-            httpx.post(f"{running.base_url}/infer?model={model}", content=CAT.read_bytes(), timeout=60)
+            httpx.post(f"{running.base_url}/infer?model={model}", content=CAT.read_bytes(), timeout=120)
         yield running
 
 
