@@ -40,9 +40,10 @@ MAY_IMPORT: dict[str, set[str]] = {
         "engine/drawing", "engine/models", "engine/pipeline", "engine/preprocessing", "engine/scheduling",
         "engine/tasks",
     },
+    "engine/engine_options": {"engine/models", "engine/pipeline", "engine/scheduling"},
     "engine/inference_engine": {
-        "engine/drawing", "engine/explain", "engine/models", "engine/pipeline", "engine/preprocessing",
-        "engine/scheduling", "engine/tasks",
+        "engine/drawing", "engine/engine_options", "engine/explain", "engine/models", "engine/pipeline",
+        "engine/preprocessing", "engine/scheduling", "engine/tasks",
     },
 }  # fmt: skip
 # Rooms that must not import some others: of their own layer, or of a lower one.

@@ -19,7 +19,7 @@ MIB = 1 << 20
 IDLE_S = 3.0
 # 150 to 165 MiB were measured on two cores; the rest is room for other machines. Two processes take about 300 MiB.
 MEMORY_MIB = 200
-TUNED = {"API_INTRA_OP_THREADS": "", "API_MAX_BATCH": ""}
+TUNED = {"API_MODEL_LOADER": "onnxruntime", "API_INTRA_OP_THREADS": "", "API_MAX_BATCH": ""}
 
 PEAK = """
 import re, sys
@@ -50,7 +50,12 @@ def test_an_idle_service_uses_no_cpu_and_the_runtime_logs_no_affinity_error(tmp_
     """Threads that spin would use a whole core; the runtime complains of threads pinned to forbidden cores."""
     core = min(os.sched_getaffinity(0))
     with service_under(
-        "taskset", "-c", str(core), models=None, cache=tmp_path, API_INTRA_OP_THREADS="", API_MAX_BATCH=""
+        *("taskset", "-c", str(core)),
+        models=None,
+        cache=tmp_path,
+        API_MODEL_LOADER="onnxruntime",
+        API_INTRA_OP_THREADS="",
+        API_MAX_BATCH="",
     ) as service:
         assert [label(service, CAT) for _ in range(5)] == ["tiger cat"] * 5
         eventually(lambda: len(service.processes()) == 1)

@@ -86,7 +86,11 @@ def followed(by_all: Callable[[], bool]) -> None:
 def test_a_lone_request_and_many_are_answered_by_workers_that_share_the_cores(tmp_path: Path) -> None:
     """What pays is measured once: two workers that start at the same time agree on it."""
     with running_service(
-        API_WORKERS="2", API_CACHE_DIR=str(tmp_path), API_INTRA_OP_THREADS="", API_MAX_BATCH=""
+        API_WORKERS="2",
+        API_CACHE_DIR=str(tmp_path),
+        API_MODEL_LOADER="onnxruntime",
+        API_INTRA_OP_THREADS="",
+        API_MAX_BATCH="",
     ) as service:
         until(lambda: len(service.workers()) == 2)
         assert label(service, CAT) == "tiger cat"

@@ -41,7 +41,8 @@ def test_the_service_uses_the_measurements_that_are_printed(
     assert "other version 1" in shown
     assert "4.12" in shown
     assert "chosen: 1 intra-op threads, batches up to 4 (a test says so)" in shown
-    server = serve(models_dir=models, cache_dir=tmp_path / "cache", intra_op_threads=0, max_batch=0)
+    settings = {"models_dir": models, "cache_dir": tmp_path / "cache", "model_loader": "onnxruntime", "max_batch": 0}
+    server = serve(**settings, intra_op_threads=0)
     tuning = server.client.get("/models/colour").json()["tuning"]
     assert tuning["plan"] == {"intra_op_threads": [1], "batch": 4, "runs": 2}
     assert tuning["level"] == "full"

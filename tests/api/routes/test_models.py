@@ -85,13 +85,14 @@ def test_measured_tuning_is_shown_with_its_reason(
 ) -> None:
     monkeypatch.setattr(tuning_module, "_MIN_EFFICIENCY", 0.0)  # conclusive on a busy machine, too
     add_model(models, "colour", slow_graph(2), version=3)  # long enough to be measured
-    server = serve(models_dir=models, cache_dir=tmp_path / "cache", intra_op_threads=0, max_batch=0)
+    settings = {"models_dir": models, "cache_dir": tmp_path / "cache", "model_loader": "onnxruntime", "max_batch": 0}
+    server = serve(**settings, intra_op_threads=0)
     tuning = tuning_of(server)
     assert tuning.level == "quick"
     assert tuning.measured_at
     assert all(row.ms > 0 and row.pictures_per_s > 0 for row in tuning.measured)
     assert set(tuning.plan.intra_op_threads) <= {row.threads for row in tuning.measured}
-    fixed = tuning_of(serve(models_dir=models, cache_dir=tmp_path / "cache", intra_op_threads=1, max_batch=0))
+    fixed = tuning_of(serve(**settings, intra_op_threads=1))
     assert fixed.plan.intra_op_threads == (1,)
     assert fixed.reason.startswith("fixed by settings") == (tuning.plan.intra_op_threads != (1,))
     assert fixed.measured == tuning.measured
