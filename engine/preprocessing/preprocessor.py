@@ -44,7 +44,7 @@ _MAX_RESIZED = 50_000_000
 _BACKGROUNDS = {Transparency.WHITE: 255, Transparency.BLACK: 0}
 
 # A scaled decode gives at least this many times the resized picture, so that the antialiased resize decides how the
-# result looks. tests/engine/preprocessing/test_scaled_decode.py bounds the distance from a full decode.
+# result looks. tests/e2e/test_scaled_decode.py bounds the distance from a full decode.
 DECODE_MARGIN = 2
 
 
