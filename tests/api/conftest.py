@@ -14,7 +14,7 @@ from loaders.runtimes.base import SessionOptions
 def checks_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Models are checked without a separate process, whose start takes half a second of processor time.
 
-    tests/engine/models/test_check.py, tests/test_readme.py and tests/e2e have the separate process.
+    tests/test_readme.py and tests/e2e have the separate process.
     """
     monkeypatch.setattr(ModelCheck, "examine", _examine)
 

@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import helper
 
-from tests.engine.models.test_check import (
+from tests.e2e.test_model_check import (
     absent_operator_graph,
     future_opset_graph,
     huge_tensor_graph,
