@@ -48,6 +48,7 @@ client: .client/.installed ## generate a typed Python client from a running serv
 
 bench: .venv/.installed-quantize .bench/harness/.installed $(PEERS:%=.bench/%/.installed) ## compare with the bare loop and peers, 30 min: make bench [QUICK=1] [ROUNDS=3] [ONLY=names]
 	@.bench/harness/bin/python -m benchmarks $(if $(QUICK),--quick) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only '$(ONLY)')
+	@$(if $(QUICK)$(ONLY),,$(SERVICE) -m benchmarks.folder)
 
 tune: .venv/.installed ## measure the best thread counts and batch sizes of models: make tune [MODEL=name]
 	@$(SERVICE) -m tools.tune $(MODEL)
