@@ -30,7 +30,7 @@ test: .venv-dev/.installed-dev ## run the tests
 	@PYTHONDONTWRITEBYTECODE= $(DEV) -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
 
 e2e: .venv-dev/.installed-e2e ## run the end-to-end tests (Debian packages they need: .ci/run)
-	@$(DEV) -m pytest -q tests/e2e --ignore tests/e2e/test_exports.py --ignore tests/e2e/test_from_pytorch.py
+	@$(DEV) -m pytest -q -n 2 --dist loadfile tests/e2e --ignore tests/e2e/test_exports.py --ignore tests/e2e/test_from_pytorch.py
 
 exports: .venv/.installed .venv-dev/.installed-e2e .venv-exports/.installed ## compare the answers about exports with their frameworks' (torch, 5 GB): make exports [QUICK=1] [DOCS=1]
 	@.venv-exports/bin/python -m tests.e2e.exports $(if $(QUICK),--quick)
