@@ -19,7 +19,7 @@ with atheris.instrument_imports(include=["loaders", "api.uploads.multipart", "js
     # Image loaders are imported lazily, which would be after the instrumentation.
     import loaders.images.opencv_loader
     import loaders.images.pillow_loader  # noqa: F401 - see above
-    from tests.fuzz.targets import BOUNDARY, SEEDS, TARGETS, FoundError
+    from tests.fuzz.targets import BOUNDARY, LENGTH, SEEDS, TARGETS, FoundError
 
 _WORK = ROOT / ".proof" / "fuzz"
 _DATA = ROOT / "tests" / "data"
@@ -32,6 +32,7 @@ _WORDS = {
     "model": "loaders/onnx/*.py",
     "sidecar": "loaders/**/*.py",
     "form": "api/uploads/*.py",
+    "tensors": "api/dialects/open_inference/*.py",
 }
 
 
@@ -94,6 +95,13 @@ def _first_inputs(name: str) -> Iterator[bytes]:
             head = b'Content-Disposition: form-data; name="image"; filename="a.jpg"\r\nContent-Type: image/jpeg'
             for cuts in (b"\xff\xff\xff\xff", b"\x10\x40\x80\xc0"):
                 yield cuts + b"--" + BOUNDARY + b"\r\n" + head + b"\r\n\r\npixels\r\n--" + BOUNDARY + b"--\r\n"
+        case "tensors":
+            as_json = b'{"inputs":[{"name":"x","shape":[1,2],"datatype":"FP32","data":[0.5,1]}]}'
+            yield b"\xff\xff" + as_json
+            for datatype, shape, data in ((b"FP32", b"1,2", bytes(8)), (b"BYTES", b"1", b"\3\0\0\0abc")):
+                binary = b'{"inputs":[{"name":"x","shape":[%s],"datatype":"%s","parameters":{"binary_data_size":%d}}]}'
+                head = binary % (shape, datatype, len(data))
+                yield LENGTH.pack(len(head)) + head + data
 
 
 def _words(files: str) -> set[str]:

@@ -31,7 +31,7 @@ _MAX_PIXELS = 1_000_000  # keeps one input below a second and 100 MB
 _LEAST = Size(48, 32)
 _GRAPH = ROOT / "models" / "efficientnet-lite0" / "1" / "model.onnx"
 _CUTS = 4  # bytes
-_LENGTH, _WHOLE = struct.Struct("<H"), 0xFFFF
+LENGTH, _WHOLE = struct.Struct("<H"), 0xFFFF
 _SIDECARS = (
     "model.toml",
     "config.json",
@@ -100,12 +100,12 @@ def form(data: bytes) -> None:
 
 def tensors(data: bytes) -> None:
     """Infer requests of the Open Inference Protocol: the first two bytes are the length of the JSON, 65,535 for all."""
-    if len(data) < _LENGTH.size:
+    if len(data) < LENGTH.size:
         return
-    [length] = _LENGTH.unpack_from(data)
+    [length] = LENGTH.unpack_from(data)
     read_text = partial(decode_picture, max_bytes=_MAX_PIXELS)
     try:
-        request = parse_request(memoryview(data)[_LENGTH.size :], None if length == _WHOLE else length, read_text)
+        request = parse_request(memoryview(data)[LENGTH.size :], None if length == _WHOLE else length, read_text)
     except RequestError as error:
         _check_message(error)
         return
