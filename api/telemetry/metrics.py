@@ -109,6 +109,7 @@ class Metrics:
 
         self._request_metrics = lru_cache(_CACHED)(self._find_request_metrics)
         self._model_metrics = lru_cache(_CACHED)(self._find_model_metrics)
+        self._batch_size_of = lru_cache(_CACHED)(self._batch_size.labels)
         self._engine: InferenceEngine | None = None
         self._service: ServiceState | None = None
         self._shown: set[tuple[Gauge, tuple[str, ...]]] = set()
@@ -137,7 +138,7 @@ class Metrics:
 
     def ran(self, name: str, pictures: int) -> None:
         """Counts a run of a model on a batch of pictures."""
-        self._batch_size.labels(name).observe(pictures)
+        self._batch_size_of(name).observe(pictures)
 
     @asynccontextmanager
     async def lifespan(self, engine: InferenceEngine | None, service: ServiceState) -> AsyncIterator[None]:
