@@ -50,7 +50,7 @@ def test_overlapping_items_are_rejected_quickly(items: int, extents: int, size: 
     started = time.thread_time()
     with pytest.raises(CorruptImageError):
         list(coded_items(container))
-    assert time.thread_time() - started < 5
+    assert time.thread_time() - started < 0.5
 
 
 def test_stream_of_too_many_units_is_rejected() -> None:
