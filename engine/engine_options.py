@@ -23,7 +23,7 @@ class Observer(Protocol):
         """A load has ended; called on a loading thread."""
 
     def ran(self, name: str, pictures: int) -> None:
-        """A model has run once, on so many pictures; called on the thread of the run."""
+        """A model that runs several pictures together has run on so many; called on the thread of the run."""
 
 
 @dataclass(frozen=True, slots=True)

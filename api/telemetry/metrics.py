@@ -89,7 +89,7 @@ class Metrics:
         text = "Time in the stages of inference: decode, preprocess, queue, inference, postprocess."
         stages = ("model", "stage")
         self._stage_seconds = histogram("fovea_stage_duration_seconds", text, stages, buckets=_STAGE_SECONDS)
-        text = "Pictures in one run of a model."
+        text = "Pictures in one run of a model that runs several together."
         self._batch_size = histogram("fovea_batch_size", text, ("model",), buckets=_BATCH_SIZES)
         self._loads = counter("fovea_model_loads", "Finished model loads: ok or failed.", ("model", "result"))
         text = "Model load time."

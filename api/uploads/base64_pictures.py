@@ -2,6 +2,7 @@
 
 import re
 from base64 import b64decode
+from typing import Any
 
 import orjson
 
@@ -11,14 +12,16 @@ _DATA_URI = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
 _URL = re.compile(r"(?!data:)[a-z][a-z0-9+.-]{0,20}:", re.IGNORECASE)
 
 
-def parse_object(body: bytes | bytearray) -> dict[str, object]:
-    """Raises ParameterError. Its message has nothing of the body, which may hold pictures."""
+def parse_object(
+    body: bytes | bytearray | memoryview, error_type: type[RequestError] = ParameterError
+) -> dict[str, Any]:
+    """Raises `error_type`. Its message has nothing of the body, which may hold pictures."""
     try:
         parsed = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise ParameterError(f"The body is not valid JSON: {error.msg}, at character {error.pos}.") from None
+        raise error_type(f"The body is not valid JSON: {error.msg}, at character {error.pos}.") from None
     if not isinstance(parsed, dict):
-        raise ParameterError("The body must be a JSON object.")
+        raise error_type("The body must be a JSON object.")
     return parsed
 
 

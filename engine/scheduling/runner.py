@@ -5,7 +5,6 @@ of a core, which costs 10 to 20 % of the speed from then on. So each run has a s
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 
 from engine.scheduling.batcher import Batcher
 from engine.scheduling.run_context import RunContext
@@ -17,7 +16,7 @@ from loaders.tensors import Tensor
 class Runner:
     """`sessions`: the same graph by its number of intra-op threads, one for each run that may happen at once.
 
-    May be used from many threads. `ran` is called after each run, with its number of pictures.
+    May be used from many threads. `ran` is called after each run of a plan with batches, with its number of pictures.
     """
 
     def __init__(self, sessions: Mapping[int, Sequence[Session]], plan: RunPlan) -> None:
@@ -26,8 +25,7 @@ class Runner:
         self._sessions = sessions
         self._free = {threads: list(sessions[threads]) for threads in plan.intra_op_threads}
         self.ran: Callable[[int], None] = lambda _: None
-        run = partial(self._run, self.session)
-        self._batcher = Batcher(run, plan.batch, plan.runs) if plan.batch > 1 else None
+        self._batcher = Batcher(self._run_batch, plan.batch, plan.runs) if plan.batch > 1 else None
 
     def run(self, inputs: Mapping[str, Tensor], context: RunContext) -> dict[str, Tensor]:
         """All outputs by name, for one picture. Raises ModelRunError, RunStoppedError."""
@@ -38,14 +36,14 @@ class Runner:
         try:
             session = free.pop()  # the one that was used last, whose memory is in the caches
         except IndexError:  # more runs than sessions
-            return self._run(self._sessions[threads][0], inputs, context.stop)
+            return self._sessions[threads][0].run(inputs, context.stop)
         try:
-            return self._run(session, inputs, context.stop)
+            return session.run(inputs, context.stop)
         finally:
             free.append(session)
 
-    def _run(self, session: Session, inputs: Mapping[str, Tensor], stop: RunStop | None) -> dict[str, Tensor]:
-        outputs = session.run(inputs, stop)
+    def _run_batch(self, inputs: Mapping[str, Tensor], stop: RunStop | None) -> dict[str, Tensor]:
+        outputs = self.session.run(inputs, stop)
         self.ran(len(next(iter(inputs.values()))))
         return outputs
 

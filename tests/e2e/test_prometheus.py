@@ -89,7 +89,8 @@ def traffic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service,
     (folder / "models" / "broken" / "model.onnx").write_bytes(b"not a graph")
     certificate, key = issue(authority, folder)
     tls = {"API_TLS_CERT": str(certificate), "API_TLS_KEY": str(key)}
-    service = start_service(**own_models(folder / "models", folder / "cache"), **tls)
+    batches = {"API_MAX_BATCH": "2", "API_INTRA_OP_THREADS": "1"}
+    service = start_service(**own_models(folder / "models", folder / "cache"), **tls, **batches)
     url = service.base_url.replace("http:", "https:")
     try:
         with httpx.Client(base_url=url, verify=trusting(authority), timeout=30) as client:

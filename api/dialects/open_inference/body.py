@@ -42,7 +42,7 @@ async def read_body(request: Request, limits: BodyLimits, memory: ArrivingMemory
 def compressed(request: Request, body: bytes) -> tuple[bytes, dict[str, str]]:
     """The response's body and headers. It is compressed if the client accepts gzip or deflate alone.
 
-    Most HTTP libraries accept both without being told so: compressing tensors would cost more than it saves.
+    Most HTTP libraries send `Accept-Encoding: gzip, deflate` by default; compressing tensors for them would be slower.
     """
     coding = _coding(request, b"accept-encoding")
     if coding not in _WINDOWS:
@@ -64,7 +64,7 @@ async def _decompressed(data: bytes, window: int) -> AsyncIterator[bytes]:
     except zlib.error as error:
         raise InvalidRequestError(f"the body cannot be decompressed: {error}") from None
     if decompressor.unused_data:
-        raise InvalidRequestError("the compressed body goes on after its end")
+        raise InvalidRequestError("the compressed body has bytes after its end")
 
 
 def _coding(request: Request, name: bytes) -> str:

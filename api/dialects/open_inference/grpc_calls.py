@@ -45,9 +45,9 @@ class Calls:
         work: Callable[[Request], Awaitable[T]],
     ) -> T:
         """Ends the call with an error's code and message. `work` takes the call as a request without a body."""
-        result, problem = await self.outcome(context, method, guard, work)
-        if problem is None:
-            return result  # type: ignore[return-value]  # it is there without a problem
+        problem = await self.outcome(context, method, guard, work)
+        if not isinstance(problem, Problem):
+            return problem
         retry = [("retry-after", value) for name, value in problem.headers.items() if name == "Retry-After"]
         code = _CODES.get(problem.status, grpc.StatusCode.INVALID_ARGUMENT)
         await context.abort(code, problem.detail, (("code", problem.code), *retry))
@@ -59,11 +59,10 @@ class Calls:
         method: str,
         guard: Guard | None,
         work: Callable[[Request], Awaitable[T]],
-    ) -> tuple[T | None, Problem | None]:
+    ) -> T | Problem:
         request = _request(context)
         started = perf_counter()
         fields: dict[str, Any] = request.scope["state"]["log"]
-        result: T | None = None
         problem: Problem | None = None
         failure: Exception | None = None
         status = 499  # the call was cancelled
@@ -72,12 +71,14 @@ class Calls:
                 await guard(request)
             result = await work(request)
             status = 200
+            return result
         except Exception as error:  # noqa: BLE001 - any exception is the problem of this call alone
             problem = problem_of(error)
             status = problem.status
             failure = error if problem.code == INTERNAL_ERROR.code else None
             fields |= {"code": problem.code, "detail": problem.detail}
             clear_frames_of(error)
+            return problem
         finally:
             seconds = perf_counter() - started
             path = f"/inference.GRPCInferenceService/{method}"
@@ -85,7 +86,6 @@ class Calls:
             fields |= {"status": status, "path": path, "ms": round(seconds * 1e3, 3)}
             fields |= {"client": request.scope["client"][0], "request_id": request.scope["state"]["request_id"]}
             self._log.write(fields, failure)
-        return result, problem
 
 
 def _request(context: Context) -> Request:

@@ -20,7 +20,7 @@ from api.dialects.open_inference.grpc_messages import Message, message, parse_re
 from api.dialects.open_inference.grpc_tls import credentials
 from api.dialects.open_inference.inference import infer, log_answers
 from api.dialects.open_inference.metadata import Json
-from api.problems import NotReadyError, NotSupportedError
+from api.problems import NotReadyError, NotSupportedError, Problem
 from api.security.guards import Guard
 from loaders.model_errors import UnknownModelError
 
@@ -136,9 +136,11 @@ class InferenceService:
         """The requests one after the other; the error of one does not end the stream."""
         async for request in requests:
             work = partial(self._infer, request)
-            response, problem = await self._calls.outcome(context, "ModelStreamInfer", self._user, work)
-            text = problem.detail if problem else ""
-            yield service_pb2.ModelStreamInferResponse(infer_response=response, error_message=text)
+            outcome = await self._calls.outcome(context, "ModelStreamInfer", self._user, work)
+            if isinstance(outcome, Problem):
+                yield service_pb2.ModelStreamInferResponse(error_message=outcome.detail)
+            else:
+                yield service_pb2.ModelStreamInferResponse(infer_response=outcome)
 
     async def SystemSharedMemoryStatus(self, _: Message, context: Context) -> Message:
         return await self._answer(context, "SystemSharedMemoryStatus", self._user, {})
@@ -191,14 +193,14 @@ class InferenceService:
 
 
 class _HealthService:
-    """`grpc.health.v1`. Orchestrators ask again and again, so there is no stream of changes."""
+    """`grpc.health.v1` without Watch, since orchestrators poll Check."""
 
     def __init__(self, context: DialectContext) -> None:
         self._context = context
 
     async def Check(self, request: Message, context: Context) -> Message:
         if request.service not in ("", *_SERVICES):
-            await context.abort(grpc.StatusCode.NOT_FOUND, f"there is no service {request.service[:100]!r}")
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"unknown service {request.service[:100]!r}")
         ready = self._context.health.not_ready_reason() is None
         state = "SERVING" if ready else "NOT_SERVING"
         return health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.ServingStatus.Value(state))

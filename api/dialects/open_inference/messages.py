@@ -9,6 +9,7 @@ import orjson
 from api.dialects.open_inference import codec
 from api.dialects.open_inference.codec import NamedTensor, ReadText
 from api.problems import InvalidRequestError, NotSupportedError
+from api.uploads.base64_pictures import parse_object
 from loaders.tensors import Tensor
 
 Json = Mapping[str, Any]
@@ -69,13 +70,7 @@ def parse_request(body: memoryview, json_bytes: int | None, read_text: ReadText)
 
 def parse_json(body: memoryview) -> Json:
     """Raises InvalidRequestError if it is not a JSON object."""
-    try:
-        message = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise InvalidRequestError(f"the request is not valid JSON: {error.msg}, at character {error.pos}") from None
-    if not isinstance(message, dict):
-        raise InvalidRequestError("the request must be a JSON object")
-    return message
+    return parse_object(body, InvalidRequestError)
 
 
 def render_response(

@@ -110,12 +110,19 @@ def test_pictures_stages_and_errors_are_counted_in_batches_too(client: httpx.Cli
     client.post("/infer?model=nope", content=red_png)
     until(lambda: grown("fovea_errors_total", code="unknown_model") == 1)
     assert grown("fovea_errors_total", code="undecodable_image") == 1
-    assert grown("fovea_batch_size_count", model="colour") == grown("fovea_batch_size_sum", model="colour") == 3
     assert grown("fovea_pictures_total", model="colour", version="1") == 3
     for stage in ("decode", "preprocess", "queue", "inference", "postprocess"):
         assert grown("fovea_stage_duration_seconds_count", model="colour", stage=stage) == 3
         assert grown("fovea_stage_duration_seconds_bucket", model="colour", stage=stage, le="+Inf") == 3
         assert grown("fovea_stage_duration_seconds_sum", model="colour", stage=stage) > 0
+
+
+def test_runs_of_models_that_run_several_pictures_together_are_counted(serve: Serve, red_png: bytes) -> None:
+    client = serve(max_batch=2, intra_op_threads=1).client
+    for _ in range(3):
+        client.post("/infer", content=red_png)
+    assert value(client, "fovea_batch_size_count", model="colour") == 3
+    assert value(client, "fovea_batch_size_sum", model="colour") == 3
 
 
 def test_models_queues_and_the_process_are_shown(client: httpx.Client, red_png: bytes) -> None:

@@ -68,7 +68,7 @@ def test_a_plan_with_batches_uses_all_cores_for_one_picture_and_one_run_for_seve
         one.gate.set()
         assert [future.result(WAIT_S) for future in (first, *others)] == [1] * 5
     assert (one.batches, four.batches) == ([1, 4], [1])
-    assert ran == [1, 1, 4]
+    assert ran == [1, 4]  # runs that may have several pictures
 
 
 @pytest.mark.parametrize(
