@@ -13,7 +13,8 @@ from loaders.model_errors import ModelFileError, ModelRunError, ProviderError, R
 from loaders.model_loader import create_model_loader, model_loader_names
 from loaders.runtimes.base import ModelLoader, RunStop, SessionOptions
 from loaders.tensors import TensorInfo
-from tests.tiny_models import SIDE, add_model, colour_graph, two_output_graph
+from tests.loaders.runtimes.conftest import write
+from tests.tiny_models import SIDE, colour_graph, two_output_graph
 
 RUNS = 64
 
@@ -32,15 +33,6 @@ def chain_graph(products: int) -> onnx.ModelProto:
     matrix = numpy_helper.from_array(np.full((side, side), 1 / side, np.float32), "matrix")
     graph = helper.make_graph(nodes, "chain", [image], [logits], [matrix])
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-
-
-def write(tmp_path: Path, graph: onnx.ModelProto) -> Path:
-    return add_model(tmp_path, "tiny", graph) / "1" / "model.onnx"
-
-
-@pytest.fixture
-def graph(tmp_path: Path) -> Path:
-    return write(tmp_path, colour_graph())
 
 
 @pytest.fixture(scope="module", params=model_loader_names())

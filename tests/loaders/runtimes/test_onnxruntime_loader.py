@@ -14,8 +14,9 @@ from loaders.model_errors import ProviderError
 from loaders.model_loader import create_model_loader
 from loaders.runtimes.base import SessionOptions
 from loaders.runtimes.onnxruntime_loader import OnnxRuntimeLoader
+from tests.loaders.runtimes.conftest import write
 from tests.paths import ROOT
-from tests.tiny_models import SIDE, add_model, colour_graph
+from tests.tiny_models import SIDE
 
 RUNS = 64
 COUNT_THREADS = """
@@ -73,15 +74,6 @@ def padded_pool_graph() -> onnx.ModelProto:
     pads = helper.make_tensor("pads", TensorProto.INT64, [8], [0, 0, 1, 1] * 2)
     graph = helper.make_graph(nodes, "padded-pool", [image], [logits], [pads])
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-
-
-def write(tmp_path: Path, graph: onnx.ModelProto) -> Path:
-    return add_model(tmp_path, "tiny", graph) / "1" / "model.onnx"
-
-
-@pytest.fixture
-def graph(tmp_path: Path) -> Path:
-    return write(tmp_path, colour_graph())
 
 
 def test_loader_has_the_runtime_version() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFont
 
 from engine.drawing import Drawer
 from engine.tasks.predictions import Box, Detection
@@ -172,3 +172,20 @@ def test_explain_of_a_task_without_a_score_is_an_error(command: CommandLine, pho
     done = command(photos, "--save", tmp_path / "out", "--explain", "--model", "depth")
     assert done.returncode == 2
     assert "depth-estimation cannot be explained" in done.stderr
+
+
+def test_another_font_changes_the_letters_of_command_and_service_alike(
+    command: CommandLine, serve: Serve, task_models: Path, tmp_path: Path
+) -> None:
+    font, data = tmp_path / "aileron.ttf", encode(scene(96, 96), "PNG")
+    other = ImageFont.load_default(20)
+    assert isinstance(other, ImageFont.FreeTypeFont)
+    font.write_bytes(other.font_bytes)
+    (tmp_path / "a.png").write_bytes(data)
+    command(tmp_path / "a.png", "--model", "boxes", "--font", font, "--save", tmp_path / "out")
+    drawn = pixels(tmp_path / "out" / "annotated" / "a.png")
+    services = [serve(models_dir=task_models, font=file).client for file in (font, None)]
+    answers = [client.post("/infer?model=boxes", content=data, headers={"Accept": "image/png"}) for client in services]
+    with_font, without = (pixels(answer.content) for answer in answers)
+    np.testing.assert_array_equal(drawn, with_font)
+    assert (with_font != without).any()
