@@ -77,6 +77,6 @@ def free_version(model: Path, number: int | None = None) -> int:
         number = max((found for entry in entries if (found := parse_version(entry.name)) is not None), default=0) + 1
         if number > MAX_NUMBER:
             raise FileExistsError(f"{model.name} has a version {MAX_NUMBER}, the highest; name a free one (?version=).")
-    if (model / str(number)).exists():
+    elif (model / str(number)).exists():
         raise FileExistsError(f"{model.name} has a version {number} already; versions are never overwritten.")
     return number
