@@ -4,9 +4,19 @@ from pathlib import Path
 import pytest
 from selenium import webdriver
 
+from tests.e2e.client_table import ClientTable
 from tests.e2e.page import Page, write_models
 from tests.e2e.swagger import chromium, console_errors, requested_urls
 from tests.process import running_service
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--client-table", choices=("check", "write"), help="the tables of calls in docs/clients.md")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if chosen := config.getoption("--client-table"):
+        config.pluginmanager.register(ClientTable(write=chosen == "write"))
 
 
 @pytest.fixture
