@@ -174,7 +174,8 @@ class InferenceAPI:
             self.health.set("model", Part(PartStatus.FAILED, "needs the image loader and the model loader"))
             return
         options = self._engine_options(model_loader, slot)
-        self._engine = InferenceEngine(ModelRepository(self.settings.models_dir), image_loader, model_loader, options)
+        repository = ModelRepository(self.settings.models_dir, twins=self.settings.precision == "fast")
+        self._engine = InferenceEngine(repository, image_loader, model_loader, options)
         self._engine.start()
         self.health.watch("model", partial(_default_model_part, self._engine.models))
         self.health.watch("models_folder", partial(_folder_part, self._engine.models))

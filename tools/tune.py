@@ -36,7 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments).models
     try:
         settings = load_settings()
-        versions = list(_versions(ModelRepository(settings.models_dir).scan().catalog, chosen))
+        versions = list(
+            _versions(ModelRepository(settings.models_dir, twins=settings.precision == "fast").scan().catalog, chosen)
+        )
     except (SettingsError, ModelError, OSError) as error:
         parser.error(str(error))
     results = [_tune(version, settings) for version in versions]

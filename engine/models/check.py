@@ -87,6 +87,7 @@ class ModelCheck:
     def _request(self, version: ModelVersion) -> dict[str, object]:
         return {
             "graph": str(version.graph),
+            "twin": str(version.twin) if version.twin else None,
             "folders": [str(folder) for folder in version.folders],
             "name": version.name,
             "number": version.number,
@@ -149,9 +150,9 @@ def _check_here(request: dict[str, Any]) -> str:
     from engine.models.samples import check_samples
     from loaders.image_loader import create_image_loader
 
-    version = ModelVersion(
-        request["name"], request["number"], Path(request["graph"]), tuple(Path(f) for f in request["folders"])
-    )
+    twin = Path(request["twin"]) if request["twin"] else None
+    folders = tuple(Path(folder) for folder in request["folders"])
+    version = ModelVersion(request["name"], request["number"], Path(request["graph"]), folders, twin=twin)
     options = SessionOptions(tuple(request["providers"]), threads=1, cache=Path(request["cache"]))
     loader, image_loader = create_model_loader(request["model_loader"]), create_image_loader(request["image_loader"])
     if other := request.get("other"):

@@ -1,6 +1,7 @@
 """Loads a version: resolves its spec, loads its graph, warms it up."""
 
 from dataclasses import replace
+from pathlib import Path
 
 from engine.models.hidden_activation import without_hidden_activation
 from engine.models.loaded_model import LoadedModel, ModelRef
@@ -13,7 +14,7 @@ from loaders.repository.model_repository import ModelVersion
 from loaders.repository.specs import ResolvedSpec, resolve
 from loaders.repository.specs.model_files import MODEL_TOML
 from loaders.repository.specs.model_spec import ExtraInput, ModelSpec
-from loaders.runtimes.base import ModelLoader, SessionOptions
+from loaders.runtimes.base import ModelLoader, Precision, SessionOptions
 
 
 def load_model(
@@ -28,7 +29,8 @@ def load_model(
 
 def _load(version: ModelVersion, loader: ModelLoader, options: SessionOptions, *, exact_decode: bool) -> LoadedModel:
     resolved = resolve_version(version)
-    session = loader.load(version.graph, replace(options, shapes=_input_shapes(resolved.spec)))
+    options = replace(options, shapes=_input_shapes(resolved.spec))
+    session = loader.load(graph_in(version, options.precision), options)
     ref = ModelRef(version.name, version.number, resolved.spec.task, options.precision)
     runner = single_session(session, options.threads)
     model = LoadedModel(ref, runner, resolved, exact_decode=exact_decode)
@@ -38,6 +40,11 @@ def _load(version: ModelVersion, loader: ModelLoader, options: SessionOptions, *
         raise ModelSpecError(f"the warm-up failed with a black picture and with a noise picture: {error}") from error
     corrected = without_hidden_activation(model)
     return LoadedModel(ref, runner, corrected, exact_decode=exact_decode) if corrected else model
+
+
+def graph_in(version: ModelVersion, precision: Precision) -> Path:
+    """Returns the file that is run with this precision."""
+    return version.twin if precision is Precision.INT8 and version.twin else version.graph
 
 
 def _input_shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:

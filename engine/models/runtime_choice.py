@@ -35,15 +35,18 @@ _COMPARISON = TypeAdapter(Comparison)
 
 def candidates(loader: str, *, fast: bool) -> tuple[tuple[str, Precision], ...]:
     """Returns the runtimes and precisions to compare with the reference of `loader`, as far as they are installed."""
-    if loader == DEFAULT_MODEL_LOADER or not is_installed(OPENVINO):
-        return ()
-    exact = ((OPENVINO, Precision.EXACT),) if loader == AUTO else ()
-    return exact + (((OPENVINO, Precision.BF16),) if fast else ())
+    openvino = loader != DEFAULT_MODEL_LOADER and is_installed(OPENVINO)
+    exact = [(OPENVINO, Precision.EXACT)] if openvino and loader == AUTO else []
+    if not fast:
+        return tuple(exact)
+    bf16 = [(OPENVINO, Precision.BF16)] if openvino else []
+    runtimes = [loader] if loader != AUTO else [DEFAULT_MODEL_LOADER, *([OPENVINO] if openvino else [])]
+    return (*exact, *bf16, *((runtime, Precision.INT8) for runtime in runtimes))
 
 
 @dataclass(frozen=True, slots=True)
 class RuntimeChooser:
-    """`check` has the reference runtime. `tolerance`: the largest difference of answers in bfloat16."""
+    """`check` has the reference runtime. `tolerance`: the largest difference of answers in bfloat16 and int8."""
 
     check: ModelCheck
     candidates: tuple[tuple[str, Precision], ...]
@@ -52,12 +55,13 @@ class RuntimeChooser:
 
     def __call__(self, version: ModelVersion) -> RuntimeChoice:
         """Returns the cached choice, or one that is measured now."""
-        if not self.candidates:
+        tried = [way for way in self.candidates if way[1] is not Precision.INT8 or version.twin]
+        if not tried:
             return RuntimeChoice(self.check.model_loader)
         file = self._file(version)
         choice = read_measurement(file, _CHOICE)
         if choice is None:
-            choice = self._choose([self._compare(version, *candidate) for candidate in self.candidates])
+            choice = self._choose([self._compare(version, *way) for way in tried])
             if all(comparison.conclusive for comparison in choice.compared):
                 write_measurement(file, _CHOICE, choice)
         _log.info(
@@ -93,7 +97,8 @@ class RuntimeChooser:
         this_processor = processor()
         if this_processor is None:
             return None
-        context = (self.check.runtime, package_version(OPENVINO), self.candidates, self.tolerance)
+        openvino = package_version(OPENVINO) if is_installed(OPENVINO) else ""
+        context = (self.check.runtime, openvino, self.candidates, self.tolerance)
         digest = model_digest(version, *context, this_processor, self.cores)
         return self.check.cache / "runtimes" / f"{digest}.json"
 

@@ -144,12 +144,12 @@ def _mask_difference(expected: ExpectedPrediction, found: Detection | Segment) -
 def _point_difference(expected: ExpectedPrediction, found: Prediction, picture: Size) -> Difference:
     if not expected.points:
         return SAME
-    shift = _point_shift(np.asarray(expected.points), _points(found))
+    shift = _point_shift(np.asarray(expected.points), points_of(found))
     text = f"a point of {expected.title} is shifted by {shift:.1f} pixels"
     return Difference(shift / max(picture.width, picture.height), text)
 
 
-def _points(found: Prediction) -> Floats:
+def points_of(found: Prediction) -> Floats:
     """Keypoints, corners or landmarks, (P, 2), by the name of the prediction's field."""
     keypoints: Sequence[Any] = getattr(found, "keypoints", ())
     if keypoints:

@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from engine.models.digest import model_digest
+from engine.models.load import graph_in
 from engine.models.loaded_model import LoadedModel
 from engine.models.measurement_cache import read_measurement, write_measurement
 from engine.scheduling.run_plan import RunLimits, TuneLevel, default_plan
@@ -93,7 +94,7 @@ class Tuner:
         return tuning
 
     def _load(self, version: ModelVersion, threads: int) -> Session:
-        return self.loader.load(version.graph, replace(self.options, threads=threads))
+        return self.loader.load(graph_in(version, self.options.precision), replace(self.options, threads=threads))
 
     def _file(self, version: ModelVersion, providers: tuple[str, ...]) -> Path | None:
         this_processor = processor()

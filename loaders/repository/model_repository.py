@@ -10,11 +10,14 @@
         onnx/model.onnx
       yolo11n.onnx                 a bare file: version 1; yolo11n.toml and yolo11n.labels.txt beside it may say more
 
+An 8-bit twin of `model.onnx` is `model_int8.onnx` or `model_quantized.onnx` beside it, as Optimum names them.
+
 Names that start with a dot are skipped: new versions are written there and then renamed into place.
 """
 
 import errno
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -28,6 +31,7 @@ MAX_NUMBER = 999_999_999
 _SUFFIX = ".onnx"
 _GRAPH = "model.onnx"
 _SUBFOLDER = "onnx"
+_TWINS = ("_int8", "_quantized")
 _SIDECARS = (".toml", ".json", ".txt", ".csv", ".names")
 # Maximum files per folder that count towards a version's signature.
 _MAX_SIDECARS = 64
@@ -42,7 +46,7 @@ class ModelVersion:
     """One version on disk. `graph` is the file to load; `folders` hold files that describe it, the nearest first.
 
     `numbered`: the version has a folder named by its number, so the model can have more versions.
-    `signature`: path, bytes and mtime (ns) of every file that decides an answer.
+    `signature`: path, bytes and mtime (ns) of every file that decides an answer. `twin`: the same model in 8 bits.
     """
 
     name: str
@@ -51,6 +55,7 @@ class ModelVersion:
     folders: tuple[Path, ...]
     signature: Signature = ()
     numbered: bool = False
+    twin: Path | None = None
 
     @property
     def key(self) -> ModelKey:
@@ -97,10 +102,11 @@ class Scan:
 
 
 class ModelRepository:
-    """The models folder; every call reads the disk."""
+    """The models folder; every call reads the disk. `twins`: whether versions have their 8-bit twins."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, twins: bool = False) -> None:
         self.root = root
+        self._twins = twins
 
     def scan(self) -> Scan:
         """Returns every model with its versions, sorted by name. Raises OSError when the folder cannot be read."""
@@ -117,7 +123,7 @@ class ModelRepository:
                     scan.empty.add(entry.name)
                 continue
             if versions:
-                scan.catalog[versions[0].name] = {v.number: v for v in versions}
+                scan.catalog[versions[0].name] = {v.number: _with_twin(v) if self._twins else v for v in versions}
         if self.root.stat().st_ino != scanned:
             raise FileNotFoundError(errno.ENOENT, "the folder was replaced during the scan")
         return scan
@@ -207,15 +213,34 @@ def _version(name: str, number: int, graph: Path, folders: tuple[Path, ...], *, 
     return ModelVersion(name, number, graph, unique, _signature(graph, unique), numbered)
 
 
+def _with_twin(version: ModelVersion) -> ModelVersion:
+    """The twin's files count towards the version's signature."""
+    graph = version.graph
+    candidates = (graph.with_stem(f"{graph.stem}{suffix}") for suffix in _TWINS)
+    twin = next((file for file in candidates if file.is_file()), None)
+    try:
+        files = _with_weights(twin) if twin else []
+    except OSError:  # deleted during the scan
+        return version
+    return replace(version, twin=twin, signature=version.signature + _stats(files))
+
+
 def _signature(graph: Path, folders: tuple[Path, ...]) -> Signature:
     """Covers the graph, its external weights, the files that describe it and its samples."""
     sidecars = [f for folder in folders for f in sorted(folder.iterdir()) if f.suffix in _SIDECARS and f.is_file()]
-    graph_stat = graph.stat()
-    weights = [graph.parent / name for name in _external_files(graph, graph_stat.st_size, graph_stat.st_mtime_ns)]
     bare = ModelFiles.of_bare_file(graph)
     own = () if folders else (graph.with_name(bare.spec_file), graph.with_name(bare.labels_file))
     described = [*(f for f in own if f.is_file()), *sidecars[:_MAX_SIDECARS]]
-    files = [graph, *weights, *described, *sample_files(graph, folders)]
+    return _stats([*_with_weights(graph), *described, *sample_files(graph, folders)])
+
+
+def _with_weights(graph: Path) -> list[Path]:
+    """Returns the graph's file and those of its external weights."""
+    stat = graph.stat()
+    return [graph, *(graph.parent / name for name in _external_files(graph, stat.st_size, stat.st_mtime_ns))]
+
+
+def _stats(files: Iterable[Path]) -> Signature:
     return tuple(stat for file in files if (stat := _file_stat(file)))
 
 

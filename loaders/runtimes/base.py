@@ -18,10 +18,11 @@ PROVIDER_NAMES = ("cpu", "cuda", "tensorrt", "openvino", "coreml", "directml")
 
 
 class Precision(StrEnum):
-    """The arithmetic of a run: as the graph says, or with bfloat16 in place of float32."""
+    """The arithmetic of a run: that of the graph, bfloat16 in place of float32, or that of the graph's 8-bit twin."""
 
     EXACT = "exact"
     BF16 = "bf16"
+    INT8 = "int8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class SessionOptions:
 
     `threads`: intra-op threads of one run. `cache`: folder for optimised and compiled graphs; None disables it.
     `shapes`: of inputs for one picture, by name: the sides that the graph leaves open. `precision`: only OpenVINO has
-    others than exact.
+    bf16; int8 says that the file is the model's twin.
     """
 
     providers: tuple[str, ...] = ("cpu",)

@@ -28,7 +28,7 @@ from utils.processor import processor
 
 _CPU = "CPU"
 _PROVIDERS = {AUTO, "cpu", "CPUExecutionProvider"}
-_HINTS = {Precision.EXACT: "f32", Precision.BF16: "bf16"}
+_HINTS = {Precision.EXACT: "f32", Precision.BF16: "bf16", Precision.INT8: "f32"}
 
 _log = logging.getLogger("fovea.models")
 

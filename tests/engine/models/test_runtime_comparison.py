@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from engine.models.answer_difference import answer_difference
 from engine.models.load import load_model
-from engine.models.runtime_comparison import Trial, Way, answer_difference
+from engine.models.runtime_comparison import Trial, Way
 from engine.scheduling import tuning
 from loaders.image_loader import create_image_loader
 from loaders.repository.model_repository import ModelRepository, ModelVersion
@@ -81,9 +82,8 @@ def test_classes_differ_by_their_scores_and_by_their_first(
 ) -> None:
     model = load_model(version, OnnxRuntimeLoader(), ONE)
     frame = model.preprocessor.frame(model.preprocessor.target)
-    expected = {"logits": np.asarray([[2.0, 1.0, 0.0]], np.float32)}
-    outputs = {"logits": np.asarray([found], np.float32)}
-    assert answer_difference(model, expected, outputs, frame) == pytest.approx(difference, abs=1e-3)
+    one, other = ({"logits": np.asarray([values], np.float32)} for values in ([2.0, 1.0, 0.0], found))
+    assert answer_difference(model, model, (one, other), frame) == pytest.approx(difference, abs=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -97,5 +97,5 @@ def test_other_outputs_differ_relative_to_their_largest_value(
     add_model(tmp_path, "vectors", colour_graph(), spec=spec, labels=None)
     model = load_model(ModelRepository(tmp_path).find("vectors"), OnnxRuntimeLoader(), ONE)
     frame = model.preprocessor.frame(model.preprocessor.target)
-    expected = {"logits": np.asarray([[0.0, -8.0, 4.0]], np.float32)}
-    assert answer_difference(model, expected, {"logits": np.asarray(found, np.float32)}, frame) == difference
+    one, other = ({"logits": np.asarray(values, np.float32)} for values in ([[0.0, -8.0, 4.0]], found))
+    assert answer_difference(model, model, (one, other), frame) == difference
