@@ -52,6 +52,23 @@ def test_labels_of_a_bare_file_are_part_of_its_signature(repository: ModelReposi
     assert resolve_version(repository.find("bare")).spec.labels == ("a", "b", "c")
 
 
+@pytest.mark.parametrize("twin", ["10/model_int8.onnx", "10/model_quantized.onnx"])
+def test_an_8_bit_twin_is_part_of_the_signature(repository: ModelRepository, twin: str) -> None:
+    without, file = repository.find("colours"), repository.root / "colours" / twin
+    file.write_bytes(b"8 bits")
+    assert repository.find("colours") == without, "twins are looked for on request"
+    found = ModelRepository(repository.root, twins=True).find("colours")
+    assert (found.graph, found.twin) == (without.graph, file)
+    assert [path for path, _, _ in found.signature] == [*(path for path, _, _ in without.signature), str(file)]
+
+
+def test_the_twin_of_a_bare_file_is_a_model_of_its_own_too(repository: ModelRepository) -> None:
+    for name in ("bare", "bare_int8"):
+        (repository.root / f"{name}.onnx").write_bytes(colour_graph().SerializeToString())
+    found = ModelRepository(repository.root, twins=True)
+    assert found.find("bare").twin == found.find("bare_int8").graph
+
+
 @pytest.mark.parametrize("folder", ["missing", "file"])
 def test_a_missing_models_folder_holds_no_models(tmp_path: Path, folder: str) -> None:
     (tmp_path / "file").write_text("no folder")
