@@ -48,8 +48,7 @@ class CheckedImageLoader(ImageLoader):
         decoded = self._decode_safely(data, header, scale)
         if not complete and missing_rows(decoded.rgb) > MAX_MISSING_ROWS:
             raise _truncated(header)
-        # libheif applies the orientation of HEIC
-        upright = decoded.upright(1 if header.format == "HEIC" else header.orientation)
+        upright = decoded.upright(header.orientation)
         if upright.alpha is not None:
             info = replace(info, alpha=True)
         return Picture(upright.rgb, info, upright.alpha)
@@ -95,9 +94,7 @@ def is_complete(data: bytes, header: Header) -> bool:
 
 def check_size(height: int, width: int, header: Header, scale: int) -> None:
     """Raises CorruptImageError if the decoded size is not that of the header."""
-    # libheif applies the orientation of HEIC
-    stored = header.info if header.format == "HEIC" else header
-    if (width, height) != (-(-stored.width // scale), -(-stored.height // scale)):
+    if (width, height) != (-(-header.width // scale), -(-header.height // scale)):
         raise CorruptImageError(f"This {header.format} contains a picture of another size than its header says.")
 
 
