@@ -143,7 +143,7 @@ def test_a_read_only_folder_serves_and_rejects_changes(tmp_path: Path) -> None:
         make_read_only(models)
         with service_under(models=models, cache=tmp_path / "cache") as service, admin(service) as boss:
             assert label(service) == "red"
-            assert "corrupt" in folder_reason(service)
+            assert "invalid" in folder_reason(service)
             for response in (
                 boss.post("/models/new/versions", content=GRAPH),
                 boss.put("/models/default", json={"name": "other"}),

@@ -109,7 +109,7 @@ def test_a_service_killed_during_a_change_leaves_a_readable_state(fleet: Fleet) 
             time.sleep(0.02)
 
 
-def test_a_replaced_folder_is_followed(fleet: Fleet) -> None:
+def test_a_replaced_folder_is_followed(fleet: Fleet, models: Path) -> None:
     away = models.with_name("away")
     shutil.copytree(models, away)
     shutil.rmtree(away / "m" / "3")
