@@ -33,9 +33,6 @@ class CheckedImageLoader(ImageLoader):
     def decode(self, data: bytes, header: Header, scale: int) -> Decoded:
         """Returns the stored pixels; `scale` (1, 2, 4 or 8) divides the sides of a JPEG. May raise anything."""
 
-    def probe(self, data: bytes) -> ImageInfo:
-        return read_header(data, self.formats).info
-
     def load(self, data: bytes, at_least: LeastSize = None) -> Picture:
         header = read_header(data, self.formats)
         info = header.info
