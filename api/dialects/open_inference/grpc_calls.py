@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from urllib.parse import unquote
 
 import grpc
+from google.protobuf.message import DecodeError
 from starlette.requests import Request
 
 from api.dialects.dialect import DialectContext
@@ -46,8 +47,9 @@ class Calls(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # has no annotat
     """Checks the key of each call from its metadata, before its message is read.
 
     A method with one message is therefore served as one with a stream of messages, which looks the same to clients.
-    Its handler gets the message, and the call as guards, rate limits and the log know a request. `guards`: of the
-    methods that do not need a user's key. After `stopping` is set, streams end with their current message.
+    Its handler gets the message, and the call as guards, rate limits and the log know a request. A handler of streams
+    gets messages as bytes. `guards`: of the methods that do not need a user's key. After `stopping` is set, streams end
+    with their current message.
     """
 
     def __init__(self, context: DialectContext, guards: Mapping[str, Guard | None], stopping: asyncio.Event) -> None:
@@ -59,28 +61,23 @@ class Calls(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # has no annotat
         service, _, method = details.method.lstrip("/").partition("/")
         if handler is None or service != SERVICE:
             return handler
-        formats = handler.request_deserializer, handler.response_serializer
+        formats = {"response_serializer": handler.response_serializer}  # and requests as bytes
         if handler.unary_unary:
-            return grpc.stream_unary_rpc_method_handler(partial(self._answer, method, handler.unary_unary), *formats)
-        return grpc.stream_stream_rpc_method_handler(partial(self._stream, handler.stream_stream), *formats)
+            return grpc.stream_unary_rpc_method_handler(partial(self._answer, method, handler), **formats)
+        return grpc.stream_stream_rpc_method_handler(partial(self._stream, handler.stream_stream), **formats)
 
-    async def _answer(
-        self,
-        method: str,
-        handle: Callable[[Message, Request], Awaitable[Message]],
-        messages: AsyncIterator[Message],
-        context: Context,
-    ) -> Message:
+    async def _answer(self, method: str, handler: Handler, messages: AsyncIterator[bytes], context: Context) -> Message:
         async def work(call: Request) -> Message:
-            return await handle(await self._read(messages), call)
+            message = parse_message(handler.request_deserializer, await self._read(messages))
+            return await handler.unary_unary(message, call)
 
         outcome = await self.outcome(context, method, work)
         return await _abort(context, outcome) if isinstance(outcome, Problem) else outcome
 
     async def _stream(
         self,
-        handle: Callable[[AsyncIterator[Message], Context], AsyncIterator[Message]],
-        messages: AsyncIterator[Message],
+        handle: Callable[[AsyncIterator[bytes], Context], AsyncIterator[Message]],
+        messages: AsyncIterator[bytes],
         context: Context,
     ) -> AsyncIterator[Message]:
         """Each message is a call of its own for the rate limit and the log; a wrong key ends the stream at once."""
@@ -125,7 +122,7 @@ class Calls(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # has no annotat
                 self._log.write(fields, failure)
                 failure = None  # its traceback holds this frame
 
-    async def _read(self, messages: AsyncIterator[Message]) -> Message:
+    async def _read(self, messages: AsyncIterator[bytes]) -> bytes:
         """The only message. Raises BodyTooSlowError, InvalidRequestError."""
         limit_s = self._context.settings.body_timeout_s
         try:
@@ -136,18 +133,26 @@ class Calls(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # has no annotat
             raise BodyTooSlowError(limit_s) from None
         raise InvalidRequestError("the call ended before its message")
 
-    async def _until_stopping(self, messages: AsyncIterator[Message]) -> AsyncIterator[Message]:
+    async def _until_stopping(self, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         stopping = asyncio.ensure_future(self._stopping.wait())
         try:
             while True:
                 message = asyncio.ensure_future(anext(messages, None))
                 await asyncio.wait((message, stopping), return_when=asyncio.FIRST_COMPLETED)
-                if not message.done() or message.result() is None:
+                if not message.done() or (data := message.result()) is None:
                     message.cancel()
                     return
-                yield message.result()
+                yield data
         finally:
             stopping.cancel()
+
+
+def parse_message(parse: Callable[[bytes], Message], data: bytes) -> Message:
+    """Raises InvalidRequestError."""
+    try:
+        return parse(data)
+    except DecodeError:
+        raise InvalidRequestError("the message is not of the type of this method, or is damaged") from None
 
 
 async def _abort(context: Context, problem: Problem) -> None:

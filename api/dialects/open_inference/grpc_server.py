@@ -15,7 +15,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from api.dialects.dialect import DialectContext
 from api.dialects.open_inference import metadata, operations
 from api.dialects.open_inference.faces import find_face
-from api.dialects.open_inference.grpc_calls import SERVICE, Calls, Context, Message
+from api.dialects.open_inference.grpc_calls import SERVICE, Calls, Context, Message, parse_message
 from api.dialects.open_inference.grpc_messages import message, parse_request, render_response
 from api.dialects.open_inference.grpc_tls import credentials
 from api.dialects.open_inference.inference import infer, log_answers
@@ -119,10 +119,10 @@ class InferenceService:
     async def ModelInfer(self, request: Message, call: Request) -> Message:
         return await self._infer(request, call)
 
-    async def ModelStreamInfer(self, requests: AsyncIterator[Message], context: Context) -> AsyncIterator[Message]:
+    async def ModelStreamInfer(self, requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[Message]:
         """The requests one after the other; the error of one does not end the stream."""
-        async for request in requests:
-            outcome = await self._calls.outcome(context, "ModelStreamInfer", partial(self._infer, request))
+        async for data in requests:
+            outcome = await self._calls.outcome(context, "ModelStreamInfer", partial(self._infer_serialized, data))
             if isinstance(outcome, Problem):
                 yield service_pb2.ModelStreamInferResponse(error_message=outcome.detail)
             else:
@@ -151,6 +151,9 @@ class InferenceService:
 
     async def LogSettings(self, _: Message, call: Request) -> Message:
         raise operations.no_log_settings()
+
+    async def _infer_serialized(self, data: bytes, call: Request) -> Message:
+        return await self._infer(parse_message(service_pb2.ModelInferRequest.FromString, data), call)
 
     async def _infer(self, request: Message, call: Request) -> Message:
         """gRPC cancels it at the deadline of the call."""

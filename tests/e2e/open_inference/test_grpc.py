@@ -75,10 +75,18 @@ def test_a_wrong_key_ends_calls_that_have_not_sent_their_message(channel: grpc.C
     never.set()
 
 
-def test_a_call_without_a_message_is_rejected(channel: grpc.Channel) -> None:
+def test_calls_without_a_message_or_with_a_damaged_one_are_rejected(channel: grpc.Channel) -> None:
+    own = {"metadata": (("x-api-key", "secret"),), "timeout": WAIT_S}
     call = channel.stream_unary(f"/{SERVICE}/ModelInfer")
-    with pytest.raises(grpc.RpcError, match="ended before its message"):
-        call(iter(()), metadata=(("x-api-key", "secret"),), timeout=WAIT_S)
+    with pytest.raises(grpc.RpcError, match="ended before its message") as raised:
+        call(iter(()), **own)
+    assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    with pytest.raises(grpc.RpcError, match="damaged") as raised:
+        call(iter([b"\xff"]), **own)
+    assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    stream = channel.stream_stream(f"/{SERVICE}/ModelStreamInfer")
+    answers = map(messages.ModelStreamInferResponse.FromString, stream(iter([b"\xff", b""]), **own))
+    assert ["damaged" in answer.error_message for answer in answers] == [True, False]
 
 
 def test_deadlines_and_ids_are_read_from_metadata(channel: grpc.Channel) -> None:
