@@ -138,9 +138,11 @@ class Calls(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # has no annotat
         try:
             while True:
                 message = asyncio.ensure_future(anext(messages, None))
-                await asyncio.wait((message, stopping), return_when=asyncio.FIRST_COMPLETED)
-                if not message.done() or (data := message.result()) is None:
+                try:
+                    await asyncio.wait((message, stopping), return_when=asyncio.FIRST_COMPLETED)
+                finally:  # also if the client cancels the call
                     message.cancel()
+                if not message.done() or (data := message.result()) is None:
                     return
                 yield data
         finally:
