@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from benchmarks.contestants import FOVEA
 from benchmarks.tables import Table
 
 RATE, P50, P99, REJECTED = "pictures/s", "p50, ms", "p99, ms", "rejected, %"
@@ -41,9 +42,10 @@ CURVES = (
 
 
 def merged(before: Iterable[Point], measured: Sequence[Point]) -> list[Point]:
-    """All points; what was measured again replaces the whole curve."""
-    again = {point.curve for point in measured}
-    return [*(point for point in before if point.curve not in again), *measured]
+    """All points; a contestant that was measured again has only its new points in a curve."""
+    again = {(point.curve, point.series) for point in measured}
+    kept = [point for point in before if (point.curve, point.series) not in again]
+    return sorted([*kept, *measured], key=lambda point: not point.series.startswith(FOVEA))
 
 
 def tables(points: Sequence[Point]) -> list[Table]:

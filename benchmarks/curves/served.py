@@ -185,8 +185,11 @@ class Curves:
                 self._say(f"{contestant.name}: {error}")
 
     async def _load(self, at: Place, place: float, load: ClosedLoop, server: ServerProcess) -> None:
+        patience = self._sizes.patience
+        # A window is longer than a request waits behind so many others.
+        patience = replace(patience, window_s=patience.window_s * max(1.0, load.connections / 100))
         try:
-            m = await measure(load, server, self._sizes.patience, at)
+            m = await measure(load, server, patience, at)
         except NoAnswerError as error:
             self._say(f"{at.contestant}: {error}")
             return

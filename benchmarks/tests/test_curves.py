@@ -10,9 +10,11 @@ def _point(curve: str, at: float, rate: float, series: str = "Fovea") -> Point:
     return Point(curve, series, at, {RATE: rate, P50: 1000 / rate})
 
 
-def test_a_curve_that_is_measured_again_is_replaced_as_a_whole() -> None:
-    before = [_point("connections", 1, 100), _point("connections", 512, 50), _point("workers", 1, 900)]
-    assert merged(before, [_point("connections", 1, 120)]) == [_point("workers", 1, 900), _point("connections", 1, 120)]
+def test_points_measured_again_replace_those_of_the_same_curve_and_contestant() -> None:
+    kept = [_point("workers", 1, 900), _point("connections", 1, 90, "A")]
+    before = [_point("connections", 1, 100), _point("connections", 512, 50), *kept]
+    again = _point("connections", 1, 120)
+    assert merged(before, [again]) == [kept[0], again, kept[1]]
 
 
 def test_tables_have_a_row_for_each_series_and_a_column_for_each_place() -> None:
