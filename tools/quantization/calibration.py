@@ -9,7 +9,7 @@ from engine.preprocessing.geometry import Frame
 from loaders.images.base import ImageLoader
 from loaders.images.errors import ImageError
 from loaders.tensors import Tensor
-from tools.quantization.errors import QuantizationError
+from tools.quantization.int8_graph import QuantizationError
 
 LEAST_PICTURES = 8
 MOST_PICTURES = 300
