@@ -215,7 +215,7 @@ class InferenceAPI:
         settings = self.settings
         measured = check.on_cores_alone and not settings.run_is_fixed
         others = candidates(settings.model_loader, fast=settings.precision == "fast") if measured else ()
-        return RuntimeChooser(check, others, cpu_budget(), settings.precision_tolerance)
+        return RuntimeChooser(check, others, cpu_budget())
 
     def _make_image_loader(self) -> ImageLoader:
         limits = ImageLoaderOptions(self.settings.max_image_pixels, self.settings.accept_truncated)
