@@ -63,12 +63,7 @@ class DialectContext:
         """A JSON body with so many pictures at most. Its memory counts until the block ends. Raises RequestError."""
         body = RequestBody(request, json_limits(self.upload_limits, pictures), self.memory)
         try:
-            data = bytearray()
-            while not body.ended:
-                data += await body.next()
-            parsed = parse_object(data)
-            data.clear()
-            yield parsed
+            yield parse_object(await body.read())
         finally:
             body.release()
 
