@@ -9,8 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
+import grpc
 import httpx
 import pytest
+from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from tests.e2e.otlp import Collector, Span, collecting
 from tests.e2e.services import RED, WAIT_S, free_port, infer, make_models, own_models
@@ -19,6 +21,7 @@ from tests.process import Service, running
 from tests.server import until
 
 STAGES = ["decode", "preprocess", "inference", "postprocess"]
+CALL_TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 MISSING = "import runpy, sys; sys.modules['opentelemetry.sdk'] = None; runpy.run_path('main.py', run_name='__main__')"
 OFF = "import main, sys; sys.exit(any('opentelemetry.sdk' in name for name in sys.modules))"
@@ -120,6 +123,32 @@ def test_failed_requests_are_traced_with_the_code_of_the_problem(service: Servic
     assert found == (400, "undecodable_image")
     assert not server.failed  # as the conventions want it: the client's error
     assert not stages
+
+
+def test_a_grpc_call_is_a_server_span_with_its_stages(models: dict[str, str], collector: Collector) -> None:
+    port = free_port()
+    with (
+        running({**models, **exported(collector), "API_GRPC_PORT": str(port)}),
+        grpc.insecure_channel(f"127.0.0.1:{port}") as channel,
+    ):
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        request = service_pb2.ModelInferRequest(
+            model_name="colour", raw_input_contents=[len(RED).to_bytes(4, "little") + RED]
+        )
+        request.inputs.add(name="image", datatype="BYTES", shape=[1])
+        metadata = (("traceparent", f"00-{CALL_TRACE}-{CALLER}-01"), ("x-request-id", "call-1"))
+        stub.ModelInfer(request, metadata=metadata, timeout=60)
+        with pytest.raises(grpc.RpcError):
+            stub.ModelMetadata(service_pb2.ModelMetadataRequest(name="nope"), metadata=metadata, timeout=60)
+    found = [span for span in collector.spans if span.trace_id == CALL_TRACE]
+    infer, failed = (
+        next(span for span in found if span.name.endswith(name)) for name in ("ModelInfer", "ModelMetadata")
+    )
+    assert (infer.name, infer.is_server) == ("inference.GRPCInferenceService/ModelInfer", True)
+    assert (infer.parent_id, infer.attributes["fovea.request_id"]) == (CALLER, "call-1")
+    assert (infer.attributes["rpc.grpc.status_code"], infer.attributes["model.name"]) == (0, "colour")
+    assert names(sorted((s for s in found if s.parent_id == infer.span_id), key=lambda s: s.started)) == STAGES
+    assert (failed.attributes["rpc.grpc.status_code"], failed.attributes["error.type"]) == (5, "unknown_model")
 
 
 def test_probes_and_scrapes_are_not_traced(service: Service) -> None:
