@@ -78,7 +78,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         add_model(models, f"external-{name}", with_weights_beside())
         put(kind, models / f"external-{name}" / "1" / "weights.bin")
     call = [sys.executable, "-c", LOOK, str(models)]
-    done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=True, timeout=30)
+    done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
     return dict(line.split(" ", 1) for line in done.stdout.splitlines())
 
 
