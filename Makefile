@@ -1,8 +1,8 @@
 # `make help` lists the targets. Everything is installed in this folder: .venv holds the service, .venv-dev the checks
-# and tests, .fuzz, .audit, .docs, .client and .bench the tools of those targets.
+# and tests, .fuzz, .audit, .docs, .client, .clients and .bench the tools of those targets.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test e2e exports docs client bench tune quantize inspect find-recipe samples key audit sbom fuzz soak \
+.PHONY: help setup run test e2e clients exports docs client bench tune quantize inspect find-recipe samples key audit sbom fuzz soak \
 	chaos check check-page format lock clean
 
 # The first interpreter that starts and is new enough.
@@ -29,8 +29,15 @@ run: .venv/.installed ## serve the default model at http://127.0.0.1:8000
 test: .venv-dev/.installed-dev ## run the tests
 	@PYTHONDONTWRITEBYTECODE= $(DEV) -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
 
-e2e: .venv-dev/.installed-e2e ## run the end-to-end tests (Debian packages they need: .ci/run)
-	@$(DEV) -m pytest -q -n 2 --dist loadfile tests/e2e --ignore tests/e2e/test_exports.py --ignore tests/e2e/test_from_pytorch.py
+CLIENTS := .clients/kserve/.installed .clients/perf-analyzer/.installed
+CLIENT_TESTS := $(addprefix tests/e2e/,test_dialects.py open_inference)
+
+e2e: .venv-dev/.installed-e2e $(CLIENTS) ## run the end-to-end tests (Debian packages they need: .ci/run)
+	@$(DEV) -m pytest -q -n 2 --dist loadfile --client-table check tests/e2e \
+		--ignore tests/e2e/test_exports.py --ignore tests/e2e/test_from_pytorch.py
+
+clients: .venv-dev/.installed-e2e $(CLIENTS) ## write the tables of docs/clients.md: what each call of each client does
+	@$(DEV) -m pytest -q -n 2 --dist loadfile --client-table write $(CLIENT_TESTS)
 
 exports: .venv/.installed .venv-dev/.installed-e2e .venv-exports/.installed ## compare the answers about exports with their frameworks' (torch, 5 GB): make exports [QUICK=1] [DOCS=1]
 	@.venv-exports/bin/python -m tests.e2e.exports $(if $(QUICK),--quick)
@@ -119,13 +126,14 @@ lock: .venv-dev/.installed-dev ## write requirements.txt, requirements.lock and 
 	@for group in dev e2e fuzz; do \
 		$(COMPILE) --generate-hashes -c requirements.lock pyproject.toml --extra grpc --extra heif --extra otel --extra redis --group $$group \
 			-o requirements/$$group.txt || exit; done
-	@for group in audit docs client bench-harness bench-bentoml bench-litserve bench-ray; do \
+	@for group in audit docs client clients-kserve bench-harness bench-bentoml bench-litserve bench-ray; do \
 		$(COMPILE) --generate-hashes -c requirements.txt --group $$group -o requirements/$$group.txt || exit; done
+	@$(COMPILE) --no-deps --generate-hashes --group clients-perf-analyzer -o requirements/clients-perf-analyzer.txt
 	@for group in gpu onnxruntime-openvino export exports golden; do \
 		$(COMPILE) --no-deps --no-strip-extras --group $$group -o requirements/$$group.txt || exit; done
 
 clean: ## remove what was installed and the tools' caches
-	rm -rf .venv .venv-dev .venv-exports .cache/exports .bench .audit .client .docs .fuzz .proof .check-page .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-dev .venv-exports .cache/exports .bench .audit .client .clients .docs .fuzz .proof .check-page .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 .check-page/.installed: requirements/page/package-lock.json
 	@mkdir -p $(@D) && cp requirements/page/package*.json $(@D)
@@ -169,6 +177,11 @@ clean: ## remove what was installed and the tools' caches
 .docs/.installed: requirements/docs.txt | .docs/bin/python
 	@echo "Installing MkDocs into .docs ..."
 	@.docs/bin/python $(PIP) -r $<
+	@touch $@
+
+.clients/%/.installed: requirements/clients-%.txt .venv-dev/.installed-dev | .clients/%/bin/python
+	@echo "Installing a client into $(@D) ..."
+	@.venv-dev/bin/uv pip install --quiet --no-config --no-deps --require-hashes --python $(@D)/bin/python -r $<
 	@touch $@
 
 .client/.installed: requirements/client.txt | .client/bin/python

@@ -4,10 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 import orjson
 from fastapi.routing import APIRoute
+from opentelemetry.trace import Tracer
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -21,7 +23,7 @@ from api.security.guards import Guards
 from api.security.rejection_delay import RejectionDelay
 from api.settings import ApiSettings
 from api.telemetry.metrics import Metrics
-from api.uploads.base64_pictures import parse_object
+from api.uploads.base64_pictures import off_loop, parse_object
 from api.uploads.body import ArrivingMemory, RequestBody
 from api.uploads.disconnect import CancelOnDisconnect
 from api.uploads.pictures import UploadLimits, json_limits
@@ -33,6 +35,19 @@ from utils.time_utils import StageTimer, server_timing
 
 S = TypeVar("S")
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class JsonBody:
+    """A JSON object of `size` bytes."""
+
+    members: dict[str, Any]
+    size: int
+
+    async def read(self, read: Callable[[dict[str, Any]], T]) -> T:
+        """Applies `read`, which decodes pictures, in a thread if the body is large."""
+        return await off_loop(self.size, partial(read, self.members))
+
 
 _HANDLED: tuple[type[Exception], ...] = (*KINDS, HTTPException)
 
@@ -48,6 +63,7 @@ class DialectContext:
     slots: Callable[[], asyncio.Semaphore]
     health: Health
     metrics: Metrics
+    tracer: Tracer | None = None
     delay: RejectionDelay = field(default_factory=RejectionDelay)
 
     @property
@@ -59,16 +75,17 @@ class DialectContext:
         return admitted(request, self.engine(), [choice], self.delay)
 
     @asynccontextmanager
-    async def json_object(self, request: Request, pictures: int) -> AsyncIterator[dict[str, object]]:
+    async def json_object(self, request: Request, pictures: int) -> AsyncIterator[JsonBody]:
         """A JSON body with so many pictures at most. Its memory counts until the block ends. Raises RequestError."""
         body = RequestBody(request, json_limits(self.upload_limits, pictures), self.memory)
         try:
             data = bytearray()
             while not body.ended:
                 data += await body.next()
-            parsed = parse_object(data)
+            size = len(data)
+            parsed = await off_loop(size, partial(parse_object, data))
             data.clear()
-            yield parsed
+            yield JsonBody(parsed, size)
         finally:
             body.release()
 

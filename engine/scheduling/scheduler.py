@@ -16,6 +16,7 @@ model wait, a thread takes several through each stage one after another, which s
 | The whole share is in flight, the shares of other processes are not. | The process borrows from them, up to twice its share. |
 | A background job waits. | It starts when no other request of any model may start, on a thread of the process's own share. |
 | A run starts. | It may use its part of the cores: all if it is the only one, one if as many runs as cores are in flight. |
+| The runs of the only worker process are on all cores. | Each of its threads stays on one core until it finds nothing to do. |
 | The caller is cancelled while its request waits. | The request leaves the queue at once. |
 | The caller is cancelled while its request runs. | The caller returns at once; the run is stopped, and its thread is free when it has ended. |
 | A run has not ended HUNG_AFTER_S after it was stopped. | Its thread counts as hung, and a new one replaces it. |
@@ -33,6 +34,7 @@ from time import perf_counter
 from typing import Any, TypeVar
 from weakref import WeakSet
 
+from engine.scheduling.core_affinity import CoreAffinity
 from engine.scheduling.job import Admission, Job, Work, WorkerThreadError, deliver, run_together
 from engine.scheduling.scoreboard import Scoreboard, WorkerSlot
 from engine.scheduling.service_rate import ServiceRate
@@ -119,6 +121,7 @@ class Scheduler:
         self._threads = WeakSet[Thread]()
         self._idle: list[SimpleQueue[list[Job[Any]]]] = []  # of each idle thread the queue in which it waits
         self._closed = False
+        self._affinity = CoreAffinity(concurrency)
         self._start_threads(concurrency + 1)  # the spare one
 
     @property
@@ -308,8 +311,11 @@ class Scheduler:
 
     def _run_jobs(self, inbox: "SimpleQueue[list[Job[Any]]]") -> None:
         """Run jobs until the scheduler closes, or this thread hung and has been replaced."""
+        core = None
         while jobs := inbox.get():
             while jobs:
+                if core is None and self._on_cores >= self.concurrency == self._share():
+                    core = self._affinity.pin()
                 run_together(jobs)
                 with self._lock:
                     for job in jobs:
@@ -328,5 +334,8 @@ class Scheduler:
                 jobs.clear()  # they refer to it
                 del job  # the next one may be long in coming
                 jobs = following
+            if core is not None:
+                self._affinity.unpin(core)
+                core = None
             if hung or self._closed:
                 return

@@ -4,9 +4,22 @@ from pathlib import Path
 import pytest
 from selenium import webdriver
 
+from tests.e2e.client_table import ClientTable
 from tests.e2e.page import Page, write_models
+from tests.e2e.services import free_port
 from tests.e2e.swagger import chromium, console_errors, requested_urls
 from tests.process import running_service
+
+PATIENT = {"API_REQUEST_TIMEOUT_MS": "120000"}  # models load on a busy machine
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--client-table", choices=("check", "write"), help="the tables of calls in docs/clients.md")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if chosen := config.getoption("--client-table"):
+        config.pluginmanager.register(ClientTable(write=chosen == "write"))
 
 
 @pytest.fixture
@@ -26,9 +39,15 @@ def page_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def shipped_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def shipped_grpc_port() -> int:
+    return free_port()
+
+
+@pytest.fixture(scope="session")
+def shipped_url(tmp_path_factory: pytest.TempPathFactory, shipped_grpc_port: int) -> Iterator[str]:
     """A service with the repository's models."""
-    with running_service(API_CACHE_DIR=str(tmp_path_factory.mktemp("cache"))) as service:
+    cache = str(tmp_path_factory.mktemp("cache"))
+    with running_service(API_CACHE_DIR=cache, API_GRPC_PORT=str(shipped_grpc_port), **PATIENT) as service:
         yield service.base_url
 
 

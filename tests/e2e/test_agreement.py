@@ -1,8 +1,9 @@
-"""The page, the drawn picture, the command line and the JSON of the shipped models agree on every number and pixel."""
+"""The page, drawn pictures, the command line and every HTTP and gRPC interface agree on the shipped models' answers."""
 
 import csv
 import json
-from base64 import b64decode
+from base64 import b64decode, b64encode
+from contextlib import closing
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,10 @@ from typing import Any
 import cv2
 import httpx
 import numpy as np
+import openai
 import pytest
+import tritonclient.grpc
+import tritonclient.http
 from numpy.typing import NDArray
 from PIL import Image
 from pycocotools import mask as coco_masks
@@ -27,6 +31,7 @@ PHOTO = PHOTOS / "gcompris_farm_chicken.webp"
 WIDTH, HEIGHT = 1024, 683
 SIDES = ("xmin", "ymin", "xmax", "ymax")
 DRAWN_OPACITY, DRAWN_HEAT = 0.45, 0.75  # of masks and heat maps in drawn pictures
+WAIT_S = 120.0  # of each request; models load on a busy machine
 NEAR = 4  # levels of 255: the browser blends otherwise, and the page has some of the colours of a map
 Pixels = NDArray[np.uint8]
 
@@ -47,7 +52,7 @@ def page(page_browser: webdriver.Chrome, shipped_url: str) -> Page:
 
 def asked(url: str, model: str, path: str = "infer", accept: str = "application/json") -> httpx.Response:
     headers = {"Accept": accept}
-    return httpx.post(f"{url}/{path}?model={model}", content=PHOTO.read_bytes(), headers=headers, timeout=60)
+    return httpx.post(f"{url}/{path}?model={model}", content=PHOTO.read_bytes(), headers=headers, timeout=WAIT_S)
 
 
 def predictions(url: str, model: str) -> list[dict[str, Any]]:
@@ -108,17 +113,75 @@ def test_coco_has_the_numbers_and_pixels_of_the_json(command: CommandLine, shipp
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_the_page_shows_the_numbers_of_the_json(page: Page, shipped_url: str, model: str) -> None:
+def test_every_interface_and_the_page_give_the_same_answer(
+    page: Page, shipped_url: str, shipped_grpc_port: int, model: str
+) -> None:
+    """In the precision of each: float32 in the Open Inference Protocol, whole pixels for Hugging Face and DeepStack."""
     answer = predictions(shipped_url, model)
+    outputs = [
+        by_v2_json(shipped_url, model),
+        by_tritonclient(tritonclient.http, shipped_url.removeprefix("http://"), model),
+        by_tritonclient(tritonclient.grpc, f"127.0.0.1:{shipped_grpc_port}", model),
+    ]
+    hugging_face = httpx.post(f"{shipped_url}/hf/{model}", content=PHOTO.read_bytes(), timeout=WAIT_S).json()
+    assert isinstance(hugging_face, list), hugging_face
     show(page, model)
     rows = page.rows()
     if model == VECTOR:
-        vector = answer[0]["embedding"]
+        vector = np.array(answer[0]["embedding"], np.float32)
+        for found in (*outputs, {"embedding": hugging_face}, {"embedding": [by_openai(shipped_url, model)]}):
+            np.testing.assert_array_equal(np.array(found["embedding"], np.float32), [vector])
         assert rows[0][:2] == [len(vector), pytest.approx(np.linalg.norm(vector))]
-        assert [float(value) for value in rows[0][2].split(", ")] == pytest.approx(vector[:8], rel=1e-4)
+        assert [float(value) for value in rows[0][2].split(", ")] == pytest.approx(vector[:8].tolist(), rel=1e-4)
         return
     shown = [[each["label"], each["score"] or 0, *each.get("box", {}).values()] for each in answer]
     assert [row[: len(expected)] for row, expected in zip(rows, shown, strict=True)] == shown
+    for found in outputs:
+        assert found["label"] == [[each["label"] for each in answer]]
+        scores = [-1 if each["score"] is None else each["score"] for each in answer]
+        np.testing.assert_array_equal(np.array(found["score"], np.float32), np.array([scores], np.float32))
+        if model == BOXES:
+            boxes = np.array([[list(each["box"].values()) for each in answer]], np.float32)
+            np.testing.assert_array_equal(np.array(found["box"], np.float32).reshape(boxes.shape), boxes)
+    assert [(each["label"], each["score"]) for each in hugging_face] == [(e["label"], e["score"]) for e in answer]
+    if model == BOXES:
+        whole = [[int(each["box"][side]) for side in SIDES] for each in answer]
+        assert [[each["box"][side] for side in SIDES] for each in hugging_face] == whole
+        by_deepstack = httpx.post(
+            f"{shipped_url}/v1/vision/detection", files={"image": PHOTO.read_bytes()}, timeout=WAIT_S
+        )
+        assert by_deepstack.json()["predictions"] == [
+            {"label": each["label"], "confidence": each["score"]}
+            | {f"{side[0]}_{side[1:]}": pixel for side, pixel in zip(SIDES, box, strict=True)}
+            for each, box in zip(answer, whole, strict=True)
+        ]
+    if model == MASK:
+        assert [each["mask"] for each in hugging_face] == [each["mask"] for each in answer]
+        masks = [b64decode(each["mask"]) for each in answer]
+        assert [found["mask"] for found in outputs] == [[[each["mask"] for each in answer]], [masks], [masks]]
+
+
+def by_v2_json(url: str, model: str) -> dict[str, Any]:
+    tensor = {"name": "image", "shape": [1], "datatype": "BYTES", "data": [b64encode(PHOTO.read_bytes()).decode()]}
+    done = httpx.post(f"{url}/v2/models/{model}/infer", json={"inputs": [tensor]}, timeout=WAIT_S).json()
+    return {output["name"]: [output["data"]] for output in done["outputs"]}
+
+
+def by_tritonclient(module: Any, address: str, model: str) -> dict[str, Any]:  # noqa: ANN401 - without annotations
+    tensor = module.InferInput("image", [1], "BYTES")
+    tensor.set_data_from_numpy(np.array([PHOTO.read_bytes()], object))
+    with closing(module.InferenceServerClient(address)) as client:
+        result = client.infer(model, [tensor])
+    arrays = {name: result.as_numpy(name) for name in ("label", "score", "box", "mask", "embedding")}
+    found = {name: array.tolist() for name, array in arrays.items() if array is not None}
+    return found | {"label": [[label.decode() for label in row] for row in found.get("label", [])]}
+
+
+def by_openai(url: str, model: str) -> list[float]:
+    data = f"data:image/webp;base64,{b64encode(PHOTO.read_bytes()).decode()}"
+    with openai.OpenAI(base_url=f"{url}/v1", api_key="none", timeout=WAIT_S) as client:
+        [item] = client.embeddings.create(model=model, input=data).data
+    return item.embedding
 
 
 def test_boxes_of_the_page_and_of_the_drawn_picture_are_at_the_same_pixels(page: Page, shipped_url: str) -> None:

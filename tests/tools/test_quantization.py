@@ -86,7 +86,7 @@ def test_the_new_version_is_added_and_is_not_active(models: Path, pictures: Path
 
 def test_the_active_version_is_quantised(models: Path, pictures: Path) -> None:
     add_model(models, "m", colour_graph(), version=2)
-    ModelStateFile(models).update(lambda choices: choices.with_active("m", 1))
+    ModelStateFile(models).update(lambda choices: choices.active.update(m=1))
     number, report = add_version(models, ModelRepository(models).scan().catalog, "m", paths(pictures))
     assert (number, report.made_from_version) == (3, 1)
     assert ModelStateFile(models).read().active == {"m": 1}

@@ -45,8 +45,7 @@ class Pictures:
         """None for a file that is not a picture, or is missing."""
         preprocessor = self._model.preprocessor
         try:
-            data = path.read_bytes()
-            picture = self._loader.load(data, preprocessor.decode_size(self._loader.probe(data)))
+            picture = self._loader.load(path.read_bytes(), preprocessor.decode_size)
         except (ImageError, OSError):
             return None
         frame = preprocessor.frame(picture.info.size)

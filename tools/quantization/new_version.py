@@ -75,7 +75,7 @@ def add_version(
         report = _make(version, pictures, (staged.folder, models / name), image_loader)
         with state.locked():
             # without an active version, the new one would be served as the highest
-            state.update(lambda choices: choices.with_active(name, version.number))
+            state.update(lambda choices: choices.active.update({name: version.number}))
             return staged.install(models / name), report
     finally:
         staged.discard()

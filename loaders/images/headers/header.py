@@ -13,7 +13,7 @@ class Header:
 
     `parts` are the (start, end) byte ranges of the first picture without metadata; empty means all of the data.
     `complete` is False if the data are known to end before the picture does (JPEG: see `jpeg.scan_count`).
-    `transparent_grey` is the transparent sample of a grey PNG, in the file's bit depth.
+    `channels` are those of a JPEG. `transparent_grey` is the transparent sample of a grey PNG, in the file's bit depth.
     """
 
     format: str

@@ -11,8 +11,7 @@ from loaders.images.headers.orientation import find_orientation
 MAX_CHUNKS = 100_000  # an encoder that writes 8 KB a chunk fills 800 MB with these
 
 _DECODED = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
-_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-_GREY, _PALETTE = 0, 3
+_GREY, _COLOUR_TYPES = 0, (0, 2, 3, 4, 6)
 _XMP_HEAD = b"XML:com.adobe.xmp\x00\x00"  # keyword and compression flag: XMP is not compressed
 
 
@@ -35,7 +34,6 @@ def read(data: bytes) -> Header:
         height,
         find_orientation(found.get(b"eXIf"), found.get(b"iTXt")),
         bit_depth=bit_depth,
-        channels=3 if colour_type == _PALETTE else _CHANNELS[colour_type],
         has_alpha=colour_type in (4, 6) or key is not None,
         complete=b"IEND" in found,
         transparent_grey=int.from_bytes(key[:2], "big") if key and colour_type == _GREY else None,
@@ -45,7 +43,7 @@ def read(data: bytes) -> Header:
 
 def _image_header(data: bytes) -> tuple[int, int, int, int]:
     kind, width, height, bit_depth, colour_type = struct.unpack_from(">4sIIBB", data, 12)
-    if kind != b"IHDR" or colour_type not in _CHANNELS or bit_depth not in (1, 2, 4, 8, 16):
+    if kind != b"IHDR" or colour_type not in _COLOUR_TYPES or bit_depth not in (1, 2, 4, 8, 16):
         raise CorruptImageError("This PNG does not start with a valid header.")
     return width, height, bit_depth, colour_type
 

@@ -3,18 +3,21 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
+from importlib.metadata import version
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 
+from tests.e2e.client_table import ROW
 from tests.e2e.open_inference import tritonclient_calls
-from tests.e2e.services import RED, free_port, make_models, own_models
-from tests.process import Service, running
+from tests.e2e.services import RED
+from tests.process import Service
 
 KINDS = ("http", "http.aio", "grpc", "grpc.aio")
+CLIENT = f"tritonclient {version('tritonclient')}"
 # Status codes of HTTP as gRPC has them.
 GRPC = {
     "400": "StatusCode.INVALID_ARGUMENT",
@@ -51,20 +54,6 @@ ERRORS = {
 }
 
 
-@pytest.fixture(scope="module")
-def grpc_port() -> int:
-    return free_port()
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory, grpc_port: int) -> Iterator[Service]:
-    models = make_models(tmp_path_factory.mktemp("models"))
-    settings = own_models(models, tmp_path_factory.mktemp("cache")) | {"API_GRPC_PORT": str(grpc_port)}
-    with running(settings) as started:
-        yield started
-        assert not started.bugs()
-
-
 @pytest.fixture(scope="module", params=KINDS)
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
@@ -82,13 +71,18 @@ def results(kind: str, service: Service, grpc_port: int, tmp_path_factory: pytes
     return found
 
 
-def test_every_call_succeeds_or_fails_as_documented(kind: str, results: dict[str, Any]) -> None:
+def test_every_call_succeeds_or_fails_as_documented(
+    kind: str, results: dict[str, Any], record_property: Callable[[str, object], None]
+) -> None:
     found = {call: result for call, result in results.items() if call not in ("values", "stream")}
     expected = {call: ERRORS.get(call, "ok") for call in found}
     if kind.startswith("grpc"):
         expected = {call: GRPC.get(status, status) for call, status in expected.items()}
     assert found == expected
     assert ERRORS.keys() <= found.keys()
+    for call, result in found.items():
+        shown = "works" if result == "ok" else result.removeprefix("StatusCode.")
+        record_property(ROW, [CLIENT, kind, call, shown])
 
 
 def test_values_are_those_of_infer(service: Service, results: dict[str, Any]) -> None:
@@ -108,8 +102,11 @@ def test_values_are_those_of_infer(service: Service, results: dict[str, Any]) ->
     assert values["outputs"] == ["label", "class_id", "score", "count"]
 
 
-def test_a_stream_goes_on_after_an_error(kind: str, results: dict[str, Any]) -> None:
+def test_a_stream_goes_on_after_an_error(
+    kind: str, results: dict[str, Any], record_property: Callable[[str, object], None]
+) -> None:
     if kind.startswith("grpc"):
         first, second, third = results["stream"]
         assert (first, third) == ("ok", "ok")
         assert "no model 'nope'" in second
+        record_property(ROW, [CLIENT, kind, "a stream, which goes on after an error", "works"])

@@ -102,8 +102,10 @@ class Calls:
     async def _infer_as_the_examples_of_triton(self, client: Untyped) -> None:
         """What image_client.py and ensemble_image_client.py do: they read metadata and configuration first."""
         as_json = {} if self._over_http else {"as_json": True}
-        metadata = await self._call("metadata", client.get_model_metadata, "colour.tensor", **as_json)
-        config = await self._call("config", client.get_model_config, "colour.tensor", **as_json)
+        metadata = await self._call(
+            "get_model_metadata, tensors", client.get_model_metadata, "colour.tensor", **as_json
+        )
+        config = await self._call("get_model_config, tensors", client.get_model_config, "colour.tensor", **as_json)
         config = config.get("config", config)
         [described], [configured], [output] = metadata["inputs"], config["input"], metadata["outputs"]
         assert configured["format"] == "FORMAT_NCHW"
@@ -112,15 +114,17 @@ class Calls:
         assert [int(side) for side in described["shape"]] == [-1, *sides]
         batch = self._input(np.zeros((int(config["max_batch_size"]) and 2, *sides)), "FP32", described["name"])
         wanted = [self._inputs.InferRequestedOutput(output["name"], class_count=2)]
-        result = await self._call("image_client", client.infer, "colour.tensor", [batch], outputs=wanted)
-        self._keep("image_client", result, [output["name"]])
+        result = await self._call("infer, as image_client.py", client.infer, "colour.tensor", [batch], outputs=wanted)
+        self._keep("infer, as image_client.py", result, [output["name"]])
 
-        metadata = await self._call("metadata", client.get_model_metadata, "colour", **as_json)
+        metadata = await self._call("get_model_metadata", client.get_model_metadata, "colour", **as_json)
         names = [output["name"] for output in metadata["outputs"]]
         wanted = [self._inputs.InferRequestedOutput(name, class_count=1) for name in names]
         pictures = [self._input([[self._picture], [self._picture]], name=metadata["inputs"][0]["name"])]
-        result = await self._call("ensemble_image_client", client.infer, "colour", pictures, outputs=wanted)
-        self._keep("ensemble_image_client", result, names)
+        result = await self._call(
+            "infer, as ensemble_image_client.py", client.infer, "colour", pictures, outputs=wanted
+        )
+        self._keep("infer, as ensemble_image_client.py", result, names)
 
     async def _infer_in_other_ways(self, client: Untyped) -> None:
         one = [self._input([self._picture])]
