@@ -87,14 +87,14 @@ class ApiSettings(BaseSettings):
     )
     precision: Literal["exact", "fast"] = Field(
         "exact",
-        description="exact: a runtime may change answers by 1e-4 at most. fast: OpenVINO may compute in bfloat16 where "
-        "that is faster.",
+        description="exact: a runtime may change answers by 1e-4 at most. fast: bfloat16 (OpenVINO) and int8 twins of "
+        "models are used where they are faster.",
     )
     precision_tolerance: float = Field(
         0.05,
         gt=0,
         le=1,
-        description="Maximum difference of an answer in bfloat16; the first label must be the same.",
+        description="Maximum difference of an answer in bfloat16 or int8; the first label must be the same.",
     )
     providers: Names = Field(
         ("auto",),
