@@ -18,7 +18,15 @@ from loaders.runtimes.base import Precision, RunStop, Session, SessionOptions
 from loaders.runtimes.onnxruntime_loader import OnnxRuntimeLoader, OnnxRuntimeSession
 from loaders.tensors import Tensor
 from tests.engine.tasks.graphs import constant_graph, end_to_end
-from tests.tiny_models import add_model, colour_graph, two_output_graph, with_second_input, with_weights_beside
+from tests.tiny_models import (
+    SIDE,
+    SPEC,
+    add_model,
+    colour_graph,
+    two_output_graph,
+    with_second_input,
+    with_weights_beside,
+)
 
 ONE = SessionOptions()
 INT8 = SessionOptions(precision=Precision.INT8)
@@ -37,6 +45,7 @@ class ShiftedLoader(OnnxRuntimeLoader):
 
         class Shifted(Session):
             inputs, outputs, providers, on_cpu = session.inputs, session.outputs, session.providers, True
+            grows_with_shapes = True
 
             def run(self, inputs: Mapping[str, Tensor], stop: RunStop | None = None) -> dict[str, Tensor]:
                 outputs = session.run(inputs, stop)
@@ -75,6 +84,13 @@ def test_different_answers_are_rejected_without_timing(version: ModelVersion) ->
     assert result.rejected.startswith("its answers differ by 0.00")
     assert result.rejected.endswith("more than 0.0001")
     assert result.speed is None
+
+
+def test_runtime_that_grows_is_rejected_for_pictures_of_any_size(tmp_path: Path) -> None:
+    spec = SPEC.replace('"stretch"', '"bounded"').replace(f"size = [{SIDE}, {SIDE}]", "longest_edge = 64")
+    add_model(tmp_path, "colours", colour_graph(side="side"), spec=spec)
+    result = trial(ModelRepository(tmp_path).find("colours")).compare(*ways(0.0))
+    assert result.rejected == "its memory grows with each new size of picture"
 
 
 def compare_twin(version: ModelVersion, twin: onnx.ModelProto) -> Comparison:
