@@ -57,7 +57,7 @@ def serving(settings: ApiSettings, *, wait: bool = True, **parts: object) -> Ite
         port: int = running.servers[0].sockets[0].getsockname()[1]
         if wait:
             until(lambda: all(part.status != "starting" for part in api.health.parts().values()))
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, verify=_NO_CERTIFICATES) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, verify=_NO_CERTIFICATES) as client:
             yield Server(client, api, port)
     finally:
         running.should_exit = True
