@@ -72,7 +72,9 @@ class Calls(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # has no annotat
             return await handler.unary_unary(message, call)
 
         outcome = await self.outcome(context, method, work)
-        return await _abort(context, outcome) if isinstance(outcome, Problem) else outcome
+        if isinstance(outcome, Problem):
+            await _abort(context, outcome)
+        return outcome
 
     async def _stream(
         self,
@@ -158,10 +160,12 @@ def parse_message(parse: Callable[[bytes], Message], data: bytes) -> Message:
 
 
 async def _abort(context: Context, problem: Problem) -> None:
-    """Ends the call with the code and the message of the problem."""
+    """Ends the call with the code and the message of the problem: raises grpc.aio.AbortError, or CancelledError."""
     retry = [("retry-after", value) for name, value in problem.headers.items() if name == "Retry-After"]
-    await context.abort(_code(problem.status), problem.detail, (("code", problem.code), *retry))
-    raise AssertionError  # abort raises
+    try:
+        await context.abort(_code(problem.status), problem.detail, (("code", problem.code), *retry))
+    except grpc.aio.InternalError:  # the client has left
+        raise asyncio.CancelledError from None
 
 
 def _code(status: int) -> grpc.StatusCode:
