@@ -1,4 +1,4 @@
-"""`make bench-curves`: cost as work grows. Prints tables, and writes them and a plot into docs/.
+"""`make bench-curves`: cost as work grows. Prints tables, and writes them and plots into docs/.
 
 python -m benchmarks.curves [--quick] [--only CURVE,CURVE] [--peers NAME,NAME] [--render]
 """
@@ -23,7 +23,6 @@ from benchmarks.processes import end_on_sigterm, only_benchmark
 from benchmarks.report import DOCS, machine_line, replace_section
 
 _KEPT = contestants.CACHE / "curves.json"
-_PLOT = "curves.svg"
 _PEERS = "FastAPI thread pool,LitServe,Ray Serve"
 
 
@@ -48,7 +47,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="Fovea only, few places, short windows; prints only")
     parser.add_argument("--only", default=",".join(names), help=f"curves, separated by commas: {', '.join(names)}")
     parser.add_argument("--peers", default=_PEERS, help="those that are installed are measured")
-    parser.add_argument("--render", action="store_true", help="only write tables and plot again")
+    parser.add_argument("--render", action="store_true", help="only write tables and plots again")
     options = parser.parse_args()
     options.only = options.only.split(",")
     if unknown := set(options.only) - set(names):
@@ -94,8 +93,12 @@ def _kept() -> tuple[dict[str, str], list[Point]]:
 
 
 def _write(machine: dict[str, str], points: list[Point]) -> None:
-    draw(points, DOCS / _PLOT)
-    parts = [machine_line(machine), f"![Cost as work grows]({_PLOT})", *(table.markdown() for table in tables(points))]
+    parts = [machine_line(machine)]
+    for curve in CURVES:
+        if found := [point for point in points if point.curve == curve.name]:
+            plot = f"images/curves-{curve.name}.svg"
+            draw(found, curve, DOCS / plot)
+            parts += [f"![{curve.title}]({plot})", *(table.markdown() for table in tables(found))]
     replace_section("curves", "\n\n".join(parts) + "\n\n")
 
 

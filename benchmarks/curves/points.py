@@ -8,6 +8,7 @@ from benchmarks.tables import Table
 
 RATE, P50, P99, REJECTED = "pictures/s", "p50, ms", "p99, ms", "rejected, %"
 MEMORY, SECONDS, CPU = "PSS, MiB", "s", "CPU of the server, ms a picture"
+OTHERS = "cores that other programs used"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +33,12 @@ class Point:
 
 
 CURVES = (
-    Curve("connections", "Connections, default model", "connections", (RATE, P50, P99, REJECTED), (RATE, P50)),
+    Curve("connections", "Connections, default model", "connections", (RATE, P50, P99, REJECTED, OTHERS), (RATE, P50)),
     Curve("models", "Memory with loaded models of 5 MB", "models", (MEMORY,), (MEMORY,)),
     Curve("cold", "First answer of a model that is not loaded", "MB", (SECONDS,), (SECONDS,)),
     Curve("batch", "Pictures in one request, default model", "pictures", (RATE, SECONDS), (RATE,)),
-    Curve("photos", "JPEGs at one connection, default model", "megapixels", (P50, CPU), (P50,)),
-    Curve("workers", "Workers, no-cost model, 16 connections", "workers", (RATE, P50, CPU), (RATE,)),
+    Curve("photos", "JPEGs at one connection, default model", "megapixels", (P50, CPU, OTHERS), (P50,)),
+    Curve("workers", "Workers, no-cost model, 16 connections", "workers", (RATE, P50, CPU, OTHERS), (RATE,)),
 )
 
 

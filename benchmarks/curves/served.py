@@ -14,7 +14,7 @@ from time import perf_counter
 
 from benchmarks.contestants import CACHE, FOVEA, MODELS, Contestant
 from benchmarks.curves.graphs import write_model
-from benchmarks.curves.points import CPU, MEMORY, P50, P99, RATE, REJECTED, SECONDS, Point
+from benchmarks.curves.points import CPU, MEMORY, OTHERS, P50, P99, RATE, REJECTED, SECONDS, Point
 from benchmarks.http_requests import Picture, Request, multipart
 from benchmarks.load import ClosedLoop
 from benchmarks.measure import NoAnswerError, Patience, Place, measure
@@ -196,7 +196,8 @@ class Curves:
         finally:
             load.stop()
         rejected = 100 * m.errors / (m.errors + m.requests)
-        values = {RATE: m.throughput, P50: m.p50_ms, P99: m.p99_ms, REJECTED: rejected, CPU: m.server_cpu_ms}
+        values = {RATE: m.throughput, P50: m.p50_ms, P99: m.p99_ms, REJECTED: rejected}
+        values |= {CPU: m.server_cpu_ms, OTHERS: m.other_cores}
         self._keep(Point(at.workload, at.contestant, place, values))
         if m.note:
             self._say(f"{at.contestant}, {at.workload} {at.load}: {m.note}")
