@@ -134,7 +134,8 @@ class InferenceAPI:
         app.include_router(health_router(self.health, self._providers, guards.has_key))
         app.include_router(metrics_router(self.metrics), dependencies=[Depends(guards.protected("metrics"))])
         app.include_router(page_router())
-        self._dialects = DialectContext(settings, engine, guards, memory, slots, self.health, self.metrics)
+        tracer = self._traces.tracer if self._traces else None
+        self._dialects = DialectContext(settings, engine, guards, memory, slots, self.health, self.metrics, tracer)
         for name in settings.dialects:
             app.include_router(create_dialect_router(name, self._dialects))
         extend_openapi(app)

@@ -1,13 +1,13 @@
 """Every setting of the service: `API_<NAME>` in the environment beats `api_settings.env` beats the default here.
 
-docs/settings.md and api_settings.env hold the same names and defaults; a test compares them.
+docs/settings.md and api_settings.env hold the same names, defaults and texts; a test compares them.
 """
 
 import re
 from importlib.util import find_spec
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -28,10 +28,12 @@ _CORES_PER_WORKER = 4
 _LISTS = ("providers", "keys", "admin_keys", "protect", "trusted_proxies", "cors_origins", "dialects")
 _HASHED_KEY = re.compile(r"sha256:[0-9a-f]{64}")
 _ORIGIN = re.compile(r"https?://[^/\s*?#@\\]+")
-PROTECTABLE = ("docs", "metrics")
-DIALECTS = ("v2", "hf", "openai", "deepstack")  # api/dialects/registry.py creates them
 
-Names = Annotated[tuple[str, ...], NoDecode]
+Dialect = Literal["v2", "hf", "openai", "deepstack"]  # api/dialects/registry.py creates them
+_Names = Annotated[tuple[str, ...], NoDecode]
+_Port = Annotated[int, Field(ge=0, le=65_535)]
+_Count = Annotated[int, Field(ge=0, le=1024)]
+_Positive = Annotated[int, Field(ge=1)]
 
 
 class ApiSettings(BaseSettings):
@@ -45,131 +47,97 @@ class ApiSettings(BaseSettings):
         extra="forbid",
     )
 
-    host: str = Field("127.0.0.1", description="Address to listen on. 0.0.0.0: all IPv4 addresses.")
-    port: int = Field(8000, ge=0, le=65_535, description="TCP port. 0: any free port.")
-    workers: int = Field(
-        0, ge=0, le=256, description="Worker processes. 0: one for every four cores of the CPU budget, at least one."
-    )
-    keep_alive_s: int = Field(65, ge=1, le=86_400, description="Seconds that an idle connection is kept open.")
-    drain_seconds: float = Field(
-        0.0,
-        ge=0,
-        le=3600,
-        allow_inf_nan=False,
-        description="Seconds between SIGTERM, which makes readiness 503, and the stop. Requests are served meanwhile.",
-    )
-    tls_cert: Path | None = Field(None, description="Certificate chain (PEM file) to serve HTTPS; with API_TLS_KEY.")
-    tls_key: Path | None = Field(
-        None, validate_default=True, description="Private key of API_TLS_CERT (PEM file, not encrypted)."
-    )
+    host: str = "127.0.0.1"
+    """Address to listen on. 0.0.0.0: all IPv4 addresses."""
+    port: _Port = 8000
+    """TCP port. 0: any free port."""
+    workers: Annotated[int, Field(ge=0, le=256)] = 0
+    """Worker processes. 0: one for every four cores of the CPU budget, at least one."""
+    keep_alive_s: Annotated[int, Field(ge=1, le=86_400)] = 65
+    """Seconds that an idle connection is kept open."""
+    drain_seconds: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = 0
+    """Seconds between SIGTERM, which makes readiness 503, and the stop. Requests are served meanwhile."""
+    tls_cert: Path | None = None
+    """Certificate chain (PEM file) to serve HTTPS; with API_TLS_KEY."""
+    tls_key: Annotated[Path | None, Field(validate_default=True)] = None
+    """Private key of API_TLS_CERT (PEM file, not encrypted)."""
 
-    models_dir: Path = Field(Path("models"), description="Models folder, relative to the project's folder.")
-    default_model: str = Field(
-        "efficientnet-lite0",
-        pattern=f"^{MODEL_NAME.pattern}$",
-        description="Model that answers requests without a model name.",
-    )
-    load: LoadPolicy = Field(
-        LoadPolicy.DEFAULT, description="Models to load at start: all, default, or none (on-demand)."
-    )
-    max_loaded_models: int = Field(
-        0, ge=0, description="Maximum number of model versions in memory; the default model stays. 0: no limit."
-    )
-    idle_unload_s: float = Field(
-        0.0, ge=0, allow_inf_nan=False, description="Seconds after which an unused model is unloaded. 0: never."
-    )
-    cache_dir: Path = Field(Path(".cache"), description="Cache folder, relative to the project's folder.")
-    image_loader: str = Field("opencv", description="Image decoder: opencv or pillow.")
-    model_loader: str = Field(
-        AUTO,
-        description="Runtime: onnxruntime, openvino, or auto: ONNX Runtime, unless OpenVINO is installed and measured "
-        "to be faster.",
-    )
-    precision: Literal["exact", "fast"] = Field(
-        "exact",
-        description="exact: a runtime may change answers by 1e-4 at most. fast: bfloat16 (OpenVINO) and int8 twins of "
-        "models are used where they are faster.",
-    )
-    precision_tolerance: float = Field(
-        0.05,
-        gt=0,
-        le=1,
-        description="Maximum difference of an answer in bfloat16 or int8; the first label must be the same.",
-    )
-    providers: Names = Field(
-        ("auto",),
-        description="Execution providers in order of preference: cpu, cuda, tensorrt, openvino, coreml, directml. "
-        "auto: the fastest provider that is available.",
-    )
+    models_dir: Path = Path("models")
+    """Models folder, relative to the project's folder."""
+    default_model: Annotated[str, Field(pattern=f"^{MODEL_NAME.pattern}$")] = "efficientnet-lite0"
+    """Model that answers requests without a model name."""
+    load: LoadPolicy = LoadPolicy.DEFAULT
+    """Models to load at start: all, default, or none (on-demand)."""
+    max_loaded_models: Annotated[int, Field(ge=0)] = 0
+    """Maximum number of model versions in memory; the default model stays. 0: no limit."""
+    idle_unload_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0
+    """Seconds after which an unused model is unloaded. 0: never."""
+    cache_dir: Path = Path(".cache")
+    """Cache folder, relative to the project's folder."""
+    image_loader: str = "opencv"
+    """Image decoder: opencv or pillow."""
+    model_loader: str = AUTO
+    """Runtime: onnxruntime, openvino, or auto: ONNX Runtime, unless OpenVINO is installed and measured to be faster."""
+    precision: Literal["exact", "fast"] = "exact"
+    """exact: a runtime may change answers by 1e-4 at most. fast: bfloat16 or an int8 twin is taken where faster."""
+    precision_tolerance: Annotated[float, Field(gt=0, le=1)] = 0.05
+    """Maximum difference of an answer in bfloat16 or int8; the first label must be the same."""
+    providers: _Names = ("auto",)
+    """Execution providers, best first: cpu, cuda, tensorrt, openvino, coreml, directml. auto: the fastest available."""
 
-    concurrency: int = Field(
-        0, ge=0, le=1024, description="Pictures processed at the same time, by all workers together. 0: one per core."
-    )
-    intra_op_threads: int = Field(
-        0, ge=0, le=1024, description="Intra-op threads of one run on an idle machine. 0: measured at load."
-    )
-    max_batch: int = Field(
-        0, ge=0, le=1024, description="Maximum number of queued pictures in one run. 0: measured at load."
-    )
-    queue_limit: int = Field(
-        64,
-        ge=0,
-        description="Maximum number of queued requests per model and worker. Further requests are rejected with 503.",
-    )
-    request_timeout_ms: int = Field(
-        30_000, ge=1, description="Milliseconds from the arrival of the whole picture to its answer. Above: 504."
-    )
+    concurrency: _Count = 0
+    """Pictures processed at the same time, by all workers together. 0: one per core."""
+    intra_op_threads: _Count = 0
+    """Intra-op threads of one run on an idle machine. 0: measured at load."""
+    max_batch: _Count = 0
+    """Maximum number of queued pictures in one run. 0: measured at load."""
+    queue_limit: Annotated[int, Field(ge=0)] = 64
+    """Maximum number of queued requests per model and worker. Further requests are rejected with 503."""
+    request_timeout_ms: _Positive = 30_000
+    """Milliseconds from the arrival of the whole picture to its answer. Above: 504."""
 
-    max_upload_bytes: int = Field(20 * _MIB, ge=1, description="Maximum size of a picture in bytes. Above: 413.")
-    max_arriving_mb: int = Field(
-        1024, ge=1, description="Maximum memory in MiB for uploads in progress, per worker. Above: 503."
-    )
-    max_batch_images: int = Field(
-        64, ge=1, le=10_000, description="Maximum number of pictures in one /infer/batch request. Above: 413."
-    )
-    max_image_pixels: int = Field(
-        100_000_000, ge=1, description="Maximum number of pixels of a picture, read before decoding. Above: 413."
-    )
-    body_timeout_s: float = Field(
-        30.0, gt=0, le=86_400, description="Seconds that a request's body may take to arrive. Above: 408."
-    )
-    accept_truncated: bool = Field(False, description="Accept a JPEG whose last rows (up to a tenth) are missing.")
-    exact_decode: bool = Field(False, description="Decode JPEGs at full size and resize exactly like Pillow. Slower.")
+    max_upload_bytes: _Positive = 20 * _MIB
+    """Maximum size of a picture in bytes. Above: 413."""
+    max_arriving_mb: _Positive = 1024
+    """Maximum memory in MiB for uploads in progress, per worker. Above: 503."""
+    max_batch_images: Annotated[int, Field(ge=1, le=10_000)] = 64
+    """Maximum number of pictures in one /infer/batch request. Above: 413."""
+    max_image_pixels: _Positive = 100_000_000
+    """Maximum number of pixels of a picture, read before decoding. Above: 413."""
+    body_timeout_s: Annotated[float, Field(gt=0, le=86_400)] = 30
+    """Seconds that a request's body may take to arrive. Above: 408."""
+    accept_truncated: bool = False
+    """Accept a JPEG whose last rows (up to a tenth) are missing."""
+    exact_decode: bool = False
+    """Decode JPEGs at full size and resize exactly like Pillow. Slower."""
 
-    keys: Names = Field((), description="Keys for inference, as text or sha256:<hex digest>. Empty: no key is needed.")
-    admin_keys: Names = Field((), description="Keys for changing models. Empty: models cannot be changed over HTTP.")
-    protect: Names = Field((), description="Further addresses that need a key if API_KEYS is set: docs, metrics.")
-    rate_limit: str = Field(
-        "", description="Requests per client, such as 10/second or 600/minute. Above: 429. Empty: no limit."
-    )
-    rate_limit_storage: str = Field(
-        "",
-        description="Storage of the rate limit: redis://host:port shares it among workers. Empty: memory per worker.",
-    )
-    trusted_proxies: Names = Field(
-        (), description="Addresses or networks of proxies whose X-Forwarded-* headers are used, such as 10.0.0.0/8."
-    )
-    cors_origins: Names = Field(
-        (), description="Web origins that may call the API, such as https://app.example.com, or * for all."
-    )
+    keys: _Names = ()
+    """Keys for inference, as text or sha256:<hex digest>. Empty: no key is needed."""
+    admin_keys: _Names = ()
+    """Keys for changing models. Empty: models cannot be changed over HTTP."""
+    protect: Annotated[tuple[Literal["docs", "metrics"], ...], NoDecode] = ()
+    """Further addresses that need a key if API_KEYS is set: docs, metrics."""
+    rate_limit: str = ""
+    """Requests per client, such as 10/second or 600/minute. Above: 429. Empty: no limit."""
+    rate_limit_storage: str = ""
+    """Storage of the rate limit: redis://host:port shares it among workers. Empty: memory per worker."""
+    trusted_proxies: _Names = ()
+    """Addresses or networks of proxies whose X-Forwarded-* headers are used, such as 10.0.0.0/8."""
+    cors_origins: _Names = ()
+    """Web origins that may call the API, such as https://app.example.com, or * for all."""
 
-    dialects: Names = Field(
-        DIALECTS,
-        description="HTTP interfaces of other services that are also offered: v2 (Open Inference Protocol), "
-        "hf, openai, deepstack.",
-    )
+    dialects: Annotated[tuple[Dialect, ...], NoDecode] = get_args(Dialect)
+    """HTTP interfaces of other services that are also offered: v2 (Open Inference Protocol), hf, openai, deepstack."""
+    grpc_port: _Port = 0
+    """TCP port of the Open Inference Protocol over gRPC. 0: no gRPC."""
 
-    grpc_port: int = Field(
-        0, ge=0, le=65_535, description="TCP port of the Open Inference Protocol over gRPC. 0: no gRPC."
-    )
+    font: Path | None = None
+    """TrueType or OpenType font of drawn pictures. Empty: DejaVu Sans (no Chinese, Japanese, Korean)."""
 
-    font: Path | None = Field(
-        None,
-        description="TrueType or OpenType font of drawn pictures. Empty: DejaVu Sans (no Chinese, Japanese, Korean).",
-    )
-
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Lowest level that is logged.")
-    log_format: Literal["text", "json"] = Field("text", description="Log format: text, or json with one object a line.")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Lowest level that is logged."""
+    log_format: Literal["text", "json"] = "text"
+    """Log format: text, or json with one object a line."""
 
     @property
     def worker_count(self) -> int:
@@ -210,15 +178,18 @@ class ApiSettings(BaseSettings):
                 raise ValueError(f"unknown provider {name}; allowed: auto alone, or {', '.join(PROVIDER_NAMES)}")
         return value
 
-    @field_validator("image_loader")
+    @field_validator("image_loader", "model_loader")
     @classmethod
-    def _known_image_loader(cls, value: str) -> str:
-        return _one_of(value, image_loader_names())
+    def _known_loader(cls, value: str, info: ValidationInfo) -> str:
+        names = image_loader_names() if info.field_name == "image_loader" else (AUTO, *model_loader_names())
+        if value not in names:
+            raise ValueError(f"allowed: {', '.join(names)}")
+        return value
 
     @field_validator("model_loader")
     @classmethod
-    def _installed_model_loader(cls, value: str) -> str:
-        if value != AUTO and not is_installed(_one_of(value, (AUTO, *model_loader_names()))):
+    def _installed_runtime(cls, value: str) -> str:
+        if value != AUTO and not is_installed(value):
             raise ValueError(f"{value} is not installed; install requirements/{value}.txt")
         return value
 
@@ -229,22 +200,11 @@ class ApiSettings(BaseSettings):
             raise ValueError("expected 64 lower-case hexadecimal digits after sha256:")
         return value
 
-    @field_validator("protect")
-    @classmethod
-    def _known_addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(_one_of(name, PROTECTABLE) for name in value)
-
-    @field_validator("dialects")
-    @classmethod
-    def _known_dialects(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(_one_of(name, DIALECTS) for name in value))
-
     @field_validator("grpc_port")
     @classmethod
     def _grpc_is_installed(cls, value: int, info: ValidationInfo) -> int:
-        if value and any(
-            find_spec(name) is None for name in ("grpc", "grpc_health", "grpc_reflection", "tritonclient")
-        ):
+        packages = ("grpc", "grpc_health", "grpc_reflection", "tritonclient")
+        if value and None in map(find_spec, packages):
             raise ValueError("gRPC needs the packages in requirements/grpc.txt")
         if value and "v2" not in info.data.get("dialects", ()):
             raise ValueError("gRPC is a part of the dialect v2, which API_DIALECTS leaves out")
@@ -275,22 +235,19 @@ class ApiSettings(BaseSettings):
     @field_validator("tls_cert", "tls_key", "font")
     @classmethod
     def _readable_file(cls, value: Path | None) -> Path | None:
-        if value is None:
-            return None
-        file = PROJECT / value
         try:
-            file.open("rb").close()
+            if value:
+                (PROJECT / value).open("rb").close()
         except OSError as error:
             raise ValueError(f"cannot read the file: {error.strerror}") from None
-        return file
+        return value and PROJECT / value
 
     @field_validator("tls_key")
     @classmethod
     def _certificate_has_key(cls, value: Path | None, info: ValidationInfo) -> Path | None:
-        if "tls_cert" not in info.data:  # it has an error already
-            return value
-        certificate: Path | None = info.data["tls_cert"]
-        if (value is None) != (certificate is None):
+        if "tls_cert" in info.data and (value is None) != (
+            info.data["tls_cert"] is None
+        ):  # else it has an error itself
             raise ValueError("API_TLS_CERT and API_TLS_KEY must be set together")
         return value
 
@@ -320,9 +277,3 @@ class ApiSettings(BaseSettings):
         if value and not value.startswith(("redis://", "rediss://")):
             raise ValueError("expected redis://host:port, or nothing")
         return value
-
-
-def _one_of(value: str, names: tuple[str, ...]) -> str:
-    if value not in names:
-        raise ValueError(f"allowed: {', '.join(names)}")
-    return value

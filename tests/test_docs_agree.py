@@ -1,8 +1,10 @@
 """The docs agree with the code, with api_settings.env, and with each other."""
 
+import ast
 import re
 from collections.abc import Mapping
 from enum import StrEnum
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args
 
@@ -35,7 +37,8 @@ LIMIT = re.compile(r"^max_|_limit$|_timeout_|_unload_|^drain_")
 def test_settings_page_has_every_setting() -> None:
     """Name, default, unit, bounds and meaning; the order is the page's own."""
     shown = {line for line in read(DOCS_FOLDER / "settings.md").splitlines() if line.startswith(f"| `{PREFIX}")}
-    expected = {_settings_row(name, field) for name, field in ApiSettings.model_fields.items()}
+    meanings = _meanings()
+    expected = {_settings_row(name, field, meanings[name]) for name, field in ApiSettings.model_fields.items()}
     missing, unexpected = "\n".join(sorted(expected - shown)), "\n".join(sorted(shown - expected))
     assert shown == expected, f"docs/settings.md lacks:\n{missing}\nand should not have:\n{unexpected}"
 
@@ -92,13 +95,12 @@ def test_models_page_shows_the_default_models_model_toml() -> None:
     assert shown.strip() in read(DOCS_FOLDER / "models.md")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=page_id)
-def test_links_resolve(page: Path) -> None:
-    for link in links(page):
+def test_links_resolve() -> None:
+    for page, link in [(each, link) for each in PAGES for link in links(each)]:
         path, _, anchor = link.partition("#")
         target = (page.parent / path).resolve() if path else page
-        assert target.exists(), link
-        assert not anchor or anchor in anchors(target), link
+        assert target.exists(), (page, link)
+        assert not anchor or anchor in anchors(target), (page, link)
 
 
 @pytest.mark.parametrize("page", DOCS, ids=page_id)
@@ -108,11 +110,11 @@ def test_contents_list_every_section(page: Path) -> None:
     assert re.findall(r"\]\(#([\w-]+)\)", contents) == anchors(page, "##")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=page_id)
-def test_make_targets_exist(page: Path) -> None:
+def test_make_targets_exist() -> None:
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-    named = {found[1] for command in commands(page) if (found := re.match(r"make ([a-z][\w-]*)", command))}
-    assert named <= targets
+    for page in PAGES:
+        named = {found[1] for command in commands(page) if (found := re.match(r"make ([a-z][\w-]*)", command))}
+        assert named <= targets, page
 
 
 @pytest.mark.parametrize("page", [README, *DOCS], ids=page_id)
@@ -153,8 +155,19 @@ def _rows(heading: str) -> list[str]:
     return [line for line in section.splitlines() if line.startswith("|")][2:]
 
 
-def _settings_row(name: str, field: FieldInfo) -> str:
-    cells = [_code(_default(field)), _unit(name), _allowed(field), field.description or ""]
+def _meanings() -> dict[str, str]:
+    """The string below each setting."""
+    source = ast.parse((ROOT / "api" / "settings.py").read_text(encoding="utf-8"))
+    [settings] = [node for node in source.body if isinstance(node, ast.ClassDef)]
+    return {
+        ast.unparse(field.target): str(ast.literal_eval(text.value))
+        for field, text in pairwise(settings.body)
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr)
+    }
+
+
+def _settings_row(name: str, field: FieldInfo, meaning: str) -> str:
+    cells = [_code(_default(field)), _unit(name), _allowed(field), meaning]
     return f"| `{PREFIX}{name.upper()}` | {' | '.join(cells)} |"
 
 

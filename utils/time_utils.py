@@ -70,15 +70,15 @@ class StageTimer:
         other._intervals += self._intervals
         return other
 
-    def stop(self) -> None:
-        """Fix `total`; later calls change nothing."""
+    def stop(self) -> float:
+        """Fix `total` and return it, in seconds; later calls change nothing."""
         if self._total_s is None:
             self._total_s = self.elapsed_s
+        return self._total_s
 
     def as_ms(self) -> dict[str, float]:
-        """Milliseconds by stage in the order of `STAGES`, then `total`."""
-        total_s = self.elapsed_s if self._total_s is None else self._total_s
-        return {name: round(s * 1e3, _MS_DIGITS) for name, s in (*self._seconds.items(), (TOTAL, total_s))}
+        """Stop, and return milliseconds by stage in the order of `STAGES`, then `total`."""
+        return {name: round(s * 1e3, _MS_DIGITS) for name, s in (*self._seconds.items(), (TOTAL, self.stop()))}
 
 
 def server_timing(timings_ms: dict[str, float]) -> str:

@@ -79,12 +79,10 @@ class DialectContext:
         """A JSON body with so many pictures at most. Its memory counts until the block ends. Raises RequestError."""
         body = RequestBody(request, json_limits(self.upload_limits, pictures), self.memory)
         try:
-            data = bytearray()
-            while not body.ended:
-                data += await body.next()
+            data = await body.read()
             size = len(data)
             parsed = await off_loop(size, partial(parse_object, data))
-            data.clear()
+            del data
             yield JsonBody(parsed, size)
         finally:
             body.release()

@@ -76,15 +76,11 @@ def _question(query: ExplainQuery) -> Question:
 
 
 def _respond(request: Request, filename: str | None, explanation: Explanation, media_type: str) -> Response:
-    explanation.timer.stop()
     timings = explanation.timer.as_ms()
     log_inference(request, [explanation.model], timings, explanation.image)
     state = request.scope["state"]
-    state["log"] |= {
-        "explain_method": explanation.method,
-        "passes": explanation.passes,
-        "complete": explanation.complete,
-    }
+    runs = {"explain_method": explanation.method, "passes": explanation.passes, "complete": explanation.complete}
+    state["log"] |= runs
     headers = {"Server-Timing": server_timing(timings)}
     if media_type != _JSON:
         return Response(explanation.drawn, headers=headers, media_type=media_type)

@@ -142,11 +142,10 @@ def parse_query(query: Annotated[InferQuery, Query()]) -> ParsedQuery:
 
 def describe_answers(filename: str | None, answers: Sequence[Answer]) -> dict[str, Any]:
     """The response for one picture: of one model, or `results` of several. Stops the timers."""
-    results = []
-    for answer in answers:
-        answer.timer.stop()
-        described = {"model": answer.model, "predictions": answer.predictions, "timings_ms": answer.timer.as_ms()}
-        results.append(described)
+    results = [
+        {"model": answer.model, "predictions": answer.predictions, "timings_ms": answer.timer.as_ms()}
+        for answer in answers
+    ]
     shown = describe_image(filename, answers[0].image)
     if len(results) > 1:
         return {"image": shown, "results": results}
@@ -162,7 +161,6 @@ def _respond(request: Request, filename: str | None, answers: Sequence[Answer]) 
 
 
 def _respond_drawn(request: Request, answer: Answer, drawn: bytes, media_type: str) -> Response:
-    answer.timer.stop()
     timings = answer.timer.as_ms()
     log_inference(request, [answer.model], timings, answer.image)
     return Response(drawn, headers={"Server-Timing": server_timing(timings)}, media_type=media_type)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass
+from io import BytesIO
 
 from starlette.requests import ClientDisconnect, Request
 
@@ -101,6 +102,18 @@ class RequestBody:
             self._held += len(chunk)
             self._memory.take(len(chunk), held=self._held - len(chunk))
         return chunk
+
+    async def read(self) -> bytes:
+        """The whole body; one that arrives in one chunk is not copied. Raises as `next`."""
+        first = await self.next()
+        return first if self.ended else await self._with_rest(first)
+
+    async def _with_rest(self, first: bytes) -> bytes:
+        data = BytesIO()
+        data.write(first)
+        while not self.ended:
+            data.write(await self.next())
+        return data.getvalue()
 
     def release(self, size: int | None = None) -> None:
         """Gives `size` bytes of memory back, by default all that is held."""

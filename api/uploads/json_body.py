@@ -22,11 +22,8 @@ def json_reader(shape: type[M], timeout_s: float) -> Callable[[Request], Awaitab
 
     async def read(request: Request) -> M:
         body = RequestBody(request, BodyLimits(MAX_JSON_BYTES, MAX_JSON_BYTES, timeout_s))
-        data = bytearray()
-        while not body.ended:
-            data += await body.next()
         try:
-            return shape.model_validate_json(bytes(data))
+            return shape.model_validate_json(await body.read())
         except ValidationError as error:
             raise validation_error("body", error) from None
 

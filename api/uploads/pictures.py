@@ -174,7 +174,7 @@ async def read_pictures(
     body = RequestBody(request, _body_limits(limits, reader, len(fields)), limits.memory)
     try:
         if reader is None:
-            return {fields[0]: (None, await _read_raw(body))}
+            return {fields[0]: (None, await body.read())}
         while not body.ended:
             reader.feed(await body.next())
         await finish(reader)
@@ -197,17 +197,3 @@ def _body_limits(limits: UploadLimits, reader: MultipartReader | JsonReader | No
         return json_limits(limits, pictures)
     most = pictures * limits.max_bytes + ENVELOPE_BYTES if reader else limits.max_bytes
     return BodyLimits(most, limits.max_bytes, limits.timeout_s)
-
-
-async def _read_raw(body: RequestBody) -> bytes:
-    """A body of one chunk is not copied."""
-    first = await body.next()
-    return first if body.ended else await _read_rest(body, first)
-
-
-async def _read_rest(body: RequestBody, first: bytes) -> bytes:
-    data = BytesIO()
-    data.write(first)
-    while not body.ended:
-        data.write(await body.next())
-    return data.getvalue()

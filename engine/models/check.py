@@ -86,9 +86,8 @@ class ModelCheck:
 
     def _run(self, version: ModelVersion, other: dict[str, object] | None = None) -> tuple[int, bytes, bytes]:
         """Returns the exit status, stdout and stderr. Raises ModelCheckError."""
-        request = orjson.dumps(
-            {"check": self, "version": version, "other": other}, default=str
-        )  # leaves out `_running`
+        # orjson leaves out `_running`
+        request = orjson.dumps({"check": self, "version": version, "other": other}, default=str)
         process = subprocess.Popen(
             [sys.executable, "-m", "engine.models.check"],
             stdin=subprocess.PIPE,

@@ -29,8 +29,8 @@ class PillowImageLoader(CheckedImageLoader):
         return self._formats
 
     def decode(self, data: bytes, header: Header, scale: int) -> Decoded:
-        data = header.essential(data)
         if header.format == "PNG":
+            data = png.without_metadata(data, header)
             png.check_sums(data)
         with open_with_pillow(data, header.format) as image:
             if scale > 1:

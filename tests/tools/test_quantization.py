@@ -23,9 +23,9 @@ from loaders.runtimes.base import SessionOptions
 from tests.samples import add_samples, colour_sample
 from tests.tiny_models import COLOURS, SIDE, SPEC, add_model, colour_graph, solid_png
 from tools import quantize
-from tools.quantization import QuantizationError, add_version, quantize_into
 from tools.quantization.agreement import compare, summarise
-from tools.quantization.int8_graph import last_layers, may_overflow
+from tools.quantization.int8_graph import QuantizationError, last_layers, may_overflow
+from tools.quantization.new_version import add_version, quantize_into
 
 
 def colour_layers(opset: int = 17, metadata: str = "") -> onnx.ModelProto:

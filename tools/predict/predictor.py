@@ -76,7 +76,6 @@ class LocalPredictor:
             answer, picture = predict_with_picture(self._model, self._image_loader, data, options, context)
         else:
             [answer] = completed(predict([self._model], self._image_loader, data, options, context))
-        timer.stop()
         return Answered(answer.model, answer.image, answer.predictions, timer.as_ms(), picture)
 
     def explain(self, data: bytes, question: Question, media_type: str) -> bytes:

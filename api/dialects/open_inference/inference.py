@@ -60,7 +60,6 @@ def log_answers(request: Request, inference: Inference) -> dict[str, float]:
     answers = inference.answers
     timings: dict[str, float] = {}
     if len(answers) == 1:
-        answers[0].timer.stop()
         timings = answers[0].timer.as_ms()
     else:
         request.state.log["images"] = len(answers)

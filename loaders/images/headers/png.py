@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Iterator
 
 from loaders.images.errors import CorruptImageError
-from loaders.images.headers.header import Header, merge_parts
+from loaders.images.headers.header import Header
 from loaders.images.headers.orientation import find_orientation
 
 MAX_CHUNKS = 100_000  # an encoder that writes 8 KB a chunk fills 800 MB with these
@@ -21,7 +21,9 @@ def read(data: bytes) -> Header:
     found: dict[bytes, bytes] = {}
     parts = [(0, 8)]
     for kind, start, end in _chunks(data):
-        if kind in _DECODED:
+        if kind in _DECODED and parts[-1][1] == start:
+            parts[-1] = (parts[-1][0], end)
+        elif kind in _DECODED:
             parts.append((start, end))
         if kind in {b"tRNS", b"eXIf", b"IEND"}:
             found.setdefault(kind, data[start + 8 : end - 4])
@@ -37,7 +39,7 @@ def read(data: bytes) -> Header:
         has_alpha=colour_type in (4, 6) or key is not None,
         complete=b"IEND" in found,
         transparent_grey=int.from_bytes(key[:2], "big") if key and colour_type == _GREY else None,
-        parts=merge_parts(parts, len(data)),
+        parts=() if parts == [(0, len(data))] else tuple(parts),
     )
 
 
@@ -63,6 +65,11 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
             return
         position = end
     raise CorruptImageError(f"This PNG has more than {MAX_CHUNKS:,} chunks.")
+
+
+def without_metadata(data: bytes, header: Header) -> bytes:
+    """Returns the first picture without text and profiles, which may only make a decoder fail."""
+    return b"".join([data[start:end] for start, end in header.parts]) if header.parts else data
 
 
 def check_sums(data: bytes) -> None:

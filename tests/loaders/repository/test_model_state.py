@@ -116,6 +116,7 @@ def _count_up(root: Path, name: str, times: int) -> None:
         state.update(lambda choices: choices.active.update({name: choices.active.get(name, 0) + 1}))
 
 
+@pytest.mark.slow
 def test_changes_of_several_processes_are_all_kept(tmp_path: Path) -> None:
     spawn = multiprocessing.get_context("spawn")
     writers = [spawn.Process(target=_count_up, args=(tmp_path, "a", 25)) for _ in range(2)]
@@ -126,6 +127,7 @@ def test_changes_of_several_processes_are_all_kept(tmp_path: Path) -> None:
     assert ModelStateFile(tmp_path).read().active == {"a": 50}
 
 
+@pytest.mark.slow
 def test_a_writer_killed_at_any_moment_leaves_a_valid_file(tmp_path: Path) -> None:
     spawn = multiprocessing.get_context("spawn")
     state = ModelStateFile(tmp_path)

@@ -91,6 +91,7 @@ def test_provider_that_does_not_come_up_raises(graph: Path, monkeypatch: pytest.
         OnnxRuntimeLoader().load(graph, SessionOptions(providers=("cpu",)))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="reads memory in /proc")
 def test_memory_is_flat_over_many_input_sizes(tmp_path: Path) -> None:
     """Memory follows the largest size; memory patterns of each size would add to it."""
