@@ -24,7 +24,7 @@ from api.middleware.unread_body import UnreadBody
 from api.openapi import extend_openapi, operation_id
 from api.problems import KINDS, NotReadyError, problem_response
 from api.routes.admin import admin_router
-from api.routes.batch import batch_router, batch_slots
+from api.routes.batch import batch_router
 from api.routes.docs import docs_router
 from api.routes.explain import explain_router
 from api.routes.health import health_router
@@ -41,7 +41,6 @@ from api.settings import ApiSettings
 from api.telemetry.logs import set_up_logs
 from api.telemetry.metrics import Metrics, ServiceState
 from api.telemetry.traces import TraceRequests, Traces, traces_requested
-from api.uploads.body import ArrivingMemory
 from engine.engine_options import EngineOptions
 from engine.inference_engine import InferenceEngine
 from engine.models.check import ModelCheck
@@ -122,21 +121,20 @@ class InferenceAPI:
 
     def _add_routes(self) -> None:
         app, settings, engine = self.app, self.settings, self._running_engine
-        guards, memory = Guards(settings), ArrivingMemory(settings.max_arriving_mb * _MIB)
-        slots = batch_slots(engine)
+        guards = Guards(settings)
+        self._context = context = DialectContext(settings, engine, guards, self.health, self.metrics)
         users, admins = [Depends(guards.user)], [Depends(guards.admin)]
-        add_infer_route(app.router, settings, engine, guards.user, memory)
-        app.include_router(batch_router(settings, engine, memory, slots), dependencies=users)
-        app.include_router(explain_router(settings, engine, memory), dependencies=users)
+        add_infer_route(app.router, context)
+        app.include_router(batch_router(context), dependencies=users)
+        app.include_router(explain_router(context), dependencies=users)
         app.include_router(model_router(engine), dependencies=users)
         app.include_router(admin_router(settings, engine), dependencies=admins)
         app.include_router(upload_router(settings, engine), dependencies=admins)
         app.include_router(health_router(self.health, self._providers, guards.has_key))
         app.include_router(metrics_router(self.metrics), dependencies=[Depends(guards.protected("metrics"))])
         app.include_router(page_router())
-        self._dialects = DialectContext(settings, engine, guards, memory, slots, self.health, self.metrics)
         for name in settings.dialects:
-            app.include_router(create_dialect_router(name, self._dialects))
+            app.include_router(create_dialect_router(name, context))
         extend_openapi(app)
         app.include_router(docs_router(app.openapi), dependencies=[Depends(guards.protected("docs"))])
 
@@ -157,7 +155,7 @@ class InferenceAPI:
             if self.settings.grpc_port:
                 from api.dialects.open_inference.grpc_server import serve_grpc
 
-                await stack.enter_async_context(serve_grpc(self._dialects))
+                await stack.enter_async_context(serve_grpc(self._context))
             yield
 
     def _service_state(self) -> ServiceState:

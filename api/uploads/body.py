@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass
-from io import SEEK_END, BytesIO
+from io import BytesIO
 
 from starlette.requests import ClientDisconnect, Request
 
@@ -105,14 +105,14 @@ class RequestBody:
 
     async def read(self) -> bytes:
         """The whole body; one that arrives in one chunk is not copied. Raises as `next`."""
-        first = await self.next()
-        if self.ended:
-            return first
-        data = BytesIO(first)
-        data.seek(0, SEEK_END)
+        earlier, chunk = BytesIO(), await self.next()
         while not self.ended:
-            data.write(await self.next())
-        return data.getvalue()
+            earlier.write(chunk)
+            chunk = await self.next()
+        if not earlier.tell():
+            return chunk
+        earlier.write(chunk)
+        return earlier.getvalue()
 
     def release(self, size: int | None = None) -> None:
         """Gives `size` bytes of memory back, by default all that is held."""
