@@ -17,7 +17,7 @@ from api import VERSION
 from api.dialects.dialect import DialectContext
 from api.dialects.registry import create_dialect_router
 from api.health import Health, Part, PartStatus
-from api.middleware.cors import cors_options
+from api.middleware.cors import CORS_OPTIONS
 from api.middleware.request_context import RequestContext
 from api.middleware.trusted_proxies import TrustedProxies
 from api.middleware.unread_body import UnreadBody
@@ -109,13 +109,9 @@ class InferenceAPI:
         app.add_middleware(UnreadBody)
         if self._traces:
             app.add_middleware(TraceRequests, tracer=self._traces.tracer)
-        app.add_middleware(
-            RequestContext,
-            metrics=self.metrics,
-            draining=lambda: self.health.is_draining,
-        )
+        app.add_middleware(RequestContext, metrics=self.metrics, draining=lambda: self.health.is_draining)
         if settings.cors_origins:
-            app.add_middleware(CORSMiddleware, **cors_options(settings.cors_origins))
+            app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origins, **CORS_OPTIONS)
         if settings.trusted_proxies:
             app.add_middleware(TrustedProxies, proxies=settings.trusted_proxies)
 
@@ -166,8 +162,14 @@ class InferenceAPI:
 
     def _start(self, slot: WorkerSlot) -> None:
         """A part that fails is reported by /health; the process stays up."""
-        image_loader = self._start_part("image_loader", self._make_image_loader)
-        model_loader = self._start_part("model_loader", self._make_model_loader)
+        settings, given_images, given_models = self.settings, self._given_image_loader, self._given_model_loader
+        limits = ImageLoaderOptions(settings.max_image_pixels, settings.accept_truncated)
+        image_loader = self._start_part(
+            "image_loader", lambda: given_images or create_image_loader(settings.image_loader, limits)
+        )
+        model_loader = self._start_part(
+            "model_loader", lambda: given_models or create_model_loader(settings.reference_loader)
+        )
         if image_loader is None or model_loader is None:
             self.health.set("model", Part(PartStatus.FAILED, "needs the image loader and the model loader"))
             return
@@ -214,13 +216,6 @@ class InferenceAPI:
         measured = check.on_cores_alone and not settings.run_is_fixed
         others = candidates(settings.model_loader, fast=settings.precision == "fast") if measured else ()
         return RuntimeChooser(check, others, cpu_budget())
-
-    def _make_image_loader(self) -> ImageLoader:
-        limits = ImageLoaderOptions(self.settings.max_image_pixels, self.settings.accept_truncated)
-        return self._given_image_loader or create_image_loader(self.settings.image_loader, limits)
-
-    def _make_model_loader(self) -> ModelLoader:
-        return self._given_model_loader or create_model_loader(self.settings.reference_loader)
 
     def _start_part(self, name: str, make: Callable[[], T]) -> T | None:
         try:
