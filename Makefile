@@ -2,7 +2,7 @@
 # and tests, .fuzz, .audit, .docs, .client, .clients and .bench the tools of those targets.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test e2e clients exports docs client bench tune quantize inspect find-recipe samples key audit sbom fuzz soak \
+.PHONY: help setup run test e2e clients exports docs client bench bench-curves tune quantize inspect find-recipe samples key audit sbom fuzz soak \
 	chaos check check-page format lock clean
 
 # The first interpreter that starts and is new enough.
@@ -27,7 +27,7 @@ run: .venv/.installed ## serve the default model at http://127.0.0.1:8000
 	@exec $(SERVICE) main.py
 
 test: .venv-dev/.installed-dev ## run the tests
-	@PYTHONDONTWRITEBYTECODE= $(DEV) -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
+	@PYTHONDONTWRITEBYTECODE= $(DEV) -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 CLIENTS := .clients/kserve/.installed .clients/perf-analyzer/.installed
 CLIENT_TESTS := $(addprefix tests/e2e/,test_dialects.py open_inference)
@@ -35,6 +35,7 @@ CLIENT_TESTS := $(addprefix tests/e2e/,test_dialects.py open_inference)
 e2e: .venv-dev/.installed-e2e $(CLIENTS) ## run the end-to-end tests (Debian packages they need: .ci/run)
 	@$(DEV) -m pytest -q -n 2 --dist loadfile --client-table check tests/e2e \
 		--ignore tests/e2e/test_exports.py --ignore tests/e2e/test_from_pytorch.py
+	@$(DEV) -m pytest -q -n 2 --dist loadfile -m slow
 
 clients: .venv-dev/.installed-e2e $(CLIENTS) ## write the tables of docs/clients.md: what each call of each client does
 	@$(DEV) -m pytest -q -n 2 --dist loadfile --client-table write $(CLIENT_TESTS)
@@ -56,6 +57,9 @@ client: .client/.installed ## generate a typed Python client from a running serv
 bench: .venv/.installed-quantize .bench/harness/.installed $(PEERS:%=.bench/%/.installed) ## compare with the bare loop and peers, 30 min: make bench [QUICK=1] [ROUNDS=3] [ONLY=names]
 	@.bench/harness/bin/python -m benchmarks $(if $(QUICK),--quick) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only '$(ONLY)')
 	@$(if $(QUICK)$(ONLY),,$(SERVICE) -m benchmarks.folder)
+
+bench-curves: .venv/.installed .bench/harness/.installed $(if $(QUICK),,.bench/litserve/.installed .bench/ray/.installed) ## cost as work grows, 15 min: make bench-curves [QUICK=1] [CURVES=names]
+	@.bench/harness/bin/python -m benchmarks.curves $(if $(QUICK),--quick) $(if $(CURVES),--only '$(CURVES)')
 
 tune: .venv/.installed ## measure the best thread counts and batch sizes of models: make tune [MODEL=name]
 	@$(SERVICE) -m tools.tune $(MODEL)

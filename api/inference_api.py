@@ -118,7 +118,8 @@ class InferenceAPI:
     def _add_routes(self) -> None:
         app, settings, engine = self.app, self.settings, self._running_engine
         guards = Guards(settings)
-        self._context = context = DialectContext(settings, engine, guards, self.health, self.metrics)
+        tracer = self._traces.tracer if self._traces else None
+        self._context = context = DialectContext(settings, engine, guards, self.health, self.metrics, tracer)
         users, admins = [Depends(guards.user)], [Depends(guards.admin)]
         add_infer_route(app.router, context)
         app.include_router(batch_router(context), dependencies=users)
@@ -215,7 +216,7 @@ class InferenceAPI:
         settings = self.settings
         measured = check.on_cores_alone and not settings.run_is_fixed
         others = candidates(settings.model_loader, fast=settings.precision == "fast") if measured else ()
-        return RuntimeChooser(check, others, cpu_budget())
+        return RuntimeChooser(check, others, cpu_budget(), settings.precision_tolerance)
 
     def _start_part(self, name: str, make: Callable[[], T]) -> T | None:
         try:

@@ -55,7 +55,7 @@ class BatchQuery(InferQuery):
 
 
 class ModelInfo(_Strict):
-    """The model and version that made the predictions. `precision`: bf16 if it runs in bfloat16, see API_PRECISION."""
+    """The model and version that made the predictions. `precision`: bf16 and int8 with API_PRECISION=fast."""
 
     name: str
     version: int

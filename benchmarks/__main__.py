@@ -4,13 +4,9 @@ python -m benchmarks [--quick] [--rounds N] [--only NAME,NAME] [--write | --no-w
 """
 
 import argparse
-import asyncio
-import fcntl
 import shutil
-import signal
 import sys
 import time
-from typing import IO
 
 import uvloop
 
@@ -18,6 +14,7 @@ from benchmarks import contestants
 from benchmarks.contestants import FOVEA, FOVEA_2, Contestant
 from benchmarks.measure import Patience
 from benchmarks.models import INT8_VARIABLE, prepare_models
+from benchmarks.processes import end_on_sigterm, only_benchmark
 from benchmarks.report import keep, print_tables, render, write
 from benchmarks.results import Results
 from benchmarks.rounds import Plan, Round
@@ -34,27 +31,11 @@ def main() -> None:
         render()
         return
     results = Results()
-    lock = _lock()
-    try:
+    with only_benchmark(contestants.CACHE):
         uvloop.run(_measure(_plan(options), 1 if options.quick else options.rounds, results))
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        sys.exit("Stopped: all servers are ended, nothing was written.")
-    finally:
-        lock.close()
     print_tables(results)
     if options.write:
         write(results)
-
-
-def _lock() -> IO[str]:
-    """Two benchmarks at the same time would disturb each other. Held until it is closed."""
-    contestants.CACHE.mkdir(exist_ok=True)
-    lock = (contestants.CACHE / "lock").open("w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        sys.exit("Another benchmark is running in this folder.")
-    return lock
 
 
 def _options() -> argparse.Namespace:
@@ -94,10 +75,8 @@ def _chosen(options: argparse.Namespace) -> list[Contestant]:
 
 
 async def _measure(plan: Plan, rounds: int, results: Results) -> None:
-    """SIGTERM ends it like Ctrl-C, with every server."""
-    task, started = asyncio.current_task(), time.monotonic()
-    assert task
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    end_on_sigterm()
+    started = time.monotonic()
 
     def say(line: str) -> None:
         print(f"{time.monotonic() - started:6.0f} s  {line}", flush=True)

@@ -108,10 +108,10 @@ class ClosedLoop(Load):
 
     def __init__(self, port: int, requests: Sequence[Request], connections: int) -> None:
         super().__init__(port, requests)
-        self._connections = connections
+        self.connections = connections
 
     async def start(self) -> None:
-        for _ in range(self._connections):
+        for _ in range(self.connections):
             self._send(await self._connect())
 
     def _answered(self, connection: Connection) -> None:

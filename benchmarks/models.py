@@ -27,14 +27,18 @@ _CLASSES, _STEP, _OPSET = 1000, 32, 17
 
 def prepare_models(folder: Path) -> list[Model]:
     """Writes the models into `folder`, a model repository. Returns those that could be made."""
-    original = ROOT / "models" / DEFAULT_NAME
-    _write(folder, "default", (original / "1" / "model.onnx").read_bytes())
-    _write(folder, "no-cost", no_cost_graph().SerializeToString())
-    there: list[Model] = ["default", "no-cost"]
+    there = prepare_float_models(folder)
     if int8 := _int8_twin(folder.parent):
         _write(folder, "int8", int8)
         there.append("int8")
     return there
+
+
+def prepare_float_models(folder: Path) -> list[Model]:
+    """Writes those that need no quantisation."""
+    _write(folder, "default", (ROOT / "models" / DEFAULT_NAME / "1" / "model.onnx").read_bytes())
+    _write(folder, "no-cost", no_cost_graph().SerializeToString())
+    return ["default", "no-cost"]
 
 
 def graph_of(folder: Path, model: Model) -> Path:

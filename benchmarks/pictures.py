@@ -20,15 +20,15 @@ _MEDIA_TYPES = {".jpg": "image/jpeg", ".png": "image/png", ".webp": "image/webp"
 _NEARLY = 0.8
 
 _SHORTEST_EDGE, _SIDE = 256, 224
-_BIG = (4000, 3000)
+_BIG_MEGAPIXELS = 12.0
 
 
 class PictureSets:
-    """The sets of pictures for one model. `big`: the file of the 12-megapixel photo."""
+    """The sets of pictures for one model. `cache`: the folder of enlarged photos."""
 
-    def __init__(self, graph: Path, big: Path) -> None:
+    def __init__(self, graph: Path, cache: Path) -> None:
         self._session = ort.InferenceSession(str(graph))
-        self._big = big
+        self._cache = cache
         self._read: dict[Photos, list[Picture]] = {}
 
     def of(self, photos: Photos) -> list[Picture]:
@@ -36,11 +36,15 @@ class PictureSets:
             self._read[photos] = [self._picture(file) for file in self._files(photos)]
         return self._read[photos]
 
+    def of_size(self, megapixels: float) -> Picture:
+        """One photo of that size."""
+        return self._picture(_resized(megapixels, self._cache))
+
     def _files(self, photos: Photos) -> list[Path]:
         if photos == "photo":
             return [_DATA / "cat.jpg"]
         if photos == "12-megapixel":
-            return [_written_big(self._big)]
+            return [_resized(_BIG_MEGAPIXELS, self._cache)]
         manifest = json.loads((_DATA / "photos" / "manifest.json").read_text())
         return [_DATA / "photos" / entry["file"] for entry in manifest]
 
@@ -65,11 +69,13 @@ def _reference(data: bytes) -> NDArray[np.float32]:
     return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
 
 
-def _written_big(file: Path) -> Path:
-    """A photo scaled up to 4000 x 3000, with noise, so that its JPEG is as large as a camera's."""
+def _resized(megapixels: float, folder: Path) -> Path:
+    """A photo of 4:3 with noise, so that its JPEG is as large as a camera's; 12 megapixels are 4000 x 3000."""
+    file, side = folder / f"{megapixels:g}-megapixel.jpg", (megapixels * 1e6 / 12) ** 0.5
     if not file.exists():
-        image = Image.open(_SOURCE).convert("RGB").resize(_BIG, Image.Resampling.LANCZOS)
-        noise = np.random.default_rng(0).normal(0, 4, (_BIG[1], _BIG[0], 1))
+        width, height = round(4 * side), round(3 * side)
+        image = Image.open(_SOURCE).convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
+        noise = np.random.default_rng(0).normal(0, 4, (height, width, 1)).astype(np.float32)
         pixels = np.clip(np.asarray(image, np.float32) + noise, 0, 255).astype(np.uint8)
         buffer = BytesIO()
         Image.fromarray(pixels).save(buffer, "JPEG", quality=90)

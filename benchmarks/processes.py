@@ -1,10 +1,13 @@
 """A server as a tree of processes: started, measured and ended as a whole. Linux only."""
 
+import asyncio
 import ctypes
+import fcntl
 import os
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -68,6 +71,28 @@ def running(command: Sequence[str], environment: Mapping[str, str], folder: Path
         yield ServerProcess(process, log)
     finally:
         _end(process)
+
+
+@contextmanager
+def only_benchmark(folder: Path) -> Iterator[None]:
+    """Exits if another benchmark runs with this folder, since they would disturb each other, and after Ctrl-C."""
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            sys.exit("Another benchmark is running in this folder.")
+        try:
+            yield
+        except (KeyboardInterrupt, asyncio.CancelledError):
+            sys.exit("Stopped: all servers are ended, nothing was written.")
+
+
+def end_on_sigterm() -> None:
+    """SIGTERM cancels the current task like Ctrl-C, which ends every server."""
+    task = asyncio.current_task()
+    assert task
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
 
 
 def free_port() -> int:

@@ -1,15 +1,30 @@
-"""Waiting until a server gives its first right answer."""
+"""Starts a server and waits until it gives its first right answer."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from time import perf_counter
 
 from benchmarks.connection import LOST, Answer, Connection
+from benchmarks.contestants import CACHE, Contestant
 from benchmarks.http_requests import Request
-from benchmarks.processes import ServerDiedError, ServerProcess
+from benchmarks.models import ROOT
+from benchmarks.processes import ServerDiedError, ServerProcess, free_port, running
+from benchmarks.scenarios import Model
 
+_READY_S = 90.0
 _TRY_EACH_S = 0.01
 _ANSWER_S = 10.0
 _HOST = "127.0.0.1"
+
+
+@asynccontextmanager
+async def serving(contestant: Contestant, model: Model, first: Request) -> AsyncIterator[tuple[ServerProcess, int]]:
+    """The server and its port, after the right answer to `first`. Raises ServerDiedError."""
+    port, log = free_port(), CACHE / "logs" / f"{contestant.name}.log"
+    with running(contestant.command, contestant.environment_for(model, port), ROOT, log) as server:
+        await wait_until_right(server, port, first, _READY_S)
+        yield server, port
 
 
 async def wait_until_right(server: ServerProcess, port: int, request: Request, patience_s: float) -> None:
@@ -24,8 +39,8 @@ async def wait_until_right(server: ServerProcess, port: int, request: Request, p
         answer = await ask(port, request)
 
 
-async def ask(port: int, request: Request) -> Answer:
-    """One request over a new connection; LOST if there is no answer."""
+async def ask(port: int, request: Request, patience_s: float = _ANSWER_S) -> Answer:
+    """One request over a new connection; LOST if there is no answer within `patience_s`."""
     loop = asyncio.get_running_loop()
     answered: asyncio.Future[Answer] = loop.create_future()
 
@@ -39,7 +54,7 @@ async def ask(port: int, request: Request) -> Answer:
         return Answer(LOST, b"")
     try:
         connection.send(request.payload)
-        return await asyncio.wait_for(answered, _ANSWER_S)
+        return await asyncio.wait_for(answered, patience_s)
     except TimeoutError:
         return Answer(LOST, b"")
     finally:

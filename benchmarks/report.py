@@ -14,7 +14,6 @@ from benchmarks.targets import targets
 
 DOCS = ROOT / "docs"
 _JSON, _PLOT, _PAGE = "performance.json", "performance.svg", "performance.md"
-_SECTION = re.compile(r"(<!-- bench -->\n).*?(<!-- /bench -->)", re.DOTALL)
 
 
 def print_tables(results: Results) -> None:
@@ -42,20 +41,28 @@ def render(folder: Path = DOCS) -> None:
     kept = json.loads((folder / _JSON).read_text())
     results = results_from(kept)
     draw(results, folder / _PLOT)
-    page = folder / _PAGE
-    text = page.read_text(encoding="utf-8") if page.exists() else "<!-- bench -->\n<!-- /bench -->\n"
-    section = _section(results, kept["machine"])
-    page.write_text(_SECTION.sub(lambda found: found[1] + section + found[2], text), encoding="utf-8")
+    replace_section("bench", _section(results, kept["machine"]), folder)
+
+
+def replace_section(name: str, section: str, folder: Path = DOCS) -> None:
+    """Replaces what is between the comments `<!-- name -->` and `<!-- /name -->` of docs/performance.md."""
+    page, between = folder / _PAGE, re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+    text = page.read_text(encoding="utf-8") if page.exists() else f"<!-- {name} -->\n<!-- /{name} -->\n"
+    page.write_text(between.sub(lambda found: found[1] + section + found[2], text), encoding="utf-8")
+
+
+def machine_line(machine: dict[str, str]) -> str:
+    """Date, revision, machine and versions in one sentence."""
+    where = f"{machine['cores']} cores of {machine['cpu']}, {machine['memory']}, {machine['system']}"
+    fixed = {"date", "revision", "cpu", "cores", "memory", "system"}
+    versions = ", ".join(f"{name} {value}" for name, value in machine.items() if name not in fixed)
+    return f"{machine['date']}, revision {machine['revision']}, on {where}; {versions}."
 
 
 def _section(results: Results, machine: dict[str, str]) -> str:
     rounds = len({m.round for m in results.measurements})
-    where = f"{machine['cores']} cores of {machine['cpu']}, {machine['memory']}, {machine['system']}"
-    when = f"{machine['date']}, revision {machine['revision']}"
-    fixed = {"date", "revision", "cpu", "cores", "memory", "system"}
-    versions = ", ".join(f"{name} {value}" for name, value in machine.items() if name not in fixed)
     parts = [
-        f"{when}, on {where}; {versions}.",
+        machine_line(machine),
         f"Medians of {rounds} interleaved round{'s' * (rounds != 1)}. {_quiet(results)}",
         f"![Throughput and latency side by side]({_PLOT})",
         *(table.markdown() for table in (target_table(targets(results)), loop_table(results), start_table(results))),

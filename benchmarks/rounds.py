@@ -12,12 +12,11 @@ from benchmarks.load import ClosedLoop, Load, OpenLoop
 from benchmarks.measure import NoAnswerError, Patience, Place, measure, measure_loop
 from benchmarks.models import ROOT, graph_of
 from benchmarks.pictures import PictureSets
-from benchmarks.processes import ServerDiedError, ServerProcess, free_port, running
-from benchmarks.ready import wait_until_right
+from benchmarks.processes import ServerDiedError, ServerProcess, running
+from benchmarks.ready import serving
 from benchmarks.results import DISTURBED_CORES, LOOP, Failure, Measurement, Results, Start
 from benchmarks.scenarios import BATCH_PICTURES, MIXED, Cell, Model, Workload
 
-_READY_S = 90.0
 _LOOP_WAYS = ("threads", "processes", "threads, INTER_AREA", "processes, INTER_AREA", "all cores in one run")
 LOOP_LOAD = "loop"
 
@@ -43,8 +42,7 @@ class Round:
 
     def __init__(self, number: int, plan: Plan, results: Results, say: Callable[[str], None]) -> None:
         self._number, self._plan, self._results, self._say = number, plan, results, say
-        big = CACHE / "12-megapixel.jpg"
-        self._pictures = {model: PictureSets(graph_of(MODELS, model), big) for model in plan.models}
+        self._pictures = {model: PictureSets(graph_of(MODELS, model), CACHE) for model in plan.models}
 
     async def run(self) -> None:
         """The bare loops come first: the rates of the open loops are shares of their limit."""
@@ -106,11 +104,8 @@ class Round:
     @asynccontextmanager
     async def _ready(self, contestant: Contestant, model: Model) -> AsyncIterator[tuple[ServerProcess, int]]:
         """The server and its port, after its first right answer."""
-        port, started = free_port(), perf_counter()
-        log = CACHE / "logs" / f"{contestant.name}.log"
-        first = multipart(contestant.path, self._pictures[model].of("photo"))
-        with running(contestant.command, contestant.environment_for(model, port), ROOT, log) as server:
-            await wait_until_right(server, port, first, _READY_S)
+        first, started = multipart(contestant.path, self._pictures[model].of("photo")), perf_counter()
+        async with serving(contestant, model, first) as (server, port):
             start = Start(self._number, contestant.name, model, perf_counter() - started, server.rss_mib())
             self._results.starts.append(start)
             self._say(f"{start.contestant}, {model}: ready after {start.seconds:.2f} s with {start.rss_mib:.0f} MiB")

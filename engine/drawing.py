@@ -56,6 +56,7 @@ LEAST_KEYPOINT_SCORE = 0.25
 
 _UNDRAWN = (TaskName.IMAGE_FEATURE_EXTRACTION, TaskName.TENSOR)
 _LIST_BACKGROUND: Colour = (32, 32, 32)
+_EQUAL_CONTRAST = 0.179  # the luminance on which black and white have the same contrast
 _BEHIND_TRANSPARENT = 255
 _OPACITY = 0.45  # of a mask
 _BAND_ROWS = 64  # tinted at once, so that floats stay small
@@ -123,18 +124,9 @@ def class_colour(class_id: int) -> Colour:
 
 def text_colour(background: Colour) -> Colour:
     """Black or white, whichever has the higher contrast (WCAG 2.2); it is always above 4.5."""
-    return max(BLACK, WHITE, key=lambda colour: contrast(colour, background))
-
-
-def contrast(one: Colour, other: Colour) -> float:
-    """The contrast ratio of WCAG 2.2, from 1 to 21."""
-    darker, lighter = sorted((_luminance(one), _luminance(other)))
-    return (lighter + 0.05) / (darker + 0.05)
-
-
-def _luminance(colour: Colour) -> float:
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (level / 255 for level in colour)]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (v / 255 for v in background)]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return BLACK if luminance > _EQUAL_CONTRAST else WHITE
 
 
 @dataclass(frozen=True, slots=True)

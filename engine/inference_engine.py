@@ -15,7 +15,7 @@ from engine.drawing import Drawer, check_drawable, encode
 from engine.engine_options import EngineOptions
 from engine.explain.explainer import Explainer, ExplainRequest, Explanation
 from engine.models.admin import ModelAdmin
-from engine.models.load import load_model, resolve_version
+from engine.models.load import load_model, resolve_files
 from engine.models.load_attempt import loaded
 from engine.models.loaded_model import LoadedModel
 from engine.models.model_manager import ModelManager
@@ -198,7 +198,7 @@ class InferenceEngine:
     async def describe(self, name: str) -> ResolvedSpec:
         """The spec of the version serving, else of the active one. Raises UnknownModelError, ModelError."""
         serving = self.models.ready(name)
-        return serving.resolved if serving else await asyncio.to_thread(resolve_version, self.models.version(name))
+        return serving.resolved if serving else await asyncio.to_thread(resolve_files, self.models.version(name).files)
 
     async def _in_time(self, work: Coroutine[Any, Any, T], wait: Wait) -> T:
         """Raises DeadlineExceededError."""

@@ -1,23 +1,10 @@
-"""Creates image loaders by name. A new one is a class in `loaders/images/` and a line in `_LOADERS`."""
-
-from collections.abc import Callable
+"""Creates image loaders by name. A new one is a class in `loaders/images/` and an entry in `_LOADERS`."""
 
 from loaders.images.base import ImageLoader, ImageLoaderOptions
+from loaders.images.opencv_loader import OpenCVImageLoader
+from loaders.images.pillow_loader import PillowImageLoader
 
-
-def _opencv(options: ImageLoaderOptions) -> ImageLoader:
-    from loaders.images.opencv_loader import OpenCVImageLoader
-
-    return OpenCVImageLoader(options)
-
-
-def _pillow(options: ImageLoaderOptions) -> ImageLoader:
-    from loaders.images.pillow_loader import PillowImageLoader
-
-    return PillowImageLoader(options)
-
-
-_LOADERS: dict[str, Callable[[ImageLoaderOptions], ImageLoader]] = {"opencv": _opencv, "pillow": _pillow}
+_LOADERS = {"opencv": OpenCVImageLoader, "pillow": PillowImageLoader}
 
 
 def image_loader_names() -> tuple[str, ...]:

@@ -20,6 +20,12 @@ settings.register_profile("short", max_examples=40, deadline=None)
 settings.load_profile("short")
 
 
+def pytest_collection_finish() -> None:
+    """The garbage collector skips what lives until the end: libraries and the collected tests."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The cache folder of all services in this test process: each model is checked and optimised once."""

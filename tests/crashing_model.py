@@ -7,21 +7,21 @@ from onnx import TensorProto, helper, numpy_helper
 from tests.tiny_models import SIDE
 
 
-def crashing_graph() -> onnx.ModelProto:
-    """Answers as `colour_graph` does; a white picture crashes it."""
+def crashing_graph(level: int = 255) -> onnx.ModelProto:
+    """Answers as `colour_graph` does; a picture of this level crashes it: 255 is white, 0 black."""
     nodes = [
         helper.make_node("ReduceMean", ["image"], ["means"], axes=[2, 3], keepdims=0),
         helper.make_node("Mul", ["means", "levels"], ["level"]),
         helper.make_node("Cast", ["level"], ["whole"], to=TensorProto.INT32),
         helper.make_node("Sub", ["whole", "beyond"], ["below"]),
-        helper.make_node("Div", ["least", "below"], ["quotient"]),  # -2**31 / (level - 256)
+        helper.make_node("Div", ["least", "below"], ["quotient"]),  # -2**31 / -1
         helper.make_node("Cast", ["quotient"], ["number"], to=TensorProto.FLOAT),
         helper.make_node("Mul", ["number", "zero"], ["nothing"]),
         helper.make_node("Add", ["means", "nothing"], ["logits"]),
     ]
     constants = [
         numpy_helper.from_array(np.asarray(255.5, np.float32), "levels"),
-        numpy_helper.from_array(np.asarray(256, np.int32), "beyond"),
+        numpy_helper.from_array(np.asarray(level + 1, np.int32), "beyond"),
         numpy_helper.from_array(np.asarray(-(2**31), np.int32), "least"),
         numpy_helper.from_array(np.asarray(0, np.float32), "zero"),
     ]

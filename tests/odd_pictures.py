@@ -29,7 +29,7 @@ ODD_PICTURES: dict[str, tuple[str, int, int] | type[ImageError]] = {
     "corrupt/invalid-exif.jpg": ("JPEG", 200, 200),
     "corrupt/max_uint32_exif.jpg": TruncatedImageError,
     "corrupt/not_enough_data.jp2": UnsupportedFormatError,
-    "corrupt/oom.tif": TruncatedImageError,
+    "corrupt/oom.tif": CorruptImageError,
     "corrupt/png_decompression_dos.png": ("PNG", 1, 1),
     "corrupt/shortfile.bmp": TruncatedImageError,
     "corrupt/truncated_jpeg.jpg": TruncatedImageError,

@@ -48,7 +48,7 @@ def chunked(*chunks: bytes, path: str = "/infer", headers: str = "") -> bytes:
 
 
 @contextlib.contextmanager
-def connected(port: int, timeout: float = 20, receive_bytes: int = 0) -> Iterator[socket.socket]:
+def connected(port: int, timeout: float = 60, receive_bytes: int = 0) -> Iterator[socket.socket]:
     """An open connection. `receive_bytes` limits the kernel's receive buffer."""
     with socket.socket() as connection:
         if receive_bytes:
@@ -58,7 +58,7 @@ def connected(port: int, timeout: float = 20, receive_bytes: int = 0) -> Iterato
         yield connection
 
 
-def talk(port: int, data: bytes, timeout: float = 20) -> list[Answer]:
+def talk(port: int, data: bytes, timeout: float = 60) -> list[Answer]:
     """Sends `data` and returns all responses until the server closes the connection; fails on a reset."""
     with connected(port, timeout) as connection:
         connection.sendall(data)

@@ -17,7 +17,7 @@ from api.server.header_limits import HeaderLimitProtocol
 from api.settings import ApiSettings
 
 _NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # httpx reads the system's for each client: 10 ms
-_START_S = 60  # far more than an idle machine needs
+_START_S = 120  # far more than an idle machine needs
 
 
 def service_settings(**chosen: object) -> ApiSettings:

@@ -59,6 +59,7 @@ def test_every_locked_package_has_hashes() -> None:
         assert not [lines[n] for n in packages if "--hash=sha256:" not in lines[n + 1]], lock.name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alive", [True, False])
 def test_the_health_check_fails_without_a_service(serve: Serve, alive: bool) -> None:
     port = serve().port if alive else 1

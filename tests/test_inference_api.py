@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import httpx
 import numpy as np
@@ -103,10 +102,11 @@ def test_concurrent_requests_get_their_own_predictions(server: Server) -> None:
     assert labels == [colour.replace("lime", "green") for colour in colours]
 
 
-@pytest.mark.parametrize("photo", PHOTOS, ids=lambda photo: photo["file"])
-def test_default_model_recognises_labelled_photos(real: httpx.Client, photo: dict[str, Any]) -> None:
-    answer = infer(real, (DATA / "photos" / photo["file"]).read_bytes()).json()
-    assert answer["predictions"][0]["class_id"] in photo["accept"]
+def test_default_model_recognises_labelled_photos(real: httpx.Client) -> None:
+    """Every eighth; tests/engine/preprocessing/test_truth.py has all of them."""
+    for photo in PHOTOS[::8]:
+        answer = infer(real, (DATA / "photos" / photo["file"]).read_bytes()).json()
+        assert answer["predictions"][0]["class_id"] in photo["accept"], photo["file"]
 
 
 def test_model_and_version_are_chosen_by_query(server: Server, red_png: bytes) -> None:

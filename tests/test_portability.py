@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from tests.paths import ROOT
 
 IMPORT_ALL = """
@@ -25,6 +27,7 @@ for folder in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_loaders_and_utils_import_without_unix_modules() -> None:
     done = subprocess.run(
         [sys.executable, "-c", IMPORT_ALL, "loaders", "utils"], cwd=ROOT, capture_output=True, text=True, check=True

@@ -6,6 +6,8 @@ import shlex
 import subprocess
 import sys
 
+import pytest
+
 from tests.pages import README, blocks, read
 from tests.paths import ROOT
 
@@ -19,6 +21,7 @@ def test_the_readme_begins_with_the_two_commands() -> None:
     assert [line.split("#")[0].strip() for line in first.splitlines()] == ["make run", "make test"]
 
 
+@pytest.mark.slow
 def test_the_command_line_prints_what_the_readme_shows() -> None:
     [block] = [block for block in blocks(README) if block.language == "console"]
     command, _, shown = block.text.partition("\n")
@@ -28,6 +31,7 @@ def test_the_command_line_prints_what_the_readme_shows() -> None:
     assert _words(done.stdout.decode()) == _words(shown)
 
 
+@pytest.mark.slow
 def test_the_settings_file_can_be_exported_as_the_readme_says() -> None:
     [block] = [block for block in blocks(README) if "uvicorn main:app" in block.text]
     [export] = [line for line in block.text.splitlines() if line.startswith("export ")]

@@ -138,6 +138,7 @@ def test_wrong_arguments_are_status_2_with_a_message(run_here: CommandLine, argu
     assert message in done.stderr
 
 
+@pytest.mark.slow
 def test_the_command_ends_with_status_2_and_without_a_traceback(environment: dict[str, str]) -> None:
     done = run("--model", "nope", "-", env=environment)
     assert done.returncode == 2
@@ -145,6 +146,7 @@ def test_the_command_ends_with_status_2_and_without_a_traceback(environment: dic
     assert b"Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_without_an_argument_it_asks_on_a_terminal(environment: dict[str, str]) -> None:
     ours, theirs = pty.openpty()
     os.write(ours, f"'{CAT}' \n".encode())
@@ -157,6 +159,7 @@ def test_without_an_argument_it_asks_on_a_terminal(environment: dict[str, str]) 
     assert json.loads(done.stdout)["image"]["width"] == 451
 
 
+@pytest.mark.slow
 def test_a_closed_pipe_prints_no_error(environment: dict[str, str], tmp_path: Path) -> None:
     for number in range(200):
         (tmp_path / f"{number}.png").write_bytes(colour_picture("red"))

@@ -14,11 +14,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from engine.models.load import resolve_files
 from loaders.model_errors import ModelError, ModelFileError
-from loaders.onnx.onnx_file import check_external_files, read_onnx
 from loaders.repository.model_repository import InvalidFolderError, ModelVersion, versions_in
 from loaders.repository.names import parse_version
-from loaders.repository.specs import ModelFiles, ResolvedSpec, resolve
+from loaders.repository.specs import ModelFiles, ResolvedSpec
 
 _OK, _FAILED = 0, 1
 _SUFFIX = ".onnx"
@@ -33,10 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not path.exists():
         parser.error(f"no such file or folder: {path}")
     try:
-        files = find_model(path)
-        graph = read_onnx(files.graph)
-        check_external_files(files.graph, graph)
-        resolved = resolve(files, graph)
+        resolved = resolve_files(find_model(path))
     except ModelError as error:
         Console(stderr=True).print(str(error), markup=False, highlight=False, soft_wrap=True)
         return _FAILED

@@ -24,7 +24,9 @@ from loaders.images.formats import picture_files
 from loaders.model_errors import ModelError, UnknownModelError
 from loaders.repository.model_repository import ModelRepository, find_version
 from loaders.repository.model_state import ModelStateFile
-from tools.quantization import GOOD, QuantizationError, Report, add_version, quantize_into
+from tools.quantization.int8_graph import QuantizationError
+from tools.quantization.new_version import GOOD, add_version, quantize_into
+from tools.quantization.report import Report
 
 _OK, _FAILED = 0, 1
 

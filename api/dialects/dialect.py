@@ -4,10 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import orjson
 from fastapi.routing import APIRoute
+from opentelemetry.trace import Tracer
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -18,7 +20,7 @@ from api.routes.context import InferenceContext
 from api.routes.deadline import requested_wait
 from api.routes.infer import log_inference
 from api.telemetry.metrics import Metrics
-from api.uploads.base64_pictures import parse_object
+from api.uploads.base64_pictures import off_loop, parse_object
 from api.uploads.body import RequestBody
 from api.uploads.disconnect import CancelOnDisconnect
 from api.uploads.pictures import json_limits
@@ -31,6 +33,19 @@ from utils.time_utils import StageTimer, server_timing
 S = TypeVar("S")
 T = TypeVar("T")
 
+
+@dataclass(frozen=True, slots=True)
+class JsonBody:
+    """A JSON object of `size` bytes."""
+
+    members: dict[str, Any]
+    size: int
+
+    async def read(self, read: Callable[[dict[str, Any]], T]) -> T:
+        """Applies `read`, which decodes pictures, in a thread if the body is large."""
+        return await off_loop(self.size, partial(read, self.members))
+
+
 _HANDLED: tuple[type[Exception], ...] = (*KINDS, HTTPException)
 
 
@@ -40,13 +55,18 @@ class DialectContext(InferenceContext):
 
     health: Health
     metrics: Metrics
+    tracer: Tracer | None = None
 
     @asynccontextmanager
-    async def json_object(self, request: Request, pictures: int) -> AsyncIterator[dict[str, object]]:
+    async def json_object(self, request: Request, pictures: int) -> AsyncIterator[JsonBody]:
         """A JSON body with so many pictures at most. Its memory counts until the block ends. Raises RequestError."""
         body = RequestBody(request, json_limits(self.upload_limits, pictures), self.memory)
         try:
-            yield parse_object(await body.read())
+            data = await body.read()
+            size = len(data)
+            parsed = await off_loop(size, partial(parse_object, data))
+            del data
+            yield JsonBody(parsed, size)
         finally:
             body.release()
 

@@ -72,8 +72,10 @@ def hf_router(context: DialectContext) -> APIRouter:
         if not is_json(request):
             return (await read_picture(request, context.upload_limits))[1], PredictOptions()
         async with context.json_object(request, pictures=1) as body:
-            picture = decode_picture(body.get("inputs"), "inputs", context.settings.max_upload_bytes)
-            return picture, _options(body.get("parameters") or {})
+            picture = await body.read(
+                lambda members: decode_picture(members.get("inputs"), "inputs", context.settings.max_upload_bytes)
+            )
+            return picture, _options(body.members.get("parameters") or {})
 
     return router
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
+from typing import Any
 
 from fastapi import APIRouter, Depends
 from starlette.requests import Request
@@ -35,16 +37,16 @@ def openai_router(context: DialectContext) -> APIRouter:
     @router.post("/embeddings")
     async def embed(request: Request) -> Response:
         async with context.json_object(request, most) as body:
-            name, encoding = body.get("model"), body.get("encoding_format")
+            name, encoding = body.members.get("model"), body.members.get("encoding_format")
             if not isinstance(name, str):
                 raise InvalidRequestError("model must be the name of a model for image-feature-extraction.")
             if not (encoding is None or isinstance(encoding, str)) or encoding not in _ENCODINGS:
                 raise InvalidRequestError("encoding_format must be float or base64.")
             choice, options = ModelChoice(name), PredictOptions(encoding=_ENCODINGS[encoding])
             async with context.admitted(request, choice):
-                pictures = _pictures(body.pop("input", None), context.settings.max_upload_bytes, most)
+                pictures = await body.read(partial(_pictures, max_bytes=context.settings.max_upload_bytes, most=most))
                 answers = await context.predict(request, pictures, choice, options)
-            embeddings = _embeddings(answers, body.get("dimensions"))
+            embeddings = _embeddings(answers, body.members.get("dimensions"))
         return answer_response(
             {
                 "object": "list",
@@ -66,8 +68,9 @@ def openai_router(context: DialectContext) -> APIRouter:
     return router
 
 
-def _pictures(given: object, max_bytes: int, most: int) -> list[bytes]:
-    """Raises InvalidRequestError, NoPictureError, BodyTooLargeError, TooManyPicturesError."""
+def _pictures(body: dict[str, Any], *, max_bytes: int, most: int) -> list[bytes]:
+    """Takes `input` out of the body. Raises RequestError."""
+    given = body.pop("input", None)
     items = given if isinstance(given, list) else [given]
     if not items:
         raise InvalidRequestError("input is empty.")

@@ -85,7 +85,7 @@ class _Request:
     def __init__(self, scope: Scope, method: str, send: Send, draining: Callable[[], bool]) -> None:
         self.started = perf_counter()
         self.method = method
-        self.id = _request_id(scope)
+        self.id = request_id(scope)
         self.fields: dict[str, Any] = {}
         if size := _content_length(scope["headers"]):
             self.fields["request_bytes"] = size
@@ -121,6 +121,7 @@ def _content_length(headers: Iterable[tuple[bytes, bytes]]) -> int:
     return next((int(value) for key, value in headers if key == b"content-length" and value.isdigit()), 0)
 
 
-def _request_id(scope: Scope) -> str:
+def request_id(scope: Scope) -> str:
+    """The client's own id if it is a valid one, otherwise a new one."""
     given = header(scope, b"x-request-id")
     return given if given and _VALID_ID.fullmatch(given) else f"{getrandbits(128):032x}"

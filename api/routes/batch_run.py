@@ -23,7 +23,7 @@ from starlette.requests import ClientDisconnect, Request
 from api.problems import INTERNAL_ERROR, RequestError, clear_frames_of, problem_of
 from api.uploads.body import RequestBody
 from api.uploads.multipart import MultipartReader
-from api.uploads.pictures import JsonReader, Part, PictureForm
+from api.uploads.pictures import JsonReader, Part, PictureForm, finish
 
 Predict = Callable[[Part], Awaitable[dict[str, object]]]
 # Takes results as JSON in the order of their completion, with the index of the picture.
@@ -88,7 +88,7 @@ class BatchRun:
                 reader.feed(chunk)
                 body.release(form.take_dropped())
                 await self._start(form.take_complete(), body)
-            reader.finish()
+            await finish(reader)
             form.check_any()
         except RequestError as error:
             if not (self._streams and self.done):

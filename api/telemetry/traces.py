@@ -6,8 +6,8 @@ stages are added when a picture is answered, with the times that its StageTimer 
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from threading import Thread
 from time import perf_counter, time_ns
@@ -36,6 +36,9 @@ _SHORTEST_WAIT_S = 1e-4
 # A process that ends waits this long for the collector.
 _SHUTDOWN_S = 2.0
 _W3C = frozenset((b"traceparent", b"tracestate"))
+_PROPAGATOR = TraceContextTextMapPropagator()
+# Codes of gRPC that are errors of the server: UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE.
+_SERVER_ERRORS = frozenset((2, 4, 12, 13, 14))
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"))
 
 # Fields of the log line -> attributes of the server span.
@@ -150,28 +153,24 @@ class TraceRequests:
 
     def __init__(self, app: ASGIApp, tracer: trace.Tracer) -> None:
         self._app, self._tracer = app, tracer
-        self._propagator = TraceContextTextMapPropagator()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in PROBES:
             await self._app(scope, receive, send)
             return
-        given = {str(name, "latin-1"): str(value, "latin-1") for name, value in scope["headers"] if name in _W3C}
-        context = self._propagator.extract(given)
-        span = self._tracer.start_span("HTTP", context=context, kind=trace.SpanKind.SERVER)
-        of = span.get_span_context()
-        scope["state"]["log"]["trace_id"] = trace.format_trace_id(of.trace_id)
-        traceresponse = f"00-{of.trace_id:032x}-{of.span_id:016x}-{of.trace_flags:02x}".encode()
         status: int | None = None
 
         async def send_traced(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message = {**message, "headers": [*message.get("headers", []), (b"traceresponse", traceresponse)]}
+                message = {
+                    **message,
+                    "headers": [*message.get("headers", []), (b"traceresponse", _traceresponse(span))],
+                }
             await send(message)
 
-        with trace.use_span(span, end_on_exit=True, record_exception=False):
+        with server_span(self._tracer, scope) as span:
             try:
                 await self._app(scope, receive, send_traced)
             finally:
@@ -179,16 +178,42 @@ class TraceRequests:
                     _describe(span, scope, status)
 
 
+@contextmanager
+def server_span(tracer: trace.Tracer, scope: Scope) -> Iterator[trace.Span]:
+    """The span of a request or call, in the trace that its headers name. Adds `trace_id` to its log line."""
+    given = {str(name, "latin-1"): str(value, "latin-1") for name, value in scope["headers"] if name in _W3C}
+    span = tracer.start_span("HTTP", context=_PROPAGATOR.extract(given), kind=trace.SpanKind.SERVER)
+    scope["state"]["log"]["trace_id"] = trace.format_trace_id(span.get_span_context().trace_id)
+    with trace.use_span(span, end_on_exit=True, record_exception=False):
+        yield span
+
+
+def describe_call(span: trace.Span, scope: Scope, service: str, method: str, code: int) -> None:
+    """Attributes of a gRPC call. `code`: its status as gRPC numbers it."""
+    span.update_name(f"{service}/{method}")
+    span.set_attributes(
+        {
+            "rpc.system": "grpc",
+            "rpc.service": service,
+            "rpc.method": method,
+            "rpc.grpc.status_code": code,
+            "client.address": scope["client"][0],
+            **_own_attributes(scope),
+        }
+    )
+    if code in _SERVER_ERRORS:
+        span.set_status(trace.StatusCode.ERROR)
+
+
 def _describe(span: trace.Span, scope: Scope, status: int | None) -> None:
     """HTTP attributes as the semantic conventions name them. A response without a status was not sent."""
-    state, route, client = scope["state"], scope.get("route"), scope.get("client")
+    route, client = scope.get("route"), scope.get("client")
     method = scope["method"] if scope["method"] in _METHODS else "_OTHER"
     attributes: dict[str, Any] = {
         "http.request.method": method,
         "url.path": scope["path"],
         "url.scheme": scope["scheme"],
-        "fovea.request_id": state["request_id"],
-        **{_ATTRIBUTES[name]: value for name, value in state["log"].items() if name in _ATTRIBUTES},
+        **_own_attributes(scope),
     }
     if status:
         attributes["http.response.status_code"] = status
@@ -200,3 +225,14 @@ def _describe(span: trace.Span, scope: Scope, status: int | None) -> None:
     span.set_attributes(attributes)
     if status and status >= 500:
         span.set_status(trace.StatusCode.ERROR)
+
+
+def _own_attributes(scope: Scope) -> dict[str, Any]:
+    state = scope["state"]
+    known = {_ATTRIBUTES[name]: value for name, value in state["log"].items() if name in _ATTRIBUTES}
+    return {"fovea.request_id": state["request_id"], **known}
+
+
+def _traceresponse(span: trace.Span) -> bytes:
+    of = span.get_span_context()
+    return f"00-{of.trace_id:032x}-{of.span_id:016x}-{of.trace_flags:02x}".encode()

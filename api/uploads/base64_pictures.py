@@ -1,15 +1,30 @@
-"""Pictures inside JSON: base64 text or data URIs."""
+"""Pictures inside JSON: base64 text or data URIs.
 
+Large bodies are parsed in a thread, so that the event loop goes on meanwhile. The JSON parser holds the interpreter's
+lock until it ends, the decoder of base64 for one piece of the text.
+"""
+
+import asyncio
 import re
-from base64 import b64decode
-from typing import Any
+from binascii import a2b_base64
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import orjson
 
 from api.problems import BodyTooLargeError, NoPictureError, ParameterError, RequestError
 
+T = TypeVar("T")
+
+_LARGE_BYTES = 64 * 1024
+_PIECE_CHARACTERS = 1 << 18  # divisible by 4
 _DATA_URI = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
 _URL = re.compile(r"(?!data:)[a-z][a-z0-9+.-]{0,20}:", re.IGNORECASE)
+
+
+async def off_loop(size: int, parse: Callable[[], T]) -> T:
+    """The result of `parse`, which reads `size` bytes; in a thread if they are many."""
+    return parse() if size <= _LARGE_BYTES else await asyncio.to_thread(parse)
 
 
 def parse_object(
@@ -45,7 +60,17 @@ def picture_or_error(text: object, name: str, max_bytes: int) -> bytes | Request
         )
     encoded = text[data_uri.end() :] if data_uri else text
     try:
-        data = b64decode("".join(encoded.split()), validate=True)
+        data = _decode("".join(encoded.split()))
     except ValueError:  # not base64, or not even ASCII
         return NoPictureError(f"{name} is neither base64 nor a data URI with base64.")
     return data if len(data) <= max_bytes else BodyTooLargeError(max_bytes)
+
+
+def _decode(text: str) -> bytes:
+    """In pieces, between which other threads run. Raises ValueError."""
+    data = bytearray()
+    for start in range(0, len(text), _PIECE_CHARACTERS):
+        if data and text[start - 1] == "=":
+            raise ValueError("data after the padding")
+        data += a2b_base64(text[start : start + _PIECE_CHARACTERS], strict_mode=True)
+    return bytes(data)

@@ -105,14 +105,15 @@ class RequestBody:
 
     async def read(self) -> bytes:
         """The whole body; one that arrives in one chunk is not copied. Raises as `next`."""
-        earlier, chunk = BytesIO(), await self.next()
+        first = await self.next()
+        return first if self.ended else await self._with_rest(first)
+
+    async def _with_rest(self, first: bytes) -> bytes:
+        data = BytesIO()
+        data.write(first)
         while not self.ended:
-            earlier.write(chunk)
-            chunk = await self.next()
-        if not earlier.tell():
-            return chunk
-        earlier.write(chunk)
-        return earlier.getvalue()
+            data.write(await self.next())
+        return data.getvalue()
 
     def release(self, size: int | None = None) -> None:
         """Gives `size` bytes of memory back, by default all that is held."""

@@ -8,7 +8,7 @@ from starlette.requests import Request
 
 from api.headers import header
 from api.problems import BodyTooLargeError, NoPictureError, RequestError, TooManyPicturesError, UnknownFieldError
-from api.uploads.base64_pictures import parse_object, picture_or_error
+from api.uploads.base64_pictures import off_loop, parse_object, picture_or_error
 from api.uploads.body import ArrivingMemory, BodyLimits, RequestBody
 from api.uploads.multipart import ENVELOPE_BYTES, MultipartReader, Write, multipart_boundary
 
@@ -118,11 +118,23 @@ class JsonReader:
     def feed(self, chunk: bytes) -> None:
         self._data += chunk
 
+    @property
+    def size(self) -> int:
+        return len(self._data)
+
     def finish(self) -> None:
         """Raises ParameterError, and what the form raises."""
         body, self._data = self._data, bytearray()
         for name, value in parse_object(body).items():
             self._form.add_base64(name, value)
+
+
+async def finish(reader: MultipartReader | JsonReader) -> None:
+    """Raises what `reader.finish` raises. A large JSON object is parsed in a thread."""
+    if isinstance(reader, JsonReader):
+        await off_loop(reader.size, reader.finish)
+    else:
+        reader.finish()
 
 
 def form_reader(request: Request, form: PictureForm) -> MultipartReader | JsonReader | None:
@@ -165,7 +177,7 @@ async def read_pictures(
             return {fields[0]: (None, await body.read())}
         while not body.ended:
             reader.feed(await body.next())
-        reader.finish()
+        await finish(reader)
         form.check_any()
         parts = form.take_complete()
     finally:

@@ -21,7 +21,7 @@ from engine.models.loaded_model import LoadedModel
 from engine.models.model_manager import ModelManager
 from loaders.model_errors import ModelError, ModelStateError, UnknownModelError
 from loaders.repository.model_repository import ModelRepository, ModelVersion
-from loaders.repository.model_state import ModelChoices, is_reserved
+from loaders.repository.model_state import STATE_FILE, ModelChoices
 from loaders.repository.staged_version import STAGING_PREFIX, StagedVersion, free_version
 
 _DELETED_PREFIX = ".deleted-"
@@ -52,13 +52,18 @@ class ModelAdmin:
 
     async def set_default(self, name: str) -> None:
         """Loads the model and makes it the default."""
-        await self._load_then(name, partial(self._models.request, name), lambda choices, _: choices.with_default(name))
+
+        def change(choices: ModelChoices, _: int) -> None:
+            choices.default = name
+
+        await self._load_then(name, partial(self._models.request, name), change)
 
     async def set_active(self, name: str, selector: int | str) -> int:
         """Loads a version and makes it the active one of its model; returns its number."""
 
-        def change(choices: ModelChoices, number: int) -> ModelChoices:
-            return self._without_replaced(choices, name, number).with_active(name, number)
+        def change(choices: ModelChoices, number: int) -> None:
+            self._remove_replaced(choices, name, number)
+            choices.active[name] = number
 
         return await self._load_then(name, partial(self._models.load, name, selector), change)
 
@@ -67,7 +72,7 @@ class ModelAdmin:
 
         def act() -> None:
             self._models.version(name)
-            self._models.choose(lambda choices: choices.without_active(name))
+            self._models.choose(lambda choices: choices.active.pop(name, None))
 
         await self._locked(act)
 
@@ -76,7 +81,7 @@ class ModelAdmin:
         return await self._load_then(
             name,
             partial(self._models.load, name, selector),
-            lambda choices, number: choices.with_label(name, label, number),
+            lambda choices, number: choices.set_label(name, label, number),
         )
 
     async def delete_label(self, name: str, label: str) -> None:
@@ -84,7 +89,7 @@ class ModelAdmin:
             labels = self._models.folder.choices.labels.get(name, {})
             if label not in labels:
                 raise UnknownModelError(f"label {label!r} of {name}", sorted(labels))
-            self._models.choose(lambda choices: choices.without_label(name, label))
+            self._models.choose(lambda choices: choices.labels[name].pop(label))
 
         await self._locked(act)
 
@@ -97,7 +102,7 @@ class ModelAdmin:
         return await self._load_then(
             name,
             partial(self._models.load, name, selector),
-            lambda choices, number: choices.with_loaded(name, number, loaded=True),
+            lambda choices, number: choices.set_loaded(name, number, loaded=True),
         )
 
     async def unload(self, name: str, selector: int | str | None) -> int:
@@ -112,7 +117,7 @@ class ModelAdmin:
                 number = serving
             if name == self._models.default and serving in (number, None):
                 raise ModelConflictError(f"{name} is the default model; make another model the default first.")
-            self._models.choose(lambda choices: choices.with_loaded(name, number, loaded=False))
+            self._models.choose(lambda choices: choices.set_loaded(name, number, loaded=False))
             return number
 
         return await self._locked(act)
@@ -122,7 +127,7 @@ class ModelAdmin:
             version = self._models.version(name, selector)
             self._check_deletable(version)
             hidden = self._hide(self._root / name / str(version.number))
-            self._models.choose(lambda choices: choices.without_version(*version.key))
+            self._models.choose(lambda choices: choices.remove_version(*version.key))
             return hidden
 
         await asyncio.to_thread(_remove, await self._locked(act))
@@ -133,7 +138,7 @@ class ModelAdmin:
             if name == self._models.default:
                 raise ModelConflictError(f"{name} is the default model; make another model the default first.")
             hidden = self._hide(self._root / name if version.folders else version.graph)
-            self._models.choose(lambda choices: choices.without_model(name))
+            self._models.choose(lambda choices: choices.remove_model(name))
             if not version.folders:
                 for suffix in (".toml", ".labels.txt"):
                     version.graph.with_suffix(suffix).unlink(missing_ok=True)
@@ -182,7 +187,7 @@ class ModelAdmin:
             raise ModelStateError(f"the models folder cannot be written: {error.strerror}") from error
         choices, before = self._models.folder.choices, self._models.catalog.get(name, {})
         if choices.loaded.get(name) and name not in choices.active and added > max(before, default=added):
-            self._models.choose(lambda choices: self._without_replaced(choices, name, added))
+            self._models.choose(lambda choices: self._remove_replaced(choices, name, added))
         return added
 
     def _free_version(self, name: str, number: int | None) -> int:
@@ -192,7 +197,7 @@ class ModelAdmin:
             raise ModelConflictError(
                 f"{name} has no version folders (1/model.onnx), so a version cannot be added; choose another name."
             )
-        if is_reserved(name) or (folder.exists() and not folder.is_dir()):
+        if name == STATE_FILE or (folder.exists() and not folder.is_dir()):
             raise ModelConflictError(f"{name} is the name of a file here; choose another.")
         try:
             return free_version(folder, number)
@@ -225,7 +230,7 @@ class ModelAdmin:
         self,
         name: str,
         load: Callable[[], Future[LoadedModel]],
-        change: Callable[[ModelChoices, int], ModelChoices],
+        change: Callable[[ModelChoices, int], object],
     ) -> int:
         """Loads a version and changes the choices if it has not been deleted meanwhile; returns its number."""
         await asyncio.to_thread(self._models.reconcile, complete=True)
@@ -238,10 +243,11 @@ class ModelAdmin:
 
         return await self._locked(act)
 
-    def _without_replaced(self, choices: ModelChoices, name: str, active: int) -> ModelChoices:
+    def _remove_replaced(self, choices: ModelChoices, name: str, active: int) -> None:
         """The version that another one replaces leaves memory, so that it is not loaded at the next start either."""
         replaced = self._models.version(name).number if name in self._models.catalog else active
-        return choices.without_loaded(name, replaced) if replaced != active else choices
+        if replaced != active:
+            choices.remove_loaded(name, replaced)
 
     async def _locked(self, act: Callable[[], T]) -> T:
         """Runs `act` in a thread under the folder's lock, with a fresh scan before and after it."""

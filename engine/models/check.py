@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from pydantic import TypeAdapter
 
 from engine.models.digest import model_digest
+from engine.models.measurement_cache import write_measurement
 from loaders.model_errors import CheckTimeoutError, ModelCheckError, ModelError
 from loaders.model_loader import create_model_loader
 from loaders.repository.model_repository import ModelVersion
@@ -61,47 +63,31 @@ class ModelCheck:
         """Raises ModelCheckError."""
         context = (self.runtime, self.providers, self.on_cores_alone)
         passed = self.cache / "checked" / model_digest(version, *context)
-        if passed.exists():
-            return
-        self.examine(version)
-        _store(passed)
+        if not passed.exists():
+            self.examine(version)
+            write_measurement(passed, TypeAdapter(bool), True)
 
     def compare(self, version: ModelVersion, other: dict[str, object]) -> bytes:
         """Compares another runtime with this one in a separate process. Returns a Comparison as JSON.
 
         `other`: `runtime`, `precision`, `tolerance` and `cores`. Raises ModelCheckError.
         """
-        return _result(*self._run(self._request(version) | {"other": other}))
+        return _result(*self._run(version, other))
 
     def examine(self, version: ModelVersion) -> None:
         """Loads the version, runs it and answers its samples in a separate process. Raises ModelCheckError.
 
         After a crash it tries again: the graph that the runtime optimised may be at fault, and is not used again then.
         """
-        request = self._request(version)
-        status, output, errors = self._run(request)
+        status, output, errors = self._run(version)
         if status < 0 and status != _KILLED:
-            status, output, errors = self._run(request)
+            status, output, errors = self._run(version)
         _result(status, output, errors)
 
-    def _request(self, version: ModelVersion) -> dict[str, object]:
-        return {
-            "graph": str(version.graph),
-            "twin": str(version.twin) if version.twin else None,
-            "folders": [str(folder) for folder in version.folders],
-            "name": version.name,
-            "number": version.number,
-            "model_loader": self.model_loader,
-            "image_loader": self.image_loader,
-            "exact_decode": self.exact_decode,
-            "providers": self.providers,
-            "timeout_s": self.timeout_s,
-            "memory_mb": self.memory_mb if self.on_cores_alone else None,
-            "cache": str(self.cache),
-        }
-
-    def _run(self, request: dict[str, object]) -> tuple[int, bytes, bytes]:
+    def _run(self, version: ModelVersion, other: dict[str, object] | None = None) -> tuple[int, bytes, bytes]:
         """Returns the exit status, stdout and stderr. Raises ModelCheckError."""
+        # orjson leaves out `_running`
+        request = orjson.dumps({"check": self, "version": version, "other": other}, default=str)
         process = subprocess.Popen(
             [sys.executable, "-m", "engine.models.check"],
             stdin=subprocess.PIPE,
@@ -112,7 +98,7 @@ class ModelCheck:
         )
         self._running.add(process)
         try:
-            output, errors = process.communicate(orjson.dumps(request), self.timeout_s)
+            output, errors = process.communicate(request, self.timeout_s)
         except subprocess.TimeoutExpired:
             raise CheckTimeoutError(f"loading and one run took longer than {self.timeout_s:g} s") from None
         finally:
@@ -134,34 +120,22 @@ def _result(status: int, output: bytes, errors: bytes) -> bytes:
     raise ModelCheckError(f"the runtime crashed on it ({how}) in a separate process")
 
 
-def _store(passed: Path) -> None:
-    """Without a writable cache, the next start checks again."""
-    try:
-        passed.parent.mkdir(parents=True, exist_ok=True)
-        passed.touch()
-    except OSError as error:
-        _log.warning('model check not cached  detail="%s"', error.strerror)
-
-
-def _check_here(request: dict[str, Any]) -> str:
+def _check_here(check: ModelCheck, version: ModelVersion, other: dict[str, Any] | None) -> str:
     """Runs in the separate process. Returns "good" or a comparison as JSON. Raises ModelError, MemoryError."""
     from engine.models.load import load_model
     from engine.models.runtime_comparison import Trial, Way
     from engine.models.samples import check_samples
     from loaders.image_loader import create_image_loader
 
-    twin = Path(request["twin"]) if request["twin"] else None
-    folders = tuple(Path(folder) for folder in request["folders"])
-    version = ModelVersion(request["name"], request["number"], Path(request["graph"]), folders, twin=twin)
-    options = SessionOptions(tuple(request["providers"]), threads=1, cache=Path(request["cache"]))
-    loader, image_loader = create_model_loader(request["model_loader"]), create_image_loader(request["image_loader"])
-    if other := request.get("other"):
-        reference = Way(request["model_loader"], loader, options)
+    options = SessionOptions(check.providers, threads=1, cache=check.cache)
+    loader, image_loader = create_model_loader(check.model_loader), create_image_loader(check.image_loader)
+    if other:
+        reference = Way(check.model_loader, loader, options)
         in_precision = replace(options, precision=Precision(other["precision"]))
         tried = Way(other["runtime"], create_model_loader(other["runtime"]), in_precision)
-        trial = Trial(version, image_loader, request["exact_decode"], other["tolerance"], other["cores"])
+        trial = Trial(version, image_loader, check.exact_decode, other["tolerance"], other["cores"])
         return orjson.dumps(trial.compare(reference, tried)).decode()
-    model = load_model(version, loader, options, exact_decode=request["exact_decode"])
+    model = load_model(version, loader, options, exact_decode=check.exact_decode)
     check_samples(model, version, image_loader)
     return "good"
 
@@ -186,13 +160,16 @@ def _limit(memory_mb: int | None, cpu_s: int) -> None:
 
 def _main() -> int:
     request = orjson.loads(sys.stdin.buffer.read())
-    _limit(request["memory_mb"], int(request["timeout_s"]) + 1)
+    given = request["check"]
+    check = ModelCheck(**given | {"providers": tuple(given["providers"]), "cache": Path(given["cache"])})
+    _limit(check.memory_mb if check.on_cores_alone else None, int(check.timeout_s) + 1)
     try:
-        status, result = 0, _check_here(request)
+        version = TypeAdapter(ModelVersion).validate_python(request["version"])
+        status, result = 0, _check_here(check, version, request["other"])
     except ModelError as error:
         status, result = 1, str(error)
     except MemoryError:
-        status, result = 1, f"it needs more than {request['memory_mb']} MB of memory"
+        status, result = 1, f"it needs more than {check.memory_mb} MB of memory"
     sys.stdout.write(f"{result}\n")
     return status
 

@@ -12,7 +12,7 @@ from loaders.model_errors import ModelSpecError
 from loaders.onnx.onnx_file import check_external_files, read_onnx
 from loaders.repository.model_repository import ModelVersion
 from loaders.repository.specs import ResolvedSpec, resolve
-from loaders.repository.specs.model_files import MODEL_TOML
+from loaders.repository.specs.model_files import MODEL_TOML, ModelFiles
 from loaders.repository.specs.model_spec import ExtraInput, ModelSpec
 from loaders.runtimes.base import ModelLoader, Precision, SessionOptions
 
@@ -28,7 +28,7 @@ def load_model(
 
 
 def _load(version: ModelVersion, loader: ModelLoader, options: SessionOptions, *, exact_decode: bool) -> LoadedModel:
-    resolved = resolve_version(version)
+    resolved = resolve_files(version.files)
     options = replace(options, shapes=_input_shapes(resolved.spec))
     session = loader.load(graph_in(version, options.precision), options)
     ref = ModelRef(version.name, version.number, resolved.spec.task, options.precision)
@@ -58,8 +58,8 @@ def _input_shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
     return shapes | ({spec.input: preprocessor.input_shape} if spec.input else {})
 
 
-def resolve_version(version: ModelVersion) -> ResolvedSpec:
+def resolve_files(files: ModelFiles) -> ResolvedSpec:
     """Resolves the spec from the graph's metadata and the files around it, without the runtime. Raises ModelError."""
-    graph = read_onnx(version.graph)
-    check_external_files(version.graph, graph)
-    return resolve(version.files, graph)
+    graph = read_onnx(files.graph)
+    check_external_files(files.graph, graph)
+    return resolve(files, graph)

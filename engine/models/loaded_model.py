@@ -74,7 +74,7 @@ class LoadedModel:
 
         Raises ModelRunError, RunStoppedError.
         """
-        return self.runner.run(self._inputs(tensor, frame), context or alone(StageTimer()))
+        return self.runner.run(self.inputs(tensor, frame), context or alone(StageTimer()))
 
     def warm_up(self) -> None:
         """Runs the graph once: allocates memory and checks that the outputs can be read.
@@ -86,7 +86,7 @@ class LoadedModel:
             self._check_run(self.black_picture())
         except InvalidOutputError:
             _, noise = self.test_pictures()
-            self._check_run(self._inputs(self.preprocessor(noise), self.preprocessor.frame(noise.info.size)))
+            self._check_run(self.inputs(self.preprocessor(noise), self.preprocessor.frame(noise.info.size)))
 
     def test_pictures(self) -> tuple[Picture, Picture]:
         """Returns a black picture and a noise picture of the input's size."""
@@ -99,7 +99,7 @@ class LoadedModel:
     def black_picture(self) -> dict[str, Tensor]:
         """Returns the graph's inputs for a black picture of the input's size."""
         tensor = np.zeros(self.preprocessor.input_shape, self.spec.preprocess.dtype)
-        return self._inputs(tensor, self.preprocessor.frame(self.preprocessor.target))
+        return self.inputs(tensor, self.preprocessor.frame(self.preprocessor.target))
 
     def _check_run(self, inputs: dict[str, Tensor]) -> None:
         """Uses base64, which can encode every value of a raw tensor."""
@@ -111,7 +111,8 @@ class LoadedModel:
         """Returns the same model with another runner."""
         return LoadedModel(self.ref, runner, self.resolved, exact_decode=self._exact_decode, tuning=tuning)
 
-    def _inputs(self, tensor: Tensor, frame: Frame) -> dict[str, Tensor]:
+    def inputs(self, tensor: Tensor, frame: Frame) -> dict[str, Tensor]:
+        """Returns the graph's inputs for one picture's tensor."""
         extras = {name: extra_tensor(kind, frame, dtype) for name, (kind, dtype) in self._extra_inputs.items()}
         return {self._input.name: tensor, **extras}
 

@@ -158,7 +158,7 @@ class ModelManager:
             models = [self.report(name) for name in sorted(self.catalog)]
             return CatalogSnapshot(self.default, models, dict(self.folder.invalid))
 
-    def choose(self, change: Callable[[ModelChoices], ModelChoices]) -> None:
+    def choose(self, change: Callable[[ModelChoices], object]) -> None:
         """Writes an operator's choice to the state file and follows it. Raises ModelStateError."""
         self.folder.state_file.update(change)
         self.reconcile()

@@ -24,7 +24,6 @@ from loaders.runtimes.base import AUTO, Precision
 from utils.processor import processor
 
 OPENVINO = "openvino"
-FAST_TOLERANCE = 0.05  # of answers in bfloat16 and int8: of a score, or of the largest value of an output
 # Another runtime is taken if it is faster by a tenth, and clearly slower neither alone nor with a run on each core.
 _CLEARLY_FASTER, _CLEARLY_SLOWER = 1.1, 0.9
 
@@ -52,7 +51,7 @@ class RuntimeChooser:
     check: ModelCheck
     candidates: tuple[tuple[str, Precision], ...]
     cores: int
-    tolerance: float = FAST_TOLERANCE
+    tolerance: float
 
     def __call__(self, version: ModelVersion) -> RuntimeChoice:
         """Returns the cached choice, or one that is measured now."""

@@ -14,12 +14,10 @@ A difference is 0 for equal and 1 for unrelated answers:
 A box that only one side has differs by how far its score lies above the threshold; a segment, by its coverage.
 """
 
-import base64
 import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from io import BytesIO
 from itertools import zip_longest
 from typing import Any
 
@@ -27,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from engine.tasks.masks import from_png
 from engine.tasks.predictions import Box, Classification, Detection, Prediction, Segment
 from loaders.images.base import Size
 from loaders.repository.samples import ExpectedPrediction, MapSummary, TensorSummary
@@ -220,7 +219,7 @@ def _surplus(found: Detection | Segment, threshold: float) -> float:
 
 def decode_map(png: str) -> NDArray[np.uint8]:
     """A mask, or a depth of 16 bits, as 8 bits."""
-    pixels = np.asarray(Image.open(BytesIO(base64.b64decode(png))))
+    pixels = from_png(png)
     return pixels.astype(np.uint8) if pixels.dtype == np.uint8 else np.rint(pixels / _16_TO_8_BITS).astype(np.uint8)
 
 

@@ -47,8 +47,6 @@ HUNG_AFTER_S = 10.0
 # Requests that a worker thread takes at once at most, and the seconds that they may need on it.
 TOGETHER = 4
 TOGETHER_S = 0.1
-# Hung threads keep their memory: this many at most are replaced.
-_MAX_HUNG = 16
 # How many times its share one worker process may have in flight while the others are idle.
 _MAX_SHARES = 2
 
@@ -117,7 +115,7 @@ class Scheduler:
         self._queue_limit = queue_limit
         self._lock = Lock()
         self._models: dict[str, _Model] = {}
-        self._busy = self._on_cores = self._hung = 0  # numbers of worker threads
+        self._busy = self._on_cores = 0  # numbers of worker threads
         self._threads = WeakSet[Thread]()
         self._idle: list[SimpleQueue[list[Job[Any]]]] = []  # of each idle thread the queue in which it waits
         self._closed = False
@@ -280,12 +278,8 @@ class Scheduler:
         with self._lock:
             if job.done or job.hung or self._closed:
                 return
-            if self._hung >= _MAX_HUNG:  # until one of them ends after all
-                job.loop.call_later(HUNG_AFTER_S, self._replace_thread, job)
-                return
             for other in job.together:
                 other.hung = True
-            self._hung += 1
             self._finish(job.together)
             self._start_threads(1)
             self._dispatch()
@@ -320,10 +314,8 @@ class Scheduler:
                 with self._lock:
                     for job in jobs:
                         job.done = True
-                    if hung := job.hung:
-                        self._hung -= 1
-                        following = []
-                    else:
+                    hung, following = job.hung, []
+                    if not hung:
                         self._finish(jobs)
                         following = self._next()
                         if following:

@@ -78,16 +78,10 @@ class ImageLoader(ABC):
         """The supported formats: "JPEG", "PNG", ..."""
 
     @abstractmethod
-    def probe(self, data: bytes) -> ImageInfo:
-        """Reads only the header.
-
-        Raises EmptyImageError, UnsupportedFormatError or CorruptImageError.
-        """
-
-    @abstractmethod
     def load(self, data: bytes, at_least: LeastSize = None) -> Picture:
         """Decodes the first picture in `data`.
 
         With `at_least`, the decoder may scale by 1/2, 1/4 or 1/8 if both sides stay at least that long. A function is
-        called once at most. Raises the errors of `probe`, and ImageTooLargeError before decoding any pixel.
+        called once at most. Raises EmptyImageError, UnsupportedFormatError, CorruptImageError, and ImageTooLargeError
+        before decoding any pixel.
         """

@@ -33,9 +33,6 @@ class CheckedImageLoader(ImageLoader):
     def decode(self, data: bytes, header: Header, scale: int) -> Decoded:
         """Returns the stored pixels; `scale` (1, 2, 4 or 8) divides the sides of a JPEG. May raise anything."""
 
-    def probe(self, data: bytes) -> ImageInfo:
-        return read_header(data, self.formats).info
-
     def load(self, data: bytes, at_least: LeastSize = None) -> Picture:
         header = read_header(data, self.formats)
         info = header.info
@@ -48,8 +45,7 @@ class CheckedImageLoader(ImageLoader):
         decoded = self._decode_safely(data, header, scale)
         if not complete and missing_rows(decoded.rgb) > MAX_MISSING_ROWS:
             raise _truncated(header)
-        # libheif applies the orientation of HEIC
-        upright = decoded.upright(1 if header.format == "HEIC" else header.orientation)
+        upright = decoded.upright(header.orientation)
         if upright.alpha is not None:
             info = replace(info, alpha=True)
         return Picture(upright.rgb, info, upright.alpha)
@@ -95,9 +91,7 @@ def is_complete(data: bytes, header: Header) -> bool:
 
 def check_size(height: int, width: int, header: Header, scale: int) -> None:
     """Raises CorruptImageError if the decoded size is not that of the header."""
-    # libheif applies the orientation of HEIC
-    stored = header.info if header.format == "HEIC" else header
-    if (width, height) != (-(-stored.width // scale), -(-stored.height // scale)):
+    if (width, height) != (-(-header.width // scale), -(-header.height // scale)):
         raise CorruptImageError(f"This {header.format} contains a picture of another size than its header says.")
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from loaders.images.base import ImageLoaderOptions
 from loaders.images.checked_loader import CheckedImageLoader
 from loaders.images.errors import CorruptImageError
-from loaders.images.headers import Header
+from loaders.images.headers import Header, png
 from loaders.images.pillow_loader import PillowImageLoader
 from loaders.images.pixels import Decoded, Samples, as_pixels, grey_to_rgb, to_8_bit
 
@@ -42,7 +42,7 @@ class OpenCVImageLoader(CheckedImageLoader):
         if header.format not in _OWN_FORMATS or (header.format == "JPEG" and header.channels == 4):
             return self._others.decode(data, header, scale)
         if header.format == "PNG":
-            data = header.essential(data)
+            data = png.without_metadata(data, header)
         if not header.has_alpha and header.bit_depth <= 8:
             return Decoded(as_pixels(_imdecode(data, header, _REDUCED_RGB[scale])))
         return _to_rgb(_imdecode(data, header, cv2.IMREAD_UNCHANGED), header)

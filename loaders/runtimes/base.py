@@ -83,6 +83,7 @@ class Session(ABC):
     `providers`: those in use, in order of preference. `notes`: sentences for the operator, such as why a provider that
     "auto" tried is not in use. `private_bytes`: memory for weights that a further session of the file takes.
     `has_room_for_all_runs`: each core can have a run of its own in this session, so that further sessions gain nothing.
+    `grows_with_shapes`: each new shape of an input takes memory for good.
     """
 
     inputs: tuple[TensorInfo, ...]
@@ -91,6 +92,7 @@ class Session(ABC):
     notes: tuple[str, ...] = ()
     private_bytes = 0
     has_room_for_all_runs = False
+    grows_with_shapes = False
 
     @property
     @abstractmethod

@@ -102,9 +102,13 @@ def _cache_entry(files: Sequence[Path], options: SessionOptions) -> Path | None:
 
 
 class OpenVinoSession(Session):
-    """`file_bytes`: the size of the graph and its weights."""
+    """`file_bytes`: the size of the graph and its weights.
+
+    The runtime caches up to 5,000 operators by their shapes; no public setting limits that.
+    """
 
     has_room_for_all_runs = True
+    grows_with_shapes = True
 
     def __init__(self, compiled: ov.CompiledModel, graph: OnnxGraph, file_bytes: int) -> None:
         self._compiled = compiled
@@ -125,8 +129,9 @@ class OpenVinoSession(Session):
         except IndexError:
             request = self._compiled.create_infer_request()
         try:
-            for i, info in enumerate(self.inputs):
-                request.set_input_tensor(i, _tensor(inputs[info.name]))
+            tensors = [_tensor(inputs[info.name]) for info in self.inputs]  # the request does not keep their memory
+            for i, tensor in enumerate(tensors):
+                request.set_input_tensor(i, tensor)
             _run(request, stop)
             outputs = {info.name: request.get_output_tensor(i).data.copy() for i, info in enumerate(self.outputs)}
         except Exception as error:

@@ -1,6 +1,5 @@
 """The status and code of every problem, in real requests."""
 
-import asyncio
 import contextlib
 import io
 import socket
@@ -190,20 +189,6 @@ def slow_models(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_full_queue_is_503_with_retry_after(serve: Serve, slow_models: Path) -> None:
-    server = serve(models_dir=slow_models, default_model="slow", concurrency=1, queue_limit=1, request_timeout_ms=500)
-
-    async def all_at_once() -> list[httpx.Response]:
-        async with httpx.AsyncClient(base_url=server.client.base_url, timeout=30) as client:
-            return await asyncio.gather(*[client.post("/infer", content=solid_png("red")) for _ in range(6)])
-
-    responses = asyncio.run(all_at_once())
-    assert [r.status_code for r in responses].count(504) == 2
-    rejected = next(r for r in responses if r.status_code == 503)
-    assert_problem(rejected, 503, "queue_full")
-    assert int(rejected.headers["retry-after"]) >= 1
-
-
 def test_request_beyond_its_deadline_is_504(serve: Serve, slow_models: Path) -> None:
     client = serve(models_dir=slow_models, default_model="slow", request_timeout_ms=50).client
     assert "50 ms" in assert_problem(client.post("/infer", content=solid_png("red")), 504, "deadline_exceeded")
@@ -270,7 +255,7 @@ def _in_chunks(data: bytes) -> Iterator[bytes]:
 
 
 def _talk(port: int, request: bytes) -> bytes:
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         connection.sendall(request)
         answer = b""
         while b"\r\n\r\n" not in answer or not answer.endswith(b"}"):

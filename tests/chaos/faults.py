@@ -83,8 +83,6 @@ async def state(site: Site, seconds: float) -> None:
             file.write_bytes(content)
             await asyncio.sleep(seconds / 3)
         file.unlink(missing_ok=True)
-        for corrupt in site.models.glob(f"{_STATE}.corrupt-*"):
-            corrupt.unlink(missing_ok=True)
 
 
 async def full(site: Site, seconds: float) -> None:

@@ -123,7 +123,7 @@ def versions(service: Service, name: str) -> list[dict[str, object]]:
 
 def folder_reason(service: Service) -> str:
     """What /health reports about the models folder; empty if it is well. The service can infer all the same."""
-    response = httpx.get(f"{service.base_url}/health")
+    response = httpx.get(f"{service.base_url}/health", timeout=WAIT_S)
     assert response.status_code == 200, response.text
     return str(response.json()["parts"]["models_folder"]["reason"] or "")
 
@@ -151,7 +151,14 @@ def fill(folder: Path) -> Path:
     return filler
 
 
-def cpu_s(pid: int) -> float:
+def cpu_share(pid: int, seconds: float = 1.5) -> float:
+    """The cores that a process uses on average over the next `seconds`."""
+    before = _cpu_s(pid)
+    time.sleep(seconds)
+    return (_cpu_s(pid) - before) / seconds
+
+
+def _cpu_s(pid: int) -> float:
     """Seconds of CPU time that a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -23,7 +22,7 @@ from tests.e2e.services import (
     RED,
     WAIT_S,
     answers,
-    cpu_s,
+    cpu_share,
     eventually,
     free_port,
     label,
@@ -109,10 +108,7 @@ def test_idle_connections_that_take_every_descriptor_cost_no_cpu_and_the_service
 ) -> None:
     with service_under("prlimit", "--nofile=96", models=models, cache=tmp_path / "cache") as service:
         idle = [socket.create_connection(("127.0.0.1", service.port), timeout=WAIT_S) for _ in range(400)]
-        time.sleep(0.5)
-        spent = cpu_s(service.pid)
-        time.sleep(1.5)
-        assert cpu_s(service.pid) - spent < 0.75, "it spins"
+        eventually(lambda: cpu_share(service.pid) < 0.5)  # it does not spin
         for connection in idle:
             connection.close()
         eventually(lambda: answers(service))
@@ -132,7 +128,7 @@ def test_a_log_that_cannot_be_written_costs_its_lines_and_nothing_else(tmp_path:
     process = subprocess.Popen([sys.executable, "main.py"], cwd=ROOT, env=environment, stdout=write, stderr=write)
     os.close(write)
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=WAIT_S) as client:
             eventually(lambda: client.get("/health/ready").status_code == 200)
             headers = {"X-Request-ID": "x" * 128}  # about 400 bytes a line: more than a megabyte in all
             for _ in range(4000 if log == "stalled" else 20):
@@ -140,7 +136,7 @@ def test_a_log_that_cannot_be_written_costs_its_lines_and_nothing_else(tmp_path:
             assert client.post("/infer", content=RED).status_code == 200
     finally:
         process.terminate()
-        assert process.wait(30) in (0, -signal.SIGTERM)
+        assert process.wait(WAIT_S) in (0, -signal.SIGTERM)
         if log == "stalled":
             assert read is not None
             os.close(read)
@@ -157,14 +153,14 @@ def test_a_clock_that_jumps_breaks_no_deadline_and_no_model(tmp_path: Path, mode
         "FAKETIME_TIMESTAMP_FILE": str(offset),
         "FAKETIME_NO_CACHE": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        "API_REQUEST_TIMEOUT_MS": "5000",
-        "API_BODY_TIMEOUT_S": "5",
+        "API_REQUEST_TIMEOUT_MS": "60000",
+        "API_BODY_TIMEOUT_S": "60",
     }
     with service_under(models=models, cache=tmp_path / "cache", **clock) as service:
         for jump, name in (("+1d", "a"), ("-1d", "b"), ("+3650d", "c")):
             offset.write_text(jump)
             assert [label(service) for _ in range(10)] == ["red"] * 10
-            assert httpx.get(f"{service.base_url}/health").json()["status"] == "ok"
+            assert httpx.get(f"{service.base_url}/health", timeout=WAIT_S).json()["status"] == "ok"
             shutil.copytree(models / "colour", models / name)
             eventually(partial(answers, service, query=f"?model={name}"))
         assert len(set(re.findall(r"\b20\d\d-", service.log_text))) > 1, "no clock has jumped"

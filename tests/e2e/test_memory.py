@@ -2,10 +2,12 @@
 
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import httpx
 import pytest
 
+from tests.e2e.services import WAIT_S
 from tests.paths import CAT
 from tests.process import running_service
 from tests.server import until
@@ -15,7 +17,8 @@ UPLOAD = b'--b\r\nContent-Disposition: form-data; name="images"; filename="a"\r\
 
 def leave(port: int, path: str) -> None:
     head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
-    with socket.create_connection(("127.0.0.1", port)) as connection:
+    # On a busy machine, the body may take longer than it is allowed to.
+    with suppress(ConnectionError), socket.create_connection(("127.0.0.1", port)) as connection:
         connection.sendall(f"{head}Content-Length: {len(UPLOAD) + 1000}\r\n\r\n".encode() + UPLOAD)
 
 
@@ -23,7 +26,7 @@ def leave(port: int, path: str) -> None:
 def test_memory_returns_after_clients_leave_their_uploads(path: str) -> None:
     with running_service() as service, ThreadPoolExecutor(20) as clients:
         port = httpx.URL(service.base_url).port or 0
-        httpx.post(f"{service.base_url}/infer", content=CAT.read_bytes())
+        httpx.post(f"{service.base_url}/infer", content=CAT.read_bytes(), timeout=WAIT_S)
         before = service.pss_mb()
         for _ in range(3):
             list(clients.map(leave, [port] * 20, [path] * 20))

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.services import RED, SERVERS, infer, own_models
+from tests.e2e.services import RED, SERVERS, WAIT_S, infer, own_models
 from tests.process import running
 from tests.server import until
 from tests.tiny_models import add_model, colour_graph
@@ -22,7 +22,7 @@ SEVERAL = [name for name, server in SERVERS.items() if server.workers > 1]
 
 def pictures(base_url: str) -> float:
     """Counted for the model `colour`; each call may be answered by another worker."""
-    text = httpx.get(f"{base_url}/metrics").text
+    text = httpx.get(f"{base_url}/metrics", timeout=WAIT_S).text
     return sum(
         float(found) for found in re.findall(r'^fovea_pictures_total\{[^}]*"colour"[^}]*\} (\S+)$', text, re.MULTILINE)
     )

@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.e2e.services import WAIT_S
 from tests.server import Server
 
 _TYPESCRIPT_GENERATOR = ("openapi-typescript@7.13.0", "typescript@5.9.3")
@@ -51,7 +52,7 @@ def operation_ids(document: Path) -> set[str]:
 @pytest.fixture
 def document(server: Server, tmp_path: Path) -> Path:
     path = tmp_path / "openapi.json"
-    path.write_bytes(httpx.get(f"http://127.0.0.1:{server.port}/openapi.json").content)
+    path.write_bytes(httpx.get(f"http://127.0.0.1:{server.port}/openapi.json", timeout=WAIT_S).content)
     return path
 
 

@@ -13,6 +13,7 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
 from tests.e2e.page import SIZE, Page, one_colour_each, write_pictures
+from tests.e2e.services import WAIT_S
 from tests.e2e.swagger import console_errors, requested_urls
 from tests.paths import CAT, DATA
 from tests.process import running_service
@@ -25,7 +26,7 @@ def test_dropped_picture_is_sent_as_it_is_and_answered(page: Page, page_url: str
     page.drop(ROTATED)
     page.find(".headline", "%")
     assert page.bodies() == [hashlib.sha256(ROTATED.read_bytes()).hexdigest()]
-    answer = httpx.post(f"{page_url}/infer", content=ROTATED.read_bytes()).json()
+    answer = httpx.post(f"{page_url}/infer", content=ROTATED.read_bytes(), timeout=WAIT_S).json()
     assert [row[:2] for row in page.rows()] == [[p["label"], p["score"]] for p in answer["predictions"]]
     size = f"{answer['image']['width']} \u00d7 {answer['image']['height']}"
     page.find(".scene .facts", size)

@@ -8,6 +8,7 @@ import pytest
 from selenium import webdriver
 
 from tests.e2e.page import Page, one_colour_each, write_models, write_pictures
+from tests.e2e.services import WAIT_S
 from tests.e2e.swagger import chromium, console_errors
 from tests.process import Service, running_service
 from tests.tiny_models import add_model, colour_graph, slow_graph
@@ -106,7 +107,7 @@ def test_operator_uploads_a_version_and_names_loads_and_unloads_it(
     page.until(f"!document.querySelector('{row} .badge button')")
     page.click("[aria-label=other] button", "Make default")
     page.find("[aria-label=other] h3", "default")
-    models = httpx.get(f"{service.base_url}/models", headers={"X-API-Key": "user"}).json()
+    models = httpx.get(f"{service.base_url}/models", headers={"X-API-Key": "user"}, timeout=WAIT_S).json()
     assert models["default"] == "other"
     page.click("[aria-label=colour] button", "Make default")
     page.find("[aria-label=colour] h3", "default")
@@ -115,7 +116,7 @@ def test_operator_uploads_a_version_and_names_loads_and_unloads_it(
 def test_charts_show_requests_as_they_are_answered(page: Page, service: Service, tmp_path: Path) -> None:
     [picture] = write_pictures(tmp_path, "red")
     page.find(".chart .plot canvas")
-    with httpx.Client(base_url=service.base_url, headers={"X-API-Key": "user"}) as client:
+    with httpx.Client(base_url=service.base_url, headers={"X-API-Key": "user"}, timeout=WAIT_S) as client:
         for _ in range(30):
             client.post("/infer", content=picture.read_bytes())
     page.until("!/p95 \\u2013/.test(document.querySelector('.charts').textContent)")

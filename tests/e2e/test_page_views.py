@@ -17,6 +17,7 @@ from selenium import webdriver
 from selenium.webdriver.common.keys import Keys
 
 from tests.e2e.page import Page, write_models, write_pictures
+from tests.e2e.services import WAIT_S
 from tests.e2e.swagger import chromium, console_errors
 from tests.paths import CAT, PHOTOS, ROOT
 from tests.process import Service, running_service
@@ -232,7 +233,7 @@ def test_skip_link_keeps_the_view(page: Page) -> None:
 
 
 def test_reader_without_scripts_is_sent_to_the_api(service: Service) -> None:
-    assert "noscript" in httpx.get(service.base_url).text
+    assert "noscript" in httpx.get(service.base_url, timeout=WAIT_S).text
 
 
 def test_page_without_heat_maps_hides_their_buttons(page: Page, tmp_path: Path) -> None:

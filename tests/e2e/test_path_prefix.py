@@ -8,6 +8,7 @@ from selenium import webdriver
 
 from tests.e2e.nginx import nginx
 from tests.e2e.page import Page
+from tests.e2e.services import WAIT_S
 from tests.e2e.swagger import CAT, Swagger, console_errors, requested_urls
 from tests.paths import PHOTOS
 from tests.process import running_service
@@ -65,6 +66,6 @@ def test_page_sends_pictures_behind_a_prefix(browser: webdriver.Chrome, proxy: s
 
 @pytest.mark.parametrize("path", ["docs/", "models/"])
 def test_redirects_keep_the_prefix(proxy: str, path: str) -> None:
-    response = httpx.get(f"{proxy}/vision/{path}", follow_redirects=True)
+    response = httpx.get(f"{proxy}/vision/{path}", follow_redirects=True, timeout=WAIT_S)
     assert response.status_code == 200
     assert str(response.url) == f"{proxy}/vision/{path.rstrip('/')}"

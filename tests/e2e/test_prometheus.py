@@ -14,7 +14,7 @@ import pytest
 import trustme
 
 from tests.certificates import issue, trusting
-from tests.e2e.services import RED, free_port, own_models
+from tests.e2e.services import RED, WAIT_S, free_port, own_models
 from tests.paths import ROOT
 from tests.pictures_by_colour import colour_picture
 from tests.process import Service, start_service
@@ -133,7 +133,7 @@ def running_prometheus(folder: Path) -> Iterator[str]:
 
 def is_up(url: str) -> bool:
     try:
-        return httpx.get(url).status_code == 200
+        return httpx.get(url, timeout=WAIT_S).status_code == 200
     except httpx.TransportError:
         return False
 

@@ -16,7 +16,8 @@ from loaders.repository.model_repository import ModelRepository
 from loaders.runtimes.base import SessionOptions
 from tests.paths import ROOT
 from tests.process import running_service
-from tools.quantization import Report, add_version, quantize_into
+from tools.quantization.new_version import add_version, quantize_into
+from tools.quantization.report import Report
 
 PHOTOS = ROOT / "tests" / "data" / "photos"
 NAME = "efficientnet-lite0"

@@ -12,7 +12,7 @@ import pytest
 import trustme
 
 from tests.certificates import NAME, issue, trusting
-from tests.e2e.services import CAT
+from tests.e2e.services import CAT, WAIT_S
 from tests.process import Service, start_service
 from tests.server import until
 
@@ -46,9 +46,9 @@ def test_a_service_with_a_certificate_speaks_https_only_and_reloads_it(
         assert answer.status_code == 200
         assert answer.headers["strict-transport-security"].startswith("max-age=")
     with pytest.raises(httpx.TransportError):
-        httpx.get(address.replace("https", "http") + "/health/live")
+        httpx.get(address.replace("https", "http") + "/health/live", timeout=WAIT_S)
     with pytest.raises(httpx.ConnectError, match="certificate"):
-        httpx.get(address + "/health/live")
+        httpx.get(address + "/health/live", timeout=WAIT_S)
     assert list(filter(None, map(partial(version, address, authority), VERSIONS))) == ["TLSv1.2", "TLSv1.3"]
 
     before = serial(address)
@@ -77,7 +77,7 @@ def version(address: str, authority: trustme.CA, name: str) -> str | None:
         context.minimum_version = context.maximum_version = ssl.TLSVersion[name]
     try:
         with (
-            socket.create_connection((NAME, httpx.URL(address).port or 0), timeout=5) as plain,
+            socket.create_connection((NAME, httpx.URL(address).port or 0), timeout=WAIT_S) as plain,
             context.wrap_socket(plain, server_hostname=NAME) as connection,
         ):
             assert connection.selected_alpn_protocol() in ("http/1.1", None)

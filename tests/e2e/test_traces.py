@@ -9,16 +9,19 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
+import grpc
 import httpx
 import pytest
+from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from tests.e2e.otlp import Collector, Span, collecting
-from tests.e2e.services import RED, free_port, infer, make_models, own_models
+from tests.e2e.services import RED, WAIT_S, free_port, infer, make_models, own_models
 from tests.paths import ROOT
 from tests.process import Service, running
 from tests.server import until
 
 STAGES = ["decode", "preprocess", "inference", "postprocess"]
+CALL_TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 MISSING = "import runpy, sys; sys.modules['opentelemetry.sdk'] = None; runpy.run_path('main.py', run_name='__main__')"
 OFF = "import main, sys; sys.exit(any('opentelemetry.sdk' in name for name in sys.modules))"
@@ -52,7 +55,7 @@ def names(stages: list[Span]) -> list[str]:
 
 def test_a_request_is_a_server_span_with_its_stages(service: Service, collector: Collector) -> None:
     headers = {"traceparent": f"00-{TRACE}-{CALLER}-01"}
-    response = httpx.post(f"{service.base_url}/infer", content=RED, headers=headers)
+    response = httpx.post(f"{service.base_url}/infer", content=RED, headers=headers, timeout=WAIT_S)
     server, stages = collector.trace(response.headers["traceresponse"])
     assert (server.name, server.is_server, server.failed) == ("POST /infer", True, False)
     assert (server.trace_id, server.parent_id) == (TRACE, CALLER)
@@ -99,7 +102,7 @@ def test_a_request_without_a_parent_begins_a_trace_that_the_log_names(service: S
 
 def test_each_picture_of_a_batch_and_each_model_has_its_stages(service: Service, collector: Collector) -> None:
     pictures = [("images", ("private-name.png", RED))] * 3
-    batch = httpx.post(f"{service.base_url}/infer/batch", files=pictures)
+    batch = httpx.post(f"{service.base_url}/infer/batch", files=pictures, timeout=WAIT_S)
     server, stages = collector.trace(batch.headers["traceresponse"])
     assert server.attributes["image.count"] == 3
     assert server.attributes["model.name"] == "colour"
@@ -122,9 +125,35 @@ def test_failed_requests_are_traced_with_the_code_of_the_problem(service: Servic
     assert not stages
 
 
+def test_a_grpc_call_is_a_server_span_with_its_stages(models: dict[str, str], collector: Collector) -> None:
+    port = free_port()
+    with (
+        running({**models, **exported(collector), "API_GRPC_PORT": str(port)}),
+        grpc.insecure_channel(f"127.0.0.1:{port}") as channel,
+    ):
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        request = service_pb2.ModelInferRequest(
+            model_name="colour", raw_input_contents=[len(RED).to_bytes(4, "little") + RED]
+        )
+        request.inputs.add(name="image", datatype="BYTES", shape=[1])
+        metadata = (("traceparent", f"00-{CALL_TRACE}-{CALLER}-01"), ("x-request-id", "call-1"))
+        stub.ModelInfer(request, metadata=metadata, timeout=60)
+        with pytest.raises(grpc.RpcError):
+            stub.ModelMetadata(service_pb2.ModelMetadataRequest(name="nope"), metadata=metadata, timeout=60)
+    found = [span for span in collector.spans if span.trace_id == CALL_TRACE]
+    infer, failed = (
+        next(span for span in found if span.name.endswith(name)) for name in ("ModelInfer", "ModelMetadata")
+    )
+    assert (infer.name, infer.is_server) == ("inference.GRPCInferenceService/ModelInfer", True)
+    assert (infer.parent_id, infer.attributes["fovea.request_id"]) == (CALLER, "call-1")
+    assert (infer.attributes["rpc.grpc.status_code"], infer.attributes["model.name"]) == (0, "colour")
+    assert names(sorted((s for s in found if s.parent_id == infer.span_id), key=lambda s: s.started)) == STAGES
+    assert (failed.attributes["rpc.grpc.status_code"], failed.attributes["error.type"]) == (5, "unknown_model")
+
+
 def test_probes_and_scrapes_are_not_traced(service: Service) -> None:
     for path in ("/health", "/health/live", "/health/ready", "/metrics"):
-        assert "traceresponse" not in httpx.get(service.base_url + path).headers
+        assert "traceresponse" not in httpx.get(service.base_url + path, timeout=WAIT_S).headers
 
 
 def test_each_worker_process_exports_its_own_spans(models: dict[str, str]) -> None:

@@ -18,6 +18,7 @@ from api.uploads.multipart import MultipartReader
 from loaders.image_loader import create_image_loader
 from loaders.images.base import ImageInfo, ImageLoader, ImageLoaderOptions, Size
 from loaders.images.errors import ImageError, ImageTooLargeError
+from loaders.images.headers import read_header
 from loaders.model_errors import ModelError
 from loaders.onnx.onnx_file import OnnxGraph, check_external_files, read_onnx
 from loaders.repository.specs import ModelFiles, resolve
@@ -128,7 +129,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
 
 def _probe(loader: ImageLoader, data: bytes) -> ImageInfo | str:
     try:
-        return loader.probe(data)
+        return read_header(data, loader.formats).info
     except ImageError as error:
         _check_message(error)
         return type(error).__name__

@@ -57,10 +57,12 @@ def preprocess(file: Path) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_it_runs_as_a_file() -> None:
     subprocess.run([sys.executable, "tools/find_recipe.py", "--help"], cwd=ROOT, capture_output=True, check=True)
 
 
+@pytest.mark.slow
 def test_a_recipe_is_written_that_the_service_reads(
     tmp_path: Path, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

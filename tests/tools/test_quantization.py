@@ -23,9 +23,9 @@ from loaders.runtimes.base import SessionOptions
 from tests.samples import add_samples, colour_sample
 from tests.tiny_models import COLOURS, SIDE, SPEC, add_model, colour_graph, solid_png
 from tools import quantize
-from tools.quantization import QuantizationError, add_version, quantize_into
 from tools.quantization.agreement import compare, summarise
-from tools.quantization.int8_graph import last_layers, may_overflow
+from tools.quantization.int8_graph import QuantizationError, last_layers, may_overflow
+from tools.quantization.new_version import add_version, quantize_into
 
 
 def colour_layers(opset: int = 17, metadata: str = "") -> onnx.ModelProto:
@@ -86,7 +86,7 @@ def test_the_new_version_is_added_and_is_not_active(models: Path, pictures: Path
 
 def test_the_active_version_is_quantised(models: Path, pictures: Path) -> None:
     add_model(models, "m", colour_graph(), version=2)
-    ModelStateFile(models).update(lambda choices: choices.with_active("m", 1))
+    ModelStateFile(models).update(lambda choices: choices.active.update(m=1))
     number, report = add_version(models, ModelRepository(models).scan().catalog, "m", paths(pictures))
     assert (number, report.made_from_version) == (3, 1)
     assert ModelStateFile(models).read().active == {"m": 1}

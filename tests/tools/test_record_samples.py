@@ -97,6 +97,7 @@ def test_the_service_agrees_with_what_was_recorded(work: Path, function: str) ->
     assert {"numpy", "pillow"} <= expected["made"]["versions"].keys()
 
 
+@pytest.mark.slow
 def test_it_is_a_command(work: Path) -> None:
     call = [sys.executable, SCRIPT, *arguments_of("listed")]
     done = subprocess.run(call, cwd=work, capture_output=True, text=True, check=False)

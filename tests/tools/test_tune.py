@@ -32,6 +32,7 @@ def _measured(subject: Subject, cores: int, level: TuneLevel) -> Tuning:
     return Tuning(level, RunPlan((1,), batch=4, runs=2), "a test says so", rows, datetime.now(UTC))
 
 
+@pytest.mark.slow
 def test_the_service_uses_the_measurements_that_are_printed(
     models: Path, tmp_path: Path, serve: Serve, capsys: pytest.CaptureFixture[str]
 ) -> None:

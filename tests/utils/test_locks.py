@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
 
+import pytest
+
 from tests.paths import ROOT
 from utils.locks import process_lock
 
@@ -41,5 +43,6 @@ def test_without_a_place_for_the_file_there_is_no_lock(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.slow
 def test_engine_and_loaders_import_without_fcntl_and_resource() -> None:
     subprocess.run([sys.executable, "-c", WITHOUT_POSIX], cwd=ROOT, check=True, timeout=60)

@@ -4,11 +4,11 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote, urlencode, urlsplit
 
 import orjson
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from engine.explain.target import Question
 from engine.models.loaded_model import ModelRef
@@ -23,7 +23,6 @@ from engine.tasks.predictions import (
     KeypointDetection,
     OrientedDetection,
     OutputTensor,
-    Prediction,
     Segment,
 )
 from engine.tasks.task import PredictOptions
@@ -37,20 +36,13 @@ _TIMEOUT_S = 120
 # How often a request is repeated that the service rejects because of load, and how long it waits before.
 _ATTEMPTS, _LONGEST_WAIT_S = 20, 30
 
-# By a field that no other kind of its task has, the special ones first.
-_KINDS: tuple[tuple[str, str, TypeAdapter[Any]], ...] = (
-    ("landmarks", "box", TypeAdapter(FaceDetection)),
-    ("corners", "box", TypeAdapter(OrientedDetection)),
-    ("keypoints", "box", TypeAdapter(KeypointDetection)),
-    ("mask", "box", TypeAdapter(InstanceSegment)),
-    ("mask", "mask", TypeAdapter(Segment)),
-    ("box", "box", TypeAdapter(Detection)),
-    ("depth", "depth", TypeAdapter(DepthMap)),
-    ("generated_text", "generated_text", TypeAdapter(GeneratedText)),
-    ("embedding", "embedding", TypeAdapter(Embedding)),
-    ("data", "shape", TypeAdapter(OutputTensor)),
-    ("label", "label", TypeAdapter(Classification)),
-)
+# The first kind whose fields are all there, so the ones with more fields come first.
+_Kinds = (
+    FaceDetection | OrientedDetection | KeypointDetection | InstanceSegment | Segment | Detection
+    | DepthMap | GeneratedText | Embedding | OutputTensor | Classification
+)  # fmt: skip
+_PREDICTIONS = TypeAdapter(list[Annotated[_Kinds, Field(union_mode="left_to_right")]])
+_MODEL = TypeAdapter(ModelRef)
 
 
 class ServiceError(OSError):
@@ -71,7 +63,7 @@ class ServicePredictor:
         finally:
             self.close()
         spec: Mapping[str, Any] = {field: report["value"] for field, report in details["spec"].items()}
-        self.model = TypeAdapter(ModelRef).validate_python(
+        self.model = _MODEL.validate_python(
             {"name": name, "version": details["serving"] or details["active"], "task": spec["task"]}
         )
         self.labels: Sequence[str] = spec.get("labels") or ()
@@ -84,9 +76,9 @@ class ServicePredictor:
         image = dict(answer["image"])
         del image["filename"]
         return Answered(
-            TypeAdapter(ModelRef).validate_python(answer["model"]),
+            _MODEL.validate_python(answer["model"]),
             ImageInfo(**image),
-            [_prediction(fields) for fields in answer["predictions"]],
+            _PREDICTIONS.validate_python(answer["predictions"]),
             answer["timings_ms"],
             self._image_loader.load(data) if with_picture else None,
         )
@@ -155,9 +147,3 @@ def _parsed(answer: bytes) -> dict[str, Any]:
     except orjson.JSONDecodeError:
         raise ServiceError(f"the service did not answer in JSON: {answer[:80]!r}") from None
     return fields
-
-
-def _prediction(fields: dict[str, Any]) -> Prediction:
-    kind = next(kind for one, other, kind in _KINDS if one in fields and other in fields)
-    prediction: Prediction = kind.validate_python(fields)
-    return prediction

@@ -1,14 +1,12 @@
 """Measures how much the predictions of two models agree on a picture, from 0 to 1 (equal), by task."""
 
-import base64
 from collections.abc import Callable, Sequence
-from io import BytesIO
 from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from engine.tasks.masks import from_png
 from engine.tasks.predictions import (
     Classification,
     DepthMap,
@@ -100,8 +98,7 @@ def _masks_by_label(predictions: Predictions) -> dict[str, NDArray[np.uint8]]:
     masks: dict[str, NDArray[np.uint8]] = {}
     for segment in predictions:
         if isinstance(segment, Segment):
-            mask = np.asarray(Image.open(BytesIO(base64.b64decode(segment.mask))))
-            masks[segment.label] = np.maximum(masks.get(segment.label, np.uint8(0)), mask)
+            masks[segment.label] = np.maximum(masks.get(segment.label, np.uint8(0)), from_png(segment.mask))
     return masks
 
 
@@ -115,7 +112,7 @@ def _values(prediction: Prediction) -> NDArray[np.float64]:
         case Embedding(embedding=data) | OutputTensor(data=data):
             return np.asarray(data, np.float64)
         case DepthMap(depth=image, minimum=minimum, maximum=maximum):
-            levels = np.asarray(Image.open(BytesIO(base64.b64decode(image))), np.float64) / 65535
+            levels = from_png(image).astype(np.float64) / 65535
             return minimum + levels.reshape(-1) * (maximum - minimum)
         case _:
             return np.empty(0)

@@ -4,12 +4,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from engine.models.loaded_model import LoadedModel
-from engine.preprocessing.extra_inputs import extra_tensor
 from engine.preprocessing.geometry import Frame
 from loaders.images.base import ImageLoader
 from loaders.images.errors import ImageError
 from loaders.tensors import Tensor
-from tools.quantization.errors import QuantizationError
+from tools.quantization.int8_graph import QuantizationError
 
 LEAST_PICTURES = 8
 MOST_PICTURES = 300
@@ -45,18 +44,8 @@ class Pictures:
         """None for a file that is not a picture, or is missing."""
         preprocessor = self._model.preprocessor
         try:
-            data = path.read_bytes()
-            picture = self._loader.load(data, preprocessor.decode_size(self._loader.probe(data)))
+            picture = self._loader.load(path.read_bytes(), preprocessor.decode_size)
         except (ImageError, OSError):
             return None
         frame = preprocessor.frame(picture.info.size)
-        return _inputs(self._model, preprocessor(picture), frame), frame
-
-
-def _inputs(model: LoadedModel, tensor: Tensor, frame: Frame) -> dict[str, Tensor]:
-    """All inputs of the graph by name. An input without another meaning in the spec gets the picture."""
-    kinds = model.spec.extra_inputs
-    return {
-        node.name: extra_tensor(kinds[node.name], frame, node.dtype) if node.name in kinds else tensor
-        for node in model.session.inputs
-    }
+        return self._model.inputs(preprocessor(picture), frame), frame

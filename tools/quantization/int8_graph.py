@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loaders.tensors import Tensor
-from tools.quantization.errors import QuantizationError
 from utils.processor import processor
 
 if TYPE_CHECKING:
@@ -35,6 +34,10 @@ _LEAST_OPSET, _OPSET = 13, 17  # scales by channel came with 13
 _WEIGHTED = {"Conv", "ConvTranspose", "MatMul", "Gemm"}
 _QUANTISED = {"QuantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul"}
 _X86 = {"x86_64", "AMD64"}
+
+
+class QuantizationError(Exception):
+    """The model cannot be quantised. The message has the reason and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,7 @@ from loaders.repository.staged_version import GRAPH, SPEC, StagedVersion
 from loaders.runtimes.base import SessionOptions
 from tools.quantization.agreement import MAIN_MEASURE, Measures, compare, summarise
 from tools.quantization.calibration import Pictures
-from tools.quantization.errors import QuantizationError
-from tools.quantization.int8_graph import Settings, may_overflow, write_int8
+from tools.quantization.int8_graph import QuantizationError, Settings, may_overflow, write_int8
 from tools.quantization.report import Report
 from tools.quantization.samples import copy_samples
 
@@ -75,7 +74,7 @@ def add_version(
         report = _make(version, pictures, (staged.folder, models / name), image_loader)
         with state.locked():
             # without an active version, the new one would be served as the highest
-            state.update(lambda choices: choices.with_active(name, version.number))
+            state.update(lambda choices: choices.active.update({name: version.number}))
             return staged.install(models / name), report
     finally:
         staged.discard()

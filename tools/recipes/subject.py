@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import get_args
 
 from engine.models.hidden_activation import without_hidden_activation
+from engine.models.load import resolve_files
 from engine.models.loaded_model import LoadedModel, ModelRef
 from engine.scheduling.runner import single_session
 from loaders.model_errors import ModelError, ModelRunError, ModelSpecError
 from loaders.model_loader import DEFAULT_MODEL_LOADER, create_model_loader
-from loaders.onnx.onnx_file import check_external_files, read_onnx
-from loaders.repository.specs import ModelFiles, ResolvedSpec, resolve
+from loaders.repository.specs import ModelFiles, ResolvedSpec
 from loaders.repository.specs.model_spec import Color, Dtype, Layout, PreprocessSpec, TaskName
 from loaders.runtimes.base import SessionOptions
 from loaders.tensors import TensorInfo
@@ -32,9 +32,7 @@ class Subject:
 
 def load_subject(files: ModelFiles) -> Subject:
     """Raises ModelError."""
-    graph = read_onnx(files.graph)
-    check_external_files(files.graph, graph)
-    resolved = resolve(files, graph)
+    resolved = resolve_files(files)
     if resolved.spec.task is not TaskName.IMAGE_CLASSIFICATION:
         raise ModelSpecError(f"its task is {resolved.spec.task}; recipes are found for image-classification")
     threads = cpu_budget()

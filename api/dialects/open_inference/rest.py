@@ -28,7 +28,7 @@ from api.dialects.open_inference.messages import (
 from api.headers import header
 from api.problems import BodyTooLargeError, InvalidRequestError, NotReadyError, Problem, problem_response
 from api.routes.deadline import requested_wait
-from api.uploads.base64_pictures import decode_picture
+from api.uploads.base64_pictures import decode_picture, off_loop
 from api.uploads.body import BodyLimits
 from api.uploads.disconnect import CancelOnDisconnect
 from api.uploads.json_body import MAX_JSON_BYTES
@@ -120,7 +120,7 @@ def _add_infer_route(router: APIRouter, context: DialectContext) -> None:
             parsed = await parse(request, face, body)
             async with CancelOnDisconnect(request.receive):
                 inference = await infer(context, face, parsed, wait.timeout_s)
-        return _respond(request, face, parsed, inference)
+        return await _respond(request, face, parsed, inference)
 
     async def parse(request: Request, face: Face, body: memoryview) -> InferRequest:
         json_bytes = header_length(header(request.scope, _HEADER.lower().encode()))
@@ -128,7 +128,8 @@ def _add_infer_route(router: APIRouter, context: DialectContext) -> None:
             return await _raw_request(context, request, face, body)
         if len(body[:json_bytes]) > json_limit:
             raise BodyTooLargeError(json_limit)
-        return parse_request(body, json_bytes, partial(decode_picture, max_bytes=settings.max_upload_bytes))
+        read_text = partial(decode_picture, max_bytes=settings.max_upload_bytes)
+        return await off_loop(len(body[:json_bytes]), partial(parse_request, body, json_bytes, read_text))
 
 
 def _add_repository_routes(router: APIRouter, context: DialectContext) -> None:
@@ -220,10 +221,14 @@ async def _raw_request(context: DialectContext, request: Request, face: Face, bo
     return InferRequest([codec.from_bytes(infos[0].name, codec.DATATYPES[infos[0].dtype], shape, body)], binary=binary)
 
 
-def _respond(request: Request, face: Face, parsed: InferRequest, inference: Inference) -> Response:
-    body, json_bytes = render_response(parsed, face.name, inference.answers[0].model.version, inference.outputs)
-    headers: dict[str, str] = {} if json_bytes is None else {_HEADER: str(json_bytes)}
+async def _respond(request: Request, face: Face, parsed: InferRequest, inference: Inference) -> Response:
+    def render() -> Response:
+        body, json_bytes = render_response(parsed, face.name, inference.answers[0].model.version, inference.outputs)
+        headers: dict[str, str] = {} if json_bytes is None else {_HEADER: str(json_bytes)}
+        body, coding = compressed(request, body)
+        return Response(body, headers=headers | coding, media_type=_JSON if json_bytes is None else _BINARY)
+
+    response = await off_loop(sum(output.nbytes for output in inference.outputs.values()), render)
     if timings := log_answers(request, inference):
-        headers["Server-Timing"] = server_timing(timings)
-    body, coding = compressed(request, body)
-    return Response(body, headers=headers | coding, media_type=_JSON if json_bytes is None else _BINARY)
+        response.headers["Server-Timing"] = server_timing(timings)
+    return response

@@ -1,6 +1,7 @@
-"""Format and size of a picture, read from its bytes before a decoder sees them; one file for each family of formats.
+"""Format and size of a picture, read from its bytes before pixels are decoded.
 
-The readers trust no length, offset or count in the data, and bound every loop.
+JPEG, PNG and WebP are read here, since OpenCV decodes them and does not tell their sizes before, and GIF, since Pillow
+allocates memory when it opens one. The readers trust no length, offset or count in the data, and bound every loop.
 """
 
 import struct
@@ -8,20 +9,14 @@ from collections.abc import Callable
 
 from loaders.images.errors import CorruptImageError, EmptyImageError, TruncatedImageError, UnsupportedFormatError
 from loaders.images.formats import FORMATS
-from loaders.images.headers import bmp, gif, isobmff, jpeg, png, tiff, webp
+from loaders.images.headers import by_pillow, gif, jpeg, png, webp
 from loaders.images.headers.header import Header
 from loaders.images.headers.sniff import sniff
 
 __all__ = ["Header", "read_header"]
 
 _HEIC_REMEDY = "To read HEIC, the operator can install pillow-heif (requirements/heif.txt)."
-_READERS: dict[str, Callable[[bytes], Header]] = {
-    "PNG": png.read,
-    "WebP": webp.read,
-    "GIF": gif.read,
-    "BMP": bmp.read,
-    "TIFF": tiff.read,
-}
+_READERS: dict[str, Callable[[bytes], Header]] = {"PNG": png.read, "WebP": webp.read, "GIF": gif.read}
 
 
 def read_header(data: bytes, supported: tuple[str, ...] = FORMATS) -> Header:
@@ -46,6 +41,4 @@ def read_header(data: bytes, supported: tuple[str, ...] = FORMATS) -> Header:
 def _read(name: str, data: bytes, supported: tuple[str, ...]) -> Header:
     if name == "JPEG":
         return jpeg.read(data, supported)
-    if name in ("AVIF", "HEIC"):
-        return isobmff.read(data, name)
-    return _READERS[name](data)
+    return _READERS[name](data) if name in _READERS else by_pillow.read(data, name)

@@ -11,9 +11,9 @@ SWAPPING_ORIENTATIONS = frozenset({5, 6, 7, 8})
 class Header:
     """`width` and `height` are those of the stored pixels; `orientation` (EXIF, 1 to 8) turns them upright.
 
-    `parts` are the (start, end) byte ranges of the first picture without metadata; empty means all of the data.
+    `parts` are the (start, end) byte ranges of a PNG without metadata; empty means all of the data.
     `complete` is False if the data are known to end before the picture does (JPEG: see `jpeg.scan_count`).
-    `transparent_grey` is the transparent sample of a grey PNG, in the file's bit depth.
+    `channels` are those of a JPEG. `transparent_grey` is the transparent sample of a grey PNG, in the file's bit depth.
     """
 
     format: str
@@ -35,20 +35,3 @@ class Header:
         if self.orientation in SWAPPING_ORIENTATIONS:
             width, height = height, width
         return ImageInfo(self.format, width, height, self.orientation)
-
-    def essential(self, data: bytes) -> bytes:
-        """Returns the data without text, profiles and later frames, which may only make a decoder fail."""
-        if not self.parts:
-            return data
-        return b"".join([data[start:end] for start, end in self.parts])
-
-
-def merge_parts(parts: list[tuple[int, int]], size: int) -> tuple[tuple[int, int], ...]:
-    """Joins adjacent ranges; returns an empty tuple if they cover everything from 0 to `size`."""
-    merged: list[tuple[int, int]] = []
-    for start, end in parts:
-        if merged and merged[-1][1] == start:
-            merged[-1] = (merged[-1][0], end)
-        else:
-            merged.append((start, end))
-    return () if merged == [(0, size)] else tuple(merged)

@@ -4,7 +4,7 @@ import re
 import struct
 
 from loaders.images.errors import CorruptImageError, TruncatedImageError, UnsupportedFormatError
-from loaders.images.headers.header import Header, merge_parts
+from loaders.images.headers.header import Header
 from loaders.images.headers.orientation import find_orientation
 
 MAX_SEGMENTS = 10_000
@@ -13,52 +13,38 @@ MAX_SCANNED_PIXELS = 3_000_000_000  # scans x pixels: an empty scan, too, costs 
 
 _MARKER = re.compile(rb"\xff[\x01-\xfe]")
 _MARKER_AFTER_SCAN = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # not a stuffed byte, not a restart marker
-_SOI, _EOI, _SOS, _APP0, _APP1, _APP14 = 0xD8, 0xD9, 0xDA, 0xE0, 0xE1, 0xEE
+_SOI, _EOI, _SOS, _APP1 = 0xD8, 0xD9, 0xDA, 0xE1
 _ALONE = frozenset({0x01, *range(0xD0, 0xD8)})
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _DCT = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})
-_METADATA = frozenset({*range(_APP1, 0xF0), 0xFE}) - {_APP14}
 _EXIF = b"Exif\x00\x00"
 _XMP = b"http://ns.adobe.com/xap/1.0/\x00"
 
 
-class _Segments:
-    """The segments before the first scan."""
-
-    def __init__(self) -> None:
-        self.frame: tuple[int, int, int, int, int] | None = None  # marker, precision, height, width, components
-        self.exif: bytes | None = None
-        self.xmp: bytes | None = None
-        self.parts: list[tuple[int, int]] = [(0, 2)]
-
-    def add(self, data: bytes, marker: int, start: int, end: int) -> None:
-        if marker == _APP1:
-            self._add_metadata(data[start + 4 : end])
-        elif marker in _FRAMES:
-            if self.frame:
-                raise CorruptImageError("This JPEG has two frame headers.")
-            self.frame = (marker, *struct.unpack_from(">BHHB", data, start + 4))
-        if marker not in _METADATA:
-            self.parts.append((start, end))
-
-    def _add_metadata(self, payload: bytes) -> None:
-        if self.exif is None and payload.startswith(_EXIF):
-            self.exif = payload
-        elif payload.startswith(_XMP):
-            self.xmp = payload
+# marker, precision, height, width, components
+_Frame = tuple[int, int, int, int, int]
 
 
 def read(data: bytes, supported: tuple[str, ...]) -> Header:
     """Reads up to the first scan. `complete` is left to `scan_count`, which reads all of the data."""
-    segments = _Segments()
-    position = 2
+    frame: _Frame | None = None
+    exif = xmp = None
+    end = 2
     for _ in range(MAX_SEGMENTS):
-        marker, start, end = _next_segment(data, position)
+        marker, start, end = _next_segment(data, end)
         if marker == _SOS:
-            return _header(data, segments, start, end, supported)
-        segments.add(data, marker, start, end)
-        position = end
+            return _header(frame, find_orientation(exif, xmp), data[start + 4], end, supported)
+        if marker == _APP1:
+            payload = data[start + 4 : end]
+            if exif is None and payload.startswith(_EXIF):
+                exif = payload
+            elif payload.startswith(_XMP):
+                xmp = payload
+        elif marker in _FRAMES:
+            if frame:
+                raise CorruptImageError("This JPEG has two frame headers.")
+            frame = (marker, *struct.unpack_from(">BHHB", data, start + 4))
     raise CorruptImageError(f"This JPEG has more than {MAX_SEGMENTS:,} segments.")
 
 
@@ -80,24 +66,19 @@ def _next_segment(data: bytes, position: int) -> tuple[int, int, int]:
     return marker, start, start + 2 + length
 
 
-def _header(data: bytes, segments: _Segments, start: int, end: int, supported: tuple[str, ...]) -> Header:
-    if segments.frame is None:
+def _header(
+    frame: _Frame | None, orientation: int, scanned: int, scan_start: int, supported: tuple[str, ...]
+) -> Header:
+    """`scanned`: components in the first scan."""
+    if frame is None:
         raise CorruptImageError("This JPEG has no frame header.")
-    marker, precision, height, width, components = segments.frame
+    marker, precision, height, width, components = frame
     if marker not in _DCT:
         raise UnsupportedFormatError("Lossless and hierarchical JPEG", supported)
     if precision != 8:
         raise UnsupportedFormatError(f"{precision}-bit JPEG", supported)
-    return Header(
-        "JPEG",
-        width,
-        height,
-        find_orientation(segments.exif, segments.xmp),
-        channels=components,
-        multi_scan=marker in _PROGRESSIVE or data[start + 4] < components,
-        scan_start=end,
-        parts=merge_parts([*segments.parts, (start, len(data))], len(data)),
-    )
+    multi_scan = marker in _PROGRESSIVE or scanned < components
+    return Header("JPEG", width, height, orientation, channels=components, multi_scan=multi_scan, scan_start=scan_start)
 
 
 def scan_count(data: bytes, header: Header) -> int | None:

@@ -5,14 +5,13 @@ import zlib
 from collections.abc import Iterator
 
 from loaders.images.errors import CorruptImageError
-from loaders.images.headers.header import Header, merge_parts
+from loaders.images.headers.header import Header
 from loaders.images.headers.orientation import find_orientation
 
 MAX_CHUNKS = 100_000  # an encoder that writes 8 KB a chunk fills 800 MB with these
 
 _DECODED = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
-_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-_GREY, _PALETTE = 0, 3
+_GREY, _COLOUR_TYPES = 0, (0, 2, 3, 4, 6)
 _XMP_HEAD = b"XML:com.adobe.xmp\x00\x00"  # keyword and compression flag: XMP is not compressed
 
 
@@ -22,7 +21,9 @@ def read(data: bytes) -> Header:
     found: dict[bytes, bytes] = {}
     parts = [(0, 8)]
     for kind, start, end in _chunks(data):
-        if kind in _DECODED:
+        if kind in _DECODED and parts[-1][1] == start:
+            parts[-1] = (parts[-1][0], end)
+        elif kind in _DECODED:
             parts.append((start, end))
         if kind in {b"tRNS", b"eXIf", b"IEND"}:
             found.setdefault(kind, data[start + 8 : end - 4])
@@ -35,17 +36,16 @@ def read(data: bytes) -> Header:
         height,
         find_orientation(found.get(b"eXIf"), found.get(b"iTXt")),
         bit_depth=bit_depth,
-        channels=3 if colour_type == _PALETTE else _CHANNELS[colour_type],
         has_alpha=colour_type in (4, 6) or key is not None,
         complete=b"IEND" in found,
         transparent_grey=int.from_bytes(key[:2], "big") if key and colour_type == _GREY else None,
-        parts=merge_parts(parts, len(data)),
+        parts=() if parts == [(0, len(data))] else tuple(parts),
     )
 
 
 def _image_header(data: bytes) -> tuple[int, int, int, int]:
     kind, width, height, bit_depth, colour_type = struct.unpack_from(">4sIIBB", data, 12)
-    if kind != b"IHDR" or colour_type not in _CHANNELS or bit_depth not in (1, 2, 4, 8, 16):
+    if kind != b"IHDR" or colour_type not in _COLOUR_TYPES or bit_depth not in (1, 2, 4, 8, 16):
         raise CorruptImageError("This PNG does not start with a valid header.")
     return width, height, bit_depth, colour_type
 
@@ -65,6 +65,11 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
             return
         position = end
     raise CorruptImageError(f"This PNG has more than {MAX_CHUNKS:,} chunks.")
+
+
+def without_metadata(data: bytes, header: Header) -> bytes:
+    """Returns the first picture without text and profiles, which may only make a decoder fail."""
+    return b"".join([data[start:end] for start, end in header.parts]) if header.parts else data
 
 
 def check_sums(data: bytes) -> None:

@@ -3,8 +3,7 @@
 import re
 from collections.abc import Callable
 
-from loaders.images.headers.bmp import HEADER_SIZES
-
+_BMP_HEADER_SIZES = frozenset({12, 16, 40, 52, 56, 64, 108, 124})  # bytes; one for each version of the format
 SVG_HEAD_BYTES = 65_536  # searched for the <svg> element, after prolog and comments
 
 _AVIF_BRANDS = frozenset({b"avif", b"avis"})
@@ -75,7 +74,7 @@ def _sniff_brands(data: bytes) -> str:
 
 
 def _is_bmp(data: bytes) -> bool:
-    return data.startswith(b"BM") and int.from_bytes(data[14:18], "little") in HEADER_SIZES
+    return data.startswith(b"BM") and int.from_bytes(data[14:18], "little") in _BMP_HEADER_SIZES
 
 
 def _is_icon(data: bytes) -> bool:

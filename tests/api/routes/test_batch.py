@@ -142,7 +142,7 @@ def part(data: bytes, name: str = "images") -> bytes:
 
 def begin(server: Server, request_id: str, query: str = "") -> socket.socket:
     """Sends the headers of a form, and nothing of its body."""
-    connection = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+    connection = socket.create_connection(("127.0.0.1", server.port), timeout=60)
     connection.sendall(
         f"POST /infer/batch{query} HTTP/1.1\r\nHost: x\r\nX-Request-ID: {request_id}\r\nContent-Length: 500000\r\n"
         "Content-Type: multipart/form-data; boundary=b\r\n\r\n".encode()
@@ -187,6 +187,7 @@ def test_stalled_upload_is_408_after_the_streamed_results(impatient: Server, str
     assert b'"code":"body_too_slow"' in answer
 
 
+@pytest.mark.slow
 def test_body_timeout_excludes_inference_time(impatient: Server) -> None:
     """The pictures of the batch take longer than the body timeout."""
     impatient.client.post("/infer?model=slow", content=PICTURES["red"])

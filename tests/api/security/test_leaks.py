@@ -42,6 +42,7 @@ MALFORMED_BODIES = (
 MALFORMED_TYPES = ("application/json", "multipart/form-data; boundary=x", "multipart/form-data", "image/png", "\x01")
 
 
+@pytest.mark.slow
 def test_keys_are_never_logged(tiny_models: Path, red_png: bytes) -> None:
     settings = {"API_MODELS_DIR": str(tiny_models), "API_DEFAULT_MODEL": "colour", "API_WORKERS": "1"}
     settings |= {"API_LOG_LEVEL": "debug", "API_KEYS": KEY, "API_ADMIN_KEYS": KEY + "-admin"}

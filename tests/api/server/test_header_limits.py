@@ -35,7 +35,7 @@ OVERRIDDEN = {
 @pytest.fixture(scope="module")
 def server(tiny_models: Path) -> Iterator[Server]:
     patch = pytest.MonkeyPatch()
-    patch.setattr(header_limits, "HEADER_TIMEOUT_S", 0.2)
+    patch.setattr(header_limits, "HEADER_TIMEOUT_S", 0.5)
     with serving(service_settings(models_dir=tiny_models, default_model="colour")) as running:
         yield running
     patch.undo()
@@ -64,10 +64,11 @@ def test_silent_connection_is_closed(server: Server) -> None:
 
 
 def test_idle_connection_outlives_the_header_deadline(server: Server) -> None:
-    with connected(server.port) as silent, connected(server.port) as idle:
+    with connected(server.port) as idle:
         idle.sendall(LIVE)
         assert read_answer(idle).status == 200
-        assert read_to_end(silent) == []  # the header deadline has passed
+        with connected(server.port) as silent:
+            assert read_to_end(silent) == []  # the header deadline has passed
         idle.sendall(LIVE)
         assert read_answer(idle).status == 200
 
@@ -151,6 +152,7 @@ def test_malformed_chunk_is_400_at_once(server: Server) -> None:
     assert (response.status, response.json()["code"]) == (400, "malformed_request")
 
 
+@pytest.mark.slow
 def test_client_that_reads_no_response_is_disconnected(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(header_limits, "SEND_TIMEOUT_S", 0.2)
     with connected(server.port, receive_bytes=4096) as connection:

@@ -13,7 +13,7 @@ from tests.paths import ROOT
 
 SET_UP = "import logging, sys; from api.telemetry.logs import set_up_logs; set_up_logs('info', 'text')\n"
 LINES = 10_000
-END_S = 30
+END_S = 60
 
 
 @pytest.fixture(autouse=True)

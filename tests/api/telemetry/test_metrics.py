@@ -148,6 +148,7 @@ def test_two_applications_in_one_process_count_separately(serve: Serve, red_png:
     assert value(other.client, "fovea_pictures_total", model="colour", version="1") == 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no fork")
 def test_metrics_of_all_workers_are_added_and_dead_workers_have_no_gauges(tmp_path: Path) -> None:
     environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "metrics")}

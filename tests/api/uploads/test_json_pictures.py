@@ -8,6 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
+from api.problems import NoPictureError
+from api.uploads.base64_pictures import decode_picture
 from tests.pictures_by_colour import colour_picture
 from tests.problems import assert_problem
 from tests.server import Server, request_lines, service_settings, serving
@@ -108,3 +110,17 @@ def test_log_has_nothing_of_the_picture(server: Server, caplog: pytest.LogCaptur
     server.client.post("/infer", json={"image": f"http://x/{TEXT}"}, headers={"X-Request-ID": "url"})
     [line] = request_lines(caplog, "url")
     assert TEXT[:20] not in str(line)
+
+
+@pytest.mark.parametrize("size", [3 * 2**16, 3 * 2**16 + 1, 2**18])
+def test_text_of_several_pieces_is_decoded_whole(size: int) -> None:
+    picture = bytes(range(256)) * (size // 256) + bytes(size % 256)
+    assert decode_picture(b64encode(picture).decode(), "image", size) == picture
+
+
+def test_padding_at_the_end_of_a_piece_must_be_that_of_the_text() -> None:
+    text = b64encode(bytes(3 * 2**16 - 1)).decode()
+    assert len(text) == 2**18
+    assert len(decode_picture(text, "image", 2**18)) == 3 * 2**16 - 1
+    with pytest.raises(NoPictureError, match="neither base64"):
+        decode_picture(text + "AAAA", "image", 2**18)

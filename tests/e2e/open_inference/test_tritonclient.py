@@ -13,7 +13,7 @@ import pytest
 
 from tests.e2e.client_table import ROW
 from tests.e2e.open_inference import tritonclient_calls
-from tests.e2e.services import RED
+from tests.e2e.services import RED, WAIT_S
 from tests.process import Service
 
 KINDS = ("http", "http.aio", "grpc", "grpc.aio")
@@ -88,7 +88,7 @@ def test_every_call_succeeds_or_fails_as_documented(
 def test_values_are_those_of_infer(service: Service, results: dict[str, Any]) -> None:
     values = results["values"]
     assert [values[name] for name in ("live", "ready", "model ready", "unknown ready")] == [True, True, True, False]
-    predictions = httpx.post(f"{service.base_url}/infer", content=RED).json()["predictions"]
+    predictions = httpx.post(f"{service.base_url}/infer", content=RED, timeout=WAIT_S).json()["predictions"]
     picture = values["picture"]
     assert picture["label"] == [[p["label"] for p in predictions]]
     assert picture["class_id"] == [[p["class_id"] for p in predictions]]

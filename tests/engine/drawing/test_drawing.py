@@ -12,7 +12,6 @@ from engine.drawing import (
     UndrawableError,
     check_drawable,
     class_colour,
-    contrast,
     encode,
     text_colour,
 )
@@ -55,6 +54,14 @@ def test_labels_stay_inside_the_picture(box: Box) -> None:
         return int((with_text == text_colour(class_colour(3))).all(axis=2).sum())
 
     assert label_only(grey(200, 150), box) == label_only(grey(200, 150), Box(60, 60, 120, 120)) > 0
+
+
+def contrast(*colours: tuple[int, ...]) -> float:
+    """By WCAG 2.2."""
+    levels = [np.array(colour) / 255 for colour in colours]
+    linear = [np.where(level <= 0.04045, level / 12.92, ((level + 0.055) / 1.055) ** 2.4) for level in levels]
+    darker, lighter = sorted(float(parts @ (0.2126, 0.7152, 0.0722)) + 0.05 for parts in linear)
+    return lighter / darker
 
 
 def test_labels_are_readable_on_the_colour_of_every_class() -> None:

@@ -112,6 +112,7 @@ def _act_in_a_process(root: Path, names: list[str], start: multiprocessing.synch
     models.close()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("make")
 def test_two_processes_never_delete_the_last_version_of_the_default_model(tmp_path: Path) -> None:
     spawn = multiprocessing.get_context("spawn")

@@ -245,7 +245,7 @@ def test_a_request_loads_an_unloaded_version_again(make: Make, load: CountedLoad
     models = make()
     models.request("other").result(WAIT_S)
     assert serves(models, "other", 1)
-    models.choose(lambda choices: choices.with_loaded("other", 1, loaded=False))
+    models.choose(lambda choices: choices.set_loaded("other", 1, loaded=False))
     assert models.serving("other") is None
     assert models.request("other").result(WAIT_S).ref.name == "other"
     assert load.counts["other", 1] == 2

@@ -168,7 +168,7 @@ def test_another_model_does_not_replace_a_default_model_that_was_deleted(manager
 def test_the_snapshot_has_every_version_with_status_and_labels(make: Make, tmp_path: Path) -> None:
     models = make("default")
     assert serves(models, "colours", 2)
-    models.choose(lambda choices: choices.with_active("colours", 2).with_label("colours", "stable", 1))
+    models.choose(lambda choices: (choices.active.update(colours=2), choices.labels.update(colours={"stable": 1})))
     add_model(tmp_path, "no name", colour_graph())
     models.reconcile(complete=True)
     snapshot = models.snapshot()

@@ -16,7 +16,8 @@ from loaders.repository.model_repository import ModelRepository, ModelVersion
 from loaders.runtimes.base import Precision
 from tests.tiny_models import add_model, colour_graph
 
-EXACT, BF16 = ("openvino", Precision.EXACT), ("openvino", Precision.BF16)
+EXACT, BF16, INT8 = (("openvino", precision) for precision in Precision)
+TWIN = ("onnxruntime", Precision.INT8)
 REFERENCE = Speed(ms=10.0, pictures_per_s=100.0)
 
 
@@ -102,10 +103,11 @@ def test_comparison_that_takes_too_long_is_made_again(chooser: RuntimeChooser, v
     ("loader", "fast", "found"),
     [
         ("auto", False, (EXACT,)),
-        ("auto", True, (EXACT, BF16)),
+        ("auto", True, (EXACT, BF16, TWIN, INT8)),
         ("openvino", False, ()),
-        ("openvino", True, (BF16,)),
-        ("onnxruntime", True, ()),
+        ("openvino", True, (BF16, INT8)),
+        ("onnxruntime", False, ()),
+        ("onnxruntime", True, (TWIN,)),
     ],
 )
 def test_candidates_follow_the_settings(
@@ -113,7 +115,15 @@ def test_candidates_follow_the_settings(
 ) -> None:
     assert candidates(loader, fast=fast) == found
     monkeypatch.setattr(runtime_choice, "is_installed", lambda _: False)
-    assert candidates(loader, fast=fast) == ()
+    assert candidates("auto", fast=fast) == ((TWIN,) if fast else ())
+
+
+def test_twin_is_compared_where_there_is_one(chooser: RuntimeChooser, version: ModelVersion) -> None:
+    chooser = replace(chooser, candidates=(TWIN,))
+    assert chooser(version).compared == ()
+    give(chooser, replace(faster(1.2, 1.2, Precision.INT8), runtime="onnxruntime"))
+    choice = chooser(replace(version, twin=version.graph))
+    assert (choice.runtime, choice.precision, choice.tolerance) == ("onnxruntime", "int8", 0.05)
 
 
 def test_without_candidates_nothing_is_compared(chooser: RuntimeChooser, version: ModelVersion) -> None:

@@ -1,23 +1,35 @@
 """Two ways of running a model: the distance of their answers, and their speeds."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto
 
-from engine.models.answer_difference import answer_difference
-from engine.models.load import load_model
 from engine.models.runtime_comparison import Trial, Way
+from engine.models.runtime_report import Comparison
 from engine.scheduling import tuning
 from loaders.image_loader import create_image_loader
+from loaders.model_errors import ModelFileError
 from loaders.repository.model_repository import ModelRepository, ModelVersion
-from loaders.runtimes.base import RunStop, Session, SessionOptions
+from loaders.runtimes.base import Precision, RunStop, Session, SessionOptions
 from loaders.runtimes.onnxruntime_loader import OnnxRuntimeLoader, OnnxRuntimeSession
 from loaders.tensors import Tensor
-from tests.tiny_models import SPEC, add_model, colour_graph
+from tests.engine.tasks.graphs import constant_graph, end_to_end
+from tests.tiny_models import (
+    SIDE,
+    SPEC,
+    add_model,
+    colour_graph,
+    two_output_graph,
+    with_second_input,
+    with_weights_beside,
+)
 
 ONE = SessionOptions()
+INT8 = SessionOptions(precision=Precision.INT8)
 
 
 class ShiftedLoader(OnnxRuntimeLoader):
@@ -33,6 +45,7 @@ class ShiftedLoader(OnnxRuntimeLoader):
 
         class Shifted(Session):
             inputs, outputs, providers, on_cpu = session.inputs, session.outputs, session.providers, True
+            grows_with_shapes = True
 
             def run(self, inputs: Mapping[str, Tensor], stop: RunStop | None = None) -> dict[str, Tensor]:
                 outputs = session.run(inputs, stop)
@@ -73,29 +86,55 @@ def test_different_answers_are_rejected_without_timing(version: ModelVersion) ->
     assert result.speed is None
 
 
-@pytest.mark.parametrize(
-    ("found", "difference"),
-    [([2.0, 1.0, 0.0], 0.0), ([2.0, 1.0, 0.1], 0.0085), ([2.0, 2.1, 0.0], 1.0), ([2.0, 1.0, np.nan], 1.0)],
-)
-def test_classes_differ_by_their_scores_and_by_their_first(
-    version: ModelVersion, found: list[float], difference: float
-) -> None:
-    model = load_model(version, OnnxRuntimeLoader(), ONE)
-    frame = model.preprocessor.frame(model.preprocessor.target)
-    one, other = ({"logits": np.asarray([values], np.float32)} for values in ([2.0, 1.0, 0.0], found))
-    assert answer_difference(model, model, (one, other), frame) == pytest.approx(difference, abs=1e-3)
+def test_runtime_that_grows_is_rejected_for_pictures_of_any_size(tmp_path: Path) -> None:
+    spec = SPEC.replace('"stretch"', '"bounded"').replace(f"size = [{SIDE}, {SIDE}]", "longest_edge = 64")
+    add_model(tmp_path, "colours", colour_graph(side="side"), spec=spec)
+    result = trial(ModelRepository(tmp_path).find("colours")).compare(*ways(0.0))
+    assert result.rejected == "its memory grows with each new size of picture"
+
+
+def compare_twin(version: ModelVersion, twin: onnx.ModelProto) -> Comparison:
+    file = version.graph.with_name("model_int8.onnx")
+    file.write_bytes(twin.SerializeToString())
+    one = Way("one", OnnxRuntimeLoader(), ONE)
+    return trial(replace(version, twin=file), 0.05).compare(one, replace(one, options=INT8))
+
+
+def test_twin_runs_beside_the_graph(version: ModelVersion, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tuning, "_COMPARISON_S", 0.0)
+    result = compare_twin(version, colour_graph(gain=11))
+    assert (result.precision, result.rejected) == ("int8", "")
+    assert 0 < (result.difference or 0.0) < 0.05
+    assert result.speed
+
+
+def test_twin_that_disagrees_is_rejected(version: ModelVersion) -> None:
+    result = compare_twin(version, colour_graph(gain=-10))
+    assert result.rejected == "its answers differ by 1, more than 0.05"
 
 
 @pytest.mark.parametrize(
-    ("found", "difference"),
-    [([[0.0, -8.0, 4.0]], 0.0), ([[0.0, -8.0, 5.0]], 0.125), ([[0.0, np.nan, 4.0]], 1.0), ([[0.0, -8.0]], 1.0)],
+    ("twin", "problem"),
+    [
+        (colour_graph(dtype=TensorProto.UINT8), r"has other inputs than model\.onnx: image uint8"),
+        (colour_graph(layout="NHWC"), "has other inputs"),
+        (colour_graph(batch=1, side=16), "has other inputs"),
+        (with_second_input(colour_graph()), r"has other inputs .*mask float32"),
+        (two_output_graph(), "has other outputs .*opposite float32"),
+        (with_weights_beside("../weights.bin"), "outside its folder"),
+    ],
 )
-def test_other_outputs_differ_relative_to_their_largest_value(
-    tmp_path: Path, found: list[list[float]], difference: float
+def test_twin_with_other_inputs_or_outputs_is_rejected(
+    version: ModelVersion, twin: onnx.ModelProto, problem: str
 ) -> None:
-    spec = SPEC.replace("image-classification", "image-feature-extraction")
-    add_model(tmp_path, "vectors", colour_graph(), spec=spec, labels=None)
-    model = load_model(ModelRepository(tmp_path).find("vectors"), OnnxRuntimeLoader(), ONE)
-    frame = model.preprocessor.frame(model.preprocessor.target)
-    one, other = ({"logits": np.asarray(values, np.float32)} for values in ([[0.0, -8.0, 4.0]], found))
-    assert answer_difference(model, model, (one, other), frame) == difference
+    with pytest.raises(ModelFileError, match=rf"^model_int8\.onnx.*{problem}"):
+        compare_twin(version, twin)
+
+
+def test_detector_that_finds_nothing_has_no_twin_without_samples(tmp_path: Path) -> None:
+    """Its answers to black and to noise are empty, whatever its twin finds in photos."""
+    spec = 'task = "object-detection"\nhead = "end-to-end"\n'
+    graph = constant_graph(end_to_end([]))
+    add_model(tmp_path, "objects", graph, spec=spec)
+    result = compare_twin(ModelRepository(tmp_path).find("objects"), graph)
+    assert result.rejected == "nothing was found in the pictures of the comparison; samples with objects are needed"

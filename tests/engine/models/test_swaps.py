@@ -10,8 +10,13 @@ import pytest
 from engine.models import settled_catalog
 from engine.models.load_attempt import ModelState, ModelUnavailableError
 from loaders.model_errors import UnknownModelError
+from loaders.repository.model_state import ModelChoices
 from tests.engine.models.loading import WAIT_S, CountedLoad, Make, eventually, forgotten, serves
 from tests.tiny_models import add_model, colour_graph
+
+
+def other_is_default(choices: ModelChoices) -> None:
+    choices.default = "other"
 
 
 def test_a_new_version_is_swapped_in_and_the_old_one_leaves_memory(
@@ -91,10 +96,10 @@ def test_at_the_start_the_highest_version_that_loads_serves(make: Make, tmp_path
 def test_the_state_file_chooses_version_label_and_default(make: Make) -> None:
     models = make("default")
     assert serves(models, "colours", 2)
-    models.choose(lambda choices: choices.with_active("colours", 1).with_label("colours", "stable", 1))
+    models.choose(lambda choices: (choices.active.update(colours=1), choices.labels.update(colours={"stable": 1})))
     assert serves(models, "colours", 1)
     assert models.request("colours", "stable").result(WAIT_S).ref.version == 1
-    models.choose(lambda choices: choices.with_default("other"))
+    models.choose(other_is_default)
     assert models.default == "other"
     assert serves(models, "other", 1)
 
@@ -102,8 +107,8 @@ def test_the_state_file_chooses_version_label_and_default(make: Make) -> None:
 def test_a_labelled_version_stays_in_memory_when_another_is_swapped_in(make: Make) -> None:
     models = make("default")
     assert serves(models, "colours", 2)
-    models.choose(lambda choices: choices.with_label("colours", "stable", 2))
-    models.choose(lambda choices: choices.with_active("colours", 1))
+    models.choose(lambda choices: choices.set_label("colours", "stable", 2))
+    models.choose(lambda choices: choices.active.update(colours=1))
     assert serves(models, "colours", 1)
     assert models.ready("colours", 2) is not None
 
@@ -111,7 +116,8 @@ def test_a_labelled_version_stays_in_memory_when_another_is_swapped_in(make: Mak
 def test_a_chosen_version_that_was_deleted_falls_back_to_the_highest(make: Make, tmp_path: Path) -> None:
     models = make("default")
     assert serves(models, "colours", 2)
-    models.choose(lambda choices: choices.with_active("colours", 1).with_default("other"))
+    models.choose(lambda choices: choices.active.update(colours=1))
+    models.choose(other_is_default)
     assert serves(models, "colours", 1)
     shutil.rmtree(tmp_path / "colours" / "1")
     shutil.rmtree(tmp_path / "other")

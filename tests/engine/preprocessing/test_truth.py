@@ -99,7 +99,10 @@ def test_there_are_41_photos() -> None:
     assert len(FILES) == 41
 
 
-@pytest.mark.parametrize(("loader_name", "exact"), [("opencv", True), ("opencv", False), ("pillow", False)])
+@pytest.mark.parametrize(
+    ("loader_name", "exact"),
+    [("opencv", True), ("opencv", False), pytest.param("pillow", False, marks=pytest.mark.slow)],
+)
 @pytest.mark.parametrize("entry", MANIFEST, ids=lambda entry: entry["file"])
 def test_tensor_logits_and_scores_are_those_of_the_reference_and_the_label_is_correct(
     models: dict[bool, LoadedModel],

@@ -210,32 +210,6 @@ def test_hung_thread_is_replaced(monkeypatch: pytest.MonkeyPatch, caplog: pytest
     run(test)
 
 
-def test_hung_thread_above_the_limit_is_replaced_when_another_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scheduler_module, "HUNG_AFTER_S", 0.0)
-    monkeypatch.setattr(scheduler_module, "_MAX_HUNG", 1)
-
-    async def several_times_round_the_loop() -> None:
-        for _ in range(10):
-            await asyncio.sleep(0)
-
-    async def test() -> None:
-        with scheduling(concurrency=1, queue_limit=1) as scheduler:
-            jobs = []
-            for _ in range(2):
-                job, task = await start_job(scheduler)
-                await cancelled(task)
-                jobs.append(job)
-                await several_times_round_the_loop()
-            waits = await submit(scheduler)
-            await several_times_round_the_loop()
-            assert not waits.done()
-            jobs[0].end.set()
-            assert await waits == "ran"
-            jobs[1].end.set()
-
-    run(test)
-
-
 @pytest.mark.parametrize("end", [SystemExit(3), KeyboardInterrupt(), GeneratorExit()])
 def test_exception_that_ends_threads_is_a_worker_thread_error(one_thread: Scheduler, end: BaseException) -> None:
     async def test() -> None:

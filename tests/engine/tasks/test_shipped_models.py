@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from engine.models.load import resolve_version
+from engine.models.load import resolve_files
 from loaders.repository.model_repository import ModelRepository
 from loaders.repository.specs.model_spec import TaskName
 from tests.paths import ROOT
@@ -29,7 +29,7 @@ def test_the_readme_states_size_and_sha256(file: str) -> None:
 
 @pytest.mark.parametrize(("name", "task"), TASKS.items())
 def test_each_model_has_its_task(name: str, task: TaskName) -> None:
-    assert resolve_version(ModelRepository(MODELS).find(name)).spec.task is task
+    assert resolve_files(ModelRepository(MODELS).find(name).files).spec.task is task
 
 
 def test_picodet_has_the_80_labels_of_coco() -> None:

@@ -10,6 +10,7 @@ from PIL import Image
 from loaders.image_loader import create_image_loader
 from loaders.images.base import ImageLoader, ImageLoaderOptions, Size
 from loaders.images.errors import CorruptImageError, EmptyImageError, ImageTooLargeError, TruncatedImageError
+from loaders.images.headers import read_header
 from tests import odd_pictures, pictures
 from tests.decoding import decode
 from tests.paths import ROOT
@@ -160,7 +161,7 @@ def test_wrong_size_in_header_is_corrupt(loader: ImageLoader) -> None:
         odd_pictures.read("heif/zPug_3.heic").replace(pictures.ispe(64, 64), pictures.ispe(640, 640)),
     ]
     for data in files:
-        assert loader.probe(data).size not in {Size(96, 64), Size(64, 64)}
+        assert read_header(data).info.size not in {Size(96, 64), Size(64, 64)}
         with pytest.raises(CorruptImageError):
             loader.load(data)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import onnx
 import pytest
 
-from engine.models.load import resolve_version
+from engine.models.load import resolve_files
 from loaders.model_errors import ModelError, UnknownModelError
 from loaders.repository.model_repository import ModelRepository
 from tests.paths import ROOT
@@ -20,13 +20,13 @@ SIDECARS = ("model.toml", "labels.txt", "config.json", "preprocessor_config.json
 LOOK = """
 import sys
 from pathlib import Path
-from engine.models.load import resolve_version
+from engine.models.load import resolve_files
 from loaders.model_errors import ModelError
 from loaders.repository.model_repository import ModelRepository
 for versions in ModelRepository(Path(sys.argv[1])).scan().catalog.values():
     for version in versions.values():
         try:
-            resolve_version(version)
+            resolve_files(version.files)
             print(version.name, "fine")
         except ModelError as error:
             print(version.name, error)
@@ -78,7 +78,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         add_model(models, f"external-{name}", with_weights_beside())
         put(kind, models / f"external-{name}" / "1" / "weights.bin")
     call = [sys.executable, "-c", LOOK, str(models)]
-    done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=True, timeout=30)
+    done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
     return dict(line.split(" ", 1) for line in done.stdout.splitlines())
 
 
@@ -134,4 +134,4 @@ def test_endless_graph_is_rejected(tmp_path: Path) -> None:
     graph.symlink_to("/proc/self/mem")
     [version] = ModelRepository(tmp_path).scan().catalog["colour"].values()
     with pytest.raises(ModelError):
-        resolve_version(version)
+        resolve_files(version.files)

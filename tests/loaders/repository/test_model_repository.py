@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.models.load import resolve_version
+from engine.models.load import resolve_files
 from loaders.model_errors import ModelSpecError, UnknownModelError
 from loaders.repository.model_repository import ModelRepository
 from tests.tiny_models import COLOURS, SPEC, add_model, colour_graph
@@ -49,7 +49,24 @@ def test_labels_of_a_bare_file_are_part_of_its_signature(repository: ModelReposi
     before = repository.find("bare").signature
     (repository.root / "bare.labels.txt").write_text("a\nb\nc\n")
     assert repository.find("bare").signature != before
-    assert resolve_version(repository.find("bare")).spec.labels == ("a", "b", "c")
+    assert resolve_files(repository.find("bare").files).spec.labels == ("a", "b", "c")
+
+
+@pytest.mark.parametrize("twin", ["10/model_int8.onnx", "10/model_quantized.onnx"])
+def test_an_8_bit_twin_is_part_of_the_signature(repository: ModelRepository, twin: str) -> None:
+    without, file = repository.find("colours"), repository.root / "colours" / twin
+    file.write_bytes(b"8 bits")
+    assert repository.find("colours") == without, "twins are looked for on request"
+    found = ModelRepository(repository.root, twins=True).find("colours")
+    assert (found.graph, found.twin) == (without.graph, file)
+    assert [path for path, _, _ in found.signature] == [*(path for path, _, _ in without.signature), str(file)]
+
+
+def test_the_twin_of_a_bare_file_is_a_model_of_its_own_too(repository: ModelRepository) -> None:
+    for name in ("bare", "bare_int8"):
+        (repository.root / f"{name}.onnx").write_bytes(colour_graph().SerializeToString())
+    found = ModelRepository(repository.root, twins=True)
+    assert found.find("bare").twin == found.find("bare_int8").graph
 
 
 @pytest.mark.parametrize("folder", ["missing", "file"])
@@ -107,7 +124,7 @@ def test_new_models_and_versions_are_found_at_once(repository: ModelRepository) 
 
 
 def test_a_spec_takes_its_labels_from_labels_txt(repository: ModelRepository) -> None:
-    assert resolve_version(repository.find("colours")).spec.labels == COLOURS
+    assert resolve_files(repository.find("colours").files).spec.labels == COLOURS
 
 
 @pytest.mark.parametrize(
@@ -124,28 +141,28 @@ def test_a_spec_takes_its_labels_from_labels_txt(repository: ModelRepository) ->
 )
 def test_a_label_is_a_line(repository: ModelRepository, text: bytes, labels: tuple[str, ...]) -> None:
     (repository.root / "colours" / "labels.txt").write_bytes(text)
-    assert resolve_version(repository.find("colours")).spec.labels == labels
+    assert resolve_files(repository.find("colours").files).spec.labels == labels
 
 
 def test_labels_in_model_toml_come_before_labels_txt(repository: ModelRepository) -> None:
     (repository.root / "colours" / "model.toml").write_text('labels = ["r", "g", "b"]\n' + SPEC)
-    assert resolve_version(repository.find("colours")).spec.labels == ("r", "g", "b")
+    assert resolve_files(repository.find("colours").files).spec.labels == ("r", "g", "b")
 
 
 def test_a_model_may_have_no_labels(repository: ModelRepository) -> None:
     (repository.root / "colours" / "labels.txt").unlink()
-    assert resolve_version(repository.find("colours")).spec.labels == ()
+    assert resolve_files(repository.find("colours").files).spec.labels == ()
 
 
 def test_labels_that_are_not_utf_8_fail(repository: ModelRepository) -> None:
     (repository.root / "colours" / "labels.txt").write_bytes(b"caf\xe9\n")
     with pytest.raises(ModelSpecError, match=r"colours/labels\.txt"):
-        resolve_version(repository.find("colours"))
+        resolve_files(repository.find("colours").files)
 
 
 def test_without_a_model_toml_the_graph_and_the_labels_decide(repository: ModelRepository) -> None:
     (repository.root / "colours" / "model.toml").unlink()
-    resolved = resolve_version(repository.find("colours"))
+    resolved = resolve_files(repository.find("colours").files)
     assert (resolved.spec.task, resolved.spec.labels) == ("image-classification", COLOURS)
     assert any("mean" in warning for warning in resolved.warnings)
 
@@ -154,14 +171,14 @@ def test_without_a_model_toml_the_graph_and_the_labels_decide(repository: ModelR
 def test_an_invalid_model_toml_fails_with_its_path(repository: ModelRepository, text: bytes) -> None:
     (repository.root / "colours" / "model.toml").write_bytes(text)
     with pytest.raises(ModelSpecError, match=r"colours/model\.toml is not valid TOML"):
-        resolve_version(repository.find("colours"))
+        resolve_files(repository.find("colours").files)
 
 
 def test_an_error_names_the_file_below_the_models_folder(repository: ModelRepository) -> None:
     (repository.root / "colours" / "10" / "model.toml").write_text("task = 1\n")
     with pytest.raises(ModelSpecError, match=r"^colours/10/model\.toml: task: "):
-        resolve_version(repository.find("colours"))
+        resolve_files(repository.find("colours").files)
     (repository.root / "bare.onnx").write_bytes(colour_graph().SerializeToString())
     (repository.root / "bare.toml").write_text("task = 1\n")
     with pytest.raises(ModelSpecError, match=r"^bare\.toml: task: "):
-        resolve_version(repository.find("bare"))
+        resolve_files(repository.find("bare").files)

@@ -3,7 +3,14 @@ from pathlib import Path
 import onnx
 import pytest
 
+from loaders.model_loader import create_model_loader, model_loader_names
+from loaders.runtimes.base import ModelLoader
 from tests.tiny_models import add_model, colour_graph
+
+
+@pytest.fixture(scope="module", params=model_loader_names())
+def runtime(request: pytest.FixtureRequest) -> ModelLoader:
+    return create_model_loader(str(request.param))
 
 
 def write(tmp_path: Path, graph: onnx.ModelProto) -> Path:

@@ -296,6 +296,7 @@ def test_failed_save_loads_the_original(
     assert not entries(tmp_path)
 
 
+@pytest.mark.slow
 def test_concurrent_processes_leave_one_entry(graph: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-c", LOAD, str(graph), str(tmp_path)]
     start = partial(subprocess.Popen[str], command, cwd=ROOT, text=True, stdin=PIPE, stdout=PIPE, stderr=PIPE)

@@ -8,18 +8,17 @@ import pytest
 from onnx import helper
 
 from loaders.model_errors import ModelFileError, ModelRunError
-from loaders.runtimes.base import Session, SessionOptions
-from loaders.runtimes.onnxruntime_loader import OnnxRuntimeLoader
+from loaders.runtimes.base import ModelLoader, Session, SessionOptions
+from tests.loaders.runtimes.conftest import write
 from tests.tiny_models import SIDE, colour_graph
 
 
-def load(folder: Path, model: onnx.ModelProto) -> Session:
-    (folder / "model.onnx").write_bytes(model.SerializeToString())
-    return OnnxRuntimeLoader().load(folder / "model.onnx", SessionOptions())
+def load(runtime: ModelLoader, folder: Path, model: onnx.ModelProto) -> Session:
+    return runtime.load(write(folder, model), SessionOptions())
 
 
-def test_batch_of_four_answers_as_a_batch_of_one(tmp_path: Path) -> None:
-    one, four = load(tmp_path, colour_graph(batch=1)), load(tmp_path, colour_graph(batch=4))
+def test_batch_of_four_answers_as_a_batch_of_one(runtime: ModelLoader, tmp_path: Path) -> None:
+    one, four = load(runtime, tmp_path, colour_graph(batch=1)), load(runtime, tmp_path, colour_graph(batch=4))
     assert (four.inputs, four.outputs) == (one.inputs, one.outputs)
     picture = {"image": np.random.default_rng(0).random((1, 3, SIDE, SIDE), np.float32)}
     np.testing.assert_array_equal(four.run(picture)["logits"], one.run(picture)["logits"])
@@ -29,8 +28,8 @@ def test_batch_of_four_answers_as_a_batch_of_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("batch", [1, "batch"])
-def test_other_batches_have_no_note(tmp_path: Path, batch: int | str) -> None:
-    assert load(tmp_path, colour_graph(batch=batch)).notes == ()
+def test_other_batches_have_no_note(runtime: ModelLoader, tmp_path: Path, batch: int | str) -> None:
+    assert load(runtime, tmp_path, colour_graph(batch=batch)).notes == ()
 
 
 def with_output(op: str, shape: list[int | str]) -> onnx.ModelProto:
@@ -41,16 +40,16 @@ def with_output(op: str, shape: list[int | str]) -> onnx.ModelProto:
     return model
 
 
-def test_output_of_other_rows_is_rejected_at_load(tmp_path: Path) -> None:
+def test_output_of_other_rows_is_rejected_at_load(runtime: ModelLoader, tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match="its output mixed does not have one row a picture"):
-        load(tmp_path, with_output("Transpose", [3, 4]))
+        load(runtime, tmp_path, with_output("Transpose", [3, 4]))
 
 
-def test_output_of_other_rows_is_rejected_in_the_run(tmp_path: Path) -> None:
+def test_output_of_other_rows_is_rejected_in_the_run(runtime: ModelLoader, tmp_path: Path) -> None:
     model = with_output("NonZero", [2, "found"])
     model.graph.node[-1].output[0] = "columns"
     model.graph.node.append(helper.make_node("Transpose", ["columns"], ["mixed"]))
     model.graph.output[1].CopyFrom(helper.make_tensor_value_info("mixed", onnx.TensorProto.INT64, ["found", 2]))
-    session = load(tmp_path, model)
+    session = load(runtime, tmp_path, model)
     with pytest.raises(ModelRunError, match="its output mixed does not have one row a picture"):
         session.run({"image": np.ones((1, 3, SIDE, SIDE), np.float32)})

@@ -20,6 +20,7 @@ assert not any("telemetry" in name for name in sys.modules)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("runtime", model_loader_names())
 def test_runtime_writes_no_telemetry_files(tiny_models: Path, tmp_path: Path, runtime: str) -> None:
     """Its identifier and its queue would be files in the user's cache folder."""

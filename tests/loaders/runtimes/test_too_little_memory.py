@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from tests.paths import ROOT
 
 # Each decoder has run before memory is limited to 8 MiB more; the picture takes 19.
@@ -42,6 +44,7 @@ for which, loader in loaders.items():
 """
 
 
+@pytest.mark.slow
 def test_lack_of_memory_raises_memory_error() -> None:
     done = subprocess.run([sys.executable, "-c", DECODE], cwd=ROOT, capture_output=True, text=True, check=True)
     answers = [line.split() for line in done.stdout.splitlines()]

@@ -65,6 +65,7 @@ def test_help_has_examples_and_the_version_is_printed(command: CommandLine) -> N
     assert command("--version").stdout == f"fovea {VERSION}\n"
 
 
+@pytest.mark.slow
 def test_a_service_answers_as_the_model_here(
     command: CommandLine, serve: Serve, task_models: Path, photos: Path, tmp_path: Path
 ) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.models.load import resolve_version
+from engine.models.load import resolve_files
 from loaders.model_errors import ModelSpecError
 from loaders.repository.model_repository import ModelRepository
 from loaders.repository.specs.model_spec import Activation, Color, Interpolation, ModelSpec, Resize, Rounding
@@ -16,7 +16,7 @@ PREPROCESS = TASK + "[preprocess]\n"
 
 def read(tmp_path: Path, text: str) -> ModelSpec:
     add_model(tmp_path, "colours", colour_graph(), spec=text)
-    return resolve_version(ModelRepository(tmp_path).find("colours")).spec
+    return resolve_files(ModelRepository(tmp_path).find("colours").files).spec
 
 
 def test_spec_with_task_alone_is_valid() -> None:
