@@ -1,10 +1,12 @@
 """The media type of a response by the request's Accept header (RFC 9110, section 12.5.1)."""
 
+import re
 from functools import lru_cache
 
 from starlette.types import Scope
 
 _CACHED_HEADERS = 64
+_WEIGHT = re.compile(r"0?\.\d+|0\.?|1(\.0*)?")
 
 
 def accepted_type(scope: Scope, offered: tuple[str, ...]) -> str:
@@ -24,20 +26,9 @@ def _preferred(accept: str, offered: tuple[str, ...]) -> str:
 
 def _weight(part: str) -> tuple[str, float]:
     """A media range and its weight. A weight that is not a number from 0 to 1 counts as 0."""
-    media_range, *parameters = (piece.strip() for piece in part.split(";"))
-    for parameter in parameters:
-        name, _, value = parameter.partition("=")
-        if name.strip() == "q":
-            return media_range, _number(value)
-    return media_range, 1.0
-
-
-def _number(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        return 0.0
-    return value if 0 <= value <= 1 else 0.0
+    media_range, *parameters = "".join(part.split()).split(";")
+    weight = next((text[2:] for text in parameters if text.startswith("q=")), "1")
+    return media_range, float(weight) if _WEIGHT.fullmatch(weight) else 0.0
 
 
 def _quality(media_type: str, weights: dict[str, float]) -> float:

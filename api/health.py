@@ -5,11 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cache
 from importlib.metadata import version
 from time import monotonic
 
 
-class PartStatus(StrEnum):
+class PartStatus(StrEnum):  # from best to worst
     OK = "ok"
     STARTING = "starting"
     FAILED = "failed"
@@ -23,9 +24,8 @@ class Part:
     reason: str | None = None
     since: datetime | None = field(default_factory=lambda: datetime.now(UTC))
 
-    @property
-    def is_ok(self) -> bool:
-        return self.status is PartStatus.OK
+    def __str__(self) -> str:
+        return f"{self.status}: {self.reason}" if self.reason else self.status
 
 
 class Health:
@@ -55,7 +55,7 @@ class Health:
         """None if the service can infer and keeps running."""
         if self.is_draining:
             return "the server is shutting down"
-        bad = [f"{name} {part.status}{_because(part)}" for name, part in self.parts().items() if not part.is_ok]
+        bad = [f"{name} {part}" for name, part in self.parts().items() if part.status is not PartStatus.OK]
         return "; ".join(bad) or (None if self._parts else "the service is starting")
 
     @property
@@ -63,10 +63,7 @@ class Health:
         return monotonic() - self._started
 
 
-def _because(part: Part) -> str:
-    return f": {part.reason}" if part.reason else ""
-
-
+@cache
 def versions() -> dict[str, str]:
     """Versions of Python and of the libraries that decide an answer."""
     import onnxruntime  # the name of its package depends on the accelerator

@@ -17,14 +17,14 @@ from api import VERSION
 from api.dialects.dialect import DialectContext
 from api.dialects.registry import create_dialect_router
 from api.health import Health, Part, PartStatus
-from api.middleware.cors import cors_options
+from api.middleware.cors import CORS_OPTIONS
 from api.middleware.request_context import RequestContext
 from api.middleware.trusted_proxies import TrustedProxies
 from api.middleware.unread_body import UnreadBody
 from api.openapi import extend_openapi, operation_id
 from api.problems import KINDS, NotReadyError, problem_response
 from api.routes.admin import admin_router
-from api.routes.batch import batch_router, batch_slots
+from api.routes.batch import batch_router
 from api.routes.docs import docs_router
 from api.routes.explain import explain_router
 from api.routes.health import health_router
@@ -41,7 +41,6 @@ from api.settings import ApiSettings
 from api.telemetry.logs import set_up_logs
 from api.telemetry.metrics import Metrics, ServiceState
 from api.telemetry.traces import TraceRequests, Traces, traces_requested
-from api.uploads.body import ArrivingMemory
 from engine.engine_options import EngineOptions
 from engine.inference_engine import InferenceEngine
 from engine.models.check import ModelCheck
@@ -110,34 +109,29 @@ class InferenceAPI:
         app.add_middleware(UnreadBody)
         if self._traces:
             app.add_middleware(TraceRequests, tracer=self._traces.tracer)
-        app.add_middleware(
-            RequestContext,
-            metrics=self.metrics,
-            draining=lambda: self.health.is_draining,
-        )
+        app.add_middleware(RequestContext, metrics=self.metrics, draining=lambda: self.health.is_draining)
         if settings.cors_origins:
-            app.add_middleware(CORSMiddleware, **cors_options(settings.cors_origins))
+            app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origins, **CORS_OPTIONS)
         if settings.trusted_proxies:
             app.add_middleware(TrustedProxies, proxies=settings.trusted_proxies)
 
     def _add_routes(self) -> None:
         app, settings, engine = self.app, self.settings, self._running_engine
-        guards, memory = Guards(settings), ArrivingMemory(settings.max_arriving_mb * _MIB)
-        slots = batch_slots(engine)
+        guards = Guards(settings)
+        tracer = self._traces.tracer if self._traces else None
+        self._context = context = DialectContext(settings, engine, guards, self.health, self.metrics, tracer)
         users, admins = [Depends(guards.user)], [Depends(guards.admin)]
-        add_infer_route(app.router, settings, engine, guards.user, memory)
-        app.include_router(batch_router(settings, engine, memory, slots), dependencies=users)
-        app.include_router(explain_router(settings, engine, memory), dependencies=users)
+        add_infer_route(app.router, context)
+        app.include_router(batch_router(context), dependencies=users)
+        app.include_router(explain_router(context), dependencies=users)
         app.include_router(model_router(engine), dependencies=users)
         app.include_router(admin_router(settings, engine), dependencies=admins)
         app.include_router(upload_router(settings, engine), dependencies=admins)
         app.include_router(health_router(self.health, self._providers, guards.has_key))
         app.include_router(metrics_router(self.metrics), dependencies=[Depends(guards.protected("metrics"))])
         app.include_router(page_router())
-        tracer = self._traces.tracer if self._traces else None
-        self._dialects = DialectContext(settings, engine, guards, memory, slots, self.health, self.metrics, tracer)
         for name in settings.dialects:
-            app.include_router(create_dialect_router(name, self._dialects))
+            app.include_router(create_dialect_router(name, context))
         extend_openapi(app)
         app.include_router(docs_router(app.openapi), dependencies=[Depends(guards.protected("docs"))])
 
@@ -158,7 +152,7 @@ class InferenceAPI:
             if self.settings.grpc_port:
                 from api.dialects.open_inference.grpc_server import serve_grpc
 
-                await stack.enter_async_context(serve_grpc(self._dialects))
+                await stack.enter_async_context(serve_grpc(self._context))
             yield
 
     def _service_state(self) -> ServiceState:
@@ -169,8 +163,14 @@ class InferenceAPI:
 
     def _start(self, slot: WorkerSlot) -> None:
         """A part that fails is reported by /health; the process stays up."""
-        image_loader = self._start_part("image_loader", self._make_image_loader)
-        model_loader = self._start_part("model_loader", self._make_model_loader)
+        settings, given_images, given_models = self.settings, self._given_image_loader, self._given_model_loader
+        limits = ImageLoaderOptions(settings.max_image_pixels, settings.accept_truncated)
+        image_loader = self._start_part(
+            "image_loader", lambda: given_images or create_image_loader(settings.image_loader, limits)
+        )
+        model_loader = self._start_part(
+            "model_loader", lambda: given_models or create_model_loader(settings.reference_loader)
+        )
         if image_loader is None or model_loader is None:
             self.health.set("model", Part(PartStatus.FAILED, "needs the image loader and the model loader"))
             return
@@ -217,13 +217,6 @@ class InferenceAPI:
         measured = check.on_cores_alone and not settings.run_is_fixed
         others = candidates(settings.model_loader, fast=settings.precision == "fast") if measured else ()
         return RuntimeChooser(check, others, cpu_budget(), settings.precision_tolerance)
-
-    def _make_image_loader(self) -> ImageLoader:
-        limits = ImageLoaderOptions(self.settings.max_image_pixels, self.settings.accept_truncated)
-        return self._given_image_loader or create_image_loader(self.settings.image_loader, limits)
-
-    def _make_model_loader(self) -> ModelLoader:
-        return self._given_model_loader or create_model_loader(self.settings.reference_loader)
 
     def _start_part(self, name: str, make: Callable[[], T]) -> T | None:
         try:

@@ -2,8 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
@@ -16,17 +16,14 @@ from starlette.responses import Response
 
 from api.health import Health
 from api.problems import KINDS, Problem, problem_response
-from api.routes.admission import admitted
+from api.routes.context import InferenceContext
 from api.routes.deadline import requested_wait
-from api.routes.infer import GetEngine, log_inference
-from api.security.guards import Guards
-from api.security.rejection_delay import RejectionDelay
-from api.settings import ApiSettings
+from api.routes.infer import log_inference
 from api.telemetry.metrics import Metrics
 from api.uploads.base64_pictures import off_loop, parse_object
-from api.uploads.body import ArrivingMemory, RequestBody
+from api.uploads.body import RequestBody
 from api.uploads.disconnect import CancelOnDisconnect
-from api.uploads.pictures import UploadLimits, json_limits
+from api.uploads.pictures import json_limits
 from engine.inference_engine import ModelChoice, Wait
 from engine.pipeline import Answer
 from engine.tasks.task import PredictOptions
@@ -52,27 +49,13 @@ class JsonBody:
 _HANDLED: tuple[type[Exception], ...] = (*KINDS, HTTPException)
 
 
-@dataclass(frozen=True, slots=True)
-class DialectContext:
-    """`engine` returns the running engine, or raises NotReadyError. `slots`: see `batch_slots`."""
+@dataclass(frozen=True)
+class DialectContext(InferenceContext):
+    """As that of /infer, and what some dialects report."""
 
-    settings: ApiSettings
-    engine: GetEngine
-    guards: Guards
-    memory: ArrivingMemory
-    slots: Callable[[], asyncio.Semaphore]
     health: Health
     metrics: Metrics
     tracer: Tracer | None = None
-    delay: RejectionDelay = field(default_factory=RejectionDelay)
-
-    @property
-    def upload_limits(self) -> UploadLimits:
-        return UploadLimits(self.settings.max_upload_bytes, self.settings.body_timeout_s, self.memory)
-
-    def admitted(self, request: Request, choice: ModelChoice) -> AbstractAsyncContextManager[None]:
-        """Around the reading of the body, and around `predict`. Raises UnknownModelError, QueueFullError."""
-        return admitted(request, self.engine(), [choice], self.delay)
 
     @asynccontextmanager
     async def json_object(self, request: Request, pictures: int) -> AsyncIterator[JsonBody]:
@@ -133,7 +116,7 @@ class DialectContext:
         await self.engine().load([choice], Wait(timeout_s))  # a load must not hold the slots of other requests
 
         async def answer_in_slot(index: int, item: S) -> T:
-            async with self.slots():
+            async with self.slots:
                 try:
                     return await answer(item, Wait(timeout_s, skip_queue_limit=True))
                 except ImageError as error:

@@ -1,8 +1,6 @@
 """POST /infer/batch: many pictures in one form; a result or an error for each, in order or as they complete."""
 
-import asyncio
-from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -14,29 +12,22 @@ from api.problems import NoPictureError
 from api.responses import json_response
 from api.routes.batch_run import Add, BatchRun, Predict
 from api.routes.batch_stream import NDJSON, StreamedBatch
+from api.routes.context import InferenceContext
 from api.routes.deadline import WITH_DEADLINE, requested_wait
-from api.routes.infer import INFER_ERRORS, GetEngine, ParsedQuery, describe_answers, log_models, parse_query
+from api.routes.infer import INFER_ERRORS, ParsedQuery, describe_answers, log_models, parse_query
 from api.schemas import BatchQuery, BatchResponse, BatchResult
-from api.settings import ApiSettings
-from api.uploads.body import ArrivingMemory, BodyLimits, RequestBody
+from api.uploads.body import BodyLimits, RequestBody
 from api.uploads.multipart import ENVELOPE_BYTES
-from api.uploads.pictures import Part, PictureForm, UploadLimits, form_reader, is_json, json_limits
+from api.uploads.pictures import Part, PictureForm, form_reader, is_json, json_limits
 from engine.inference_engine import InferenceEngine, Wait
 from utils.time_utils import StageTimer
 
-# One picture in flight and one ready for each worker thread.
-_SLOTS_PER_THREAD = 2
 
-
-def batch_router(
-    settings: ApiSettings, engine: GetEngine, memory: ArrivingMemory, slots: Callable[[], asyncio.Semaphore]
-) -> APIRouter:
-    """`engine` returns the running engine, or raises NotReadyError. `slots`: see `batch_slots`."""
-    router = APIRouter(tags=["inference"])
+def batch_router(context: InferenceContext) -> APIRouter:
+    router, settings = APIRouter(tags=["inference"]), context.settings
     most_bytes = settings.max_batch_images * (settings.max_upload_bytes + ENVELOPE_BYTES)
     form_body = BodyLimits(most_bytes, most_bytes, settings.body_timeout_s)
-    uploads = UploadLimits(settings.max_upload_bytes, settings.body_timeout_s, memory)
-    json_body = json_limits(uploads, settings.max_batch_images)
+    json_body = json_limits(context.upload_limits, settings.max_batch_images)
 
     @router.post(
         "/infer/batch",
@@ -55,7 +46,7 @@ def batch_router(
         identified by `index`. If the request itself fails after the first line, the last line has only `error`.
         """
         parsed = parse_query(query)
-        running = engine()
+        running = context.engine()
         wait = requested_wait(request, skip_queue_limit=True)
         await running.load(parsed.choices, wait)  # before the upload: a load must not hold the slots of other batches
         log_models(request, [load.result().ref for load in running.request(parsed.choices) if load.done()])
@@ -73,25 +64,20 @@ def batch_router(
     async def _run(request: Request, predict: Predict, add: Add, *, streams: bool = False) -> None:
         """Raises RequestError, ClientDisconnect."""
         limits = json_body if is_json(request) else form_body
-        body = RequestBody(request, limits, memory)
+        body = RequestBody(request, limits, context.memory)
         form = PictureForm(("images",), settings.max_upload_bytes, settings.max_batch_images)
         reader = form_reader(request, form)
         if reader is None:
             raise NoPictureError(
                 "Send the pictures in the field 'images': of a form (multipart/form-data), or of a JSON object."
             )
-        batch = BatchRun(request, predict, slots(), add, streams=streams)
+        batch = BatchRun(request, predict, context.slots, add, streams=streams)
         try:
             await batch.run(body, reader, form)
         finally:
             request.state.log.update(images=batch.done, failed=batch.failed)
 
     return router
-
-
-def batch_slots(engine: GetEngine) -> Callable[[], asyncio.Semaphore]:
-    """One semaphore for the pictures in flight of all requests with several pictures."""
-    return cache(lambda: asyncio.Semaphore(_SLOTS_PER_THREAD * engine().scheduler.concurrency))
 
 
 async def _predict(engine: InferenceEngine, query: ParsedQuery, wait: Wait, part: Part) -> dict[str, Any]:

@@ -13,14 +13,11 @@ from api.explain_schemas import ExplainQuery, ExplainResponse
 from api.openapi import PICTURE_AND_REFERENCE_BODY, WITH_KEY, error_responses, picture_responses
 from api.problems import ParameterError
 from api.responses import json_response
-from api.routes.admission import admitted
+from api.routes.context import InferenceContext
 from api.routes.deadline import WITH_DEADLINE, requested_wait
-from api.routes.infer import INFER_ERRORS, GetEngine, log_inference
-from api.security.rejection_delay import RejectionDelay
-from api.settings import ApiSettings
-from api.uploads.body import ArrivingMemory
+from api.routes.infer import INFER_ERRORS, log_inference
 from api.uploads.disconnect import CancelOnDisconnect
-from api.uploads.pictures import UploadLimits, read_pictures
+from api.uploads.pictures import read_pictures
 from engine.drawing import MEDIA_TYPES
 from engine.explain.explainer import ExplainRequest, Explanation
 from engine.explain.target import Question
@@ -32,11 +29,8 @@ from utils.time_utils import StageTimer, server_timing
 _JSON = "application/json"
 
 
-def explain_router(settings: ApiSettings, engine: GetEngine, memory: ArrivingMemory) -> APIRouter:
-    """`engine` returns the running engine, or raises NotReadyError."""
+def explain_router(context: InferenceContext) -> APIRouter:
     router = APIRouter(tags=["inference"])
-    limits = UploadLimits(settings.max_upload_bytes, settings.body_timeout_s, memory)
-    delay = RejectionDelay()
 
     @router.post(
         "/explain",
@@ -54,15 +48,14 @@ def explain_router(settings: ApiSettings, engine: GetEngine, memory: ArrivingMem
         wait, question = requested_wait(request), _question(query)
         media_type = accepted_type(request.scope, (_JSON, *MEDIA_TYPES))
         choice = ModelChoice(query.model or None, query.version)
-        running = engine()
-        async with admitted(request, running, [choice], delay):
-            pictures = await read_pictures(request, limits, ("image", "reference"))
+        async with context.admitted(request, choice) as engine:
+            pictures = await read_pictures(request, context.upload_limits, ("image", "reference"))
             filename, image = pictures["image"]
             reference = pictures["reference"][1] if "reference" in pictures else None
             overlay = None if media_type == _JSON else media_type
             asked = ExplainRequest(image, reference, question, query.method, query.samples, query.seed, overlay)
             async with CancelOnDisconnect(request.receive):
-                explanation = await running.explain(asked, choice, StageTimer(), wait)
+                explanation = await engine.explain(asked, choice, StageTimer(), wait)
         return _respond(request, filename, explanation, media_type)
 
     return router

@@ -26,7 +26,6 @@ def health_router(
     `shows_versions`: whether the client may see the versions of libraries.
     """
     router = APIRouter(prefix="/health", tags=["health"])
-    known_versions: dict[str, str] = {}
 
     @router.get("", summary="Report health", response_model=HealthReport, responses=_UNHEALTHY | error_responses(429))
     async def get_health(request: Request) -> Response:
@@ -35,16 +34,15 @@ def health_router(
         If API_KEYS is set, `versions` is empty unless the request has a valid key. Wrong keys count towards the rate
         limit.
         """
-        if not known_versions:
-            known_versions.update(versions())
         reason = health.not_ready_reason()
         parts = {name: PartReport.model_validate(part, from_attributes=True) for name, part in health.parts().items()}
+        statuses = [part.status for part in parts.values()]
         report = HealthReport(
-            status=_overall(parts),
+            status=max(statuses, key=list(PartStatus).index, default=PartStatus.STARTING),
             reason=reason,
             parts=parts,
             providers=list(providers()),
-            versions=known_versions if await shows_versions(request) else {},
+            versions=versions() if await shows_versions(request) else {},
             uptime_s=round(health.uptime_s, 3),
         )
         return json_response(request, report.model_dump_json().encode(), 200 if reason is None else 503)
@@ -63,10 +61,3 @@ def health_router(
         return Ready()
 
     return router
-
-
-def _overall(parts: dict[str, PartReport]) -> PartStatus:
-    """The worst of the parts."""
-    states = {part.status for part in parts.values()}
-    worst_first = (PartStatus.FAILED, PartStatus.STARTING, PartStatus.OK)
-    return next((state for state in worst_first if state in states), PartStatus.STARTING)

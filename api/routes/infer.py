@@ -1,6 +1,6 @@
 """POST /infer: one picture; one answer, or one answer of each requested model."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Any, get_origin
@@ -18,17 +18,14 @@ from api.accept import accepted_type
 from api.openapi import PICTURE_BODY, WITH_KEY, error_responses, picture_responses
 from api.problems import ParameterError, validation_error
 from api.responses import json_response
-from api.routes.admission import admitted
+from api.routes.context import InferenceContext
 from api.routes.deadline import WITH_DEADLINE, requested_wait
 from api.schemas import InferManyResponse, InferQuery, InferResponse
 from api.security.guards import Guard
-from api.security.rejection_delay import RejectionDelay
-from api.settings import ApiSettings
-from api.uploads.body import ArrivingMemory
 from api.uploads.disconnect import CancelOnDisconnect
-from api.uploads.pictures import UploadLimits, read_picture
+from api.uploads.pictures import read_picture
 from engine.drawing import MEDIA_TYPES
-from engine.inference_engine import DrawRequest, InferenceEngine, ModelChoice
+from engine.inference_engine import DrawRequest, ModelChoice
 from engine.models.loaded_model import ModelRef
 from engine.pipeline import Answer, describe_image
 from engine.tasks.task import PredictOptions
@@ -41,8 +38,6 @@ _OFFERED = (_JSON, *MEDIA_TYPES)
 _CACHED_QUERIES = 256
 _LISTS = {name for name, field in InferQuery.model_fields.items() if get_origin(field.annotation) is list}
 
-GetEngine = Callable[[], InferenceEngine]
-
 
 @dataclass(frozen=True, slots=True)
 class ParsedQuery:
@@ -52,12 +47,8 @@ class ParsedQuery:
     options: PredictOptions
 
 
-def add_infer_route(
-    router: APIRouter, settings: ApiSettings, engine: GetEngine, guard: Guard, memory: ArrivingMemory
-) -> None:
-    """`engine` returns the running engine, or raises NotReadyError."""
-    limits = UploadLimits(settings.max_upload_bytes, settings.body_timeout_s, memory)
-    delay = RejectionDelay()
+def add_infer_route(router: APIRouter, context: InferenceContext) -> None:
+    limits = context.upload_limits
 
     async def infer(request: Request, query: Annotated[ParsedQuery, Depends(parse_query)]) -> Response:
         """Returns the predictions for one picture, sent as the form field `image` or as the raw body.
@@ -70,15 +61,14 @@ def add_infer_route(
         if media_type != _JSON and len(query.choices) > 1:
             raise ParameterError("A picture is drawn with the predictions of one model; name one, or accept JSON.")
         wait = requested_wait(request)
-        running = engine()
-        async with admitted(request, running, query.choices, delay):
+        async with context.admitted(request, *query.choices) as engine:
             filename, data = await read_picture(request, limits)
             async with CancelOnDisconnect(request.receive):
                 if media_type == _JSON:
-                    answers = await running.predict(data, query.choices, query.options, StageTimer(), wait)
+                    answers = await engine.predict(data, query.choices, query.options, StageTimer(), wait)
                 else:
                     wanted = DrawRequest(data, query.choices[0], query.options, media_type)
-                    answer, drawn = await running.draw(wanted, StageTimer(), wait)
+                    answer, drawn = await engine.draw(wanted, StageTimer(), wait)
                     return _respond_drawn(request, answer, drawn, media_type)
         return _respond(request, filename, answers)
 
@@ -91,7 +81,7 @@ def add_infer_route(
         response_model=InferResponse | InferManyResponse,
         responses=error_responses(*INFER_ERRORS, 406) | picture_responses(MEDIA_TYPES),
         openapi_extra=PICTURE_BODY | WITH_KEY | WITH_DEADLINE,
-        route_class_override=_route_class(guard),
+        route_class_override=_route_class(context.guards.user),
     )
 
 
