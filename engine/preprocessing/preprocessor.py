@@ -43,9 +43,9 @@ _MAX_RESIZED = 50_000_000
 # Levels behind transparent pixels.
 _BACKGROUNDS = {Transparency.WHITE: 255, Transparency.BLACK: 0}
 
-# A scaled decode gives at least this many times the resized picture, so that the antialiased resize decides how the
-# result looks. tests/e2e/test_scaled_decode.py bounds the distance from a full decode.
-DECODE_MARGIN = 2
+# A scaled decode gives at least this many times the resized picture: with 2, probabilities of the default model move by
+# up to 0.018, with 3 by up to 0.004. tests/e2e/test_scaled_decode.py bounds the distance from a full decode.
+DECODE_MARGIN = 3
 
 
 @dataclass(frozen=True, slots=True)
