@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from engine.preprocessing.geometry import Placement
-from engine.preprocessing.preprocessor import Preprocessor
+from engine.preprocessing.preprocessor import DECODE_MARGIN, Preprocessor
 from loaders.image_loader import create_image_loader
 from loaders.images.base import ImageInfo, Picture, Size
 from loaders.images.headers import read_header
@@ -56,7 +56,7 @@ TABLE32 = TABLE.astype(np.float32)
 # --- decoders
 
 
-def opencv(data: bytes, margin: float = 2) -> Picture:
+def opencv(data: bytes, margin: float = DECODE_MARGIN) -> Picture:
     return LOADER.load(data, partial(at_margin, margin))
 
 
@@ -69,7 +69,7 @@ def pillow(data: bytes) -> Picture:
     """`draft` picks the scale."""
     info = read_header(data).info
     image = Image.open(BytesIO(data))
-    least = at_margin(2, info)
+    least = at_margin(DECODE_MARGIN, info)
     image.draft("RGB", (least.width, least.height))
     return Picture(np.asarray(image.convert("RGB")), info)
 
@@ -78,7 +78,7 @@ def simplejpeg(data: bytes) -> Picture:
     info = read_header(data).info
     if info.format != "JPEG":
         return opencv(data)
-    least = at_margin(2, info)
+    least = at_margin(DECODE_MARGIN, info)
     decode = import_module("simplejpeg").decode_jpeg
     return Picture(decode(data, "RGB", min_height=least.height, min_width=least.width), info)
 
@@ -159,9 +159,9 @@ def over_white(image: Image.Image) -> Image.Image:
 
 
 def candidates() -> dict[str, Trip]:
-    decoders: dict[str, Decode] = {f"margin {margin}": partial(opencv, margin=margin) for margin in (1, 1.5, 3, 4)}
+    decoders: dict[str, Decode] = {f"margin {margin}": partial(opencv, margin=margin) for margin in (1, 1.5, 2, 4)}
     found: dict[str, Trip] = {
-        "**OpenCV at margin 2, products of matrices in float32**": lambda data: USUAL(opencv(data)),
+        f"**OpenCV at margin {DECODE_MARGIN}, products of matrices in float32**": lambda data: USUAL(opencv(data)),
         "the same in float64": lambda data: EXACT(opencv(data)),
         "Pillow's resize of the crop, two calls": lambda data: pillow_two_passes(opencv(data)),
         "the same, fed 4 bytes a pixel": lambda data: pillow_four_bytes(opencv(data)),

@@ -37,7 +37,7 @@ def make_spec(**fields: object) -> PreprocessSpec:
 
 SPECS = [
     make_spec(size=(edge, edge), interpolation=interpolation, mean=(0.5,), std=(0.5,))
-    for edge, interpolation in ((256, "bicubic"), (64, "bilinear"))
+    for edge, interpolation in ((144, "bicubic"), (64, "bilinear"))
 ]
 
 

@@ -62,8 +62,10 @@ The distance between its two answers is the noise. A distance above the bound pr
 times the noise, which is in brackets. Nor do pictures that the framework cannot answer.
 
 Some pictures are not asked: CMYK of Ultralytics, as OpenCV converts it in another way than Pillow; most of the two
-processors above, which are slow; and masks of YOLO26 on `3000x20.png`, a row of its prototypes, which Ultralytics
-enlarges in two steps and Fovea in one, so that the distance is 0.11.
+processors above, which are slow; and masks of YOLO26 on `3000x20.png`, where the distance is 0.11: the picture is one
+row of the mask prototypes. Ultralytics doubles the prototypes, cuts out two rows and enlarges these, so that the first
+and the last quarter of a mask's rows repeat; Fovea interpolates between the prototypes. In other pictures, half a
+prototype at the borders is concerned.
 
 DETR has few layers here: with all of them, the noise was above the bound on eight of eleven pictures. RT-DETR, though
 its decoder has one layer, has a noise of 0.4 to 1 on every picture: its row cannot fail, and proves nothing.
