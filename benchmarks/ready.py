@@ -27,20 +27,20 @@ async def serving(contestant: Contestant, model: Model, first: Request) -> Async
         yield server, port
 
 
-async def wait_until_right(server: ServerProcess, port: int, request: Request, patience_s: float) -> None:
-    """Sends requests until an answer is right. Raises ServerDiedError if the server ends or after `patience_s`."""
-    give_up_at = perf_counter() + patience_s
+async def wait_until_right(server: ServerProcess, port: int, request: Request, timeout_s: float) -> None:
+    """Sends requests until an answer is right. Raises ServerDiedError if the server ends or after `timeout_s`."""
+    give_up_at = perf_counter() + timeout_s
     answer = Answer(LOST, b"")
     while not request.is_right(answer):
         server.check_alive()
         if perf_counter() > give_up_at:
-            raise ServerDiedError(f"no right answer within {patience_s:g} s, last {answer}:\n{server.log_end()}")
+            raise ServerDiedError(f"no right answer within {timeout_s:g} s, last {answer}:\n{server.log_end()}")
         await asyncio.sleep(_TRY_EACH_S)
         answer = await ask(port, request)
 
 
-async def ask(port: int, request: Request, patience_s: float = _ANSWER_S) -> Answer:
-    """One request over a new connection; LOST if there is no answer within `patience_s`."""
+async def ask(port: int, request: Request, timeout_s: float = _ANSWER_S) -> Answer:
+    """One request over a new connection; LOST if there is no answer within `timeout_s`."""
     loop = asyncio.get_running_loop()
     answered: asyncio.Future[Answer] = loop.create_future()
 
@@ -54,7 +54,7 @@ async def ask(port: int, request: Request, patience_s: float = _ANSWER_S) -> Ans
         return Answer(LOST, b"")
     try:
         connection.send(request.payload)
-        return await asyncio.wait_for(answered, patience_s)
+        return await asyncio.wait_for(answered, timeout_s)
     except TimeoutError:
         return Answer(LOST, b"")
     finally:

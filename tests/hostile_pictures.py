@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from tests import pictures
+from tests.paths import DATA
 
 HUGE = 65_500
 UNPACKED = 100_000_000  # bytes of a compressed part: twice the memory that a test allows
@@ -56,6 +57,12 @@ def _tiff_of_a_tile_bomb() -> bytes:
     packed = zlib.compress(bytes(side * side), 1)
     data = _tiff(t259=8, t322=side, t323=side, t324=0, t325=len(packed))
     return data.replace(struct.pack("<HHII", 324, 4, 1, 0), struct.pack("<HHII", 324, 4, 1, len(data))) + packed
+
+
+def _avif_with_wrong_size() -> bytes:
+    """A flat grey picture of 8000 x 8000 in 1 KB (Pillow's encoder at speed 10), whose header says 64 x 64."""
+    data = (DATA / "64_megapixels.avif").read_bytes()
+    return data.replace(pictures.ispe(8000, 8000), pictures.ispe(64, 64))
 
 
 def _exif_in_circles() -> bytes:
@@ -152,7 +159,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str | None]] = {
     "gif huge": (lambda: _with(_encoded("GIF"), 6, "<HH", HUGE, HUGE), "ImageTooLargeError"),
     "bmp huge": (lambda: _with(_encoded("BMP"), 18, "<ii", 2**31 - 1, 2**31 - 1), "ImageTooLargeError"),
     "tiff huge": (lambda: _tiff(t256=2**31, t257=2**31), "ImageTooLargeError"),
-    "avif huge": (lambda: _avif_with_size(16_000, 16_000), "ImageTooLargeError"),
+    "avif huge": (lambda: _avif_with_size(HUGE, HUGE), "ImageTooLargeError"),
     "jpeg of no width": (lambda: pictures.with_jpeg_size(_encoded("JPEG"), 0, 64), "CorruptImageError"),
     "jpeg of no height": (lambda: pictures.with_jpeg_size(_encoded("JPEG"), 96, 0), "CorruptImageError"),
     "png of no width": (lambda: _png_with_size(0, 64), "CorruptImageError"),
@@ -163,6 +170,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str | None]] = {
     "jpeg 1 x 65500": (lambda: _strip(1, HUGE, "JPEG"), "read"),
     "png 65535 x 1": (lambda: _strip(65_535, 1, "PNG"), "read"),
     "webp 1 x 16383": (lambda: _strip(1, 16_383, "WEBP"), "read"),
+    "avif with a wrong size": (_avif_with_wrong_size, "CorruptImageError"),
     "png with more inside": (_png_of_too_many_pixels_inside, None),
     "tiff of huge tiles": (lambda: _tiff(t322=HUGE, t323=HUGE, t324=8, t325=4096), "CorruptImageError"),
     "tiff of a tile bomb": (_tiff_of_a_tile_bomb, "CorruptImageError"),

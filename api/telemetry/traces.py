@@ -69,7 +69,7 @@ def traces_requested(environment: Mapping[str, str] = os.environ) -> bool:
             raise SettingsError(f"{name}={environment[name]}: allowed: {_PROTOCOL}")
     try:
         import opentelemetry.exporter.otlp.proto.http
-        import opentelemetry.sdk.trace  # noqa: F401
+        import opentelemetry.sdk.trace  # noqa: F401 - whether it can be imported
     except ImportError:
         raise SettingsError(
             "OpenTelemetry traces are requested, but their packages are not installed; "

@@ -1,7 +1,7 @@
 """Pictures inside JSON: base64 text or data URIs.
 
-Large bodies are parsed in a thread, so that the event loop goes on meanwhile. The JSON parser holds the interpreter's
-lock until it ends, the decoder of base64 for one piece of the text.
+Large bodies are parsed in a thread, so that the event loop serves other requests. The JSON parser holds the
+interpreter's lock until it ends, the decoder of base64 for one piece of the text.
 """
 
 import asyncio

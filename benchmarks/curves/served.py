@@ -186,7 +186,7 @@ class Curves:
 
     async def _load(self, at: Place, place: float, load: ClosedLoop, server: ServerProcess) -> None:
         patience = self._sizes.patience
-        # A window is longer than a request waits behind so many others.
+        # The more connections, the longer a request waits: each is to be answered several times in a window.
         patience = replace(patience, window_s=patience.window_s * max(1.0, load.connections / 100))
         try:
             m = await measure(load, server, patience, at)

@@ -62,7 +62,7 @@ def check_external_files(path: Path, graph: OnnxGraph) -> None:
         outside = not name or "\0" in name or ":" in name or location.is_absolute() or ".." in location.parts
         if outside or not _resolved(folder / location).is_relative_to(folder):
             raise ModelFileError(f"{path.name}: the external weights {name!r} are outside its folder")
-        if not os.path.isfile(folder / location):  # noqa: PTH113 -- Path.is_file raises for names that are too long
+        if not os.path.isfile(folder / location):  # noqa: PTH113 - Path.is_file raises for names that are too long
             raise ModelFileError(f"{path.name}: the external weights {name!r} are missing; put that file beside it")
 
 

@@ -21,17 +21,24 @@ from tests.tiny_models import add_model, slow_graph
 QUEUE_LIMIT, TIMES = 16, 10
 SECONDS, WARM_UP_S = 5.0, 1.0
 # On a machine that others use too; docs/reliability.md has the figures of a quiet one.
-LEAST_SHARE, MORE_MIB = 0.3, 80.0
+LEAST_SHARE, SLACK_S, PROBE_MS, MORE_MIB = 0.6, 1.5, 500.0, 80.0
 PROBED = ("/health/live", "/health/ready", "/metrics")
 
 
 @dataclass
 class Outcome:
-    """What became of the requests of one load, those of PROBED included."""
+    """What became of the requests of one load. `latencies` (s) are those of answers, `probes` (ms) those of PROBED."""
 
     kinds: Counter[str] = field(default_factory=Counter)
+    latencies: list[float] = field(default_factory=list)
+    probes: list[float] = field(default_factory=list)
     seconds: float = 0.0
     more_mib: float = 0.0
+
+    def clear(self) -> None:
+        self.kinds.clear()
+        self.latencies.clear()
+        self.probes.clear()
 
     @property
     def rate(self) -> float:
@@ -55,6 +62,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 async def _send(session: aiohttp.ClientSession, outcome: Outcome) -> None:
+    started = perf_counter()
     try:
         async with session.post("/infer", data=RED) as answer:
             text = await answer.text()
@@ -63,7 +71,9 @@ async def _send(session: aiohttp.ClientSession, outcome: Outcome) -> None:
         return
     rejected = answer.status == 503 and '"queue_full"' in text
     outcome.kinds["queue_full" if rejected else str(answer.status)] += 1
-    if rejected:
+    if answer.status == 200:
+        outcome.latencies.append(perf_counter() - started)
+    elif rejected:
         assert int(answer.headers["Retry-After"]) >= 1
         assert answer.headers.get("Connection") != "close"
 
@@ -89,8 +99,10 @@ async def _arrive(session: aiohttp.ClientSession, outcome: Outcome, rate: float)
 async def _probe(session: aiohttp.ClientSession, outcome: Outcome) -> None:
     while True:
         for path in PROBED:
+            started = perf_counter()
             async with session.get(path) as answer:
                 outcome.kinds[f"probe {answer.status}"] += 1
+            outcome.probes.append((perf_counter() - started) * 1e3)
         await asyncio.sleep(0.05)
 
 
@@ -105,7 +117,7 @@ async def _load(service: Service, connections: int, rate: float | None) -> Outco
         works += [_arrive(session, outcome, rate)] if rate else []
         tasks = [asyncio.create_task(work) for work in (*works, _probe(own_session, outcome))]
         await asyncio.sleep(WARM_UP_S)
-        outcome.kinds.clear()
+        outcome.clear()
         before, started = service.rss_mb(), perf_counter()
         await asyncio.sleep(SECONDS)
         outcome.seconds, outcome.more_mib = perf_counter() - started, service.rss_mb() - before
@@ -134,6 +146,9 @@ def check(outcome: Outcome, best: float) -> None:
     assert outcome.kinds["queue_full"] > best, "it was no overload"
     assert set(outcome.kinds) == {"200", "queue_full", "probe 200"}, outcome.kinds
     assert outcome.rate >= LEAST_SHARE * best, (outcome.rate, best)
+    most = 2 * QUEUE_LIMIT / (LEAST_SHARE * best) + SLACK_S
+    assert sorted(outcome.latencies)[int(0.99 * len(outcome.latencies))] <= most
+    assert sorted(outcome.probes)[int(0.95 * len(outcome.probes))] < PROBE_MS
     assert outcome.more_mib < MORE_MIB
 
 

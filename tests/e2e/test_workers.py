@@ -2,7 +2,8 @@
 
 import os
 import signal
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from tests.process import Service, running, running_service
 from tests.server import until
 from tests.tiny_models import add_model, colour_graph, solid_png
 
+FOLLOWS_S = 10.0  # 2 s where the processes have cores to run on
 GREY, WHITE = solid_png("grey"), solid_png("white")
 
 
@@ -65,14 +67,20 @@ def test_a_model_that_crashes_costs_one_worker_and_no_other_request(service: Ser
     assert label(service) == "red"
 
 
-def test_every_worker_follows_a_change(service: Service) -> None:
+def test_every_worker_follows_a_change_within_seconds(service: Service) -> None:
     with admin(service) as boss:
         for number in (1, 2, 1):
             done = boss.put("/models/colour/active", json={"version": number})
             assert done.status_code == 200, done.text
-            until(lambda: {infer(service).json()["model"]["version"] for _ in range(12)} == {number})  # noqa: B023 - called at once
+            followed(lambda: {infer(service).json()["model"]["version"] for _ in range(12)} == {number})  # noqa: B023 - called at once
         assert boss.delete("/models/colour/versions/2").status_code == 204
-        until(lambda: {infer(service, query="?version=2").status_code for _ in range(12)} == {404})
+        followed(lambda: {infer(service, query="?version=2").status_code for _ in range(12)} == {404})
+
+
+def followed(by_all: Callable[[], bool]) -> None:
+    started = time.monotonic()
+    until(by_all)
+    assert time.monotonic() - started < FOLLOWS_S
 
 
 def test_a_lone_request_and_many_are_answered_by_workers_that_share_the_cores(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from api.telemetry.traces import describe_call, server_span
 T = TypeVar("T")
 # grpc and the generated classes have no annotations.
 Context = Any
+Details = Any
 Message = Any
 Handler = Any
 
@@ -56,7 +57,9 @@ class Calls(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # has no annotat
         self._context, self._guards, self._stopping = context, guards, stopping
         self._log = RequestLog()
 
-    async def intercept_service(self, continuation: Callable[[Any], Awaitable[Handler]], details: Any) -> Handler:  # noqa: ANN401
+    async def intercept_service(
+        self, continuation: Callable[[Details], Awaitable[Handler]], details: Details
+    ) -> Handler:
         handler = await continuation(details)
         service, _, method = details.method.lstrip("/").partition("/")
         if handler is None or service != SERVICE:
@@ -82,7 +85,7 @@ class Calls(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # has no annotat
         messages: AsyncIterator[bytes],
         context: Context,
     ) -> AsyncIterator[Message]:
-        """Each message is a call of its own for the rate limit and the log; a wrong key ends the stream at once."""
+        """The rate limit and the log count each message as a call. A wrong key ends the stream."""
         call = _request(context)
         try:
             if not await self._context.guards.has_key(call):

@@ -1,7 +1,8 @@
 """Format and size of a picture, read from its bytes before pixels are decoded.
 
-JPEG, PNG and WebP are read here, since OpenCV decodes them and does not tell their sizes before, and GIF, since Pillow
-allocates memory when it opens one. The readers trust no length, offset or count in the data, and bound every loop.
+JPEG, PNG and WebP are read here, since OpenCV decodes them and does not tell their sizes before; GIF, since Pillow
+allocates memory when it opens one; AVIF, since its frames may be larger than the picture that its header describes.
+The readers trust no length, offset or count in the data, and bound every loop.
 """
 
 import struct
@@ -9,14 +10,19 @@ from collections.abc import Callable
 
 from loaders.images.errors import CorruptImageError, EmptyImageError, TruncatedImageError, UnsupportedFormatError
 from loaders.images.formats import FORMATS
-from loaders.images.headers import by_pillow, gif, jpeg, png, webp
+from loaders.images.headers import by_pillow, gif, isobmff, jpeg, png, webp
 from loaders.images.headers.header import Header
 from loaders.images.headers.sniff import sniff
 
 __all__ = ["Header", "read_header"]
 
 _HEIC_REMEDY = "To read HEIC, the operator can install pillow-heif (requirements/heif.txt)."
-_READERS: dict[str, Callable[[bytes], Header]] = {"PNG": png.read, "WebP": webp.read, "GIF": gif.read}
+_READERS: dict[str, Callable[[bytes], Header]] = {
+    "PNG": png.read,
+    "WebP": webp.read,
+    "GIF": gif.read,
+    "AVIF": isobmff.read,
+}
 
 
 def read_header(data: bytes, supported: tuple[str, ...] = FORMATS) -> Header:

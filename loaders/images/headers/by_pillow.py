@@ -1,4 +1,4 @@
-"""The headers of rare formats, which Pillow reads: BMP, TIFF, AVIF, and HEIC with pillow-heif.
+"""The headers of rare formats, which Pillow reads: BMP, TIFF, and HEIC with pillow-heif.
 
 Importing this module removes Pillow's own pixel limit for the process (`Image.MAX_IMAGE_PIXELS = None`), which warns
 below the limit `max_pixels`, and silences its warnings about damaged metadata.
@@ -20,7 +20,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from loaders.images.errors import CorruptImageError
 from loaders.images.headers.header import Header
-from loaders.images.headers.orientation import ORIENTATION_TAG, tiff_integer, valid_orientation
+from loaders.images.headers.orientation import tiff_integer
 
 Image.MAX_IMAGE_PIXELS = None
 warnings.filterwarnings("ignore", module="PIL")
@@ -52,16 +52,15 @@ def open_with_pillow(data: bytes, name: str) -> ImageFile:
 
 
 def read(data: bytes, name: str) -> Header:
-    """Pillow turns TIFF and HEIC upright itself, but not AVIF."""
+    """Pillow turns TIFF and HEIC upright itself."""
     try:
         tile = (tiff_integer(data, _TILE_WIDTH) or 0) * (tiff_integer(data, _TILE_LENGTH) or 0) if name == "TIFF" else 0
         with open_with_pillow(data, name) as image:
             width, height = image.size
-            orientation = image.getexif().get(ORIENTATION_TAG) if name == "AVIF" else 1
     except MemoryError:
         raise
     except Exception as error:  # Pillow raises all kinds of errors on damaged data
         raise CorruptImageError(f"This {name} is damaged and cannot be decoded.") from error
     if tile > MAX_TILE * width * height + SPARE_PIXELS:
         raise CorruptImageError("This TIFF has tiles that are much larger than its picture.")
-    return Header(name, width, height, valid_orientation(orientation))
+    return Header(name, width, height)

@@ -79,6 +79,17 @@ def test_xmp_orientation_counts_only_where_exif_has_none() -> None:
     assert read_header(pictures.encode(scene, "JPEG", xmp=XMP % 3, exif=exif)).orientation == 6
 
 
+@pytest.mark.parametrize(
+    ("turns", "mirror", "orientation"),
+    [(0, None, 1), (1, None, 8), (2, None, 3), (3, None, 6), (0, 0, 4), (0, 1, 2), (1, 0, 5), (3, 0, 7)],
+)
+def test_irot_and_imir_of_an_avif_give_the_orientation(turns: int, mirror: int | None, orientation: int) -> None:
+    turned = [pictures.box(b"irot", bytes([turns]))] if turns else []
+    mirrored = [pictures.box(b"imir", bytes([mirror]))] if mirror is not None else []
+    header = read_header(pictures.heif_header(b"avif", pictures.ispe(30, 20), *turned, *mirrored))
+    assert (header.format, header.width, header.height, header.orientation) == ("AVIF", 30, 20, orientation)
+
+
 def test_header_has_alpha_and_depth() -> None:
     assert read_header(pictures.encode(Image.fromarray(pictures.scene()).convert("RGBA"), "PNG")).has_alpha
     assert read_header(odd_pictures.read("depth_alpha/i_trns.png")).bit_depth == 16
@@ -128,7 +139,7 @@ def test_heic_error_names_the_package_to_install() -> None:
 @pytest.mark.parametrize("size", [(0, 5), (5, 0)])
 def test_zero_width_or_height_is_corrupt(size: tuple[int, int]) -> None:
     jpeg = pictures.with_jpeg_size(pictures.encode(pictures.scene(), "JPEG"), *size)
-    for data in (jpeg, pictures.png_header(*size, 8, 2)):
+    for data in (jpeg, pictures.png_header(*size, 8, 2), pictures.heif_header(b"avif", pictures.ispe(*size))):
         with pytest.raises(CorruptImageError, match="has no pixels"):
             read_header(data)
 
@@ -180,6 +191,7 @@ def test_hostile_headers_are_corrupt(data: bytes) -> None:
         ("endless JPEG segments", "more than 10,000 segments"),
         ("endless WebP chunks", "more than 100,000 chunks"),
         ("endless GIF comments", "more than 100,000 blocks"),
+        ("endless boxes", "more than 10,000 boxes"),
     ],
 )
 def test_loops_over_parts_are_bounded(case: str, message: str) -> None:

@@ -10,7 +10,7 @@ from tests.hostile_pictures import FORMATS, HOSTILE
 from tests.paths import ROOT
 
 MOST_MB = 48
-MOST_S = 10.0  # of CPU time; each takes less than a fiftieth of it
+MOST_S = 2.0  # of CPU time; each takes less than a tenth of it
 
 CHILD = """
 import json, sys, time
