@@ -33,9 +33,9 @@ CLIENTS := .clients/kserve/.installed .clients/perf-analyzer/.installed
 CLIENT_TESTS := $(addprefix tests/e2e/,test_dialects.py open_inference)
 
 e2e: .venv-dev/.installed-e2e $(CLIENTS) ## run the end-to-end tests (Debian packages they need: .ci/run)
-	@$(DEV) -m pytest -q -n 2 --dist loadfile --client-table check tests/e2e \
+	@$(DEV) -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder --client-table check tests/e2e \
 		--ignore tests/e2e/test_exports.py --ignore tests/e2e/test_from_pytorch.py
-	@$(DEV) -m pytest -q -n 2 --dist loadfile -m slow
+	@$(DEV) -m pytest -q -n 3 --dist loadfile -m slow
 
 clients: .venv-dev/.installed-e2e $(CLIENTS) ## write the tables of docs/clients.md: what each call of each client does
 	@$(DEV) -m pytest -q -n 2 --dist loadfile --client-table write $(CLIENT_TESTS)
