@@ -15,7 +15,7 @@ from ray.cluster_utils import Cluster
 from deploy.ray.app import fovea, ingress, models
 from tests.e2e.services import free_port
 from tests.paths import ROOT
-from tests.process import UNTUNED
+from tests.process import BUGS, UNTUNED
 from tests.server import until
 
 HA_PROXY = os.environ.get("RAY_SERVE_ENABLE_HA_PROXY") == "1"
@@ -48,7 +48,8 @@ def environment(folder: Path) -> dict[str, str]:
 class ServeCluster:
     """`base_url`: of Serve's proxy, on the head. `nodes`: those that hold replicas, as `ray.cluster_utils` has them."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._stack = ExitStack()
         self.base_url = f"http://127.0.0.1:{free_port()}"
 
@@ -88,6 +89,15 @@ class ServeCluster:
     def run(self, application: serve.Application) -> None:
         serve.run(application, name="fovea")
         until(self.is_ready, _START_S)
+
+    @property
+    def port(self) -> int:
+        return httpx.URL(self.base_url).port or 0
+
+    def bugs(self) -> list[str]:
+        """Lines that only a bug writes, of the log of all replicas."""
+        logs = self._folder.glob("ray/session_*/logs/worker-*.err")
+        return [line for log in logs for line in log.read_text(errors="replace").splitlines() if BUGS.search(line)]
 
     def is_ready(self) -> bool:
         with suppress(httpx.TransportError):
