@@ -76,15 +76,12 @@ class ServeCluster:
 
     def deploy(self, settings: Mapping[str, str], *, replicas: int = 2, cores: float = 1, **options: object) -> None:
         """Runs the application in place of the one before, and waits until the proxy has a ready replica."""
-        self.run(
-            fovea.options(num_replicas=replicas, ray_actor_options=actor_options(settings, cores), **options).bind()
-        )
+        self.run(fovea.options(**(fixed(settings, replicas, cores) | options)).bind())
 
     def deploy_multiplexed(self, settings: Mapping[str, str], models_per_replica: int, *, replicas: int = 2) -> None:
         """As `deploy`: an ingress, and `replicas` that hold so many models each."""
-        options = {"num_replicas": replicas, "ray_actor_options": actor_options(settings, 1)}
-        downstream = models.options(**options).bind(models_per_replica)
-        self.run(ingress.options(**options | {"num_replicas": 1}).bind(downstream, models_per_replica))
+        downstream = models.options(**fixed(settings, replicas)).bind(models_per_replica)
+        self.run(ingress.options(**fixed(settings, 1)).bind(downstream, models_per_replica))
 
     def run(self, application: serve.Application) -> None:
         serve.run(application, name="fovea")
@@ -95,9 +92,12 @@ class ServeCluster:
         return httpx.URL(self.base_url).port or 0
 
     def bugs(self) -> list[str]:
-        """Lines that only a bug writes, of the log of all replicas."""
-        logs = self._folder.glob("ray/session_*/logs/worker-*.err")
-        return [line for log in logs for line in log.read_text(errors="replace").splitlines() if BUGS.search(line)]
+        """Lines that only a bug writes, of all replicas."""
+        return [line for log in self.logs() for line in log.splitlines() if BUGS.search(line)]
+
+    def logs(self) -> list[str]:
+        """What each process of the cluster has logged."""
+        return [log.read_text(errors="replace") for log in self._folder.glob("ray/session_[0-9]*/logs/worker-*.err")]
 
     def is_ready(self) -> bool:
         with suppress(httpx.TransportError):
@@ -105,5 +105,7 @@ class ServeCluster:
         return False
 
 
-def actor_options(settings: Mapping[str, str], cores: float) -> dict[str, object]:
-    return {"num_cpus": cores, "runtime_env": {"env_vars": {**UNTUNED, **settings}}}
+def fixed(settings: Mapping[str, str], replicas: int, cores: float = 1) -> dict[str, object]:
+    """Options of a deployment that is not autoscaled."""
+    actor = {"num_cpus": cores, "runtime_env": {"env_vars": {**UNTUNED, **settings}}}
+    return {"num_replicas": replicas, "autoscaling_config": None, "ray_actor_options": actor}

@@ -88,7 +88,7 @@ def test_a_batch_is_streamed_while_it_is_sent(service: ServeCluster) -> None:
 
 def test_too_large_a_body_gets_413_that_can_be_read(service: ServeCluster) -> None:
     response = httpx.post(f"{service.base_url}/infer", content=bytes(21 * 2**20), timeout=WAIT_S)
-    assert (response.status_code, response.json()["code"]) == (413, "body_too_large")
+    assert (response.status_code, response.json()["code"]) == (413, "too_many_bytes")
 
 
 def test_too_slow_a_body_gets_408(service: ServeCluster) -> None:

@@ -1,4 +1,4 @@
-"""The clients of docs/clients.md behind Serve's proxy: the tests of tests/e2e, with the cluster in place of the service."""
+"""The clients of docs/clients.md behind Serve's proxy, as tests/e2e runs them against one process."""
 
 import pytest
 
