@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx
 
+from tests import plain_http
 from tests.paths import ROOT
 from tests.server import until
 
@@ -68,7 +69,7 @@ class Service:
     def is_ready(self) -> bool:
         """Whether a worker answers with 200; a busy machine may take longer than the client waits."""
         with suppress(httpx.TransportError):
-            return httpx.get(f"{self.base_url}/health/ready", timeout=5).status_code == 200
+            return plain_http.get(f"{self.base_url}/health/ready", timeout=5).status_code == 200
         return False
 
     def wait_until_ready(self) -> None:

@@ -36,16 +36,16 @@ def cluster() -> Iterator[ServeCluster]:
 
 
 @pytest.fixture(scope="session")
-def settings(models: Path, cache_dir: Path) -> dict[str, str]:
-    return own_models(models, cache_dir)
+def settings(models: Path) -> dict[str, str]:
+    return own_models(models)
 
 
 @pytest.fixture(scope="session")
-def client_settings(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> dict[str, str]:
+def client_settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """For all clients of docs/clients.md: the models of each of their tests."""
     models = write_client_models(make_models(tmp_path_factory.mktemp("models")))
     patient = {"API_REQUEST_TIMEOUT_MS": "120000", "API_BODY_TIMEOUT_S": "4"}
-    return own_models(models, cache_dir) | patient
+    return own_models(models) | patient
 
 
 @pytest.fixture(scope="session")

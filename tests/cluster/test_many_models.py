@@ -2,7 +2,6 @@
 
 import re
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import httpx
 import pytest
@@ -18,11 +17,11 @@ LOADED = re.compile(r"model loaded  model=(colour(?:-\d+)?) ")
 
 
 @pytest.fixture(scope="module")
-def url(cluster: ServeCluster, tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> str:
+def url(cluster: ServeCluster, tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("models")
     for name in MODELS:
         add_model(folder, name, colour_graph())
-    cluster.deploy_multiplexed(own_models(folder, cache_dir), MODELS_PER_REPLICA, replicas=REPLICAS)
+    cluster.deploy_multiplexed(own_models(folder), MODELS_PER_REPLICA, replicas=REPLICAS)
     return cluster.base_url
 
 
