@@ -67,13 +67,15 @@ _log = logging.getLogger("fovea")
 
 
 class InferenceAPI:
-    """`image_loader` and `model_loader` replace the default loaders."""
+    """`image_loader` and `model_loader` replace the default loaders. `alone`: no other worker shares its cores."""
 
     def __init__(
         self,
         settings: ApiSettings,
         image_loader: ImageLoader | None = None,
         model_loader: ModelLoader | None = None,
+        *,
+        alone: bool = False,
     ) -> None:
         self.settings = settings
         self.health = Health()
@@ -81,6 +83,7 @@ class InferenceAPI:
         self._traces = Traces() if traces_requested() else None
         self._given_image_loader = image_loader
         self._given_model_loader = model_loader
+        self._alone = alone
         self._engine: InferenceEngine | None = None
         set_up_logs(settings.log_level, settings.log_format)
         self.app = self._create_app()
@@ -141,7 +144,7 @@ class InferenceAPI:
             raise_descriptor_limit()
             log_start(self.settings)
             stack.enter_context(drain_on_sigterm(self.settings.drain_seconds, self.health.drain))
-            slot = Scoreboard.open(self.settings.cache_dir).claim()
+            slot = Scoreboard.open(None if self._alone else self.settings.cache_dir).claim()
             stack.callback(slot.release)
             self._start(slot)
             if self._engine:

@@ -24,7 +24,7 @@ UNTUNED = {"API_INTRA_OP_THREADS": "1", "API_MAX_BATCH": "1"}
 
 # Fovea's start line, uvicorn's, gunicorn's.
 _ADDRESS = re.compile(r"(?:url=|running on |Listening at: )(https?://127\.0\.0\.1:\d+)")
-_BUGS = re.compile(r"Traceback|status=500|Segmentation|Task exception was never|never awaited|leaked")
+BUGS = re.compile(r"Traceback|status=500|Segmentation|Task exception was never|never awaited|leaked")
 _END_S = 60
 
 
@@ -64,7 +64,7 @@ class Service:
 
     def bugs(self) -> list[str]:
         """Lines of the log that only a bug writes."""
-        return [line for line in self.log if _BUGS.search(line)]
+        return [line for line in self.log if BUGS.search(line)]
 
     def is_ready(self) -> bool:
         """Whether a worker answers with 200; a busy machine may take longer than the client waits."""

@@ -67,18 +67,22 @@ def clip_tower(width: int = 32) -> Any:  # noqa: ANN401 - onnx.ModelProto
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    models = write_client_models(tmp_path_factory.mktemp("models"))
+    patient = {"API_LOAD": "all", "API_REQUEST_TIMEOUT_MS": "120000"}  # the models load on a busy machine
+    with running_service(API_MODELS_DIR=str(models), **patient) as started:
+        yield started
+        close_session()  # of huggingface_hub
+
+
+def write_client_models(models: Path) -> Path:
     """The repository's models, a face detector and a CLIP-style vision tower."""
-    models = tmp_path_factory.mktemp("models")
     for folder in (ROOT / "models").iterdir():
         if folder.is_dir() and folder.name != "__pycache__":
             shutil.copytree(folder, models / folder.name)
     add_model(models, "clip", clip_tower(), spec=CLIP_SPEC, labels=None)
     yunet = add_model(models, "yunet", clip_tower(), spec='task = "object-detection"\nhead = "yunet"', labels=["face"])
     (yunet / "1" / "model.onnx").write_bytes(YUNET.read_bytes())
-    patient = {"API_LOAD": "all", "API_REQUEST_TIMEOUT_MS": "120000"}  # the models load on a busy machine
-    with running_service(API_MODELS_DIR=str(models), **patient) as started:
-        yield started
-        close_session()  # of huggingface_hub
+    return models
 
 
 def predictions(service: Service, model: str, query: str = "") -> list[dict[str, Any]]:

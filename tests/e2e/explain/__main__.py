@@ -11,7 +11,7 @@ from engine.drawing import encode
 from engine.explain.explainer import Method
 from engine.explain.heat_map import overlay
 from engine.explain.target import Question
-from tests.e2e.explain.maps import decoded, in_input, photos
+from tests.e2e.explain.maps import decoded, in_input, objects, photos
 from tests.e2e.explain.measures import SAMPLES, Areas, areas, correlation, maps_of, pointing_game, shuffled
 from tests.e2e.explain.xaitk import compared
 from tests.engine.explain.explaining import explain
@@ -115,7 +115,7 @@ def _agreement() -> list[str]:
 def _pointing() -> list[str]:
     detector, rows = load("picodet-s-416"), []
     for method in Method:
-        found = pointing_game(detector, method)
+        found = pointing_game(detector, method, objects())
         chance = sum(one.share for one in found)
         rows.append(_row([f"`{method}`", f"{sum(one.hit for one in found)} of {len(found)}", f"{chance:.1f}"]))
     return rows
