@@ -45,7 +45,8 @@ clients: .venv-dev/.installed-e2e $(CLIENTS) ## write the tables of docs/clients
 
 exports: .venv/.installed .venv-dev/.installed-e2e .venv-exports/.installed ## compare the answers about exports with their frameworks' (torch, 5 GB): make exports [QUICK=1] [DOCS=1]
 	@.venv-exports/bin/python -m tests.e2e.exports $(if $(QUICK),--quick)
-	@$(DEV) -m pytest -q -n 2 tests/e2e/test_exports.py tests/e2e/test_from_pytorch.py $(if $(QUICK),-m quick); status=$$?; \
+	@.venv-exports/bin/python -m tests.e2e.exports.small .cache/exports/small
+	@$(DEV) -m pytest -q -n 2 tests/e2e/test_exports.py tests/e2e/test_small_exports.py tests/e2e/test_from_pytorch.py $(if $(QUICK),-m quick); status=$$?; \
 		$(if $(DOCS),$(DEV) -m tests.e2e.exports.table;) exit $$status
 
 docs: .docs/.installed ## build the documents as a site in .docs/site; a broken link fails
