@@ -14,7 +14,7 @@ from tests.engine.explain.explaining import explain
 from tests.engine.tasks.real_models import load
 
 # A part of the pictures of docs/explain.md, which `python -m tests.e2e.explain` measures.
-PHOTOS, OBJECTS, SAMPLES = photos()[::7], objects()[::2], 100
+PHOTOS, OBJECTS, SAMPLES = photos()[::5], objects()[::2], 100
 
 
 @pytest.fixture(scope="module")
