@@ -168,9 +168,7 @@ class InferenceAPI:
         """A part that fails is reported by /health; the process stays up."""
         settings, given_images, given_models = self.settings, self._given_image_loader, self._given_model_loader
         limits = ImageLoaderOptions(settings.max_image_pixels, settings.accept_truncated)
-        image_loader = self._start_part(
-            "image_loader", lambda: given_images or create_image_loader(settings.image_loader, limits)
-        )
+        image_loader = self._start_part("image_loader", lambda: given_images or create_image_loader(options=limits))
         model_loader = self._start_part(
             "model_loader", lambda: given_models or create_model_loader(settings.reference_loader)
         )
@@ -192,7 +190,6 @@ class InferenceAPI:
             model_loader.version,
             settings.providers,
             settings.cache_dir,
-            image_loader=settings.image_loader,
             exact_decode=settings.exact_decode,
         )
         return EngineOptions(

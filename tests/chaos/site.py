@@ -12,9 +12,9 @@ from time import monotonic
 
 import httpx
 
-from tests.load.asks import RIGHT
 from tests.load.clients import Outcome
 from tests.load.echo import add_echo
+from tests.load.requests import RIGHT
 from tests.plain_http import NO_CERTIFICATES
 from tests.process import Service
 
@@ -41,7 +41,7 @@ class Window:
 
     def excuses(self, done: Outcome) -> bool:
         meets = done.ended >= self.start and done.sent <= self.end + self.grace_s
-        return meets and done.result in self.results and self.model in (None, done.ask.model)
+        return meets and done.result in self.results and self.model in (None, done.request.model)
 
 
 class Site:
@@ -63,7 +63,7 @@ class Site:
             return done.result
         window = next((one for one in reversed(self._windows) if one.excuses(done)), None)
         if window:
-            return f"{done.result} of {done.ask.model}, {window.fault}"
+            return f"{done.result} of {done.request.model}, {window.fault}"
         now = ", ".join(one.fault for one in self._windows if one.end > done.sent) or "none"
         return f"wrong: {done.result} at {done.ended - self._began:.2f} s, not excused; faults at that time: {now}"
 

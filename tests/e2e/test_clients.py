@@ -96,6 +96,6 @@ def test_curl_that_offers_http_2_is_answered_by_1_1(tmp_path: Path) -> None:
     picture = tmp_path / "red.png"
     picture.write_bytes(colour_picture("red"))
     with running(own_models(tmp_path / "models")) as service:
-        ask = ["-s", "--http2", "-F", f"image=@{picture}", f"{service.base_url}/infer"]
-        done = subprocess.run(["curl", *ask, "--next", *ask], capture_output=True, text=True, check=False)
+        upload = ["-s", "--http2", "-F", f"image=@{picture}", f"{service.base_url}/infer"]
+        done = subprocess.run(["curl", *upload, "--next", *upload], capture_output=True, text=True, check=False)
     assert done.stdout.count('"label":"red","class_id":0') == 2

@@ -93,14 +93,14 @@ def test_it_starts_and_answers_without_any_network(models: Path) -> None:
     """Only the loopback interface exists."""
     alone = ("unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
     with service_under(*alone, models=models, wait=False) as service:
-        ask = ["nsenter", "-t", str(service.pid), "-n", "curl", "-sf", "--data-binary", "@-"]
+        curl = ["nsenter", "-t", str(service.pid), "-n", "curl", "-sf", "--data-binary", "@-"]
 
         def answer() -> str:
-            command = [*ask, f"{service.base_url}/infer"]
+            command = [*curl, f"{service.base_url}/infer"]
             return subprocess.run(command, input=RED, capture_output=True, check=False).stdout.decode()
 
         eventually(lambda: '"label":"red"' in answer())
-        page = subprocess.run([*ask[:-2], f"{service.base_url}/docs"], capture_output=True, check=True)
+        page = subprocess.run([*curl[:-2], f"{service.base_url}/docs"], capture_output=True, check=True)
         assert b"swagger" in page.stdout.lower()
 
 

@@ -180,12 +180,12 @@ def test_hundreds_of_slow_connections_delay_no_other_client_and_are_closed(port:
 
 
 def test_clients_that_read_nothing_cost_no_memory(port: int, service: Service) -> None:
-    """Each has asked for a hundred megabytes."""
-    asks = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 1000
+    """Each has requested a hundred megabytes."""
+    requests = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 1000
     before = service.rss_mb()
     with ExitStack() as stack:
         for _ in range(20):
-            stack.enter_context(connected(port, receive_bytes=4096)).sendall(asks)
+            stack.enter_context(connected(port, receive_bytes=4096)).sendall(requests)
         time.sleep(2)
         assert service.rss_mb() < before + MOST_GROWTH_MB
 

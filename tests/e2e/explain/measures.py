@@ -13,7 +13,7 @@ import onnx
 from onnx import numpy_helper
 
 from engine.explain.explainer import Method
-from engine.explain.target import Question
+from engine.explain.target import TargetQuery
 from engine.models.loaded_model import LoadedModel
 from engine.tasks.predictions import Box, Detection, iou
 from tests.e2e.explain.maps import (
@@ -53,11 +53,9 @@ class Areas:
 
 
 def maps_of(model: LoadedModel, photo: Photo, samples: int = SAMPLES) -> dict[str, Array]:
-    data, question = photo.file.read_bytes(), Question(class_id=photo.class_id)
+    data, query = photo.file.read_bytes(), TargetQuery(class_id=photo.class_id)
     side = model.preprocessor.target.width
-    made = {
-        f"`{method}`": in_input(model, explain(model, data, question, method, samples=samples)) for method in Method
-    }
+    made = {f"`{method}`": in_input(model, explain(model, data, query, method, samples=samples)) for method in Method}
     return made | {"random": random_map(side, seed=photo.class_id), "centred Gaussian": centred_gaussian(side)}
 
 
@@ -96,7 +94,7 @@ def _pointed(detector: LoadedModel, method: Method, samples: int, one: Annotated
     detections = [p for p in answered.predictions if isinstance(p, Detection) and p.label == one.label]
     detection = max(detections, key=lambda found: iou(found.box, one.box))
     explanation = explain(
-        detector, one.file.read_bytes(), Question(one.label, box=detection.box), method, samples=samples
+        detector, one.file.read_bytes(), TargetQuery(one.label, box=detection.box), method, samples=samples
     )
     x, y = explanation.heat_map.peak
     share = _area(one.box) / answered.picture.info.size.pixels

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from engine.explain.explainer import Method
-from engine.explain.target import Question
+from engine.explain.target import TargetQuery
 from engine.models.loaded_model import LoadedModel
 from tests.e2e.explain.maps import Photo, in_input, objects, photos
 from tests.e2e.explain.measures import Areas, areas, correlation, maps_of, on_all_cores, pointing_game, shuffled
@@ -14,7 +14,7 @@ from tests.engine.explain.explaining import explain
 from tests.engine.tasks.real_models import load
 
 # A part of the pictures of docs/explain.md, which `python -m tests.e2e.explain` measures.
-PHOTOS, OBJECTS, SAMPLES = photos()[::7], objects()[::2], 100
+PHOTOS, OBJECTS, SAMPLES = photos()[::5], objects()[::2], 100
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +45,6 @@ def test_peaks_lie_in_the_boxes_of_the_objects(method: Method) -> None:
 def test_other_weights_change_the_map(model: LoadedModel, tmp_path: Path, method: Method) -> None:
     other = shuffled("efficientnet-lite0", tmp_path)
     for photo in PHOTOS[::3]:
-        data, question = photo.file.read_bytes(), Question(class_id=photo.class_id)
-        one, another = (in_input(each, explain(each, data, question, method)) for each in (model, other))
+        data, query = photo.file.read_bytes(), TargetQuery(class_id=photo.class_id)
+        one, another = (in_input(each, explain(each, data, query, method)) for each in (model, other))
         assert correlation(one, another) < 0.6, photo.file.name
