@@ -56,7 +56,7 @@ def test_memory_holds_the_pictures_in_work_and_not_the_batch(tmp_path: Path) -> 
             done.set()
             watcher.join()
     assert [result["predictions"][0]["label"] for result in results] == ["blue"] * 60
-    assert most - before < 150  # two in work, one queued, one arriving, and a copy of each
+    assert most - before < 150  # two in work, two queued, one arriving, and a copy of some
 
 
 def test_memory_is_given_back_when_clients_of_batches_leave(tmp_path: Path) -> None:
