@@ -1,8 +1,10 @@
 """Writes docs/exports.md from the rows of the last test: `python -m tests.e2e.exports.table [FILE]`."""
 
 import math
+import subprocess
 import sys
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.e2e.exports.case import Case
@@ -12,6 +14,18 @@ from tests.e2e.exports.row import NOISE, Row, read_row
 from tests.paths import ROOT
 
 PAGE = ROOT / "docs" / "exports.md"
+
+
+def _today() -> str:
+    return datetime.now(UTC).date().isoformat()
+
+
+def _revision() -> str:
+    """Of the last commit."""
+    git = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
+    return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+
+
 _HEAD = f"""# Exports
 
 [Agreement](#agreement) · [Distances](#distances) · [Disagreements](#disagreements) · [Undecided](#undecided) ·
@@ -19,7 +33,7 @@ _HEAD = f"""# Exports
 
 Exports of other frameworks at their real width, with random weights that are calibrated so that pictures matter. Each
 is made by its own exporter, answered by its own framework, and answered by Fovea from the files as the exporter wrote
-them. `make exports DOCS=1` writes this page.
+them. `make exports DOCS=1` writes this page; this one is of {_today()}, revision {_revision()}.
 
 Pictures: {len(PICTURES) - len(ODD)} photos, and the odd ones {", ".join(f"`{name}`" for name in ODD)}.
 
