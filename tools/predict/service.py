@@ -86,8 +86,8 @@ class ServicePredictor:
     def explain(self, data: bytes, query: TargetQuery, media_type: str) -> bytes:
         box = query.box
         sides = f"{box.xmin},{box.ymin},{box.xmax},{box.ymax}" if box else None
-        query = {"model": self.model.name, "class_id": query.class_id, "box": sides}
-        given = {name: value for name, value in query.items() if value is not None}
+        parameters = {"model": self.model.name, "class_id": query.class_id, "box": sides}
+        given = {name: value for name, value in parameters.items() if value is not None}
         return self._send("POST", f"/explain?{urlencode(given)}", data, media_type)
 
     def close(self) -> None:
