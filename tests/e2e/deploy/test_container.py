@@ -157,7 +157,7 @@ def test_the_openvino_variant_runs_models_by_openvino(builder: Builder, tmp_path
     with running_container(builder, image, tmp_path / "log", API_MODEL_LOADER="openvino") as container:
         assert container.infer()["predictions"][0]["label"] == "tiger cat"
         model = httpx.get(f"http://127.0.0.1:{container.port}/models/efficientnet-lite0", timeout=WAIT_S).json()
-        assert model["runtime"]["name"] == "openvino"
+        assert model["runtime"]["runtime"] == "openvino"
 
 
 @needs_root
