@@ -1,8 +1,8 @@
 # `make help` lists the targets. Everything is installed in this folder: .venv holds the service, .venv-dev the checks
-# and tests, .fuzz, .audit, .docs, .client, .clients and .bench the tools of those targets.
+# and tests, .venv-ray all of that with Ray, .fuzz, .audit, .docs, .client, .clients and .bench the tools of those targets.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test e2e clients exports docs client bench bench-curves tune quantize inspect find-recipe samples key audit sbom fuzz soak \
+.PHONY: help setup run test e2e cluster clients exports docs client bench bench-curves tune quantize inspect find-recipe samples key audit sbom fuzz soak \
 	chaos check check-page format lock clean
 
 # The first interpreter that starts and is new enough.
@@ -33,16 +33,20 @@ CLIENTS := .clients/kserve/.installed .clients/perf-analyzer/.installed
 CLIENT_TESTS := $(addprefix tests/e2e/,test_dialects.py open_inference)
 
 e2e: .venv-dev/.installed-e2e $(CLIENTS) ## run the end-to-end tests (Debian packages they need: .ci/run)
-	@$(DEV) -m pytest -q -n 2 --dist loadfile --client-table check tests/e2e \
+	@$(DEV) -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder --client-table check tests/e2e \
 		--ignore tests/e2e/test_exports.py --ignore tests/e2e/test_from_pytorch.py
-	@$(DEV) -m pytest -q -n 2 --dist loadfile -m slow
+	@$(DEV) -m pytest -q -n 3 --dist loadfile -m slow
+
+cluster: .venv-ray/.installed ## run the tests on a Ray cluster of three nodes, behind Serve's own proxy and behind HAProxy
+	@for ha_proxy in 0 1; do RAY_SERVE_ENABLE_HA_PROXY=$$ha_proxy .venv-ray/bin/python -m pytest -q tests/cluster || exit; done
 
 clients: .venv-dev/.installed-e2e $(CLIENTS) ## write the tables of docs/clients.md: what each call of each client does
 	@$(DEV) -m pytest -q -n 2 --dist loadfile --client-table write $(CLIENT_TESTS)
 
 exports: .venv/.installed .venv-dev/.installed-e2e .venv-exports/.installed ## compare the answers about exports with their frameworks' (torch, 5 GB): make exports [QUICK=1] [DOCS=1]
 	@.venv-exports/bin/python -m tests.e2e.exports $(if $(QUICK),--quick)
-	@$(DEV) -m pytest -q -n 2 tests/e2e/test_exports.py tests/e2e/test_from_pytorch.py $(if $(QUICK),-m quick); status=$$?; \
+	@.venv-exports/bin/python -m tests.e2e.exports.small .cache/exports/small
+	@$(DEV) -m pytest -q -n 2 tests/e2e/test_exports.py tests/e2e/test_small_exports.py tests/e2e/test_from_pytorch.py $(if $(QUICK),-m quick); status=$$?; \
 		$(if $(DOCS),$(DEV) -m tests.e2e.exports.table;) exit $$status
 
 docs: .docs/.installed ## build the documents as a site in .docs/site; a broken link fails
@@ -131,6 +135,7 @@ lock: .venv-dev/.installed-dev ## write requirements.txt, requirements.lock and 
 		$(COMPILE) --generate-hashes -c requirements.lock pyproject.toml --extra grpc --extra heif --extra otel --extra redis --group $$group \
 			-o requirements/$$group.txt || exit; done
 	@$(COMPILE) --generate-hashes -c requirements.lock --group gpu -o requirements/gpu.txt
+	@$(COMPILE) --generate-hashes -c requirements/e2e.txt pyproject.toml --extra ray -o requirements/ray.lock
 	@for group in audit docs client clients-kserve bench-harness bench-bentoml bench-litserve bench-ray; do \
 		$(COMPILE) --generate-hashes -c requirements.txt --group $$group -o requirements/$$group.txt || exit; done
 	@$(COMPILE) --no-deps --generate-hashes --group clients-perf-analyzer -o requirements/clients-perf-analyzer.txt
@@ -138,7 +143,7 @@ lock: .venv-dev/.installed-dev ## write requirements.txt, requirements.lock and 
 		$(COMPILE) --no-deps --no-strip-extras --group $$group -o requirements/$$group.txt || exit; done
 
 clean: ## remove what was installed and the tools' caches
-	rm -rf .venv .venv-dev .venv-exports .cache/exports .bench .audit .client .clients .docs .fuzz .proof .check-page .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-dev .venv-ray .venv-exports .cache/exports .bench .audit .client .clients .docs .fuzz .proof .check-page .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 .check-page/.installed: requirements/page/package-lock.json
 	@mkdir -p $(@D) && cp requirements/page/package*.json $(@D)
@@ -161,6 +166,12 @@ clean: ## remove what was installed and the tools' caches
 
 .venv-dev/.installed-e2e: requirements/e2e.txt .venv-dev/.installed-dev
 	@$(DEV) $(PIP) -r $<
+	@touch $@
+
+.venv-ray/.installed: requirements/ray.lock requirements/e2e.txt .venv-dev/.installed-dev | .venv-ray/bin/python
+	@echo "Installing the service, Ray and the tests into .venv-ray ..."
+	@.venv-dev/bin/uv pip install --quiet --no-config --require-hashes --python .venv-ray/bin/python \
+		-r requirements/ray.lock -r requirements/e2e.txt
 	@touch $@
 
 .venv-exports/.installed: requirements/exports.txt | .venv-exports/bin/python

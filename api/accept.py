@@ -1,11 +1,9 @@
 """The media type of a response by the request's Accept header (RFC 9110, section 12.5.1)."""
 
 import re
-from functools import lru_cache
 
 from starlette.types import Scope
 
-_CACHED_HEADERS = 64
 _WEIGHT = re.compile(r"0?\.\d+|0\.?|1(\.0*)?")
 
 
@@ -18,7 +16,6 @@ def accepted_type(scope: Scope, offered: tuple[str, ...]) -> str:
     return _preferred(",".join(values), offered) if values else offered[0]
 
 
-@lru_cache(_CACHED_HEADERS)
 def _preferred(accept: str, offered: tuple[str, ...]) -> str:
     weights = dict(_weight(part) for part in accept.lower().split(","))
     return max(offered, key=lambda media_type: _quality(media_type, weights))

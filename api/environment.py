@@ -19,6 +19,7 @@ _REPLACED = {
     "API_CHECK_TIMEOUT_S": "removed; the limit is 60 s",
     "API_CRASH_LIMIT": "removed; the service manager restarts a crashed process",
     "API_HEADER_TIMEOUT_S": "removed; the limit is 10 s",
+    "API_IMAGE_LOADER": "removed; OpenCV decodes, and Pillow what OpenCV does not",
     "API_MAX_MODEL_BYTES": "removed; the limit is 2 GiB, that of Protocol Buffers",
     "API_SEND_TIMEOUT_S": "removed; the limit is 30 s",
     "API_TUNE": "removed; nothing is measured if API_INTRA_OP_THREADS and API_MAX_BATCH are set",

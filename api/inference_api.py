@@ -67,13 +67,15 @@ _log = logging.getLogger("fovea")
 
 
 class InferenceAPI:
-    """`image_loader` and `model_loader` replace the default loaders."""
+    """`image_loader` and `model_loader` replace the default loaders. `alone`: no other worker shares its cores."""
 
     def __init__(
         self,
         settings: ApiSettings,
         image_loader: ImageLoader | None = None,
         model_loader: ModelLoader | None = None,
+        *,
+        alone: bool = False,
     ) -> None:
         self.settings = settings
         self.health = Health()
@@ -81,6 +83,7 @@ class InferenceAPI:
         self._traces = Traces() if traces_requested() else None
         self._given_image_loader = image_loader
         self._given_model_loader = model_loader
+        self._alone = alone
         self._engine: InferenceEngine | None = None
         set_up_logs(settings.log_level, settings.log_format)
         self.app = self._create_app()
@@ -141,7 +144,7 @@ class InferenceAPI:
             raise_descriptor_limit()
             log_start(self.settings)
             stack.enter_context(drain_on_sigterm(self.settings.drain_seconds, self.health.drain))
-            slot = Scoreboard.open(self.settings.cache_dir).claim()
+            slot = Scoreboard.open(None if self._alone else self.settings.cache_dir).claim()
             stack.callback(slot.release)
             self._start(slot)
             if self._engine:
@@ -165,9 +168,7 @@ class InferenceAPI:
         """A part that fails is reported by /health; the process stays up."""
         settings, given_images, given_models = self.settings, self._given_image_loader, self._given_model_loader
         limits = ImageLoaderOptions(settings.max_image_pixels, settings.accept_truncated)
-        image_loader = self._start_part(
-            "image_loader", lambda: given_images or create_image_loader(settings.image_loader, limits)
-        )
+        image_loader = self._start_part("image_loader", lambda: given_images or create_image_loader(options=limits))
         model_loader = self._start_part(
             "model_loader", lambda: given_models or create_model_loader(settings.reference_loader)
         )
@@ -189,7 +190,6 @@ class InferenceAPI:
             model_loader.version,
             settings.providers,
             settings.cache_dir,
-            image_loader=settings.image_loader,
             exact_decode=settings.exact_decode,
         )
         return EngineOptions(

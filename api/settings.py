@@ -13,7 +13,6 @@ from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from engine.models.load_policy import LoadPolicy
-from loaders.image_loader import image_loader_names
 from loaders.model_loader import DEFAULT_MODEL_LOADER, is_installed, model_loader_names
 from loaders.repository.names import MODEL_NAME
 from loaders.runtimes.base import AUTO, PROVIDER_NAMES
@@ -74,8 +73,6 @@ class ApiSettings(BaseSettings):
     """Seconds after which an unused model is unloaded. 0: never."""
     cache_dir: Path = Path(".cache")
     """Cache folder, relative to the project's folder."""
-    image_loader: str = "opencv"
-    """Image decoder: opencv or pillow."""
     model_loader: str = AUTO
     """Runtime: onnxruntime, openvino, or auto: ONNX Runtime, unless OpenVINO is installed and measured to be faster."""
     precision: Literal["exact", "fast"] = "exact"
@@ -178,17 +175,12 @@ class ApiSettings(BaseSettings):
                 raise ValueError(f"unknown provider {name}; allowed: auto alone, or {', '.join(PROVIDER_NAMES)}")
         return value
 
-    @field_validator("image_loader", "model_loader")
-    @classmethod
-    def _known_loader(cls, value: str, info: ValidationInfo) -> str:
-        names = image_loader_names() if info.field_name == "image_loader" else (AUTO, *model_loader_names())
-        if value not in names:
-            raise ValueError(f"allowed: {', '.join(names)}")
-        return value
-
     @field_validator("model_loader")
     @classmethod
     def _installed_runtime(cls, value: str) -> str:
+        names = (AUTO, *model_loader_names())
+        if value not in names:
+            raise ValueError(f"allowed: {', '.join(names)}")
         if value != AUTO and not is_installed(value):
             raise ValueError(f"{value} is not installed; install requirements/{value}.txt")
         return value

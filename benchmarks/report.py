@@ -41,12 +41,12 @@ def render(folder: Path = DOCS) -> None:
     kept = json.loads((folder / _JSON).read_text())
     results = results_from(kept)
     draw(results, folder / _PLOT)
-    replace_section("bench", _section(results, kept["machine"]), folder)
+    replace_section("bench", _section(results, kept["machine"]), folder / _PAGE)
 
 
-def replace_section(name: str, section: str, folder: Path = DOCS) -> None:
-    """Replaces what is between the comments `<!-- name -->` and `<!-- /name -->` of docs/performance.md."""
-    page, between = folder / _PAGE, re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+def replace_section(name: str, section: str, page: Path = DOCS / _PAGE) -> None:
+    """Replaces what is between the comments `<!-- name -->` and `<!-- /name -->` of a page."""
+    between = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
     text = page.read_text(encoding="utf-8") if page.exists() else f"<!-- {name} -->\n<!-- /{name} -->\n"
     page.write_text(between.sub(lambda found: found[1] + section + found[2], text), encoding="utf-8")
 

@@ -37,7 +37,7 @@ from loaders.tensors import Tensor
 from utils.blas import one_blas_thread
 from utils.cpu_budget import cpu_budget
 from utils.locks import process_lock
-from utils.memory import keep_freed_memory
+from utils.memory import keep_freed_memory, use_huge_pages
 from utils.time_utils import POSTPROCESS, StageTimer
 
 T = TypeVar("T")
@@ -300,6 +300,7 @@ class InferenceEngine:
                 tuned.samples = check_samples(tuned, version, self._image_loader, more)
                 tuned.runtime = choice
             tuned.runner.ran = partial(self._ran, version.name)
+            use_huge_pages()
             ok = True
         finally:
             for observer in options.observers:

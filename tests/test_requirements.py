@@ -12,7 +12,7 @@ from tests.paths import ROOT
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 BASE: list[str] = PROJECT["project"]["dependencies"]
 SETS = PROJECT["project"]["optional-dependencies"] | PROJECT["dependency-groups"]
-FILES = [ROOT / "requirements.txt", ROOT / "requirements.lock", *sorted((ROOT / "requirements").glob("*.txt"))]
+FILES = [ROOT / "requirements.txt", ROOT / "requirements.lock", *sorted((ROOT / "requirements").glob("*.*"))]
 
 
 def pins(lines: list[str]) -> set[str]:

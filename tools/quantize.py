@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (SettingsError, UnknownModelError, OSError) as error:
         parser.error(str(error))
     limits = ImageLoaderOptions(settings.max_image_pixels, settings.accept_truncated)
-    loader = create_image_loader(settings.image_loader, limits)
+    loader = create_image_loader(options=limits)
     errors = Console(stderr=True, soft_wrap=True)
     try:
         with errors.status(f"{options.model}: {len(pictures)} pictures ..."):

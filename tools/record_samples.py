@@ -31,7 +31,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module, metadata
 from pathlib import Path
 from time import gmtime, strftime
@@ -83,13 +83,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder = model.with_suffix(".samples") if model.is_file() else model / "samples"
     try:
         framework = _framework(options)
-        samples = [_sample(picture, framework.pipeline(picture)) for picture in pictures]
+        how = ". ".join(text for text in (framework.how, options.note) if text)
+        threshold = framework.threshold if options.threshold is None else options.threshold
+        record(folder, pictures, replace(framework, how=how, threshold=threshold), options.tolerance)
     except (ImportError, OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
-    _write(folder, pictures, _expected(framework, options, samples))
-    print(f"{len(samples)} samples in {folder}")
+    print(f"{len(pictures)} samples in {folder}")
     return 0
+
+
+def record(folder: Path, pictures: Sequence[Path], framework: Framework, tolerance: float) -> None:
+    """Copies the pictures into the folder, and writes the framework's answers beside them."""
+    samples = [_sample(picture, framework.pipeline(picture)) for picture in pictures]
+    _write(folder, pictures, _expected(framework, tolerance, samples))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -267,16 +274,15 @@ def map_summary(mask: object) -> dict[str, Any]:
     return {"coverage": round(float(grey.mean()) / 255, 6), "grid": grid, "sha256": digest}
 
 
-def _expected(framework: Framework, options: argparse.Namespace, samples: list[dict[str, Any]]) -> dict[str, Any]:
+def _expected(framework: Framework, tolerance: float, samples: list[dict[str, Any]]) -> dict[str, Any]:
     made = {
         "framework": framework.name,
         "date": strftime("%Y-%m-%d", gmtime()),
-        "how": ". ".join(text for text in (framework.how, options.note) if text),
+        "how": framework.how,
         "versions": {name: metadata.version(name) for name, module in _PACKAGES.items() if _is_used(name, module)},
     }
-    threshold = framework.threshold if options.threshold is None else options.threshold
-    has_threshold = {} if threshold is None else {"threshold": threshold}
-    return {"made": made, "tolerance": options.tolerance, **has_threshold, "samples": samples}
+    has_threshold = {} if framework.threshold is None else {"threshold": framework.threshold}
+    return {"made": made, "tolerance": tolerance, **has_threshold, "samples": samples}
 
 
 def _write(folder: Path, pictures: Sequence[Path], expected: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The cores this process may use: the minimum of CPU affinity and cgroup quota."""
+"""The cores this process may use: the minimum of CPU affinity, cgroup quota and Python's `PYTHON_CPU_COUNT`."""
 
 import math
 import os
@@ -17,6 +17,12 @@ def cpu_budget(cgroup_root: Path = _CGROUP_ROOT, proc_cgroup: Path = _PROC_CGROU
 
 
 def _affinity() -> int:
+    """The variable is Python 3.13's, for processes that share a machine without a quota."""
+    told = os.environ.get("PYTHON_CPU_COUNT", "")
+    return min(_usable_cores(), max(1, int(told))) if told.isdecimal() else _usable_cores()
+
+
+def _usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -9,7 +9,8 @@
 | the body fails after a result was sent | the complete pictures are answered, then the error is the last result |
 | the client disconnects | all inference of the request is cancelled |
 
-All batches of a process share the slots, so their memory is limited together and single requests find a short queue.
+All batches of a process share the slots, so their memory is limited together. In the queue of a model, their pictures
+take turns with other requests.
 """
 
 import asyncio

@@ -20,8 +20,8 @@ from engine.scheduling.scheduler import QueueFullError
 GetEngine = Callable[[], InferenceEngine]
 
 _MIB = 1024 * 1024
-# One picture in flight and one ready for each worker thread.
-_SLOTS_PER_THREAD = 2
+# Two pictures in flight, which a worker thread takes at once, and two ready. More would hold more memory.
+_SLOTS_PER_THREAD = 4
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from api.uploads.disconnect import CancelOnDisconnect
 from api.uploads.pictures import read_pictures
 from engine.drawing import MEDIA_TYPES
 from engine.explain.explainer import ExplainRequest, Explanation
-from engine.explain.target import Question
+from engine.explain.target import TargetQuery
 from engine.inference_engine import ModelChoice
 from engine.pipeline import describe_image
 from engine.tasks.predictions import Box
@@ -45,7 +45,7 @@ def explain_router(context: InferenceContext) -> APIRouter:
         `Accept: image/png`, `image/jpeg` or `image/webp` returns the picture with the map over it. The runs let other
         requests go first. At the deadline, the answer is what the runs so far have shown, with `complete` false.
         """
-        wait, question = requested_wait(request), _question(query)
+        wait, target = requested_wait(request), _target_query(query)
         media_type = accepted_type(request.scope, (_JSON, *MEDIA_TYPES))
         choice = ModelChoice(query.model or None, query.version)
         async with context.admitted(request, choice) as engine:
@@ -53,19 +53,19 @@ def explain_router(context: InferenceContext) -> APIRouter:
             filename, image = pictures["image"]
             reference = pictures["reference"][1] if "reference" in pictures else None
             overlay = None if media_type == _JSON else media_type
-            asked = ExplainRequest(image, reference, question, query.method, query.samples, query.seed, overlay)
+            explain_request = ExplainRequest(image, reference, target, query.method, query.samples, query.seed, overlay)
             async with CancelOnDisconnect(request.receive):
-                explanation = await engine.explain(asked, choice, StageTimer(), wait)
+                explanation = await engine.explain(explain_request, choice, StageTimer(), wait)
         return _respond(request, filename, explanation, media_type)
 
     return router
 
 
-def _question(query: ExplainQuery) -> Question:
+def _target_query(query: ExplainQuery) -> TargetQuery:
     """Raises ParameterError."""
     if query.label is not None and query.class_id is not None:
         raise ParameterError("label and class_id both name a class; give one of them")
-    return Question(query.label, query.class_id, Box(*map(float, query.box.split(","))) if query.box else None)
+    return TargetQuery(query.label, query.class_id, Box(*map(float, query.box.split(","))) if query.box else None)
 
 
 def _respond(request: Request, filename: str | None, explanation: Explanation, media_type: str) -> Response:

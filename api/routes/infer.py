@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Annotated, Any, get_origin
 
 import orjson
@@ -35,7 +34,6 @@ from utils.time_utils import StageTimer, server_timing
 INFER_ERRORS = (400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 503, 504)
 _JSON = "application/json"
 _OFFERED = (_JSON, *MEDIA_TYPES)
-_CACHED_QUERIES = 256
 _LISTS = {name for name, field in InferQuery.model_fields.items() if get_origin(field.annotation) is list}
 
 
@@ -101,7 +99,6 @@ def _route_class(guard: Guard) -> type[APIRoute]:
     return GuardedRoute
 
 
-@lru_cache(_CACHED_QUERIES)
 def _parsed(query_string: bytes) -> ParsedQuery:
     """Raises RequestValidationError, as FastAPI does, and ParameterError."""
     query = QueryParams(query_string)

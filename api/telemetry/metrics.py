@@ -10,7 +10,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 
 from prometheus_client import (
@@ -29,7 +29,6 @@ from api.telemetry.process_metrics import ProcessMetrics, live_processes
 from engine.inference_engine import InferenceEngine
 from engine.models.load_attempt import ModelState
 from engine.pipeline import Answer, TensorAnswer
-from utils.time_utils import STAGES
 
 # Histogram buckets in seconds: of requests and model loads, and of a picture's stages.
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -38,7 +37,6 @@ _STAGE_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.
 
 # Of unknown paths and methods, which clients choose.
 _OTHER = "other"
-_CACHED = 1024
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"))
 
 # Codes that have an alert, see deploy/prometheus/rules.yaml.
@@ -107,18 +105,15 @@ class Metrics:
         self._certificate_expiry = gauge(name, text, ("setting",), multiprocess_mode="livemin")
         self._build = gauge("fovea_build_info", "Version of Fovea.", ("version",), multiprocess_mode="livemax")
 
-        self._request_metrics = lru_cache(_CACHED)(self._find_request_metrics)
-        self._model_metrics = lru_cache(_CACHED)(self._find_model_metrics)
-        self._batch_size_of = lru_cache(_CACHED)(self._batch_size.labels)
         self._engine: InferenceEngine | None = None
         self._service: ServiceState | None = None
         self._shown: set[tuple[Gauge, tuple[str, ...]]] = set()
 
     def request(self, route: str | None, method: str, status: int, seconds: float, codes: Iterable[str] = ()) -> None:
         """Counts a request and the `codes` of its errors. `route` is a path template; None is an unknown path."""
-        requests, request_seconds = self._request_metrics(route or _OTHER, method, status)
-        requests.inc()
-        request_seconds.observe(seconds)
+        route = route or _OTHER
+        self._requests.labels(route, method if method in _METHODS else _OTHER, str(status)).inc()
+        self._request_seconds.labels(route).observe(seconds)
         for code in codes:
             self._errors.labels(code).inc()
 
@@ -126,10 +121,10 @@ class Metrics:
         """Counts a picture once for each model that answered, with the time of its stages."""
         self.statistics.answered(answers)
         for answer in answers:
-            pictures, stages = self._model_metrics(answer.model.name, answer.model.version)
-            pictures.inc()
+            name, number = answer.model.name, answer.model.version
+            self._pictures.labels(name, str(number)).inc()
             for stage, seconds in answer.timer.stages.items():
-                stages[stage].observe(seconds)
+                self._stage_seconds.labels(name, stage).observe(seconds)
 
     def loaded(self, name: str, seconds: float, *, ok: bool) -> None:
         """Counts a finished model load."""
@@ -138,7 +133,7 @@ class Metrics:
 
     def ran(self, name: str, pictures: int) -> None:
         """Counts a run of a model on a batch of pictures."""
-        self._batch_size_of(name).observe(pictures)
+        self._batch_size.labels(name).observe(pictures)
 
     @asynccontextmanager
     async def lifespan(self, engine: InferenceEngine | None, service: ServiceState) -> AsyncIterator[None]:
@@ -204,14 +199,6 @@ class Metrics:
         for (gauge, labels), value in values.items():
             gauge.labels(*labels).set(value)
         self._shown |= values.keys()
-
-    def _find_request_metrics(self, route: str, method: str, status: int) -> tuple[Counter, Histogram]:
-        known_method = method if method in _METHODS else _OTHER
-        return self._requests.labels(route, known_method, str(status)), self._request_seconds.labels(route)
-
-    def _find_model_metrics(self, name: str, number: int) -> tuple[Counter, dict[str, Histogram]]:
-        stages = {stage: self._stage_seconds.labels(name, stage) for stage in STAGES}
-        return self._pictures.labels(name, str(number)), stages
 
 
 def _state(engine: InferenceEngine, name: str, number: int) -> str:

@@ -101,7 +101,7 @@ class Curves:
         await self._each((self._fovea, *self._peers), "default", work)
 
     async def workers(self) -> None:
-        """One and two processes of the service. The peers use both cores their own way."""
+        """One, two and four processes of the service. The peers use both cores their own way."""
 
         async def work(contestant: Contestant, server: ServerProcess, port: int) -> None:
             workers = int(contestant.environment.get("API_WORKERS", 2))
@@ -109,8 +109,8 @@ class Curves:
             load = ClosedLoop(port, [multipart(contestant.path, [self._any_photo])], _WORKER_CONNECTIONS)
             await self._load(Place(0, name, "workers", str(workers)), workers, load, server)
 
-        one, two = (self._with("API_WORKERS", number) for number in ("1", "2"))
-        await self._each((one, two, *self._peers), "no-cost", work)
+        numbers = (self._with("API_WORKERS", number) for number in ("1", "2", "4"))
+        await self._each((*numbers, *self._peers), "no-cost", work)
 
     async def batch(self) -> None:
         """One request at a time, each with many pictures."""

@@ -10,9 +10,9 @@ from engine.explain.masked_input import MaskedInput
 from engine.explain.masks import Masks, Occlusion, Rise
 from engine.explain.target import (
     Outputs,
-    Question,
     Score,
     Target,
+    TargetQuery,
     check_explainable,
     find_target,
     similarity,
@@ -42,7 +42,7 @@ class ExplainRequest:
 
     image: bytes
     reference: bytes | None
-    question: Question
+    query: TargetQuery
     method: Method = Method.OCCLUSION
     samples: int = 300
     seed: int = 0
@@ -91,15 +91,15 @@ class Explainer:
         Raises ExplainError, UndrawableError, and what `pipeline.predict` raises.
         """
         request, timer = self._request, context.timer
-        check_explainable(model.ref.task, request.question, with_reference=request.reference is not None)
+        check_explainable(model.ref.task, request.query, with_reference=request.reference is not None)
         image, frame, tensor = _prepared(model, self._loader, request.image, timer)
-        request.question.check_inside(image.size)
+        request.query.check_inside(image.size)
         if request.overlay:
             check_sides(image.size, request.overlay)
         outputs = _run(model, tensor, frame, context)
         if request.reference is None:
             with timer.stage(POSTPROCESS):
-                target, score = find_target(model, outputs, frame, request.question)
+                target, score = find_target(model, outputs, frame, request.query)
         else:
             _, of_reference, reference = _prepared(model, self._loader, request.reference, timer)
             score = similarity(model.task, of_reference, _run(model, reference, of_reference, context))

@@ -33,7 +33,7 @@ class ExplainError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class TargetQuery:
     """The target that a request names; without label and class id the best prediction. `box`: in picture pixels."""
 
     label: str | None = None
@@ -67,7 +67,7 @@ class Target:
     box: Box | None = None
 
 
-def check_explainable(task: TaskName, question: Question, *, with_reference: bool) -> None:
+def check_explainable(task: TaskName, query: TargetQuery, *, with_reference: bool) -> None:
     """Raises ExplainError for what no picture can change."""
     if task not in _FINDERS and task is not TaskName.IMAGE_FEATURE_EXTRACTION:
         explainable = ", ".join((*_FINDERS, TaskName.IMAGE_FEATURE_EXTRACTION))
@@ -78,22 +78,22 @@ def check_explainable(task: TaskName, question: Question, *, with_reference: boo
                 "Embeddings are explained by their similarity to a second picture; "
                 "send it as the form field 'reference'."
             )
-        if question != Question():
+        if query != TargetQuery():
             raise ExplainError("Embeddings have no labels and boxes; leave out label, class_id and box.")
     elif with_reference:
         raise ExplainError(f"The form field 'reference' is for embeddings; this model's task is {task}.")
-    if question.box and task not in _WITH_BOXES:
+    if query.box and task not in _WITH_BOXES:
         raise ExplainError(f"box is for models that detect objects; this model's task is {task}.")
 
 
-def find_target(model: LoadedModel, outputs: Outputs, frame: Frame, question: Question) -> tuple[Target, Score]:
+def find_target(model: LoadedModel, outputs: Outputs, frame: Frame, query: TargetQuery) -> tuple[Target, Score]:
     """The target, and the function that finds its score in the outputs of a run. Raises ExplainError."""
     labels = model.spec.labels
-    if question.label is not None and labels and question.label not in labels:
-        close = get_close_matches(question.label, set(labels), _SHOWN_LABELS)
+    if query.label is not None and labels and query.label not in labels:
+        close = get_close_matches(query.label, set(labels), _SHOWN_LABELS)
         remedy = f"did you mean {_listed(close)}?" if close else "take one from an answer of /infer, or give class_id."
-        raise ExplainError(f"The model has no label {question.label!r}; {remedy}")
-    return _FINDERS[model.ref.task](model, outputs, frame, question)
+        raise ExplainError(f"The model has no label {query.label!r}; {remedy}")
+    return _FINDERS[model.ref.task](model, outputs, frame, query)
 
 
 def similarity(task: Task, frame: Frame, reference: Outputs) -> Score:
@@ -109,43 +109,45 @@ def similarity(task: Task, frame: Frame, reference: Outputs) -> Score:
     return lambda outputs: float(vector(outputs) @ other)
 
 
-def _find_class(model: LoadedModel, outputs: Outputs, _: Frame, question: Question) -> tuple[Target, Score]:
+def _find_class(model: LoadedModel, outputs: Outputs, _: Frame, query: TargetQuery) -> tuple[Target, Score]:
     """Of several classes with one label, the best."""
     task, labels = model.task, model.spec.labels
     assert isinstance(task, ImageClassification)  # noqa: S101 - for mypy
     scores = task.scores(outputs)
-    asked = [i for i in range(len(scores)) if question.matches(label_of(labels, i), i)]
-    if not asked:
-        raise ExplainError(f"The model has no class with {question}; class ids are 0 to {len(scores) - 1}.")
-    best = max(asked, key=scores.__getitem__)
+    matching = [i for i in range(len(scores)) if query.matches(label_of(labels, i), i)]
+    if not matching:
+        raise ExplainError(f"The model has no class with {query}; class ids are 0 to {len(scores) - 1}.")
+    best = max(matching, key=scores.__getitem__)
     return Target(label_of(labels, best), best, shortest(scores[best])), lambda other: float(task.scores(other)[best])
 
 
-def _find_box(model: LoadedModel, outputs: Outputs, frame: Frame, question: Question) -> tuple[Target, Score]:
+def _find_box(model: LoadedModel, outputs: Outputs, frame: Frame, query: TargetQuery) -> tuple[Target, Score]:
     """A score is that of a box times its overlap (IoU) with the target's box, the best within the class."""
 
     def detect(outputs: Outputs) -> list[Detection]:
         found = model.task.postprocess(outputs, frame, _FAINT)
         return [detection for detection in found if isinstance(detection, Detection)]
 
-    named = question != Question()
+    named = query != TargetQuery()
     least = 0.0 if named else model.spec.score_threshold
     found = [one for one in detect(outputs) if one.score >= least]
-    asked = [one for one in found if question.matches(one.label, one.class_id)]
-    if question.box:
-        box = question.box
-        asked = sorted((one for one in asked if iou(one.box, box)), key=lambda one: -one.score * iou(one.box, box))
-    if not asked:
-        raise ExplainError(_not_found(question, [one.label for one in found]))
-    class_id, box = asked[0].class_id, question.box or asked[0].box
+    matching = [one for one in found if query.matches(one.label, one.class_id)]
+    if query.box:
+        box = query.box
+        matching = sorted(
+            (one for one in matching if iou(one.box, box)), key=lambda one: -one.score * iou(one.box, box)
+        )
+    if not matching:
+        raise ExplainError(_not_found(query, [one.label for one in found]))
+    class_id, box = matching[0].class_id, query.box or matching[0].box
 
     def score(outputs: Outputs) -> float:
         return max((one.score * iou(one.box, box) for one in detect(outputs) if one.class_id == class_id), default=0.0)
 
-    return Target(asked[0].label, class_id, score(outputs), box), score
+    return Target(matching[0].label, class_id, score(outputs), box), score
 
 
-def _find_segment(model: LoadedModel, outputs: Outputs, frame: Frame, question: Question) -> tuple[Target, Score]:
+def _find_segment(model: LoadedModel, outputs: Outputs, frame: Frame, query: TargetQuery) -> tuple[Target, Score]:
     """A score is that of a segment, 1 if it has none, times the overlap (IoU) of its mask with the target's."""
     picture, resized = frame.picture, frame.placement.resized
     size = min(picture, resized, key=lambda size: size.pixels)  # masks in the input's resolution take less time
@@ -156,20 +158,20 @@ def _find_segment(model: LoadedModel, outputs: Outputs, frame: Frame, question: 
         return [segment for segment in found if isinstance(segment, Segment)]
 
     found = segments(outputs)
-    asked = [one for one in found if question.matches(one.label, one.class_id)]
-    if not asked:
-        raise ExplainError(_not_found(question, [one.label for one in found]))
-    class_id, mask = asked[0].class_id, from_png(asked[0].mask)
+    matching = [one for one in found if query.matches(one.label, one.class_id)]
+    if not matching:
+        raise ExplainError(_not_found(query, [one.label for one in found]))
+    class_id, mask = matching[0].class_id, from_png(matching[0].mask)
 
     def score(outputs: Outputs) -> float:
         same = (one for one in segments(outputs) if one.class_id == class_id)
         scores = (_or_one(one.score) * _mask_iou(from_png(one.mask), mask) for one in same)
         return max(scores, default=0.0)
 
-    return Target(asked[0].label, class_id, score(outputs)), score
+    return Target(matching[0].label, class_id, score(outputs)), score
 
 
-_FINDERS: dict[TaskName, Callable[[LoadedModel, Outputs, Frame, Question], tuple[Target, Score]]] = {
+_FINDERS: dict[TaskName, Callable[[LoadedModel, Outputs, Frame, TargetQuery], tuple[Target, Score]]] = {
     TaskName.IMAGE_CLASSIFICATION: _find_class,
     TaskName.OBJECT_DETECTION: _find_box,
     TaskName.KEYPOINT_DETECTION: _find_box,
@@ -188,9 +190,9 @@ def _or_one(score: float | None) -> float:
     return 1.0 if score is None else score
 
 
-def _not_found(question: Question, labels: Sequence[str]) -> str:
-    what = f"Nothing with {question}" if str(question) else "Nothing"
-    where = "in this box" if question.box else "in the picture"
+def _not_found(query: TargetQuery, labels: Sequence[str]) -> str:
+    what = f"Nothing with {query}" if str(query) else "Nothing"
+    where = "in this box" if query.box else "in the picture"
     there = _listed(list(dict.fromkeys(labels))[:_SHOWN_LABELS])
     remedy = f"the model finds {there}." if there else "name a label and a box to explain a fainter one."
     return f"{what} was found {where}; {remedy}"

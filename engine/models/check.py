@@ -36,8 +36,8 @@ _log = logging.getLogger("fovea.models")
 class ModelCheck:
     """A call checks a version and caches the result; `examine` does not use the cache.
 
-    `runtime`: the library and its version. `memory_mb` limits the address space of the separate process. `image_loader`
-    and `exact_decode` decide how the model's samples are read.
+    `runtime`: the library and its version. `memory_mb` limits the address space of the separate process. `exact_decode`
+    decides how the model's samples are read.
     """
 
     model_loader: str
@@ -46,7 +46,6 @@ class ModelCheck:
     cache: Path
     timeout_s: float = 60.0
     memory_mb: int = 8192
-    image_loader: str = "opencv"
     exact_decode: bool = False
     _running: set["subprocess.Popen[bytes]"] = field(default_factory=set, init=False, repr=False, compare=False)
 
@@ -128,7 +127,7 @@ def _check_here(check: ModelCheck, version: ModelVersion, other: dict[str, Any] 
     from loaders.image_loader import create_image_loader
 
     options = SessionOptions(check.providers, threads=1, cache=check.cache)
-    loader, image_loader = create_model_loader(check.model_loader), create_image_loader(check.image_loader)
+    loader, image_loader = create_model_loader(check.model_loader), create_image_loader()
     if other:
         reference = Way(check.model_loader, loader, options)
         in_precision = replace(options, precision=Precision(other["precision"]))

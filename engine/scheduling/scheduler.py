@@ -12,6 +12,8 @@ model wait, a thread takes several through each stage one after another, which s
 | `queue_limit` requests of the model wait. | QueueFullError, with the time after which a retry should succeed. |
 | A worker thread becomes free while several models have requests waiting. | The model with the least busy time goes first. |
 | More than twice as many requests of that model wait as threads work. | The thread takes several, up to TOGETHER, if they run within TOGETHER_S. |
+| More pictures of batches wait than threads work. | As before; the answer of a batch waits for all of its pictures anyway. |
+| Requests wait behind pictures of batches. | They and the pictures take turns. |
 | The whole share is in flight for other models. | One spare worker thread takes the request: a slow model does not block a fast one. |
 | The whole share is in flight, the shares of other processes are not. | The process borrows from them, up to twice its share. |
 | A background job waits. | It starts when no other request of any model may start, on a thread of the process's own share. |
@@ -27,7 +29,6 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Sequence
-from itertools import islice
 from queue import SimpleQueue
 from threading import Lock, Thread
 from time import perf_counter
@@ -68,7 +69,7 @@ class _Model:
 
     `concurrency`: its requests in flight at most; above the scheduler's own if they meet in one run on a device.
     `background`: waiting background jobs. `queued`: waiting jobs of both kinds that count towards the queue limit.
-    `threads`: worker threads started for it alone.
+    `threads`: worker threads started for it alone. `batch_overtaken`: by the job that started last.
     `busy_seconds`: time of its requests on worker threads, by which models are compared.
     """
 
@@ -77,6 +78,7 @@ class _Model:
         self.background: OrderedDict[Job[Any], None] = OrderedDict()
         self.concurrency = concurrency
         self.in_flight = self.queued = self.threads = 0
+        self.batch_overtaken = False
         self.busy_seconds = 0.0
         self.service_rate = ServiceRate()
 
@@ -85,6 +87,14 @@ class _Model:
         """Requests that one worker thread may take at once."""
         run_s = self.service_rate.run_s
         return max(1, min(TOGETHER, int(TOGETHER_S / run_s))) if run_s else 1
+
+    def first(self) -> Job[Any]:
+        """The job that starts next: the one that waits longest, or a request that overtakes a picture of a batch."""
+        oldest = next(iter(self.waiting))
+        requests = (job for job in self.waiting if job.counts_in_queue)
+        first = oldest if self.batch_overtaken else next(requests, oldest)
+        self.batch_overtaken = first is not oldest
+        return first
 
     def add(self, job: Job[Any]) -> None:
         self._queue_of(job)[job] = None
@@ -234,15 +244,16 @@ class Scheduler:
         for other in self._models.values():
             if other.waiting and (not model or other.busy_seconds < model.busy_seconds) and self._may_start(other):
                 model = other
-        job = next(iter(model.waiting)) if model else self._oldest_background_job()
+        job = model.first() if model else self._oldest_background_job()
         if job is None:
             return []
         model = self._models[job.model]
         on_cores = model.concurrency == self.concurrency
         jobs = [job]
         if on_cores and not job.background:
-            together = min(model.together, 1 + (len(model.waiting) - 1) // (2 * self.concurrency))
-            jobs = list(islice(model.waiting, together))
+            alike = [other for other in model.waiting if other.counts_in_queue == job.counts_in_queue]
+            waiting_per_job = (2 if job.counts_in_queue else 1) * self.concurrency
+            jobs = alike[: min(model.together, 1 + (len(alike) - 1) // waiting_per_job)]
         now = perf_counter()
         if not model.in_flight:
             model.service_rate.started_alone(now)

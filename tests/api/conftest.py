@@ -24,6 +24,6 @@ def _examine(check: ModelCheck, version: ModelVersion) -> None:
     try:
         loader = create_model_loader(check.model_loader)
         model = load_model(version, loader, options, exact_decode=check.exact_decode)
-        check_samples(model, version, create_image_loader(check.image_loader))
+        check_samples(model, version, create_image_loader())
     except ModelError as error:
         raise ModelCheckError(str(error)) from error

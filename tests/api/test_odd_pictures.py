@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from api.problems import KINDS
+from loaders.image_loader import create_image_loader
 from tests.odd_pictures import FOLDER, ODD_PICTURES
 from tests.problems import assert_problem
 from tests.server import Server, service_settings, serving
@@ -13,8 +14,8 @@ from tests.server import Server, service_settings, serving
 
 @pytest.fixture(scope="module", params=["opencv", "pillow"])
 def decoding(request: pytest.FixtureRequest, tiny_models: Path) -> Iterator[Server]:
-    settings = service_settings(models_dir=tiny_models, default_model="colour", image_loader=request.param)
-    with serving(settings) as running:
+    settings = service_settings(models_dir=tiny_models, default_model="colour")
+    with serving(settings, image_loader=create_image_loader(request.param)) as running:
         yield running
 
 

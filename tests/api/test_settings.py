@@ -9,7 +9,6 @@ from tests.server import service_settings
 BAD = [
     ("API_PORT", "99999", "65535"),
     ("API_PORT", "http", "integer"),
-    ("API_IMAGE_LOADER", "gd", "opencv, pillow"),
     ("API_DEFAULT_MODEL", "../x", "pattern"),
     ("API_PROVIDERS", ",", "separated by commas"),
     ("API_PROVIDERS", "", "at least one"),

@@ -20,9 +20,9 @@ from time import monotonic
 from tests.chaos.clock import movable_clock
 from tests.chaos.faults import FAULTS, Fault
 from tests.chaos.site import STEADY, VICTIM, Site, make_models, mount_small_disk, unmount
-from tests.load.asks import EchoAsks
 from tests.load.clients import Clients, Tally
 from tests.load.echo import coloured_pictures
+from tests.load.requests import EchoRequests
 from tests.process import MAIN, start
 
 _CLIENTS, _PICTURES = 8, 400
@@ -96,13 +96,15 @@ async def _run(options: argparse.Namespace, folder: Path, small_disk: bool) -> i
         print(f"seed {options.seed}, {options.seconds:g} s, {_WORKERS} workers, {_CLIENTS} clients")
         for one in planned:
             print(f"  {one.at:7.2f} s  {one.fault.name} for {one.seconds:g} s")
-        asks = EchoAsks(site.chance, coloured_pictures(options.seed, _PICTURES), (STEADY, STEADY, VICTIM))
+        requests = EchoRequests(site.chance, coloured_pictures(options.seed, _PICTURES), (STEADY, STEADY, VICTIM))
         tally, after = Tally(), Tally()
-        async with Clients(service.port, _CLIENTS, asks.next, site.verdict, tally):
+        async with Clients(service.port, _CLIENTS, requests.next, site.verdict, tally):
             await _cause(planned, site)
         await site.all_workers(_WORKERS)
         await asyncio.sleep(_QUIET_S)
-        async with Clients(service.port, _CLIENTS, asks.next, Site(service, folder, False, site.chance).verdict, after):
+        async with Clients(
+            service.port, _CLIENTS, requests.next, Site(service, folder, False, site.chance).verdict, after
+        ):
             await asyncio.sleep(_QUIET_S)
         try:
             service.terminate()

@@ -22,6 +22,7 @@ from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 
 from engine.drawing import class_colour
+from tests import plain_http
 from tests.command_line import CommandLine
 from tests.e2e.page import Page
 from tests.paths import PHOTOS
@@ -42,21 +43,20 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 
 
 @pytest.fixture
-def page(page_browser: webdriver.Chrome, shipped_url: str) -> Page:
-    page = Page(page_browser, shipped_url)
-    page_browser.get("about:blank")
+def page(browser: webdriver.Chrome, shipped_url: str) -> Page:
+    page = Page(browser, shipped_url)
     page.size(1280, 1400)
     page.open()
     return page
 
 
-def asked(url: str, model: str, path: str = "infer", accept: str = "application/json") -> httpx.Response:
+def sent(url: str, model: str, path: str = "infer", accept: str = "application/json") -> httpx.Response:
     headers = {"Accept": accept}
-    return httpx.post(f"{url}/{path}?model={model}", content=PHOTO.read_bytes(), headers=headers, timeout=WAIT_S)
+    return plain_http.post(f"{url}/{path}?model={model}", content=PHOTO.read_bytes(), headers=headers, timeout=WAIT_S)
 
 
 def predictions(url: str, model: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = asked(url, model).json()["predictions"]
+    found: list[dict[str, Any]] = sent(url, model).json()["predictions"]
     assert found
     return found
 
@@ -75,7 +75,7 @@ def test_the_command_line_gives_the_answer_of_the_service(
     done = command(PHOTO, "--model", model, "--save", tmp_path / "out", "--format", "ndjson")
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "out/predictions.ndjson").read_bytes())["predictions"] == answer
-    drawn = asked(shipped_url, model, accept="image/webp")
+    drawn = sent(shipped_url, model, accept="image/webp")
     if model == VECTOR:
         assert drawn.status_code == 406
         saved = np.load(tmp_path / "out/embeddings" / f"{PHOTO.name}.npy")
@@ -123,7 +123,7 @@ def test_every_interface_and_the_page_give_the_same_answer(
         by_tritonclient(tritonclient.http, shipped_url.removeprefix("http://"), model),
         by_tritonclient(tritonclient.grpc, f"127.0.0.1:{shipped_grpc_port}", model),
     ]
-    hugging_face = httpx.post(f"{shipped_url}/hf/{model}", content=PHOTO.read_bytes(), timeout=WAIT_S).json()
+    hugging_face = plain_http.post(f"{shipped_url}/hf/{model}", content=PHOTO.read_bytes(), timeout=WAIT_S).json()
     assert isinstance(hugging_face, list), hugging_face
     show(page, model)
     rows = page.rows()
@@ -147,7 +147,7 @@ def test_every_interface_and_the_page_give_the_same_answer(
     if model == BOXES:
         whole = [[int(each["box"][side]) for side in SIDES] for each in answer]
         assert [[each["box"][side] for side in SIDES] for each in hugging_face] == whole
-        by_deepstack = httpx.post(
+        by_deepstack = plain_http.post(
             f"{shipped_url}/v1/vision/detection", files={"image": PHOTO.read_bytes()}, timeout=WAIT_S
         )
         assert by_deepstack.json()["predictions"] == [
@@ -163,7 +163,7 @@ def test_every_interface_and_the_page_give_the_same_answer(
 
 def by_v2_json(url: str, model: str) -> dict[str, Any]:
     tensor = {"name": "image", "shape": [1], "datatype": "BYTES", "data": [b64encode(PHOTO.read_bytes()).decode()]}
-    done = httpx.post(f"{url}/v2/models/{model}/infer", json={"inputs": [tensor]}, timeout=WAIT_S).json()
+    done = plain_http.post(f"{url}/v2/models/{model}/infer", json={"inputs": [tensor]}, timeout=WAIT_S).json()
     return {output["name"]: [output["data"]] for output in done["outputs"]}
 
 
@@ -186,7 +186,7 @@ def by_openai(url: str, model: str) -> list[float]:
 
 def test_boxes_of_the_page_and_of_the_drawn_picture_are_at_the_same_pixels(page: Page, shipped_url: str) -> None:
     """But where the edge of a neighbour is."""
-    drawn = picture(asked(shipped_url, BOXES, accept="image/png").content)
+    drawn = picture(sent(shipped_url, BOXES, accept="image/png").content)
     show(page, BOXES)
     shown = over_photo(page)
     found = predictions(shipped_url, BOXES)
@@ -204,7 +204,7 @@ def test_boxes_of_the_page_and_of_the_drawn_picture_are_at_the_same_pixels(page:
 def test_the_mask_of_the_page_and_of_the_drawn_picture_have_the_same_pixels(page: Page, shipped_url: str) -> None:
     """Inside and outside; the drawn picture has an outline, and a list of the labels."""
     mask = picture(b64decode(predictions(shipped_url, MASK)[0]["mask"]), "L")
-    drawn = picture(asked(shipped_url, MASK, accept="image/png").content)
+    drawn = picture(sent(shipped_url, MASK, accept="image/png").content)
     show(page, MASK)
     page.slide("Opacity", DRAWN_OPACITY)
     outline = cv2.morphologyEx((mask > 127).astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((9, 9), np.uint8)) > 0
@@ -215,8 +215,8 @@ def test_the_mask_of_the_page_and_of_the_drawn_picture_have_the_same_pixels(page
 
 def test_the_heat_map_of_the_page_and_of_the_drawn_picture_have_the_same_pixels(page: Page, shipped_url: str) -> None:
     """But the circle that the page draws around the peak."""
-    explanation = asked(shipped_url, LABELS, "explain").json()["explanation"]
-    drawn = picture(asked(shipped_url, LABELS, "explain", "image/png").content)
+    explanation = sent(shipped_url, LABELS, "explain").json()["explanation"]
+    drawn = picture(sent(shipped_url, LABELS, "explain", "image/png").content)
     show(page, LABELS)
     page.click("button", "Why?")
     page.find(".why", "Red places matter most")

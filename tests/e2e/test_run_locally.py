@@ -20,14 +20,14 @@ from tests.paths import PHOTOS, ROOT
 from tests.server import until
 from tools.predict.journal import FILE
 
-COUNT = 500
+COUNT = 250
 SMALL_BYTES = 20_000
 KILLED, INTERRUPTED = -signal.SIGKILL, 130
 
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Links to small photos of the tests under 500 names, in sub-folders."""
+    """Links to small photos of the tests under 250 names, in sub-folders."""
     folder = tmp_path_factory.mktemp("many") / "photos"
     files = sorted(file for file in PHOTOS.glob("*.webp") if file.stat().st_size < SMALL_BYTES)
     for number in range(COUNT):
@@ -70,16 +70,16 @@ def test_an_interrupted_run_that_is_resumed_gives_the_same_files(photos: Path, t
         return [photos, "--save", tmp_path / name, "--format", "coco", "--model", "picodet-s-416"]
 
     finish(arguments("whole"))
-    status, errors = interrupt_after(arguments("resumed"), tmp_path / "resumed", 60, signal.SIGINT)
+    status, errors = interrupt_after(arguments("resumed"), tmp_path / "resumed", 30, signal.SIGINT)
     assert status == INTERRUPTED, errors
     assert f"of {COUNT} done. --resume continues." in errors
     done = results(tmp_path / "resumed")
     assert f"Interrupted: {done} of" in errors
     assert not (tmp_path / "resumed/coco.json").exists()
     for _ in range(2):
-        status, _ = interrupt_after([*arguments("resumed"), "--resume"], tmp_path / "resumed", 60, signal.SIGKILL)
+        status, _ = interrupt_after([*arguments("resumed"), "--resume"], tmp_path / "resumed", 30, signal.SIGKILL)
         assert status == KILLED
-    assert done + 120 <= results(tmp_path / "resumed") < COUNT
+    assert done + 60 <= results(tmp_path / "resumed") < COUNT
     finish([*arguments("resumed"), "--resume"])
     assert results(tmp_path / "resumed") == COUNT  # none was made twice
     assert (tmp_path / "resumed/coco.json").read_bytes() == (tmp_path / "whole/coco.json").read_bytes()

@@ -261,11 +261,11 @@ def test_the_wait_for_a_load_is_in_total_and_not_queue_time(make: Make) -> None:
     engine = make(loader)
 
     async def test() -> None:
-        asked = asyncio.create_task(best(engine, timer=timer))
+        answering = asyncio.create_task(best(engine, timer=timer))
         loaded_after_s = timer.elapsed_s + SHORT_S
         await asyncio.to_thread(eventually, lambda: timer.elapsed_s > loaded_after_s)
         loader.gate.set()
-        assert await asked == "red"
+        assert await answering == "red"
 
     run(test)
     timings = timer.as_ms()
@@ -293,7 +293,7 @@ def test_a_bad_request_does_not_fail_others(make: Make, repository: ModelReposit
     add_model(repository.root, "nan", not_a_number_graph(), labels=None)
     (add_model(repository.root, "broken", colour_graph()) / "1" / "model.onnx").write_bytes(b"no graph")
     engine = make(concurrency=2)
-    asked: list[tuple[bytes, str | None, type[Exception] | None]] = [
+    sent: list[tuple[bytes, str | None, type[Exception] | None]] = [
         (b"\xff\xd8\xff no picture", None, CorruptImageError),
         (solid_png("white"), "nan", InvalidOutputError),
         (RED, "broken", ModelUnavailableError),
@@ -302,8 +302,8 @@ def test_a_bad_request_does_not_fail_others(make: Make, repository: ModelReposit
     ] * 4
 
     async def test() -> None:
-        answers = await asyncio.gather(*[best(engine, d, name) for d, name, _ in asked], return_exceptions=True)
-        for answer, (_, _, error) in zip(answers, asked, strict=True):
+        answers = await asyncio.gather(*[best(engine, d, name) for d, name, _ in sent], return_exceptions=True)
+        for answer, (_, _, error) in zip(answers, sent, strict=True):
             assert isinstance(answer, error) if error else answer == "red", answer
 
     run(test)

@@ -24,9 +24,9 @@ def main() -> int:
         environment = {"API_MODELS_DIR": str(models), "API_DEFAULT_MODEL": "colour", "API_ADMIN_KEYS": "boss"}
         with running(environment | {"API_CACHE_DIR": f"{folder}/cache"}) as service:
             tool = [str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(_CONFIG), "run"]
-            asked = ["--max-time", sys.argv[1], "--max-examples", "40", "--continue-on-failure", "--no-color"]
+            options = ["--max-time", sys.argv[1], "--max-examples", "40", "--continue-on-failure", "--no-color"]
             tested = subprocess.run(
-                [*tool, f"{service.base_url}/openapi.json", "--warnings", "off", *asked], check=False
+                [*tool, f"{service.base_url}/openapi.json", "--warnings", "off", *options], check=False
             )
             bugs = service.bugs()
     if bugs:

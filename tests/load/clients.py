@@ -10,8 +10,8 @@ from itertools import count
 from time import monotonic
 
 from tests.answers import MalformedError
-from tests.load.asks import RIGHT, Ask, outcome
 from tests.load.connection import Connection, LostError, NoConnectionError
+from tests.load.requests import RIGHT, Request, outcome
 
 _TIMEOUT_S = 40.0
 _FRESH = 0.2  # of the requests take a new connection
@@ -21,7 +21,7 @@ _FRESH = 0.2  # of the requests take a new connection
 class Outcome:
     """The result of one request, and its times (s of the monotonic clock)."""
 
-    ask: Ask
+    request: Request
     result: str
     sent: float
     ended: float
@@ -29,7 +29,7 @@ class Outcome:
 
 # Returns RIGHT, an excuse, or `wrong: ...`.
 Verdict = Callable[[Outcome], str]
-NextAsk = Callable[[str], Ask]
+NextRequest = Callable[[str], Request]
 
 
 @dataclass
@@ -46,11 +46,13 @@ class Tally:
         if verdict.startswith("wrong"):
             self.wrong_count += 1
             if len(self.wrong) < 30:
-                self.wrong.append(f"{done.ask.kind} for {done.ask.model}, {done.ended - done.sent:.3f} s: {verdict}")
+                self.wrong.append(
+                    f"{done.request.kind} for {done.request.model}, {done.ended - done.sent:.3f} s: {verdict}"
+                )
             verdict = "WRONG"
         elif verdict == RIGHT:
             self.latencies.append(done.ended - done.sent)
-        self.outcomes[done.ask.kind, verdict] += 1
+        self.outcomes[done.request.kind, verdict] += 1
 
     @property
     def total(self) -> int:
@@ -60,8 +62,8 @@ class Tally:
 class Clients:
     """`number` clients that run until the end of the block, which waits for their requests in flight."""
 
-    def __init__(self, port: int, number: int, asks: NextAsk, verdict: Verdict, tally: Tally) -> None:
-        self._port, self._number, self._asks, self._verdict = port, number, asks, verdict
+    def __init__(self, port: int, number: int, requests: NextRequest, verdict: Verdict, tally: Tally) -> None:
+        self._port, self._number, self._requests, self._verdict = port, number, requests, verdict
         self._tally, self._ids = tally, count()
         self._stopped = False
         self._tasks: list[asyncio.Task[None]] = []
@@ -78,22 +80,22 @@ class Clients:
         connection = Connection(self._port)
         while not self._stopped:
             request_id = f"c-{next(self._ids)}"
-            ask = self._asks(request_id)
+            request = self._requests(request_id)
             if chance.random() < _FRESH:
                 connection.close()
             self._tally.sent += 1
             sent = monotonic()
-            result = await _try(connection, ask, request_id)
-            done = Outcome(ask, result, sent, monotonic())
+            result = await _try(connection, request, request_id)
+            done = Outcome(request, result, sent, monotonic())
             self._tally.add(done, self._verdict(done))
             if result != RIGHT:
                 await asyncio.sleep(0.05)
         connection.close()
 
 
-async def _try(connection: Connection, ask: Ask, request_id: str) -> str:
+async def _try(connection: Connection, request: Request, request_id: str) -> str:
     try:
-        answer = await connection.ask(ask.payload, _TIMEOUT_S)
+        answer = await connection.send(request.payload, _TIMEOUT_S)
     except LostError as error:
         return str(error)
     except NoConnectionError:
@@ -102,8 +104,8 @@ async def _try(connection: Connection, ask: Ask, request_id: str) -> str:
         return f"wrong: no answer within {_TIMEOUT_S:g} s"
     except MalformedError as error:
         return f"wrong: {error}"
-    result = outcome(ask, answer, request_id)
-    return RIGHT if result in ask.expected else result
+    result = outcome(request, answer, request_id)
+    return RIGHT if result in request.expected else result
 
 
 async def rude_client(port: int, payload: bytes, chance: random.Random) -> None:
@@ -115,9 +117,9 @@ async def rude_client(port: int, payload: bytes, chance: random.Random) -> None:
     connection.close()
 
 
-async def slow_client(port: int, ask: Ask, request_id: str, pieces: int, pause_s: float) -> str:
+async def slow_client(port: int, request: Request, request_id: str, pieces: int, pause_s: float) -> str:
     """Sends a request in pieces. Returns the result."""
-    connection, payload = Connection(port), ask.payload
+    connection, payload = Connection(port), request.payload
     size = max(1, -(-len(payload) // pieces))
     try:
         parts = [payload[i : i + size] for i in range(0, len(payload), size)]
@@ -126,5 +128,5 @@ async def slow_client(port: int, ask: Ask, request_id: str, pieces: int, pause_s
         return f"{type(error).__name__}: {error}"
     finally:
         connection.close()
-    result = outcome(ask, answer, request_id)
-    return RIGHT if result in ask.expected else result
+    result = outcome(request, answer, request_id)
+    return RIGHT if result in request.expected else result

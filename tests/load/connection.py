@@ -30,7 +30,7 @@ class Connection:
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self._answers = AnswerReader()
 
-    async def ask(self, payload: bytes, timeout_s: float) -> Answer:
+    async def send(self, payload: bytes, timeout_s: float) -> Answer:
         """Raises LostError, NoConnectionError, MalformedError, TimeoutError."""
         async with asyncio.timeout(timeout_s):
             reader, writer = await self._open()
@@ -42,7 +42,7 @@ class Connection:
             return await self._answer(reader)
 
     async def send_slowly(self, pieces: Sequence[bytes], pause_s: float, timeout_s: float) -> Answer:
-        """As `ask`, with a pause between the pieces."""
+        """As `send`, with a pause between the pieces."""
         async with asyncio.timeout(timeout_s):
             reader, writer = await self._open()
             with suppress(OSError):

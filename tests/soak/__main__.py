@@ -19,10 +19,11 @@ from time import monotonic
 
 import httpx
 
-from tests.load.asks import RIGHT, EchoAsks
 from tests.load.clients import Clients, Outcome, Tally, rude_client, slow_client
 from tests.load.echo import add_echo, coloured_pictures
+from tests.load.requests import RIGHT, EchoRequests
 from tests.paths import ROOT
+from tests.plain_http import NO_CERTIFICATES
 from tests.process import Service, start
 from tests.soak.mixture import DEFAULT, DETECTOR, Mixture
 from tests.soak.samples import BOUNDS, Sample, grown, growth, measure, percentile
@@ -70,7 +71,9 @@ class Soak:
             [*choices, ("PUT", path, {"name": self.chance.choice((DEFAULT, _TWIN))})]
         )
         try:
-            async with httpx.AsyncClient(base_url=self.service.base_url, headers=KEY, timeout=60) as boss:
+            async with httpx.AsyncClient(
+                verify=NO_CERTIFICATES, base_url=self.service.base_url, headers=KEY, timeout=60
+            ) as boss:
                 answer = await boss.request(method, path, json=body)
             if answer.status_code != 200:
                 self.wrong.append(f"{method} {path} {body}: {answer.status_code} {answer.text[:200]}")
@@ -85,12 +88,12 @@ class Soak:
         await asyncio.sleep(_RUDE_EVERY_S * self.chance.random())
 
     async def _be_slow(self) -> None:
-        ask = self.mixture.next("slow")
-        while RIGHT not in ask.expected:  # only valid requests are read to their end
-            ask = self.mixture.next("slow")
-        result = await slow_client(self.service.port, ask, "slow", _SLOW_PIECES, _SLOW_PAUSE_S)
+        request = self.mixture.next("slow")
+        while RIGHT not in request.expected:  # only valid requests are read to their end
+            request = self.mixture.next("slow")
+        result = await slow_client(self.service.port, request, "slow", _SLOW_PIECES, _SLOW_PAUSE_S)
         if result != RIGHT:
-            self.wrong.append(f"a slow client, {ask.kind}: {result}")
+            self.wrong.append(f"a slow client, {request.kind}: {result}")
         self.slow += 1
 
     async def _watch(self) -> None:
@@ -123,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace, folder: Path) -> int:
     _make_models(folder / "models")
     chance = random.Random(options.seed)
-    echoes = EchoAsks(chance, coloured_pictures(options.seed, _PICTURES), _ECHOES)
+    echoes = EchoRequests(chance, coloured_pictures(options.seed, _PICTURES), _ECHOES)
     cat = (ROOT / "tests" / "data" / "cat.jpg").read_bytes()
     mixture = Mixture(chance, echoes, cat)
     settings = {

@@ -6,8 +6,8 @@ from functools import partial
 from typing import Any
 
 from tests.answers import Answer
-from tests.load.asks import RIGHT, Ask, EchoAsks, form, form_head, request_head
 from tests.load.photos import Photo, big_photo, photos
+from tests.load.requests import RIGHT, EchoRequests, Request, form, form_head, request_head
 
 DEFAULT, DETECTOR = "efficientnet-lite0", "picodet-s-416"
 _PHOTOS = 0.6  # share of the requests; the others are about colours
@@ -18,43 +18,43 @@ _BIG = "debian_palapeli-data_european-honey-bee.jpg"
 class Mixture:
     """`echoes` makes requests for models that answer with a picture's colour."""
 
-    def __init__(self, chance: random.Random, echoes: EchoAsks, cat: bytes) -> None:
+    def __init__(self, chance: random.Random, echoes: EchoRequests, cat: bytes) -> None:
         self._chance, self._echoes, self._cat = chance, echoes, cat
         self._photos = photos()
         self._big = big_photo(next(photo for photo in self._photos if photo.name == _BIG))
 
-    def next(self, request_id: str) -> Ask:
+    def next(self, request_id: str) -> Request:
         if self._chance.random() >= _PHOTOS:
             return self._echoes.next(request_id)
         makes = (self._photo, self._photo_form, self._batch, self._large, self._detect)
         return self._chance.choices(makes, (6, 6, 1, 0.5, 1))[0](request_id)
 
-    def _photo(self, request_id: str) -> Ask:
+    def _photo(self, request_id: str) -> Request:
         picture = self._chance.choice(self._photos)
         return self._raw(request_id, "photo raw", picture)
 
-    def _large(self, request_id: str) -> Ask:
+    def _large(self, request_id: str) -> Request:
         return self._raw(request_id, "12 megapixels", self._big)
 
-    def _raw(self, request_id: str, kind: str, picture: Photo) -> Ask:
+    def _raw(self, request_id: str, kind: str, picture: Photo) -> Request:
         head = request_head("/infer", picture.media_type, len(picture.data), request_id)
-        return Ask(kind, DEFAULT, head, picture.data, partial(_top, pictures=[picture]))
+        return Request(kind, DEFAULT, head, picture.data, partial(_top, pictures=[picture]))
 
-    def _photo_form(self, request_id: str) -> Ask:
+    def _photo_form(self, request_id: str) -> Request:
         picture = self._chance.choice(self._photos)
         body = form([picture.data], "image")
         head = form_head(f"/infer?model={DEFAULT}&top_k=3", len(body), request_id)
-        return Ask("photo form", DEFAULT, head, body, partial(_top, pictures=[picture]))
+        return Request("photo form", DEFAULT, head, body, partial(_top, pictures=[picture]))
 
-    def _batch(self, request_id: str) -> Ask:
+    def _batch(self, request_id: str) -> Request:
         pictures = self._chance.choices(self._photos, k=self._chance.randint(2, 6))
         body = form([picture.data for picture in pictures], "images")
         head = form_head("/infer/batch", len(body), request_id)
-        return Ask("photo batch", DEFAULT, head, body, partial(_top, pictures=pictures))
+        return Request("photo batch", DEFAULT, head, body, partial(_top, pictures=pictures))
 
-    def _detect(self, request_id: str) -> Ask:
+    def _detect(self, request_id: str) -> Request:
         head = request_head(f"/infer?model={DETECTOR}&threshold=0.5", "image/jpeg", len(self._cat), request_id)
-        return Ask("detect", DETECTOR, head, self._cat, _is_a_cat)
+        return Request("detect", DETECTOR, head, self._cat, _is_a_cat)
 
 
 def _top(answer: Answer, *, pictures: Sequence[Photo]) -> str:

@@ -3,13 +3,14 @@ import platform
 import resource
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from utils import memory
-from utils.memory import keep_freed_memory, release_free_memory
+from utils.memory import keep_freed_memory, release_free_memory, use_huge_pages
 
 FAULTS = """
 import resource, sys, threading
@@ -46,6 +47,7 @@ def test_missing_c_library_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes.util, "find_library", lambda _: None)
     release_free_memory()
     keep_freed_memory()
+    use_huge_pages()
     memory._library.cache_clear()
 
 
@@ -59,3 +61,10 @@ def test_release_keeps_memory_in_use() -> None:
 def test_freed_arrays_are_reused_without_page_faults() -> None:
     run = subprocess.run([sys.executable, "-c", FAULTS, "kept"], check=True, capture_output=True, text=True)
     assert int(run.stdout) < 100, f"page faults; a page has {resource.getpagesize()} bytes"
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="of Linux")
+def test_huge_pages_keep_memory_in_use() -> None:
+    kept = [np.full(10_000, value) for value in range(100)]
+    use_huge_pages()
+    assert [int(array[0]) for array in kept] == list(range(100))

@@ -13,7 +13,7 @@ from rich.progress import Progress
 from api.environment import SettingsError, load_settings
 from api.settings import ApiSettings
 from engine.drawing import Drawer, UndrawableError
-from engine.explain.target import ExplainError, Question, check_explainable
+from engine.explain.target import ExplainError, TargetQuery, check_explainable
 from engine.pipeline import describe_image
 from engine.tasks.task import MAX_TOP_K, InvalidOutputError, PredictOptions
 from loaders.image_loader import create_image_loader
@@ -94,7 +94,7 @@ class Run:
         self._check_format()
         font = options.font or settings.font
         if options.explain:
-            check_explainable(self._predictor.model.task, Question(), with_reference=False)
+            check_explainable(self._predictor.model.task, TargetQuery(), with_reference=False)
         self._with_picture = bool(self._save and is_drawable(self._predictor.model.task))
         self._is_collected = bool(self._save or options.format not in (None, "ndjson"))
         self._journal = Journal(self._save, self._facts(), resume=options.resume) if self._is_collected else None
@@ -231,7 +231,7 @@ class Run:
 
 def _predictor(settings: ApiSettings, options: argparse.Namespace, sources: Sequence[Source]) -> Predictor:
     limits = ImageLoaderOptions(settings.max_image_pixels, settings.accept_truncated)
-    image_loader = create_image_loader(settings.image_loader, limits)
+    image_loader = create_image_loader(options=limits)
     if options.url:
         return ServicePredictor(options.url, options.model, image_loader)
     several = options.save or options.watch or len(sources) > 1 or any(source.video for source in sources)

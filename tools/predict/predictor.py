@@ -6,7 +6,7 @@ from typing import Protocol
 
 from api.settings import ApiSettings
 from engine.explain.explainer import Explainer, ExplainRequest
-from engine.explain.target import Question
+from engine.explain.target import TargetQuery
 from engine.models.default_model import DefaultModel
 from engine.models.load import load_model
 from engine.models.loaded_model import LoadedModel, ModelRef
@@ -27,7 +27,7 @@ from utils.time_utils import StageTimer
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """`picture`: decoded in full, if that was asked for."""
+    """`picture`: decoded in full, if that was matching for."""
 
     model: ModelRef
     image: ImageInfo
@@ -46,7 +46,7 @@ class Predictor(Protocol):
     def __call__(self, data: bytes, options: PredictOptions, *, with_picture: bool) -> Answered:
         """Raises ImageError, InvalidOutputError, ModelRunError, OSError."""
 
-    def explain(self, data: bytes, question: Question, media_type: str) -> bytes:
+    def explain(self, data: bytes, query: TargetQuery, media_type: str) -> bytes:
         """The picture with a heat map of the answer over it. Raises ExplainError, and what a call raises."""
 
     def close(self) -> None:
@@ -78,9 +78,9 @@ class LocalPredictor:
             [answer] = completed(predict([self._model], self._image_loader, data, options, context))
         return Answered(answer.model, answer.image, answer.predictions, timer.as_ms(), picture)
 
-    def explain(self, data: bytes, question: Question, media_type: str) -> bytes:
+    def explain(self, data: bytes, query: TargetQuery, media_type: str) -> bytes:
         context = alone(StageTimer(), self._cores)
-        explainer = Explainer(self._image_loader, ExplainRequest(data, None, question, overlay=media_type))
+        explainer = Explainer(self._image_loader, ExplainRequest(data, None, query, overlay=media_type))
         explainer.begin(self._model, context)
         while not explainer.complete:
             explainer.scores.append(explainer.next_score(context))

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.drawing import Drawer, UndrawableError, check_drawable, encode
-from engine.explain.target import Question
+from engine.explain.target import TargetQuery
 from engine.tasks.predictions import (
     Classification,
     DepthMap,
@@ -39,7 +39,7 @@ from tools.predict.predictor import Answered
 from tools.predict.sources import Item
 from utils.files import replacing
 
-Explain = Callable[[bytes, Question, str], bytes]
+Explain = Callable[[bytes, TargetQuery, str], bytes]
 
 # The media type of drawn pictures and crops by the picture's format, and the suffixes that say so.
 _AS_JPEG, _AS_WEBP, _AS_PNG = ("image/jpeg", ".jpg", ".jpeg", ".jfif"), ("image/webp", ".webp"), ("image/png", ".png")
@@ -75,7 +75,7 @@ class Saver:
             drawn = encode(self._drawer(picture, answered.predictions), media_type)
             yield "annotated" / _named(item.target, suffixes), drawn
         if self._explain and answered.predictions:
-            overlay = self._explain(data, _question(answered.predictions[0]), media_type)
+            overlay = self._explain(data, _target_query(answered.predictions[0]), media_type)
             yield "explained" / _named(item.target, suffixes), overlay
         for number, prediction in enumerate(answered.predictions, 1):
             path = item.target.with_name(f"{item.target.name}-{number}")
@@ -107,13 +107,13 @@ class Saver:
         return len(data)
 
 
-def _question(prediction: Prediction) -> Question:
+def _target_query(prediction: Prediction) -> TargetQuery:
     match prediction:
         case Detection(class_id=class_id, box=box):
-            return Question(class_id=class_id, box=box)
+            return TargetQuery(class_id=class_id, box=box)
         case Classification(class_id=class_id) | Segment(class_id=class_id):
-            return Question(class_id=class_id)
-    return Question()
+            return TargetQuery(class_id=class_id)
+    return TargetQuery()
 
 
 def is_drawable(task: TaskName) -> bool:

@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import orjson
 from pydantic import Field, TypeAdapter
 
-from engine.explain.target import Question
+from engine.explain.target import TargetQuery
 from engine.models.loaded_model import ModelRef
 from engine.tasks.predictions import (
     Classification,
@@ -83,10 +83,10 @@ class ServicePredictor:
             self._image_loader.load(data) if with_picture else None,
         )
 
-    def explain(self, data: bytes, question: Question, media_type: str) -> bytes:
-        box = question.box
+    def explain(self, data: bytes, query: TargetQuery, media_type: str) -> bytes:
+        box = query.box
         sides = f"{box.xmin},{box.ymin},{box.xmax},{box.ymax}" if box else None
-        query = {"model": self.model.name, "class_id": question.class_id, "box": sides}
+        query = {"model": self.model.name, "class_id": query.class_id, "box": sides}
         given = {name: value for name, value in query.items() if value is not None}
         return self._send("POST", f"/explain?{urlencode(given)}", data, media_type)
 

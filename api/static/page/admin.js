@@ -1,7 +1,7 @@
 // The operator's requests: reading the state of the service, and changing models.
 
 import { address, getJson, Problem, request } from "./api.js";
-import { loadModels } from "./ask.js";
+import { loadModels } from "./send.js";
 import { figures, parse, snapshot } from "./metrics.js";
 import { notify, state, update } from "./store.js";
 

@@ -1,6 +1,6 @@
 // The answer beside the picture: what it says, sliders, label toggles, and a table of every number.
 
-import { ask, askAll } from "./ask.js";
+import { send, sendAll } from "./send.js";
 import { classColour } from "./colours.js";
 import { MapLegend, ProblemCard, Slider } from "./parts.js";
 import {
@@ -32,7 +32,7 @@ export function Answer({ picture, answer, indices }) {
 
 /** The text of the page while there is no answer. */
 export function NoAnswer({ picture }) {
-  const again = html`<div class="row"><button type="button" onClick=${() => ask([picture])}>Send again</button></div>`;
+  const again = html`<div class="row"><button type="button" onClick=${() => send([picture])}>Send again</button></div>`;
   if (picture.status === "waiting") return html`<p class="headline muted">Waiting for the answer …</p>`;
   if (picture.status === "cancelled") return html`<p class="headline muted">Cancelled.</p>${again}`;
   return html`<${ProblemCard} problem=${picture.problem} />${again}`;
@@ -40,14 +40,14 @@ export function NoAnswer({ picture }) {
 
 export function Controls({ answer, picture }) {
   if (!isFiltered(answer) && taskOf(answer) !== "depth-estimation") return null;
-  const asked = { ...defaults(answer, state.details[answer.model.name]), ...notNull(picture.asked) };
-  const value = { ...asked, ...notNull(state.options) };
+  const sentOptions = { ...defaults(answer, state.details[answer.model.name]), ...notNull(picture.sentOptions) };
+  const value = { ...sentOptions, ...notNull(state.options) };
   const most = taskOf(answer) === "image-classification" ? 20 : 100;
   const set = (name, given) => update({ options: { ...state.options, [name]: given } });
-  // More than the answer has: the service is asked again, when the slider is released.
+  // More than the answer has: they are requested again, when the slider is released.
   const settle = () => {
-    const { top_k, threshold } = { ...asked, ...notNull(state.options) };
-    if (top_k > asked.top_k || threshold < asked.threshold) askAll();
+    const { top_k, threshold } = { ...sentOptions, ...notNull(state.options) };
+    if (top_k > sentOptions.top_k || threshold < sentOptions.threshold) sendAll();
   };
   const hasMaps = answer.predictions.some((prediction) => prediction.mask || prediction.depth) || picture.why?.answer;
   return html`<div class="controls">

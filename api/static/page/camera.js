@@ -1,6 +1,6 @@
 // A picture from the camera: live where the context is secure, otherwise through the device's own camera application.
 
-import { addPictures } from "./ask.js";
+import { addPictures } from "./send.js";
 import { notify } from "./store.js";
 import { Component, createRef, html } from "./ui.js";
 

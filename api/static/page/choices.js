@@ -1,6 +1,6 @@
 // Which model answers, and which one it is compared with.
 
-import { choose } from "./ask.js";
+import { choose } from "./send.js";
 import { hasLabels } from "./predictions.js";
 import { state } from "./store.js";
 import { html } from "./ui.js";

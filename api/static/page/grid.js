@@ -1,6 +1,6 @@
 // All pictures as a grid that fills as answers come, with a count, a progress bar and cancel.
 
-import { ask, cancel, clearPictures } from "./ask.js";
+import { send, cancel, clearPictures } from "./send.js";
 import { cosine, summaryOf, taskOf } from "./predictions.js";
 import { change, state, update } from "./store.js";
 import { html, plural } from "./ui.js";
@@ -27,7 +27,7 @@ function AskCancelled() {
   const cancelled = state.pictures.filter((picture) => picture.status === "cancelled");
   return (
     cancelled.length > 0 &&
-    html`<button type="button" onClick=${() => ask(cancelled)}>Send the ${cancelled.length} others</button>`
+    html`<button type="button" onClick=${() => send(cancelled)}>Send the ${cancelled.length} others</button>`
   );
 }
 

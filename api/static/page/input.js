@@ -1,7 +1,7 @@
 // Ways for pictures to get in: dropped, pasted, from the clipboard, from another tab, or a sample.
 
 import { request } from "./api.js";
-import { addPictures } from "./ask.js";
+import { addPictures } from "./send.js";
 import { notify } from "./store.js";
 
 export const SAMPLES = [

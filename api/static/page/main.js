@@ -1,6 +1,6 @@
 // Starts the page: views by the address's hash, keys, drops and pastes.
 
-import { loadModels } from "./ask.js";
+import { loadModels } from "./send.js";
 import { step } from "./grid.js";
 import { acceptDrops, acceptPastes } from "./input.js";
 import { onChange, state, update } from "./store.js";

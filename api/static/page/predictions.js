@@ -27,10 +27,10 @@ export function visible(answer, { top_k, threshold }, hiddenLabels) {
   return indices.slice(0, top_k ?? undefined).filter((i) => !hiddenLabels.has(predictions[i].label));
 }
 
-/** For each answer of a picture, the indices that the page's sliders and toggles leave. Untouched sliders are as the picture was asked. */
-export function shownOf({ answers, asked }) {
+/** For each answer of a picture, the indices that the page's sliders and toggles leave. Untouched sliders are those of its request. */
+export function shownOf({ answers, sentOptions }) {
   const { top_k, threshold } = state.options;
-  const limits = { top_k: top_k ?? asked.top_k, threshold: threshold ?? asked.threshold };
+  const limits = { top_k: top_k ?? sentOptions.top_k, threshold: threshold ?? sentOptions.threshold };
   return answers.map((answer) => visible(answer, limits, state.hiddenLabels));
 }
 

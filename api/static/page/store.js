@@ -6,14 +6,14 @@
 // pictures      in the order they were added:
 //   id, file, name, url     the file itself, and an object URL that shows it; `sample`: its address here, if it is one
 //   status                  "waiting", "done", "failed" or "cancelled"
-//   image, answers          of /infer, one answer for each choice; `asked`: the options that they were asked with
+//   image, answers          of /infer, one answer for each choice; `sentOptions`: the options of that request
 //   problem                 why it failed: {detail, code, requestId}
 //   timing                  {sent, read, server}: milliseconds until the response began, to read it, and Server-Timing
-//   why                     {side, title, controller, answer, ms, problem} of /explain; null if not asked
+//   why                     {side, title, controller, answer, ms, problem} of /explain; null before the first request
 // current       id of the picture on the stage
 // run           {controller, done, total, requests}: pictures being sent; null if none
 // options       top_k and threshold as the sliders are; null: the model's own
-// asked         the same as the last request had them
+// sentOptions   the same as the last request had them
 // opacity       of masks, depth and heat maps, 0 to 1
 // hiddenLabels  a Set of labels that are not drawn
 // hover         {side, index} of the prediction under the pointer or focus; null if none
@@ -36,7 +36,7 @@ export const state = {
   current: null,
   run: null,
   options: { top_k: null, threshold: null },
-  asked: { top_k: null, threshold: null },
+  sentOptions: { top_k: null, threshold: null },
   opacity: 0.55,
   hiddenLabels: new Set(),
   hover: null,

@@ -1,7 +1,7 @@
 // Where the time of a request went, and whether it is the server or the client that is slow.
 
 import { post } from "./api.js";
-import { askedQuery } from "./ask.js";
+import { sentQuery } from "./send.js";
 import { notify, state, update } from "./store.js";
 import { html, ms } from "./ui.js";
 
@@ -66,7 +66,7 @@ async function measure(picture) {
   try {
     while (series.times.length < SENDS) {
       const { timing } = await post("infer", {
-        query: askedQuery(),
+        query: sentQuery(),
         key: state.key,
         body: picture.file,
         signal: controller.signal,

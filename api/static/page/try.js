@@ -1,6 +1,6 @@
 // The view for pictures: ways in, the stage, the answer beside it, and the grid of all pictures.
 
-import { addPictures, clearPictures } from "./ask.js";
+import { addPictures, clearPictures } from "./send.js";
 import { Answer, NoAnswer } from "./answer.js";
 import { CameraButton, cameraNote } from "./camera.js";
 import { Choices } from "./choices.js";

@@ -1,7 +1,7 @@
 // Why this answer: a heat map of /explain for one prediction, or for the similarity of two pictures.
 
 import { post, Problem } from "./api.js";
-import { modelQuery } from "./ask.js";
+import { modelQuery } from "./send.js";
 import { MapLegend, ProblemCard } from "./parts.js";
 import { number } from "./predictions.js";
 import { change, currentPicture, state, update } from "./store.js";

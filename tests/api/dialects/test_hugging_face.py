@@ -13,7 +13,7 @@ RED = colour_picture("red")
 TEXT = b64encode(RED).decode()
 
 
-def ask(client: httpx.Client, model: str, **parameters: object) -> Any:  # noqa: ANN401 - JSON
+def send(client: httpx.Client, model: str, **parameters: object) -> Any:  # noqa: ANN401 - JSON
     response = client.post(f"/hf/{model}", json={"inputs": TEXT, "parameters": parameters})
     assert response.status_code == 200, response.text
     return response.json()
@@ -24,26 +24,26 @@ def test_raw_body_and_json_give_the_scores_of_infer(client: httpx.Client) -> Non
     found = client.post("/hf/colour", content=RED, headers={"Content-Type": "image/png"})
     assert found.json() == [{"label": one["label"], "score": one["score"]} for one in wanted]
     assert found.headers["server-timing"].startswith("decode;")
-    assert ask(client, "colour") == found.json()
-    assert ask(client, "colour", top_k=1, threshold=None) == found.json()[:1]
+    assert send(client, "colour") == found.json()
+    assert send(client, "colour", top_k=1, threshold=None) == found.json()[:1]
 
 
 def test_boxes_are_whole_pixels(client: httpx.Client) -> None:
-    first, second = ask(client, "boxes", threshold=0.3)
+    first, second = send(client, "boxes", threshold=0.3)
     assert first == {"label": "cat", "score": 0.9, "box": {"xmin": 5, "ymin": 3, "xmax": 20, "ymax": 22}}
     assert second["label"] == "dog"
-    assert [one["label"] for one in ask(client, "boxes", threshold=0.6)] == ["cat"]
+    assert [one["label"] for one in send(client, "boxes", threshold=0.6)] == ["cat"]
 
 
 def test_other_tasks_answer_as_their_pipelines(client: httpx.Client) -> None:
-    [segment] = ask(client, "panoptic")
+    [segment] = send(client, "panoptic")
     assert segment.keys() == {"label", "score", "mask"}
     assert b64decode(segment["mask"]).startswith(b"\x89PNG")
-    assert ask(client, "text") == [{"generated_text": "a"}]
-    assert ask(client, "depth").keys() == {"depth", "minimum", "maximum"}
-    [vector] = ask(client, "vector")
+    assert send(client, "text") == [{"generated_text": "a"}]
+    assert send(client, "depth").keys() == {"depth", "minimum", "maximum"}
+    [vector] = send(client, "vector")
     assert vector == client.post("/infer?model=vector", content=RED).json()["predictions"][0]["embedding"]
-    assert ask(client, "text", threshold=1) == []
+    assert send(client, "text", threshold=1) == []
 
 
 @pytest.mark.parametrize(

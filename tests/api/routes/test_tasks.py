@@ -58,7 +58,7 @@ def test_tasks_answer_in_the_fields_of_their_schemas(serve: Serve, models: Path,
         InferResponse.model_validate(response.json())
         (prediction,) = response.json()["predictions"]
         assert prediction.keys() == fields
-    asked = client.post("/infer", params={"model": "depth", "predicted_depth": "true"}, content=red_png).json()
-    InferResponse.model_validate(asked)
-    (prediction,) = asked["predictions"]
-    assert prediction["predicted_depth"]["shape"] == [asked["image"]["height"], asked["image"]["width"]]
+    answer = client.post("/infer", params={"model": "depth", "predicted_depth": "true"}, content=red_png).json()
+    InferResponse.model_validate(answer)
+    (prediction,) = answer["predictions"]
+    assert prediction["predicted_depth"]["shape"] == [answer["image"]["height"], answer["image"]["width"]]

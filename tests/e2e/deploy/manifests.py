@@ -18,8 +18,8 @@ from tests.paths import ROOT
 
 KUBECTL = Path(sys.executable).with_name("kubectl")
 DEPLOY = ROOT / "deploy"
-# The oldest that has every field in use, and the newest that is published.
-KUBERNETES_VERSIONS = ("1.27", "1.37")
+# The oldest and the newest whose schemas kubernetes-validate has.
+KUBERNETES_VERSIONS = ("1.25", "1.37")
 
 Manifest = dict[str, Any]
 Manifests = list[Manifest]

@@ -55,9 +55,10 @@ def file_with_a_name(folder: Path) -> None:
     labelled(folder)
 
 
-def version_folder(folder: Path) -> None:
-    (folder / "1").mkdir()
-    (folder / "1" / "model.onnx").write_bytes(GRAPH)
+def version_folders(folder: Path) -> None:
+    for version in ("1", "2"):
+        (folder / version).mkdir()
+        (folder / version / "model.onnx").write_bytes(GRAPH)
     labelled(folder)
 
 
@@ -72,7 +73,7 @@ def triton(folder: Path) -> None:
     add_model(folder, "roses", colour_graph())
 
 
-LAYOUTS = [one_file, file_with_a_name, version_folder, subfolder_of_an_export, triton]
+LAYOUTS = [one_file, file_with_a_name, version_folders, subfolder_of_an_export, triton]
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +91,7 @@ def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     port = str(free_port())
 
     def placed(text: str) -> str:
-        text = text.replace("{{.Name}}", NAME).replace("/mnt/models", str(models)).replace("8080", port)
+        text = text.replace("8080", port).replace("{{.Name}}", NAME).replace("/mnt/models", str(models))
         return text.replace("/tmp/models", f"{tmp}/models").replace("/tmp/cache", f"{tmp}/cache")
 
     command = [placed(word) for word in CONTAINER["command"] + CONTAINER["args"]]

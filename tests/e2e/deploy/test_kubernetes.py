@@ -224,7 +224,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     models = tmp_path_factory.mktemp("models")
     add_model(models, "colour", colour_graph())
     with (
-        running(own_models(models, tmp_path_factory.mktemp("cache"))) as started,
+        running(own_models(models)) as started,
         httpx.Client(base_url=started.base_url, timeout=60) as client,
     ):
         assert client.post("/infer", content=RED).status_code == 200

@@ -26,7 +26,7 @@ HEAD = (
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("service")
     add_model(folder / "models", "colour", colour_graph())
-    settings = own_models(folder / "models", folder / "cache")
+    settings = own_models(folder / "models")
     with running(settings | {"API_TRUSTED_PROXIES": "127.0.0.1", "API_MAX_UPLOAD_BYTES": "1000000"}) as service:
         yield service
 

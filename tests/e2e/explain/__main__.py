@@ -10,8 +10,8 @@ import numpy as np
 from engine.drawing import encode
 from engine.explain.explainer import Method
 from engine.explain.heat_map import overlay
-from engine.explain.target import Question
-from tests.e2e.explain.maps import decoded, in_input, photos
+from engine.explain.target import TargetQuery
+from tests.e2e.explain.maps import decoded, in_input, objects, photos
 from tests.e2e.explain.measures import SAMPLES, Areas, areas, correlation, maps_of, pointing_game, shuffled
 from tests.e2e.explain.xaitk import compared
 from tests.engine.explain.explaining import explain
@@ -74,7 +74,7 @@ def _draw() -> None:
     """Both methods side by side."""
     model, photo, drawn = load("efficientnet-lite0"), decoded(PHOTOS / _SHOWN), []
     for method in Method:
-        found = explain(model, (PHOTOS / _SHOWN).read_bytes(), Question(), method, samples=SAMPLES)
+        found = explain(model, (PHOTOS / _SHOWN).read_bytes(), TargetQuery(), method, samples=SAMPLES)
         height, width = photo.pixels.shape[:2]
         size = (_WIDTH, round(_WIDTH * height / width))
         drawn.append(cv2.resize(overlay(photo, found.heat_map.levels()), size, interpolation=cv2.INTER_AREA))
@@ -115,7 +115,7 @@ def _agreement() -> list[str]:
 def _pointing() -> list[str]:
     detector, rows = load("picodet-s-416"), []
     for method in Method:
-        found = pointing_game(detector, method)
+        found = pointing_game(detector, method, objects())
         chance = sum(one.share for one in found)
         rows.append(_row([f"`{method}`", f"{sum(one.hit for one in found)} of {len(found)}", f"{chance:.1f}"]))
     return rows
@@ -128,8 +128,8 @@ def _other_weights() -> list[str]:
         for method in Method:
             found = []
             for photo in _FEW:
-                data, question = photo.file.read_bytes(), Question(class_id=photo.class_id)
-                one, another = (in_input(each, explain(each, data, question, method)) for each in (model, other))
+                data, query = photo.file.read_bytes(), TargetQuery(class_id=photo.class_id)
+                one, another = (in_input(each, explain(each, data, query, method)) for each in (model, other))
                 found.append(correlation(one, another))
             rows.append(_row([f"`{method}`", f"{np.mean(found):.2f}", f"{max(found):.2f}"]))
     return rows

@@ -1,6 +1,6 @@
 """Insertion and deletion (Petsiuk et al. 2018), the pointing game (Zhang et al. 2018), and other weights."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +13,7 @@ import onnx
 from onnx import numpy_helper
 
 from engine.explain.explainer import Method
-from engine.explain.target import Question
+from engine.explain.target import TargetQuery
 from engine.models.loaded_model import LoadedModel
 from engine.tasks.predictions import Box, Detection, iou
 from tests.e2e.explain.maps import (
@@ -24,7 +24,6 @@ from tests.e2e.explain.maps import (
     class_scores,
     in_input,
     input_tensor,
-    objects,
     random_map,
 )
 from tests.engine.explain.explaining import explain, loaded
@@ -54,11 +53,9 @@ class Areas:
 
 
 def maps_of(model: LoadedModel, photo: Photo, samples: int = SAMPLES) -> dict[str, Array]:
-    data, question = photo.file.read_bytes(), Question(class_id=photo.class_id)
+    data, query = photo.file.read_bytes(), TargetQuery(class_id=photo.class_id)
     side = model.preprocessor.target.width
-    made = {
-        f"`{method}`": in_input(model, explain(model, data, question, method, samples=samples)) for method in Method
-    }
+    made = {f"`{method}`": in_input(model, explain(model, data, query, method, samples=samples)) for method in Method}
     return made | {"random": random_map(side, seed=photo.class_id), "centred Gaussian": centred_gaussian(side)}
 
 
@@ -85,17 +82,19 @@ class Pointed:
     share: float
 
 
-def pointing_game(detector: LoadedModel, method: Method) -> list[Pointed]:
+def pointing_game(
+    detector: LoadedModel, method: Method, targets: Sequence[Annotated], samples: int = SAMPLES
+) -> list[Pointed]:
     """Of the detections of annotated objects."""
-    return on_all_cores(partial(_pointed, detector, method), objects())
+    return on_all_cores(partial(_pointed, detector, method, samples), targets)
 
 
-def _pointed(detector: LoadedModel, method: Method, one: Annotated) -> Pointed:
+def _pointed(detector: LoadedModel, method: Method, samples: int, one: Annotated) -> Pointed:
     answered = infer(detector, one.file.read_bytes())
     detections = [p for p in answered.predictions if isinstance(p, Detection) and p.label == one.label]
     detection = max(detections, key=lambda found: iou(found.box, one.box))
     explanation = explain(
-        detector, one.file.read_bytes(), Question(one.label, box=detection.box), method, samples=SAMPLES
+        detector, one.file.read_bytes(), TargetQuery(one.label, box=detection.box), method, samples=samples
     )
     x, y = explanation.heat_map.peak
     share = _area(one.box) / answered.picture.info.size.pixels

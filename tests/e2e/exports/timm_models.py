@@ -1,6 +1,6 @@
 """Exports of timm, by its own exporter and config, and of its models in transformers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,11 @@ from tests.e2e.exports.pictures import CALIBRATION
 _LABELS = list(names(CLASSES).values())
 
 
-def _maker(architecture: str, **overlay: Any) -> Maker:
-    """`overlay`: of the pretrained config, which the model hub keeps beside weights."""
+def timm_maker(architecture: str, model: Mapping[str, Any] | None = None, **overlay: Any) -> Maker:
+    """`model`: arguments of the architecture.
+
+    `overlay`: of the pretrained config, which the model hub keeps beside weights.
+    """
 
     def make(folder: Path) -> Answerer:
         import timm
@@ -25,18 +28,20 @@ def _maker(architecture: str, **overlay: Any) -> Maker:
         from timm.utils.onnx import onnx_export
 
         torch.manual_seed(0)
-        size = {"img_size": overlay["input_size"][1:]} if "img_size" in overlay.pop("arguments", ()) else {}
-        model = timm.create_model(
-            architecture, num_classes=CLASSES, pretrained_cfg_overlay={**overlay, "label_names": _LABELS}, **size
+        built = timm.create_model(
+            architecture,
+            num_classes=CLASSES,
+            pretrained_cfg_overlay={**overlay, "label_names": _LABELS},
+            **(model or {}),
         )
-        transform = _transform(model)
+        transform = _transform(built)
         batch = torch.stack([transform(_open(file)) for file in CALIBRATION])
-        calibrate(model, lambda: model(batch), {rf"^{model.pretrained_cfg['classifier']}$": (0.0, 2.0)})
-        save_for_hf(model, folder, model_config={"label_names": _LABELS})
+        calibrate(built, lambda: built(batch), {rf"^{built.pretrained_cfg['classifier']}$": (0.0, 2.0)})
+        save_for_hf(built, folder, model_config={"label_names": _LABELS})
         for weights in [*folder.glob("*.safetensors"), *folder.glob("*.bin")]:
             weights.unlink()
-        onnx_export(model, str(folder / "model.onnx"), input_size=tuple(batch.shape[1:]), batch_size=1)
-        return lambda picture: _answer(model, transform(_open(picture)))
+        onnx_export(built, str(folder / "model.onnx"), input_size=tuple(batch.shape[1:]), batch_size=1)
+        return lambda picture: _answer(built, transform(_open(picture)))
 
     return make
 
@@ -67,11 +72,11 @@ def _case(name: str, make: Maker) -> Case:
 
 
 CASES = (
-    _case("timm-resnet50-center", _maker("resnet50")),
-    _case("timm-vit-small-squash", _maker("vit_small_patch16_224", crop_mode="squash", crop_pct=1.0)),
-    _case("timm-convnext-nano-border", _maker("convnext_nano", crop_mode="border", crop_pct=0.9)),
+    _case("timm-resnet50-center", timm_maker("resnet50")),
+    _case("timm-vit-small-squash", timm_maker("vit_small_patch16_224", crop_mode="squash", crop_pct=1.0)),
+    _case("timm-convnext-nano-border", timm_maker("convnext_nano", crop_mode="border", crop_pct=0.9)),
     _case(
-        "timm-mobilenetv3-oblong", _maker("mobilenetv3_large_100", input_size=(3, 192, 288), crop_pct=0.9)
+        "timm-mobilenetv3-oblong", timm_maker("mobilenetv3_large_100", input_size=(3, 192, 288), crop_pct=0.9)
     ),
     Case(
         "hf-timm-wrapper",

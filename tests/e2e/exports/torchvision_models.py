@@ -1,6 +1,7 @@
 """Exports of torchvision, which record nothing about the picture."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,16 @@ from tests.e2e.exports.classifiers import BOUND, TASK
 from tests.e2e.exports.pictures import CALIBRATION
 
 
-def _maker(architecture: str, weights: str, head: str, *, batch: int = 1, dynamo: bool = False) -> Maker:
-    """Returns a maker of a bare file NAME.onnx."""
+def torchvision_maker(
+    architecture: str,
+    weights: str,
+    head: str,
+    *,
+    batch: int = 1,
+    dynamo: bool = False,
+    build: Callable[[], Any] | None = None,
+) -> Maker:
+    """Returns a maker of a bare file NAME.onnx. `build`: another model than the architecture's."""
 
     def make(folder: Path) -> Answerer:
         import torch
@@ -19,7 +28,7 @@ def _maker(architecture: str, weights: str, head: str, *, batch: int = 1, dynamo
 
         torch.manual_seed(0)
         entry = get_model_weights(architecture)[weights]  # its transforms; nothing is downloaded
-        model, transform = get_model(architecture), entry.transforms()
+        model, transform = build() if build else get_model(architecture), entry.transforms()
         photos = torch.stack([transform(_open(file)) for file in CALIBRATION])
         calibrate(model, lambda: model(photos), {head: (0.0, 2.0)})
         file = folder.with_name(f"{folder.name}.onnx")
@@ -53,7 +62,9 @@ def _case(name: str, make: Maker, toml: tuple[str, ...] = ()) -> Case:
 _EDGE_232 = ("[preprocess]", "shortest_edge = 232")
 
 CASES = (
-    _case("tv-resnet50-v2", _maker("resnet50", "IMAGENET1K_V2", "^fc$", dynamo=True), _EDGE_232),
-    _case("tv-mobilenet-v3-v2", _maker("mobilenet_v3_large", "IMAGENET1K_V2", r"^classifier\.3$"), _EDGE_232),
-    _case("tv-resnet18-batch-4", _maker("resnet18", "IMAGENET1K_V1", "^fc$", batch=4)),
+    _case("tv-resnet50-v2", torchvision_maker("resnet50", "IMAGENET1K_V2", "^fc$", dynamo=True), _EDGE_232),
+    _case(
+        "tv-mobilenet-v3-v2", torchvision_maker("mobilenet_v3_large", "IMAGENET1K_V2", r"^classifier\.3$"), _EDGE_232
+    ),
+    _case("tv-resnet18-batch-4", torchvision_maker("resnet18", "IMAGENET1K_V1", "^fc$", batch=4)),
 )

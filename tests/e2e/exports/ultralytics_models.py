@@ -18,25 +18,32 @@ _OBJECTS = 0.05  # of 1 - F1
 _PROBABILITY = 0.005
 _ALL = 8400  # boxes of an input of 640 x 640
 
-_BOXES: Heads = {r"cv2\.\d\.2$": (0.0, 1.0), r"cv3\.\d\.2$": (-4.5, 1.5)}
+BOXES: Heads = {r"cv2\.\d\.2$": (0.0, 1.0), r"cv3\.\d\.2$": (-4.5, 1.5)}
 # YOLO26 predicts the distances of a box's sides themselves, not their distribution.
-_DISTANCES: Heads = {**_BOXES, r"cv2\.\d\.2$": (6.0, 1.0)}
+_DISTANCES: Heads = {**BOXES, r"cv2\.\d\.2$": (6.0, 1.0)}
 _MASKS: Heads = {r"cv4\.\d\.2$": (0.0, 0.5)}
 _KEYPOINTS: Heads = {r"cv4(_kpts)?\.\d(\.2)?$": (0.0, 1.0)}
 _ANGLES: Heads = {r"cv4\.\d\.2$": (0.0, 1.0)}
 
 
-def _maker(
-    architecture: str, task: str, heads: Heads, read: Callable[[Any], Answer], *, classes: int = 4, **options: Any
+def yolo_maker(
+    architecture: str,
+    task: str,
+    heads: Heads,
+    read: Callable[[Any], Answer],
+    *,
+    classes: int = 4,
+    tiny: bool = False,
+    **options: Any,
 ) -> Maker:
-    """Returns a maker of a bare file NAME.onnx."""
+    """Returns a maker of a bare file NAME.onnx. `tiny`: with 8 to 24 channels."""
 
     def make(folder: Path) -> Answerer:
         import torch
         from ultralytics import YOLO
 
         torch.manual_seed(0)
-        yolo = YOLO(_architecture(architecture, classes, folder), task=task)
+        yolo = YOLO(_architecture(architecture, classes, folder, tiny=tiny), task=task)
         yolo.model.names = names(len(yolo.model.names))
         side = options.get("imgsz", 640)
         calibrate(yolo.model, lambda: yolo.model(_batch(side)), heads)
@@ -55,12 +62,14 @@ def _maker(
     return make
 
 
-def _architecture(name: str, classes: int, folder: Path) -> Path:
+def _architecture(name: str, classes: int, folder: Path, *, tiny: bool) -> Path:
     """Ultralytics' file with another number of classes; `n` in its name is the scale."""
     from ultralytics.utils.checks import check_yaml
 
     unscaled = re.sub(r"(\d+)n", r"\1", name)
     text = Path(check_yaml(f"{unscaled}.yaml")).read_text(encoding="utf-8")
+    if tiny:  # depth, width, most channels; reg_max sizes the branch of boxes
+        text = re.sub(r"(?m)^  n: \[.*?\]", "  n: [0.1, 0.02, 1024]", text) + "\nreg_max: 4\n"
     file = folder / f"{name}.yaml"
     file.write_text(re.sub(r"(?m)^nc: \d+", f"nc: {classes}", text), encoding="utf-8")
     return file
@@ -92,7 +101,7 @@ def _scores(result: Any) -> Answer:
     return {"scores": result.probs.data.numpy(), "labels": _all_labels(result)}
 
 
-def _objects(result: Any) -> Answer:
+def read_objects(result: Any) -> Answer:
     found = result.boxes
     return {"boxes": found.xyxy.numpy(), "scores": found.conf.numpy(), "labels": _labels(result, found.cls)}
 
@@ -100,11 +109,11 @@ def _objects(result: Any) -> Answer:
 def _masks(result: Any) -> Answer:
     height, width = result.orig_shape
     masks = np.zeros((0, height, width), np.bool_) if result.masks is None else result.masks.data.numpy() > 0.5
-    return {**_objects(result), "masks": masks}
+    return {**read_objects(result), "masks": masks}
 
 
 def _poses(result: Any) -> Answer:
-    return {**_objects(result), "keypoints": result.keypoints.data.numpy()}
+    return {**read_objects(result), "keypoints": result.keypoints.data.numpy()}
 
 
 def _oriented(result: Any) -> Answer:
@@ -135,21 +144,25 @@ def _case(name: str, task: str, make: Maker, bound: float = _OBJECTS, without: t
 
 
 CASES = (
-    _case("yolo11n", "object-detection", _maker("yolo11n", "detect", _BOXES, _objects)),
-    _case("yolo11n-dynamic", "object-detection", _maker("yolo11n", "detect", _BOXES, _objects, dynamic=True)),
-    _case("yolov8n", "object-detection", _maker("yolov8n", "detect", _BOXES, _objects)),
-    _case("yolo11n-seg", "image-segmentation", _maker("yolo11n-seg", "segment", {**_BOXES, **_MASKS}, _masks)),
-    _case("yolo11n-pose", "keypoint-detection", _maker("yolo11n-pose", "pose", {**_BOXES, **_KEYPOINTS}, _poses)),
-    _case("yolo11n-obb", "object-detection", _maker("yolo11n-obb", "obb", {**_BOXES, **_ANGLES}, _oriented)),
+    _case("yolo11n", "object-detection", yolo_maker("yolo11n", "detect", BOXES, read_objects)),
+    _case("yolo11n-dynamic", "object-detection", yolo_maker("yolo11n", "detect", BOXES, read_objects, dynamic=True)),
+    _case("yolov8n", "object-detection", yolo_maker("yolov8n", "detect", BOXES, read_objects)),
+    _case("yolo11n-seg", "image-segmentation", yolo_maker("yolo11n-seg", "segment", {**BOXES, **_MASKS}, _masks)),
+    _case("yolo11n-pose", "keypoint-detection", yolo_maker("yolo11n-pose", "pose", {**BOXES, **_KEYPOINTS}, _poses)),
+    _case("yolo11n-obb", "object-detection", yolo_maker("yolo11n-obb", "obb", {**BOXES, **_ANGLES}, _oriented)),
     _case(
         "yolo11n-cls", "image-classification",
-        _maker("yolo11n-cls", "classify", {r"\.linear$": (0.0, 2.0)}, _scores, classes=100, imgsz=224), _PROBABILITY,
+        yolo_maker("yolo11n-cls", "classify", {r"\.linear$": (0.0, 2.0)}, _scores, classes=100, imgsz=224),
+        _PROBABILITY,
     ),
-    _case("yolo26n", "object-detection", _maker("yolo26n", "detect", _DISTANCES, _objects)),
+    _case("yolo26n", "object-detection", yolo_maker("yolo26n", "detect", _DISTANCES, read_objects)),
     # 3000x20.png is four rows of the input, one of the prototypes: Ultralytics enlarges them twice, Fovea once.
     _case(
-        "yolo26n-seg", "image-segmentation", _maker("yolo26n-seg", "segment", {**_DISTANCES, **_MASKS}, _masks),
+        "yolo26n-seg", "image-segmentation", yolo_maker("yolo26n-seg", "segment", {**_DISTANCES, **_MASKS}, _masks),
         without=("3000x20.png",),
     ),
-    _case("yolo26n-pose", "keypoint-detection", _maker("yolo26n-pose", "pose", {**_DISTANCES, **_KEYPOINTS}, _poses)),
+    _case(
+        "yolo26n-pose", "keypoint-detection",
+        yolo_maker("yolo26n-pose", "pose", {**_DISTANCES, **_KEYPOINTS}, _poses),
+    ),
 )  # fmt: skip

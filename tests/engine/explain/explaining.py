@@ -5,7 +5,7 @@ from pathlib import Path
 import onnx
 
 from engine.explain.explainer import Explainer, ExplainRequest, Explanation, Method
-from engine.explain.target import Question
+from engine.explain.target import TargetQuery
 from engine.models.load import load_model
 from engine.models.loaded_model import LoadedModel
 from engine.scheduling.run_context import alone
@@ -16,7 +16,7 @@ from loaders.runtimes.base import SessionOptions
 from tests.tiny_models import add_model
 from utils.time_utils import StageTimer
 
-TOP = Question()
+TOP = TargetQuery()
 
 
 def loaded(folder: Path, graph: onnx.ModelProto, spec: str, labels: tuple[str, ...] = ()) -> LoadedModel:
@@ -27,14 +27,14 @@ def loaded(folder: Path, graph: onnx.ModelProto, spec: str, labels: tuple[str, .
 def explain(
     model: LoadedModel,
     image: bytes,
-    question: Question = TOP,
+    query: TargetQuery = TOP,
     method: Method = Method.OCCLUSION,
     *,
     reference: bytes | None = None,
     samples: int = 200,
     seed: int = 0,
 ) -> Explanation:
-    request = ExplainRequest(image, reference, question, method, samples, seed)
+    request = ExplainRequest(image, reference, query, method, samples, seed)
     explainer, context = Explainer(create_image_loader("opencv"), request), alone(StageTimer())
     explainer.begin(model, context)
     while not explainer.complete:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from engine.explain.explainer import Method
-from engine.explain.target import Question
+from engine.explain.target import TargetQuery
 from engine.preprocessing.geometry import Frame
 from loaders.images.base import Size
 from tests.engine.explain.explaining import explain, loaded
@@ -61,7 +61,7 @@ def test_the_peak_lies_in_the_patch(tmp_path: Path, size: Size, resize: str, met
     graph = patch_graph(ROWS, COLUMNS, layout=layout, dtype=DTYPES.get(resize, "float32"))
     model = loaded(tmp_path, graph, SPEC + RESIZES[resize], LABELS)
     left, top, right, bottom = patch = patch_in(model.preprocessor.frame(size))
-    found = explain(model, encode(with_bright_squares(size, patch), "PNG"), Question("patch"), method)
+    found = explain(model, encode(with_bright_squares(size, patch), "PNG"), TargetQuery("patch"), method)
     x, y = found.heat_map.peak
     assert left <= x < right
     assert top <= y < bottom
@@ -75,7 +75,7 @@ def test_the_peak_is_in_the_upright_picture(tmp_path: Path, orientation: int) ->
     model = loaded(tmp_path, patch_graph(ROWS, COLUMNS), SPEC + RESIZES["letterbox"], LABELS)
     left, top, right, bottom = patch = patch_in(model.preprocessor.frame(size))
     data = rotated_twin(with_bright_squares(size, patch), "PNG", orientation)
-    found = explain(model, data, Question("patch"))
+    found = explain(model, data, TargetQuery("patch"))
     x, y = found.heat_map.peak
     assert left <= x < right
     assert top <= y < bottom
@@ -86,7 +86,7 @@ def test_a_cropped_border_is_not_heated(tmp_path: Path) -> None:
     size = Size(210, 120)
     model = loaded(tmp_path, patch_graph(ROWS, COLUMNS), SPEC + RESIZES["centre crop"], LABELS)
     data = encode(with_bright_squares(size, patch_in(model.preprocessor.frame(size))), "PNG")
-    levels = explain(model, data, Question("patch")).heat_map.levels()
+    levels = explain(model, data, TargetQuery("patch")).heat_map.levels()
     assert levels.max() == 255
     assert not levels[:, :45].any()
     assert not levels[:, -45:].any()
@@ -97,6 +97,6 @@ def test_what_speaks_against_a_label_is_not_heated(tmp_path: Path) -> None:
     size = Size(SIDE, SIDE)
     model = loaded(tmp_path, patch_graph(ROWS, COLUMNS), SPEC + RESIZES["stretch"], LABELS)
     patch = patch_in(model.preprocessor.frame(size))
-    found = explain(model, encode(with_bright_squares(size, patch), "PNG"), Question("rest"))
+    found = explain(model, encode(with_bright_squares(size, patch), "PNG"), TargetQuery("rest"))
     assert found.heat_map.minimum < -0.01
     assert not found.heat_map.levels()[slice(*ROWS), slice(*COLUMNS)].any()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from engine.scheduling import scheduler as scheduler_module
+from engine.scheduling.job import Admission
 from engine.scheduling.run_context import RunContext, Stages
 from engine.scheduling.scheduler import TOGETHER, TOGETHER_S, Scheduler
 from tests.engine.models.loading import eventually
@@ -21,11 +22,14 @@ Work = Callable[[RunContext], Stages[Any]]
 
 
 async def queued_behind_a_run(
-    scheduler: Scheduler, clock: Clock, run_s: float, works: Sequence[Work]
+    scheduler: Scheduler, clock: Clock, run_s: float, works: Sequence[Work], admissions: Sequence[Admission] = ()
 ) -> list[asyncio.Task[Any]]:
     """Tasks of requests that waited for a run of `run_s` seconds, which has ended."""
     job, first = await start_job(scheduler)
-    tasks = [asyncio.create_task(scheduler.run(work, StageTimer())) for work in works]
+    tasks = [
+        asyncio.create_task(scheduler.run(work, StageTimer(), admission=admission))
+        for work, admission in zip(works, admissions or [Admission.COUNTED] * len(works), strict=True)
+    ]
     await asyncio.sleep(0)
     clock.now += run_s
     job.end.set()
@@ -63,6 +67,32 @@ def test_the_more_requests_wait_the_more_a_thread_takes_through_each_stage(
     run(test)
     taken = range(together)
     assert order[: 2 * together] == [("decode", n) for n in taken] + [("run", n) for n in taken]
+
+
+@pytest.mark.parametrize(
+    ("kinds", "groups"),
+    [
+        ("bbbbbb", ["bbbb", "bb"]),
+        ("bbbrrr", ["rr", "bbb", "r"]),
+        ("rbbb", ["r", "bbb"]),
+        ("bbbbbbrrr", ["rr", "bbbb", "r", "bb"]),
+    ],
+)
+def test_pictures_of_batches_run_together_and_take_turns_with_requests(
+    clock: Clock, kinds: str, groups: list[str]
+) -> None:
+    """`kinds`: in the order of their arrival, b is a picture of a batch, r another request."""
+    order: list[tuple[str, int]] = []
+
+    async def test() -> None:
+        with scheduling(concurrency=1, queue_limit=64) as scheduler:
+            works = [partial(noted, order, number) for number in range(len(kinds))]
+            admissions = [Admission.UNCOUNTED if kind == "b" else Admission.COUNTED for kind in kinds]
+            await asyncio.gather(*await queued_behind_a_run(scheduler, clock, FAST_S, works, admissions))
+
+    run(test)
+    started = "".join(kinds[number] if stage == "decode" else "|" for stage, number in order)
+    assert [group for group in started.split("|") if group] == groups
 
 
 def test_a_request_that_fails_leaves_the_others_their_answers(clock: Clock) -> None:

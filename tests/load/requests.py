@@ -22,8 +22,8 @@ _BAD_QUERIES = ("top_k=0", "topk=3", "threshold=2", "version=a/b")
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """`head` and `body` are sent as they are. `expected`: the right outcomes. `model`: the model that is asked for."""
+class Request:
+    """`head` and `body` are sent as they are. `expected`: the right outcomes. `model`: the model that is requested."""
 
     kind: str
     model: str
@@ -37,7 +37,7 @@ class Ask:
         return self.head + self.body
 
 
-def outcome(ask: Ask, answer: Answer, request_id: str) -> str:
+def outcome(request: Request, answer: Answer, request_id: str) -> str:
     """`right`, a status with its code, or `wrong: ...`."""
     if wrong := fault(answer):
         return f"wrong: {wrong}"
@@ -46,56 +46,56 @@ def outcome(ask: Ask, answer: Answer, request_id: str) -> str:
     try:
         if answer.status != 200:
             return f"{answer.status} {answer.problem().get('code')}"
-        return ask.judge(answer)
+        return request.judge(answer)
     except (ValueError, KeyError, TypeError) as error:
         return f"wrong: {error!r} in {answer.body[:300]!r}"
 
 
-class EchoAsks:
+class EchoRequests:
     """Random requests with coloured pictures, for models that answer with a colour."""
 
     def __init__(self, chance: random.Random, pictures: Sequence[Coloured], models: Sequence[str]) -> None:
         self._chance, self._pictures, self._models = chance, pictures, models
 
-    def next(self, request_id: str) -> Ask:
+    def next(self, request_id: str) -> Request:
         make = self._chance.choices(
             (self._raw, self._form, self._batch, self._stream, self._bad, self._query), (6, 6, 2, 1, 1, 1)
         )[0]
         return make(request_id)
 
-    def _raw(self, request_id: str) -> Ask:
+    def _raw(self, request_id: str) -> Request:
         picture, model = self._picture(), self._model()
         head = request_head(f"/infer?model={model}", "application/octet-stream", len(picture.data), request_id)
-        return Ask("raw", model, head, picture.data, partial(_one, picture=picture))
+        return Request("raw", model, head, picture.data, partial(_one, picture=picture))
 
-    def _form(self, request_id: str) -> Ask:
+    def _form(self, request_id: str) -> Request:
         picture, model = self._picture(), self._model()
         body = form([picture.data], "image")
         head = form_head(f"/infer?model={model}", len(body), request_id)
-        return Ask("form", model, head, body, partial(_one, picture=picture))
+        return Request("form", model, head, body, partial(_one, picture=picture))
 
-    def _batch(self, request_id: str) -> Ask:
+    def _batch(self, request_id: str) -> Request:
         return self._many(request_id, "batch", "", _many)
 
-    def _stream(self, request_id: str) -> Ask:
+    def _stream(self, request_id: str) -> Request:
         return self._many(request_id, "stream", "&stream=true", _lines)
 
-    def _many(self, request_id: str, kind: str, query: str, judge: Callable[..., str]) -> Ask:
+    def _many(self, request_id: str, kind: str, query: str, judge: Callable[..., str]) -> Request:
         pictures, model = [self._picture() for _ in range(self._chance.randint(1, 5))], self._model()
         body = form([picture.data for picture in pictures], "images")
         head = form_head(f"/infer/batch?model={model}{query}", len(body), request_id)
-        return Ask(kind, model, head, body, partial(judge, pictures=pictures))
+        return Request(kind, model, head, body, partial(judge, pictures=pictures))
 
-    def _bad(self, request_id: str) -> Ask:
+    def _bad(self, request_id: str) -> Request:
         (data, expected), model = self._chance.choice(_BAD), self._model()
         head = request_head(f"/infer?model={model}", "image/png", len(data), request_id)
-        return Ask("bad picture", model, head, data, _unexpected, frozenset({expected}))
+        return Request("bad picture", model, head, data, _unexpected, frozenset({expected}))
 
-    def _query(self, request_id: str) -> Ask:
+    def _query(self, request_id: str) -> Request:
         picture, model = self._picture(), self._model()
         target = f"/infer?model={model}&{self._chance.choice(_BAD_QUERIES)}"
         head = request_head(target, "image/png", len(picture.data), request_id)
-        return Ask("bad query", model, head, picture.data, _unexpected, frozenset({"422 invalid_parameter"}))
+        return Request("bad query", model, head, picture.data, _unexpected, frozenset({"422 invalid_parameter"}))
 
     def _picture(self) -> Coloured:
         return self._chance.choice(self._pictures)

@@ -19,7 +19,7 @@ export function addPictures(files, sample = null) {
     why: null,
   }));
   update({ pictures: [...state.pictures, ...added], current: added[0].id, hover: null, notice: null, series: null });
-  ask(added);
+  send(added);
 }
 
 export function clearPictures() {
@@ -32,14 +32,14 @@ export function cancel() {
   state.run?.controller.abort();
 }
 
-/** Asks again about all pictures, with the model and the options as they are now. */
-export function askAll() {
+/** Sends all pictures again, with the model and the options as they are now. */
+export function sendAll() {
   cancel();
-  update({ asked: { ...state.options }, hover: null, hiddenLabels: new Set(), series: null });
-  ask(state.pictures);
+  update({ sentOptions: { ...state.options }, hover: null, hiddenLabels: new Set(), series: null });
+  send(state.pictures);
 }
 
-export async function ask(pictures) {
+export async function send(pictures) {
   if (!pictures.length) return;
   const run = state.run && !state.run.controller.signal.aborted ? state.run : newRun();
   run.total += pictures.length;
@@ -61,7 +61,7 @@ const newRun = () => ({ controller: new AbortController(), done: 0, total: 0, re
 const unanswered = (pictures, run) => pictures.filter((picture) => picture.run === run && picture.status === "waiting");
 
 async function askOne(picture, run) {
-  const query = askedQuery();
+  const query = sentQuery();
   const options = { query, key: state.key, body: picture.file, signal: run.controller.signal };
   const { json, timing } = await post("infer", options);
   if (picture.run !== run) return;
@@ -81,7 +81,7 @@ async function askMany(pictures, run) {
 }
 
 async function askBatch(pictures, run) {
-  const query = [...askedQuery(), ["stream", "true"]];
+  const query = [...sentQuery(), ["stream", "true"]];
   const form = new FormData();
   for (const picture of pictures) form.append("images", picture.file, picture.name);
   const options = { method: "POST", query, key: state.key, body: form, signal: run.controller.signal };
@@ -104,7 +104,7 @@ function keep(picture, json, timing, run) {
     status: "done",
     image: json.image,
     answers: json.results ?? [{ model: json.model, predictions: json.predictions, timings_ms: json.timings_ms }],
-    asked: { ...state.asked },
+    sentOptions: { ...state.sentOptions },
     timing,
   });
   run.done += 1;
@@ -125,9 +125,11 @@ function fail(picture, error) {
 export const isKeyProblem = (error) => error.status === 401 || error.code === "wrong_key";
 
 /** The query of /infer for the chosen models and options. */
-export function askedQuery() {
-  const { choices, asked } = state;
-  const options = ["top_k", "threshold"].filter((name) => asked[name] !== null).map((name) => [name, asked[name]]);
+export function sentQuery() {
+  const { choices, sentOptions } = state;
+  const options = ["top_k", "threshold"]
+    .filter((name) => sentOptions[name] !== null)
+    .map((name) => [name, sentOptions[name]]);
   return [...modelQuery(choices), ...options];
 }
 
@@ -162,8 +164,8 @@ export async function loadModels() {
   }
 }
 
-/** One model, or two to compare. Asks about all pictures again. */
+/** One model, or two to compare. Sends all pictures again. */
 export function choose(choices) {
   update({ choices, options: { top_k: null, threshold: null } });
-  askAll();
+  sendAll();
 }
