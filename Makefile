@@ -134,11 +134,12 @@ lock: .venv-dev/.installed-dev ## write requirements.txt, requirements.lock and 
 	@for group in dev e2e fuzz; do \
 		$(COMPILE) --generate-hashes -c requirements.lock pyproject.toml --extra grpc --extra heif --extra otel --extra redis --group $$group \
 			-o requirements/$$group.txt || exit; done
+	@$(COMPILE) --generate-hashes -c requirements.lock --group gpu -o requirements/gpu.txt
 	@$(COMPILE) --generate-hashes -c requirements/e2e.txt pyproject.toml --extra ray -o requirements/ray.lock
 	@for group in audit docs client clients-kserve bench-harness bench-bentoml bench-litserve bench-ray; do \
 		$(COMPILE) --generate-hashes -c requirements.txt --group $$group -o requirements/$$group.txt || exit; done
 	@$(COMPILE) --no-deps --generate-hashes --group clients-perf-analyzer -o requirements/clients-perf-analyzer.txt
-	@for group in gpu onnxruntime-openvino export exports golden; do \
+	@for group in onnxruntime-openvino export exports golden; do \
 		$(COMPILE) --no-deps --no-strip-extras --group $$group -o requirements/$$group.txt || exit; done
 
 clean: ## remove what was installed and the tools' caches
