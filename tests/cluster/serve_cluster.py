@@ -12,7 +12,7 @@ import ray
 from ray import serve
 from ray.cluster_utils import Cluster
 
-from deploy.ray.app import fovea
+from deploy.ray.app import fovea, ingress, models
 from tests.e2e.services import free_port
 from tests.paths import ROOT
 from tests.process import UNTUNED
@@ -75,13 +75,25 @@ class ServeCluster:
 
     def deploy(self, settings: Mapping[str, str], *, replicas: int = 2, cores: float = 1, **options: object) -> None:
         """Runs the application in place of the one before, and waits until the proxy has a ready replica."""
-        variables = {**UNTUNED, **settings}
-        actor = {"num_cpus": cores, "runtime_env": {"env_vars": variables}}
-        chosen = fovea.options(num_replicas=replicas, ray_actor_options=actor, **options)
-        serve.run(chosen.bind(), name="fovea")
+        self.run(
+            fovea.options(num_replicas=replicas, ray_actor_options=actor_options(settings, cores), **options).bind()
+        )
+
+    def deploy_multiplexed(self, settings: Mapping[str, str], models_per_replica: int, *, replicas: int = 2) -> None:
+        """As `deploy`: an ingress, and `replicas` that hold so many models each."""
+        options = {"num_replicas": replicas, "ray_actor_options": actor_options(settings, 1)}
+        downstream = models.options(**options).bind(models_per_replica)
+        self.run(ingress.options(**options | {"num_replicas": 1}).bind(downstream, models_per_replica))
+
+    def run(self, application: serve.Application) -> None:
+        serve.run(application, name="fovea")
         until(self.is_ready, _START_S)
 
     def is_ready(self) -> bool:
         with suppress(httpx.TransportError):
             return httpx.get(f"{self.base_url}/health/ready", timeout=60).status_code == 200
         return False
+
+
+def actor_options(settings: Mapping[str, str], cores: float) -> dict[str, object]:
+    return {"num_cpus": cores, "runtime_env": {"env_vars": {**UNTUNED, **settings}}}
