@@ -55,7 +55,6 @@ examples, in the project's folder:
 Exit status: 0; 1 if a picture has no answer (its row has the error); 2 for wrong arguments, an invalid setting or an
 unknown model; 130 after Ctrl-C.
 """
-_BLOCK = 32  # pictures for each core, which an interruption may lose
 _RUN = b"fovea"  # key of the metadata of each file: what decides the answers
 _OK, _SOME_FAILED = 0, 1
 
@@ -161,7 +160,7 @@ def _blocks(paths: Sequence[str], actor: tuple[Any, ...], options: argparse.Name
         return
     ray.init(include_dashboard=False, logging_level="warning")
     ray.data.DataContext.get_current().enable_progress_bars = False
-    count = -(-len(paths) // (_BLOCK * options.cores))
+    count = -(-len(paths) // options.block)
     actors = options.actors or max(1, int(ray.cluster_resources().get("CPU", 1) // options.cores))
     blocks = ray.data.from_items([{"path": path} for path in paths], override_num_blocks=count)
     done = blocks.map_batches(
@@ -185,11 +184,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("folder", metavar="PICTURES", help="a folder of pictures, with its sub-folders")
     parser.add_argument("answers", metavar="ANSWERS", type=Path, help="the folder of the Parquet files")
     add_model_arguments(parser)
-    parser.add_argument("--cores", type=int, default=1, metavar="N", help="of each actor; default: 1")
-    parser.add_argument(
-        "--actors", type=int, metavar="N", help="processes with a model each; default: fill the cluster"
-    )
+    parser.add_argument("--block", type=_count, default=64, metavar="N", help="pictures in each file; default: 64")
+    parser.add_argument("--cores", type=_count, default=1, metavar="N", help="cores of each process; default: 1")
+    parser.add_argument("--actors", type=_count, metavar="N", help="processes; default: as many as there are cores for")
     return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
+    return int(text)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import httpx
+import psutil
 import ray
 from ray import serve
 from ray.cluster_utils import Cluster
@@ -75,19 +76,34 @@ class ServeCluster:
 
     def deploy(self, settings: Mapping[str, str], *, replicas: int = 2, cores: float = 1, **options: object) -> None:
         """Runs the application in place of the one before, and waits until the proxy has a ready replica."""
-        self.run(
-            fovea.options(num_replicas=replicas, ray_actor_options=actor_options(settings, cores), **options).bind()
-        )
+        chosen = {"num_replicas": replicas, "autoscaling_config": None, **options}
+        self.run(fovea.options(**chosen, ray_actor_options=actor_options(settings, cores)).bind())
 
     def deploy_multiplexed(self, settings: Mapping[str, str], models_per_replica: int, *, replicas: int = 2) -> None:
         """As `deploy`: an ingress, and `replicas` that hold so many models each."""
-        options = {"num_replicas": replicas, "ray_actor_options": actor_options(settings, 1)}
+        options = {
+            "num_replicas": replicas,
+            "autoscaling_config": None,
+            "ray_actor_options": actor_options(settings, 1),
+        }
         downstream = models.options(**options).bind(models_per_replica)
         self.run(ingress.options(**options | {"num_replicas": 1}).bind(downstream, models_per_replica))
 
     def run(self, application: serve.Application) -> None:
         serve.run(application, name="fovea")
         until(self.is_ready, _START_S)
+
+    def kill_node(self, node: Any) -> None:  # noqa: ANN401 - ray's Node
+        """Kills all processes of a node at once, as the loss of its machine does."""
+        [raylet] = node.all_processes["raylet"]
+        tree = psutil.Process(raylet.process.pid)
+        for process in [*tree.children(recursive=True), tree]:
+            process.kill()
+        self.nodes.remove(node)
+
+    def replicas(self) -> int:
+        """The processes of replicas on all nodes, ready or not."""
+        return sum(len(replicas(node)) for node in self.nodes)
 
     def is_ready(self) -> bool:
         with suppress(httpx.TransportError):
@@ -97,3 +113,16 @@ class ServeCluster:
 
 def actor_options(settings: Mapping[str, str], cores: float) -> dict[str, object]:
     return {"num_cpus": cores, "runtime_env": {"env_vars": {**UNTUNED, **settings}}}
+
+
+def replicas(node: Any) -> list[psutil.Process]:  # noqa: ANN401 - ray's Node
+    """The processes of the replicas on a node of `ServeCluster.nodes`."""
+    [raylet] = node.all_processes["raylet"]
+    return [child for child in psutil.Process(raylet.process.pid).children() if _is_replica(child)]
+
+
+def _is_replica(process: psutil.Process) -> bool:
+    """Ray names its workers by their actor."""
+    with suppress(psutil.Error):
+        return bool(process.cmdline()[:1]) and process.cmdline()[0].startswith("ray::ServeReplica:")
+    return False
