@@ -33,9 +33,9 @@ CLIENTS := .clients/kserve/.installed .clients/perf-analyzer/.installed
 CLIENT_TESTS := $(addprefix tests/e2e/,test_dialects.py open_inference)
 
 e2e: .venv-dev/.installed-e2e $(CLIENTS) ## run the end-to-end tests (Debian packages they need: .ci/run)
-	@$(DEV) -m pytest -q -n 2 --dist loadfile --client-table check tests/e2e \
+	@$(DEV) -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder --client-table check tests/e2e \
 		--ignore tests/e2e/test_exports.py --ignore tests/e2e/test_from_pytorch.py
-	@$(DEV) -m pytest -q -n 2 --dist loadfile -m slow
+	@$(DEV) -m pytest -q -n 3 --dist loadfile -m slow
 
 cluster: .venv-ray/.installed ## run the tests on a Ray cluster of three nodes, behind Serve's own proxy and behind HAProxy
 	@for ha_proxy in 0 1; do RAY_SERVE_ENABLE_HA_PROXY=$$ha_proxy .venv-ray/bin/python -m pytest -q tests/cluster || exit; done

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx
 
+from tests import plain_http
 from tests.paths import ROOT
 from tests.server import until
 
@@ -23,7 +24,7 @@ UNTUNED = {"API_INTRA_OP_THREADS": "1", "API_MAX_BATCH": "1"}
 
 # Fovea's start line, uvicorn's, gunicorn's.
 _ADDRESS = re.compile(r"(?:url=|running on |Listening at: )(https?://127\.0\.0\.1:\d+)")
-_BUGS = re.compile(r"Traceback|status=500|Segmentation|Task exception was never|never awaited|leaked")
+BUGS = re.compile(r"Traceback|status=500|Segmentation|Task exception was never|never awaited|leaked")
 _END_S = 60
 
 
@@ -63,12 +64,12 @@ class Service:
 
     def bugs(self) -> list[str]:
         """Lines of the log that only a bug writes."""
-        return [line for line in self.log if _BUGS.search(line)]
+        return [line for line in self.log if BUGS.search(line)]
 
     def is_ready(self) -> bool:
         """Whether a worker answers with 200; a busy machine may take longer than the client waits."""
         with suppress(httpx.TransportError):
-            return httpx.get(f"{self.base_url}/health/ready", timeout=5).status_code == 200
+            return plain_http.get(f"{self.base_url}/health/ready", timeout=5).status_code == 200
         return False
 
     def wait_until_ready(self) -> None:

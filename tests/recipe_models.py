@@ -1,6 +1,6 @@
 """The default model behind nodes that undo another recipe: a bare graph whose right recipe is known."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +26,13 @@ class Truth:
     side: int = _OWN_SIDE
 
 
-_UNIT = Truth(std=(255.0,))
-_SYMMETRIC = Truth(mean=(127.5,), std=(127.5,))
 TRUTHS = {
     "efficientnet-lite": Truth(mean=(127.0,), std=(128.0,)),
-    "0..1": _UNIT,
-    "0..255": Truth(),
-    "-1..1": _SYMMETRIC,
     "imagenet": Truth(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375)),
     "caffe": Truth(mean=(103.939, 116.779, 123.68), color="BGR"),
-    "bgr 0..1": replace(_UNIT, color="BGR"),
+    "bgr 0..1": Truth(std=(255.0,), color="BGR"),
     "nhwc 0..255": Truth(layout="NHWC"),
-    "nhwc -1..1": replace(_SYMMETRIC, layout="NHWC"),
-    "299": replace(_SYMMETRIC, side=299),
+    "299 -1..1": Truth(mean=(127.5,), std=(127.5,), side=299),
 }
 
 

@@ -1,6 +1,5 @@
 """A real server on a real socket, in a thread of the test process."""
 
-import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,8 +14,8 @@ import uvicorn
 from api.inference_api import InferenceAPI
 from api.server.header_limits import HeaderLimitProtocol
 from api.settings import ApiSettings
+from tests import plain_http
 
-_NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # httpx reads the system's for each client: 10 ms
 _START_S = 120  # far more than an idle machine needs
 
 
@@ -57,7 +56,7 @@ def serving(settings: ApiSettings, *, wait: bool = True, **parts: object) -> Ite
         port: int = running.servers[0].sockets[0].getsockname()[1]
         if wait:
             until(lambda: all(part.status != "starting" for part in api.health.parts().values()))
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, verify=_NO_CERTIFICATES) as client:
+        with plain_http.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
             yield Server(client, api, port)
     finally:
         running.should_exit = True
@@ -66,10 +65,11 @@ def serving(settings: ApiSettings, *, wait: bool = True, **parts: object) -> Ite
 
 def until(happened: Callable[[], object], seconds: float = _START_S) -> None:
     """Waits until `happened` returns a true value; fails after `seconds`."""
-    end = time.monotonic() + seconds
+    started = time.monotonic()
     while not happened():
-        assert time.monotonic() < end, "the event did not happen"
-        time.sleep(0.005)
+        waited = time.monotonic() - started
+        assert waited < seconds, "the event did not happen"
+        time.sleep(min(0.002 + waited / 20, 0.1))
 
 
 def request_lines(caplog: pytest.LogCaptureFixture, request_id: str) -> list[dict[str, Any]]:

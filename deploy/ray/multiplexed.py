@@ -23,7 +23,7 @@ from api.problems import NotReadyError
 from api.routes.context import GetEngine
 from api.settings import ApiSettings
 from api.uploads.body import ArrivingMemory, BodyLimits, RequestBody
-from deploy.ray.replica import Replica, read_settings
+from deploy.ray.replica import REQUEST_ID, Replica, read_settings, without_request_id
 from engine.models.load_policy import LoadPolicy
 
 _MIB = 2**20
@@ -32,7 +32,6 @@ _INFERENCE = ("/infer", "/infer/batch", "/explain")
 _SEVERAL_PICTURES = ("/infer/batch", "/v2/")
 _TENSOR_FACE = ".tensor"  # of a model under /v2
 _CODINGS = ("gzip", "deflate")  # the application decodes them
-_REQUEST_ID = b"x-request-id"
 _PLAIN = ("type", "asgi", "http_version", "method", "scheme", "path", "raw_path", "query_string", "root_path", "client")
 
 
@@ -129,14 +128,12 @@ class _PassOn:
 
     async def _pass_on(self, name: str, scope: Scope, body: bytes, send: Send) -> None:
         plain = {key: scope[key] for key in _PLAIN if key in scope}
-        others = [pair for pair in scope["headers"] if pair[0] != _REQUEST_ID]
-        plain["headers"] = [*others, (_REQUEST_ID, scope["state"]["request_id"].encode())]
+        others = [pair for pair in scope["headers"] if pair[0] != REQUEST_ID]
+        plain["headers"] = [*others, (REQUEST_ID, scope["state"]["request_id"].encode())]
         handle = self._models.options(stream=True, multiplexed_model_id=name)
         try:
             async for message in handle.answer.remote(plain, body):
-                if message["type"] == "http.response.start":
-                    message["headers"] = [pair for pair in message["headers"] if pair[0] != _REQUEST_ID]
-                await send(message)
+                await send(without_request_id(message))
         except BackPressureError:
             raise NotReadyError("all replicas have as many requests as they take") from None
         except RayActorError:

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 import ray
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from api.inference_api import InferenceAPI
     from api.settings import ApiSettings
 
+REQUEST_ID = b"x-request-id"
 _READY_POLL_S = 0.1
 
 
@@ -23,6 +25,7 @@ class Replica:
 
     def __serve_build_asgi_app__(self) -> "FastAPI":
         self.api = self.create_api(read_settings())
+        self.api.app.add_middleware(OneRequestId)
         return self.api.app
 
     def create_api(self, settings: "ApiSettings") -> "InferenceAPI":
@@ -41,6 +44,25 @@ class Replica:
                 raise RuntimeError(health.not_ready_reason())
             self._ready = health.not_ready_reason() is None
             await asyncio.sleep(_READY_POLL_S)  # nothing tells of a load's end
+
+
+class OneRequestId:
+    """Pure ASGI middleware. Leaves the header X-Request-ID to Serve, which adds it to every response."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_without(message: Message) -> None:
+            await send(without_request_id(message))
+
+        await self._app(scope, receive, send_without)
+
+
+def without_request_id(message: Message) -> Message:
+    if message["type"] != "http.response.start":
+        return message
+    return {**message, "headers": [pair for pair in message["headers"] if pair[0] != REQUEST_ID]}
 
 
 def read_settings() -> "ApiSettings":

@@ -16,7 +16,7 @@ from ray.cluster_utils import Cluster
 from deploy.ray.app import fovea, ingress, models
 from tests.e2e.services import free_port
 from tests.paths import ROOT
-from tests.process import UNTUNED
+from tests.process import BUGS, UNTUNED
 from tests.server import until
 
 HA_PROXY = os.environ.get("RAY_SERVE_ENABLE_HA_PROXY") == "1"
@@ -49,7 +49,8 @@ def environment(folder: Path) -> dict[str, str]:
 class ServeCluster:
     """`base_url`: of Serve's proxy, on the head. `nodes`: those that hold replicas, as `ray.cluster_utils` has them."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._stack = ExitStack()
         self.base_url = f"http://127.0.0.1:{free_port()}"
 
@@ -76,18 +77,12 @@ class ServeCluster:
 
     def deploy(self, settings: Mapping[str, str], *, replicas: int = 2, cores: float = 1, **options: object) -> None:
         """Runs the application in place of the one before, and waits until the proxy has a ready replica."""
-        chosen = {"num_replicas": replicas, "autoscaling_config": None, **options}
-        self.run(fovea.options(**chosen, ray_actor_options=actor_options(settings, cores)).bind())
+        self.run(fovea.options(**(fixed(settings, replicas, cores) | options)).bind())
 
     def deploy_multiplexed(self, settings: Mapping[str, str], models_per_replica: int, *, replicas: int = 2) -> None:
         """As `deploy`: an ingress, and `replicas` that hold so many models each."""
-        options = {
-            "num_replicas": replicas,
-            "autoscaling_config": None,
-            "ray_actor_options": actor_options(settings, 1),
-        }
-        downstream = models.options(**options).bind(models_per_replica)
-        self.run(ingress.options(**options | {"num_replicas": 1}).bind(downstream, models_per_replica))
+        downstream = models.options(**fixed(settings, replicas)).bind(models_per_replica)
+        self.run(ingress.options(**fixed(settings, 1)).bind(downstream, models_per_replica))
 
     def run(self, application: serve.Application) -> None:
         serve.run(application, name="fovea")
@@ -105,14 +100,28 @@ class ServeCluster:
         """The processes of replicas on all nodes, ready or not."""
         return sum(len(replicas(node)) for node in self.nodes)
 
+    @property
+    def port(self) -> int:
+        return httpx.URL(self.base_url).port or 0
+
+    def bugs(self) -> list[str]:
+        """Lines that only a bug writes, of all replicas."""
+        return [line for log in self.logs() for line in log.splitlines() if BUGS.search(line)]
+
+    def logs(self) -> list[str]:
+        """What each process of the cluster has logged."""
+        return [log.read_text(errors="replace") for log in self._folder.glob("ray/session_[0-9]*/logs/worker-*.err")]
+
     def is_ready(self) -> bool:
         with suppress(httpx.TransportError):
             return httpx.get(f"{self.base_url}/health/ready", timeout=60).status_code == 200
         return False
 
 
-def actor_options(settings: Mapping[str, str], cores: float) -> dict[str, object]:
-    return {"num_cpus": cores, "runtime_env": {"env_vars": {**UNTUNED, **settings}}}
+def fixed(settings: Mapping[str, str], replicas: int, cores: float = 1) -> dict[str, object]:
+    """Options of a deployment that is not autoscaled."""
+    actor = {"num_cpus": cores, "runtime_env": {"env_vars": {**UNTUNED, **settings}}}
+    return {"num_replicas": replicas, "autoscaling_config": None, "ray_actor_options": actor}
 
 
 def replicas(node: Any) -> list[psutil.Process]:  # noqa: ANN401 - ray's Node

@@ -1,31 +1,73 @@
-"""A hundred models on three replicas that hold ten each."""
+"""A hundred models on two replicas that hold at most 60 each, behind an ingress."""
 
-from pathlib import Path
+import re
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 
 from tests.cluster.serve_cluster import ServeCluster
-from tests.e2e.services import own_models
-from tests.pictures_by_colour import colour_picture
+from tests.e2e.services import RED, WAIT_S, own_models
+from tests.server import until
 from tests.tiny_models import add_model, colour_graph
+
+MODELS = ["colour", *(f"colour-{number}" for number in range(99))]
+REPLICAS, MODELS_PER_REPLICA = 2, 60
+LOADED = re.compile(r"model loaded  model=(colour(?:-\d+)?) ")
 
 
 @pytest.fixture(scope="module")
-def names(tmp_path_factory) -> list[str]: ...
+def url(cluster: ServeCluster, tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("models")
+    for name in MODELS:
+        add_model(folder, name, colour_graph())
+    cluster.deploy_multiplexed(own_models(folder), MODELS_PER_REPLICA, replicas=REPLICAS)
+    return cluster.base_url
 
 
-def test_a(cluster: ServeCluster, tmp_path: Path, cache_dir: Path) -> None:
-    names = ["colour", *(f"m{n}" for n in range(10))]
-    for name in names:
-        add_model(tmp_path, name, colour_graph())
-    cluster.deploy_multiplexed(own_models(tmp_path, cache_dir), 4)
-    for name in names:
-        response = httpx.post(f"{cluster.base_url}/infer?model={name}", content=colour_picture("red"), timeout=60)
-        print(response.status_code, response.headers, response.text)
-        response = httpx.get(f"{cluster.base_url}/v2/models/{name}/ready", timeout=60)
-        print(response.status_code, response.headers, response.text)
-    response = httpx.post(f"{cluster.base_url}/infer", content=colour_picture("blue"), timeout=60)
-    print(response.headers, response.text)
-    print(httpx.get(f"{cluster.base_url}/models/m3", timeout=60).text[:300])
-    assert 0
+@pytest.fixture(scope="module")
+def client(url: str) -> httpx.Client:
+    return httpx.Client(base_url=url, timeout=WAIT_S)
+
+
+def infer(client: httpx.Client, model: str) -> httpx.Response:
+    return client.post(f"/infer?model={model}", content=RED)
+
+
+def loads(cluster: ServeCluster) -> list[list[str]]:
+    """The models that each process has loaded, in their order."""
+    return [LOADED.findall(log) for log in cluster.logs()]
+
+
+def test_replicas_share_the_models(cluster: ServeCluster, client: httpx.Client) -> None:
+    """Serve learns within a second who has which model; then no request loads one."""
+
+    def label(name: str) -> str:
+        response = infer(client, name)
+        assert response.status_code == 200, response.text
+        return str(response.json()["predictions"][0]["label"])
+
+    def round_of_all() -> bool:
+        before = sum(map(len, loads(cluster)))
+        with ThreadPoolExecutor(8) as threads:
+            assert set(threads.map(label, MODELS)) == {"red"}
+        return sum(map(len, loads(cluster))) == before
+
+    until(round_of_all)
+    both = sorted(map(len, map(set, loads(cluster))))[-REPLICAS:]
+    assert sum(both) >= len(MODELS)
+    assert min(both) >= len(MODELS) - MODELS_PER_REPLICA
+
+
+def test_the_ingress_answers_what_is_about_no_model(client: httpx.Client) -> None:
+    assert len(client.get("/models").json()["models"]) == len(MODELS)
+    assert infer(client, "nope").json()["code"] == "unknown_model"
+    assert client.get("/health/ready").status_code == 200
+
+
+def test_errors_are_those_of_the_application(client: httpx.Client) -> None:
+    response = client.post("/infer?model=colour-1", content=b"hello")
+    assert (response.status_code, response.json()["code"]) == (400, "undecodable_image")
+    assert response.headers["x-request-id"] == response.json()["request_id"]
+    too_large = client.post("/infer?model=colour-1", content=bytes(21 * 2**20))
+    assert (too_large.status_code, too_large.json()["code"]) == (413, "too_many_bytes")

@@ -1,5 +1,4 @@
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from selenium import webdriver
@@ -17,24 +16,47 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--client-table", choices=("check", "write"), help="the tables of calls in docs/clients.md")
 
 
+# The files that take longest, so that no process begins one of them when the others have ended.
+LONGEST = ("find_recipe", "draining", "page_views", "swaps", "workers", "soak_and_chaos", "faults_disk")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    first = [f"test_{name}.py" for name in LONGEST]
+    items.sort(key=lambda item: first.index(item.path.name) if item.path.name in first else len(first))
+
+
 def pytest_configure(config: pytest.Config) -> None:
     if chosen := config.getoption("--client-table"):
         config.pluginmanager.register(ClientTable(write=chosen == "write"))
 
 
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
-    with chromium(tmp_path) as driver:
+@pytest.fixture(scope="session")
+def _browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    arguments = (
+        "--hide-scrollbars",
+        "--host-resolver-rules=MAP fovea.test 127.0.0.1",
+        "--use-fake-device-for-media-stream",
+        "--use-fake-ui-for-media-stream",
+    )
+    with chromium(tmp_path_factory.mktemp("profile"), *arguments) as driver:
         yield driver
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
+def browser(_browser: webdriver.Chrome) -> webdriver.Chrome:
+    """One browser for all tests, with an empty page, its own window's size and empty logs."""
+    _browser.get("about:blank")
+    _browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    _browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    console_errors(_browser)
+    requested_urls(_browser)
+    return _browser
+
+
+@pytest.fixture(scope="session")
 def page_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     models = write_models(tmp_path_factory.mktemp("models"))
-    cache = str(tmp_path_factory.mktemp("cache"))
-    with running_service(
-        API_MODELS_DIR=str(models), API_DEFAULT_MODEL="colour", API_CACHE_DIR=cache, API_MAX_BATCH_IMAGES="8"
-    ) as service:
+    with running_service(API_MODELS_DIR=str(models), API_DEFAULT_MODEL="colour", API_MAX_BATCH_IMAGES="8") as service:
         yield service.base_url
 
 
@@ -44,31 +66,18 @@ def shipped_grpc_port() -> int:
 
 
 @pytest.fixture(scope="session")
-def shipped_url(tmp_path_factory: pytest.TempPathFactory, shipped_grpc_port: int) -> Iterator[str]:
+def shipped_url(shipped_grpc_port: int) -> Iterator[str]:
     """A service with the repository's models."""
-    cache = str(tmp_path_factory.mktemp("cache"))
-    with running_service(API_CACHE_DIR=cache, API_GRPC_PORT=str(shipped_grpc_port), **PATIENT) as service:
+    with running_service(API_GRPC_PORT=str(shipped_grpc_port), **PATIENT) as service:
         yield service.base_url
 
 
-@pytest.fixture(scope="module")
-def page_browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    camera = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
-    elsewhere = "--host-resolver-rules=MAP fovea.test 127.0.0.1"
-    with chromium(tmp_path_factory.mktemp("profile"), *camera, elsewhere) as driver:
-        yield driver
-
-
 @pytest.fixture
-def page(page_browser: webdriver.Chrome, page_url: str) -> Iterator[Page]:
+def page(browser: webdriver.Chrome, page_url: str) -> Iterator[Page]:
     """The open page; afterwards it has logged no error, and has requested nothing from elsewhere."""
-    console_errors(page_browser)
-    requested_urls(page_browser)
-    page = Page(page_browser, page_url)
+    page = Page(browser, page_url)
     page.size(1280, 1400)
     page.open()
     yield page
-    assert console_errors(page_browser) == []
-    assert not [
-        url for url in requested_urls(page_browser) if not url.startswith((page_url, "data:", "blob:", "chrome:"))
-    ]
+    assert console_errors(browser) == []
+    assert not [url for url in requested_urls(browser) if not url.startswith((page_url, "data:", "blob:", "chrome:"))]

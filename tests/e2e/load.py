@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import httpx
 
+from tests import plain_http
 from tests.e2e.services import RED, WAIT_S
 
 Judge = Callable[[httpx.Response], str]
@@ -36,7 +37,7 @@ class Load:
             thread.join()
 
     def _run(self) -> None:
-        with httpx.Client(base_url=self._base_url, timeout=WAIT_S) as client:
+        with plain_http.Client(base_url=self._base_url, timeout=WAIT_S) as client:
             while not self._stopping.is_set():
                 try:
                     answer = self._judge(client.post("/infer", content=self._picture))

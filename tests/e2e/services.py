@@ -13,9 +13,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests import plain_http
 from tests.paths import ROOT
 from tests.pictures_by_colour import colour_picture
 from tests.process import MAIN, Service, running
+from tests.server import until
 from tests.tiny_models import add_model, colour_graph
 
 RED = colour_picture("red")
@@ -64,34 +66,30 @@ def make_models(folder: Path) -> Path:
     return folder
 
 
-def own_models(models: Path, cache: Path) -> dict[str, str]:
+def own_models(models: Path) -> dict[str, str]:
     """Settings for a folder that `make_models` made."""
-    return {
-        "API_MODELS_DIR": str(models),
-        "API_DEFAULT_MODEL": "colour",
-        "API_CACHE_DIR": str(cache),
-        "API_ADMIN_KEYS": "boss",
-    }
+    return {"API_MODELS_DIR": str(models), "API_DEFAULT_MODEL": "colour", "API_ADMIN_KEYS": "boss"}
 
 
 def service_under(
-    *prefix: str, models: Path | None, cache: Path, wait: bool = True, **settings: str
+    *prefix: str, models: Path | None, cache: Path | None = None, wait: bool = True, **settings: str
 ) -> AbstractContextManager[Service]:
     """A service, ready unless `wait` is False. `prefix`: a command that runs a command.
 
-    `models`: a folder that `make_models` made; None: the repository's own.
+    `models`: a folder that `make_models` made; None: the repository's own. `cache`: None is the one that all share.
     """
-    own = own_models(models, cache) if models else {"API_CACHE_DIR": str(cache), "API_ADMIN_KEYS": "boss"}
+    own = own_models(models) if models else {"API_ADMIN_KEYS": "boss"}
+    own |= {"API_CACHE_DIR": str(cache)} if cache else {}
     return running(own | settings, (*prefix, *MAIN), wait=wait)
 
 
 def admin(service: Service) -> httpx.Client:
-    return httpx.Client(base_url=service.base_url, headers=KEY, timeout=WAIT_S)
+    return plain_http.Client(base_url=service.base_url, headers=KEY, timeout=WAIT_S)
 
 
 def infer(service: Service, picture: bytes = RED, query: str = "") -> httpx.Response:
     """On a connection of its own, so that any worker may answer."""
-    return httpx.post(f"{service.base_url}/infer{query}", content=picture, timeout=WAIT_S)
+    return plain_http.post(f"{service.base_url}/infer{query}", content=picture, timeout=WAIT_S)
 
 
 def label(service: Service, picture: bytes = RED, query: str = "") -> str:
@@ -106,24 +104,24 @@ def answers(service: Service, picture: bytes = RED, query: str = "") -> bool:
 
 def eventually(happens: Callable[[], object]) -> None:
     """Waits until `happens` is true; a failed connection counts as false."""
-    end = time.monotonic() + WAIT_S
-    while True:
+
+    def happened() -> object:
         with suppress(httpx.TransportError):
-            if happens():
-                return
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.05)
+            return happens()
+        return False
+
+    until(happened)
 
 
 def versions(service: Service, name: str) -> list[dict[str, object]]:
     """The versions of a model as /models lists them."""
-    models = httpx.get(f"{service.base_url}/models", timeout=WAIT_S).json()["models"]
+    models = plain_http.get(f"{service.base_url}/models", timeout=WAIT_S).json()["models"]
     return next((list(model["versions"]) for model in models if model["name"] == name), [])
 
 
 def folder_reason(service: Service) -> str:
     """What /health reports about the models folder; empty if it is well. The service can infer all the same."""
-    response = httpx.get(f"{service.base_url}/health", timeout=WAIT_S)
+    response = plain_http.get(f"{service.base_url}/health", timeout=WAIT_S)
     assert response.status_code == 200, response.text
     return str(response.json()["parts"]["models_folder"]["reason"] or "")
 

@@ -22,6 +22,7 @@ from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 
 from engine.drawing import class_colour
+from tests import plain_http
 from tests.command_line import CommandLine
 from tests.e2e.page import Page
 from tests.paths import PHOTOS
@@ -42,9 +43,8 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 
 
 @pytest.fixture
-def page(page_browser: webdriver.Chrome, shipped_url: str) -> Page:
-    page = Page(page_browser, shipped_url)
-    page_browser.get("about:blank")
+def page(browser: webdriver.Chrome, shipped_url: str) -> Page:
+    page = Page(browser, shipped_url)
     page.size(1280, 1400)
     page.open()
     return page
@@ -52,7 +52,7 @@ def page(page_browser: webdriver.Chrome, shipped_url: str) -> Page:
 
 def asked(url: str, model: str, path: str = "infer", accept: str = "application/json") -> httpx.Response:
     headers = {"Accept": accept}
-    return httpx.post(f"{url}/{path}?model={model}", content=PHOTO.read_bytes(), headers=headers, timeout=WAIT_S)
+    return plain_http.post(f"{url}/{path}?model={model}", content=PHOTO.read_bytes(), headers=headers, timeout=WAIT_S)
 
 
 def predictions(url: str, model: str) -> list[dict[str, Any]]:
@@ -123,7 +123,7 @@ def test_every_interface_and_the_page_give_the_same_answer(
         by_tritonclient(tritonclient.http, shipped_url.removeprefix("http://"), model),
         by_tritonclient(tritonclient.grpc, f"127.0.0.1:{shipped_grpc_port}", model),
     ]
-    hugging_face = httpx.post(f"{shipped_url}/hf/{model}", content=PHOTO.read_bytes(), timeout=WAIT_S).json()
+    hugging_face = plain_http.post(f"{shipped_url}/hf/{model}", content=PHOTO.read_bytes(), timeout=WAIT_S).json()
     assert isinstance(hugging_face, list), hugging_face
     show(page, model)
     rows = page.rows()
@@ -147,7 +147,7 @@ def test_every_interface_and_the_page_give_the_same_answer(
     if model == BOXES:
         whole = [[int(each["box"][side]) for side in SIDES] for each in answer]
         assert [[each["box"][side] for side in SIDES] for each in hugging_face] == whole
-        by_deepstack = httpx.post(
+        by_deepstack = plain_http.post(
             f"{shipped_url}/v1/vision/detection", files={"image": PHOTO.read_bytes()}, timeout=WAIT_S
         )
         assert by_deepstack.json()["predictions"] == [
@@ -163,7 +163,7 @@ def test_every_interface_and_the_page_give_the_same_answer(
 
 def by_v2_json(url: str, model: str) -> dict[str, Any]:
     tensor = {"name": "image", "shape": [1], "datatype": "BYTES", "data": [b64encode(PHOTO.read_bytes()).decode()]}
-    done = httpx.post(f"{url}/v2/models/{model}/infer", json={"inputs": [tensor]}, timeout=WAIT_S).json()
+    done = plain_http.post(f"{url}/v2/models/{model}/infer", json={"inputs": [tensor]}, timeout=WAIT_S).json()
     return {output["name"]: [output["data"]] for output in done["outputs"]}
 
 

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from api.telemetry.logs import flush_logs
+from tests import plain_http
 from tests.conftest import Serve
 from tests.e2e.services import WAIT_S
 from tests.pictures_by_colour import colour_picture
@@ -62,7 +63,7 @@ def test_pipelined_requests_before_a_disconnect_leak_no_key_and_no_traceback(mod
             with socket.create_connection(("127.0.0.1", port)) as connection:
                 connection.sendall((head + red_png) * 6)
                 connection.shutdown(socket.SHUT_WR)
-        assert httpx.get(f"{service.base_url}/health/live", timeout=WAIT_S).status_code == 200
+        assert plain_http.get(f"{service.base_url}/health/live", timeout=WAIT_S).status_code == 200
         until(lambda: sum("path=/infer" in line for line in service.log) >= 5)
     written = "".join(service.log)
     assert "s3cr3t" not in written
@@ -180,7 +181,9 @@ def test_concurrent_uploads_get_distinct_versions(server: Server) -> None:
     data = bytes(colour_graph().SerializeToString())
 
     def upload(_: int) -> httpx.Response:
-        return httpx.post(f"{server.client.base_url}/models/colour/versions", content=data, headers=KEY, timeout=WAIT_S)
+        return plain_http.post(
+            f"{server.client.base_url}/models/colour/versions", content=data, headers=KEY, timeout=WAIT_S
+        )
 
     with ThreadPoolExecutor(4) as clients:
         answers = list(clients.map(upload, range(4)))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 
+from tests import plain_http
 from tests.paths import ROOT
 from tests.pictures_by_colour import colour_picture
 from tests.process import Service, running_service
@@ -29,7 +30,7 @@ def upload(picture: bytes, count: int) -> Iterator[bytes]:
 def send(service: Service, picture: bytes, count: int, query: str = "") -> httpx.Response:
     headers = {"Content-Type": "multipart/form-data; boundary=b"}
     content = upload(picture, count)
-    return httpx.post(f"{service.base_url}/infer/batch{query}", content=content, headers=headers, timeout=120)
+    return plain_http.post(f"{service.base_url}/infer/batch{query}", content=content, headers=headers, timeout=120)
 
 
 def test_memory_holds_the_pictures_in_work_and_not_the_batch(tmp_path: Path) -> None:
@@ -89,7 +90,7 @@ def test_single_requests_are_answered_beside_many_batches() -> None:
     with running_service() as service, ThreadPoolExecutor(6) as clients:
         batches = [clients.submit(send, service, cat, 64, "?stream=true") for _ in range(6)]
         answered = 0
-        with httpx.Client(base_url=service.base_url, timeout=60) as client:
+        with plain_http.Client(base_url=service.base_url, timeout=60) as client:
             while not all(batch.done() for batch in batches):
                 assert client.post("/infer", content=cat).status_code == 200
                 answered += 1

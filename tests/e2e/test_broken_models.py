@@ -5,11 +5,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import onnx
 import pytest
 from onnx import helper
 
+from tests import plain_http
 from tests.e2e.test_model_check import (
     absent_operator_graph,
     future_opset_graph,
@@ -52,12 +52,11 @@ def models(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def service(models: Path, tmp_path: Path) -> Iterator[Service]:
+def service(models: Path) -> Iterator[Service]:
     environment = {
         "API_MODELS_DIR": str(models),
         "API_DEFAULT_MODEL": "good",
         "API_LOAD": "all",
-        "API_CACHE_DIR": str(tmp_path / "cache"),
     }
     with running_service(**environment) as running:
         yield running
@@ -76,7 +75,7 @@ def test_broken_models_report_a_reason_and_everything_else_serves(service: Servi
     picture = colour_picture("red")
     reasons: dict[str, str] = {}
     end = time.monotonic() + SETTLE_S
-    with httpx.Client(base_url=service.base_url, timeout=60) as client:
+    with plain_http.Client(base_url=service.base_url, timeout=60) as client:
         while set(reasons) != set(BROKEN):
             assert time.monotonic() < end, set(BROKEN) - set(reasons)
             answer = client.post("/infer", content=picture)

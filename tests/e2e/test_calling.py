@@ -4,15 +4,13 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
+from tests import plain_http
 from tests.pages import Program, programs
 from tests.paths import ROOT
-from tests.process import Service, running_service
 
 ADDRESS = "http://127.0.0.1:8000"
 CLIENT = ROOT / ".client" / "bin" / "python"
@@ -20,27 +18,21 @@ PAGES = ("calling.md", "from-pytorch.md")
 PROGRAMS = [program for page in PAGES for program in programs(ROOT / "docs" / page)]
 
 
-@pytest.fixture(scope="module")
-def service() -> Iterator[Service]:
-    with running_service() as running:
-        yield running
-
-
 @pytest.mark.parametrize("program", [program for program in PROGRAMS if "fovea_client" not in program.code])
-def test_program_prints_what_the_page_shows(service: Service, tmp_path: Path, program: Program) -> None:
-    assert _run(_command(program, tmp_path, service), tmp_path) == program.shown
+def test_program_prints_what_the_page_shows(shipped_url: str, tmp_path: Path, program: Program) -> None:
+    assert _run(_command(program, tmp_path, shipped_url), tmp_path) == program.shown
 
 
-def test_generated_client_has_every_route_and_prints_what_the_page_shows(service: Service, tmp_path: Path) -> None:
+def test_generated_client_has_every_route_and_prints_what_the_page_shows(shipped_url: str, tmp_path: Path) -> None:
     """`make client` needs PyPI the first time."""
     [program] = [program for program in PROGRAMS if "fovea_client" in program.code]
     # The generator waits 5 s for the document; the service keeps it after the first request.
-    paths = httpx.get(f"{service.base_url}/openapi.json", timeout=60).json()["paths"]
+    paths = plain_http.get(f"{shipped_url}/openapi.json", timeout=60).json()["paths"]
     package = tmp_path / "fovea_client"
-    _run(["make", "client", f"URL={service.base_url}", f"OUT={package}"], tmp_path)
+    _run(["make", "client", f"URL={shipped_url}", f"OUT={package}"], tmp_path)
     modules = {module.stem for module in package.glob("api/*/*.py")} - {"__init__"}
     assert modules == {operation["operationId"] for methods in paths.values() for operation in methods.values()}
-    code = program.code.replace(ADDRESS, service.base_url)
+    code = program.code.replace(ADDRESS, shipped_url)
     assert _run([str(CLIENT), "-c", code], tmp_path) == program.shown
 
 
@@ -48,8 +40,8 @@ def test_every_language_has_a_program() -> None:
     assert {program.language for program in PROGRAMS} == {"python", "javascript", "go"}
 
 
-def _command(program: Program, folder: Path, service: Service) -> list[str]:
-    code = program.code.replace(ADDRESS, service.base_url)
+def _command(program: Program, folder: Path, shipped_url: str) -> list[str]:
+    code = program.code.replace(ADDRESS, shipped_url)
     match program.language:
         case "python":
             return [sys.executable, "-c", code]

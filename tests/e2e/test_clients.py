@@ -73,7 +73,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     models = tmp_path_factory.mktemp("models")
     add_model(models, "colour", colour_graph())
-    settings = own_models(models, models / "cache")
+    settings = own_models(models)
     with running(settings, SERVERS[request.param].with_port()) as started:
         yield started
 
@@ -95,7 +95,7 @@ def test_curl_that_offers_http_2_is_answered_by_1_1(tmp_path: Path) -> None:
     add_model(tmp_path / "models", "colour", colour_graph())
     picture = tmp_path / "red.png"
     picture.write_bytes(colour_picture("red"))
-    with running(own_models(tmp_path / "models", tmp_path / "cache")) as service:
+    with running(own_models(tmp_path / "models")) as service:
         ask = ["-s", "--http2", "-F", f"image=@{picture}", f"{service.base_url}/infer"]
         done = subprocess.run(["curl", *ask, "--next", *ask], capture_output=True, text=True, check=False)
     assert done.stdout.count('"label":"red","class_id":0') == 2

@@ -10,7 +10,6 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import openai
 import pytest
@@ -21,6 +20,7 @@ from huggingface_hub.errors import BadRequestError, HfHubHTTPError
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
+from tests import plain_http
 from tests.e2e.client_table import ROW
 from tests.e2e.services import CAT
 from tests.engine.tasks.real_models import PHOTOS, YUNET
@@ -67,24 +67,27 @@ def clip_tower(width: int = 32) -> Any:  # noqa: ANN401 - onnx.ModelProto
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    models = write_client_models(tmp_path_factory.mktemp("models"))
+    patient = {"API_LOAD": "all", "API_REQUEST_TIMEOUT_MS": "120000"}  # the models load on a busy machine
+    with running_service(API_MODELS_DIR=str(models), **patient) as started:
+        yield started
+        close_session()  # of huggingface_hub
+
+
+def write_client_models(models: Path) -> Path:
     """The repository's models, a face detector and a CLIP-style vision tower."""
-    models = tmp_path_factory.mktemp("models")
     for folder in (ROOT / "models").iterdir():
         if folder.is_dir() and folder.name != "__pycache__":
             shutil.copytree(folder, models / folder.name)
     add_model(models, "clip", clip_tower(), spec=CLIP_SPEC, labels=None)
     yunet = add_model(models, "yunet", clip_tower(), spec='task = "object-detection"\nhead = "yunet"', labels=["face"])
     (yunet / "1" / "model.onnx").write_bytes(YUNET.read_bytes())
-    cache = str(tmp_path_factory.mktemp("cache"))
-    patient = {"API_LOAD": "all", "API_REQUEST_TIMEOUT_MS": "120000"}  # the models load on a busy machine
-    with running_service(API_MODELS_DIR=str(models), API_CACHE_DIR=cache, **patient) as started:
-        yield started
-        close_session()  # of huggingface_hub
+    return models
 
 
 def predictions(service: Service, model: str, query: str = "") -> list[dict[str, Any]]:
     """What /infer answers about the cat."""
-    response = httpx.post(f"{service.base_url}/infer?model={model}{query}", content=CAT, timeout=WAIT_S)
+    response = plain_http.post(f"{service.base_url}/infer?model={model}{query}", content=CAT, timeout=WAIT_S)
     assert response.status_code == 200, response.text
     return list(response.json()["predictions"])
 

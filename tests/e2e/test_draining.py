@@ -10,10 +10,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests import plain_http
 from tests.e2e.load import Load
 from tests.e2e.nginx import nginx
-from tests.e2e.services import RED, SERVERS, WAIT_S, infer, own_models
-from tests.process import Service, start
+from tests.e2e.services import RED, SERVERS, WAIT_S, own_models
+from tests.process import start
 from tests.server import until
 from tests.tiny_models import add_model, colour_graph, slow_graph
 
@@ -21,54 +22,42 @@ DRAIN_S = 5.0
 ENDED = {0, -signal.SIGTERM, -signal.SIGINT}
 
 
-@pytest.fixture
-def settings(tmp_path: Path) -> dict[str, str]:
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """`colour`, the default, and `slow`, which takes tens of milliseconds."""
-    models = tmp_path / "models"
+    models = tmp_path_factory.mktemp("models")
     add_model(models, "colour", colour_graph())
     add_model(models, "slow", slow_graph(40))
-    return own_models(models, tmp_path / "cache")
-
-
-def not_ready(service: Service) -> bool:
-    return httpx.get(f"{service.base_url}/health/ready", timeout=WAIT_S).status_code == 503
+    return own_models(models)
 
 
 @pytest.mark.parametrize("name", SERVERS)
 def test_sigterm_turns_readiness_503_and_loses_no_request(name: str, settings: dict[str, str]) -> None:
+    """Kept connections are closed: a client that pauses on one would lose its next request at the stop."""
     server = SERVERS[name]
     service = start({**settings, **server.settings, "API_DRAIN_SECONDS": str(DRAIN_S)}, server.with_port())
     try:
         service.wait_until_ready()
         until(lambda: len(service.workers()) == server.workers)
-        with Load(service.base_url, 4) as load:
+        with (
+            Load(service.base_url, 4) as load,
+            plain_http.Client(base_url=service.base_url, timeout=WAIT_S) as kept,
+        ):
+            assert kept.post("/infer", content=RED).headers.get("connection", "keep-alive") == "keep-alive"
             until(lambda: load.answers["red"] > 20)
             signalled = time.monotonic()
             os.kill(service.pid, signal.SIGTERM)
-            until(lambda: not_ready(service))
-            assert httpx.get(f"{service.base_url}/health/live", timeout=WAIT_S).status_code == 200
-            while time.monotonic() - signalled < DRAIN_S / 2:
-                assert infer(service).status_code == 200
+            until(lambda: kept.get("/health/ready").status_code == 503)
+            assert kept.get("/health/live").status_code == 200
+            until(lambda: kept.post("/infer", content=RED).headers.get("connection") == "close")
+            seen = load.answers["red"]
+            until(lambda: load.answers["red"] > seen + 20)
         assert set(load.answers) == {"red"}, load.answers
         assert service.wait_for_end() in ENDED
         assert time.monotonic() - signalled >= DRAIN_S
     finally:
         service.kill()
     assert not service.bugs()
-
-
-def test_answers_while_draining_close_kept_connections(settings: dict[str, str]) -> None:
-    """A client that pauses on a kept connection would lose its next request at the stop."""
-    service = start({**settings, "API_DRAIN_SECONDS": str(DRAIN_S)})
-    service.wait_until_ready()
-    with httpx.Client(base_url=service.base_url, timeout=WAIT_S) as kept:
-        assert kept.post("/infer", content=RED).headers.get("connection", "keep-alive") == "keep-alive"
-        os.kill(service.pid, signal.SIGTERM)
-        until(lambda: not_ready(service))
-        answer = kept.post("/infer", content=RED)
-        assert answer.status_code == 200
-        assert answer.headers["connection"] == "close"
-    assert service.wait_for_end() in ENDED
 
 
 # gunicorn stops at once at SIGINT, as its documentation says.
@@ -83,7 +72,7 @@ def test_requests_in_flight_are_answered_before_the_end(
     service = start({**settings, **server.settings}, server.with_port())
     service.wait_until_ready()
     statuses: list[int] = []
-    clients = [httpx.Client(base_url=service.base_url, timeout=WAIT_S) for _ in range(4)]
+    clients = [plain_http.Client(base_url=service.base_url, timeout=WAIT_S) for _ in range(4)]
 
     def send(client: httpx.Client) -> None:
         statuses.append(client.post("/infer?model=slow", content=RED).status_code)

@@ -44,7 +44,7 @@ def test_a_full_disk_rejects_changes_leaves_no_files_and_keeps_serving(tmp_path:
     with small_disk(tmp_path / "models", 3) as models:
         make_models(models)
         before = {path.name for path in models.iterdir()}
-        with service_under(models=models, cache=tmp_path / "cache") as service, admin(service) as boss:
+        with service_under(models=models) as service, admin(service) as boss:
             filler = fill(models)
             for response in (
                 boss.post("/models/new/versions", content=GRAPH),
@@ -125,7 +125,7 @@ def test_a_graph_overwritten_in_place_keeps_serving_until_it_is_whole_again(tmp_
     models = shutil.copytree(ROOT / "models" / "efficientnet-lite0", tmp_path / "models" / "colour").parent
     graph = models / "colour" / "1" / "model.onnx"
     whole = graph.read_bytes()
-    with service_under(models=models, cache=tmp_path / "cache") as service:
+    with service_under(models=models) as service:
         for written in (b"", whole[: len(whole) // 2], bytes(len(whole))):
             graph.write_bytes(written)
             eventually(lambda: label(service, CAT) == "tiger cat" and versions(service, "colour")[0]["reason"])
@@ -141,7 +141,7 @@ def test_a_read_only_folder_serves_and_rejects_changes(tmp_path: Path) -> None:
         (models / STATE).write_text('{"default": "oth')
         os.utime(models / STATE, (1, 1))
         make_read_only(models)
-        with service_under(models=models, cache=tmp_path / "cache") as service, admin(service) as boss:
+        with service_under(models=models) as service, admin(service) as boss:
             assert label(service) == "red"
             assert "invalid" in folder_reason(service)
             for response in (
@@ -158,7 +158,7 @@ def test_a_read_only_folder_serves_and_rejects_changes(tmp_path: Path) -> None:
 
 def test_a_folder_that_vanishes_is_reported_and_found_again(tmp_path: Path, models: Path) -> None:
     away = tmp_path / "away"
-    with service_under(models=models, cache=tmp_path / "cache") as service:
+    with service_under(models=models) as service:
         models.rename(away)
         eventually(lambda: "cannot be read" in folder_reason(service))
         assert label(service) == "red"
@@ -169,7 +169,7 @@ def test_a_folder_that_vanishes_is_reported_and_found_again(tmp_path: Path, mode
 
 
 def test_a_folder_that_appears_later_is_served(tmp_path: Path) -> None:
-    with service_under(models=tmp_path / "models", cache=tmp_path / "cache", wait=False) as service:
+    with service_under(models=tmp_path / "models", wait=False) as service:
         with admin(service) as boss:
             assert_problem(boss.get("/health/ready"), 503, "not_ready")
             assert boss.get("/health/live").status_code == 200
@@ -204,9 +204,9 @@ def _half(file: Path) -> None:
     file.write_text('{"default": "oth')
 
 
-def test_a_damaged_state_file_keeps_what_operators_chose(tmp_path: Path, models: Path) -> None:
+def test_a_damaged_state_file_keeps_what_operators_chose(models: Path) -> None:
     state = models / STATE
-    with service_under(models=models, cache=tmp_path / "cache") as service, admin(service) as boss:
+    with service_under(models=models) as service, admin(service) as boss:
         assert boss.put("/models/default", json={"name": "other"}).status_code == 200
         damages: list[tuple[Callable[[Path], None], bool]] = [
             (_zeros, True), (_half, True), (_gigantic, False), (_directory, False), (_loop, False), (_fifo, False),
@@ -228,7 +228,7 @@ def _default(service: Service) -> str:
         return str(boss.get("/models").json()["default"])
 
 
-def test_pipes_and_loops_are_ignored_and_block_nothing(tmp_path: Path, models: Path) -> None:
+def test_pipes_and_loops_are_ignored_and_block_nothing(models: Path) -> None:
     """Opening a FIFO waits for a writer, following a ring of links never ends."""
     os.mkfifo(models / "pipe.onnx")
     (models / "loop.onnx").symlink_to(models / "loop.onnx")
@@ -241,7 +241,7 @@ def test_pipes_and_loops_are_ignored_and_block_nothing(tmp_path: Path, models: P
     folder = add_model(models, "e", colour_graph())
     (folder / "1" / "model.onnx").unlink()
     os.mkfifo(folder / "1" / "model.onnx")
-    with service_under(models=models, cache=tmp_path / "cache") as service, admin(service) as boss:
+    with service_under(models=models) as service, admin(service) as boss:
         assert label(service) == "red"
         add_model(models, "new", colour_graph())
         eventually(lambda: answers(service, query="?model=new"))

@@ -1,4 +1,4 @@
-"""The recipes of ten models are found from 41 labelled photos, or named among those that the photos do not tell apart.
+"""The recipes of six models are found from 41 labelled photos, or named among those that the photos do not tell apart.
 
 The models are the default one behind nodes that undo another recipe (tests/recipe_models.py).
 """
@@ -15,8 +15,11 @@ from tools.find_recipe import main
 
 PHOTOS = ROOT / "tests" / "data" / "photos"
 # As the tool names values that cannot be told from others.
-NAMES = {"efficientnet-lite": "(x - 127) / 128, RGB", "-1..1": "-1..1, RGB", "299": "-1..1, RGB"}
-NAMES |= {"imagenet": "ImageNet mean and std, RGB", "nhwc -1..1": "-1..1, RGB"}
+NAMES = {
+    "efficientnet-lite": "(x - 127) / 128, RGB",
+    "299 -1..1": "-1..1, RGB",
+    "imagenet": "ImageNet mean and std, RGB",
+}
 
 
 def is_right(preprocess: dict[str, object], truth: Truth) -> bool:

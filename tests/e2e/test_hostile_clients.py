@@ -10,9 +10,9 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from select import select
 
-import httpx
 import pytest
 
+from tests import plain_http
 from tests.e2e.services import WAIT_S
 from tests.pictures_by_colour import colour_picture
 from tests.process import Service, running_service
@@ -34,7 +34,6 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     add_model(models, "colour", colour_graph())
     with running_service(
         API_MODELS_DIR=str(models),
-        API_CACHE_DIR=str(models / "cache"),
         API_DEFAULT_MODEL="colour",
         API_MAX_UPLOAD_BYTES=str(MOST_BYTES),
         API_BODY_TIMEOUT_S="5",
@@ -173,7 +172,7 @@ def test_hundreds_of_slow_connections_delay_no_other_client_and_are_closed(port:
         waits = []
         for _ in range(50):
             started = time.monotonic()
-            assert httpx.post(f"{service.base_url}/infer", content=PICTURES[0], timeout=WAIT_S).status_code == 200
+            assert plain_http.post(f"{service.base_url}/infer", content=PICTURES[0], timeout=WAIT_S).status_code == 200
             waits.append(time.monotonic() - started)
         assert sorted(waits)[25] < 1
         for n, connection in enumerate(slow):

@@ -4,10 +4,10 @@ import io
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import httpx
 import pytest
 from PIL import Image
 
+from tests import plain_http
 from tests.process import running_service
 from tests.server import until
 from tests.tiny_models import add_model, slow_graph
@@ -31,10 +31,10 @@ def test_live_answers_while_inference_takes_every_core(slow_models: Path) -> Non
     with (
         running_service(API_MODELS_DIR=str(slow_models), API_DEFAULT_MODEL="slow") as service,
         ThreadPoolExecutor(8) as clients,
-        httpx.Client(base_url=service.base_url, timeout=60) as client,
+        plain_http.Client(base_url=service.base_url, timeout=60) as client,
     ):
         base_url = service.base_url
-        busy = [clients.submit(httpx.post, f"{base_url}/infer", content=picture, timeout=60) for _ in range(24)]
+        busy = [clients.submit(plain_http.post, f"{base_url}/infer", content=picture, timeout=60) for _ in range(24)]
         until(lambda: any(future.done() for future in busy))
         live = 0
         while not all(future.done() for future in busy):

@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests import plain_http
 from tests.e2e.services import KEY, WAIT_S
 from tests.process import Service, start_service
 from tests.tiny_models import add_model, colour_graph
@@ -29,12 +30,11 @@ def models(tmp_path: Path) -> Path:
 class Fleet:
     """Services that share a models folder; a killed one is started again."""
 
-    def __init__(self, models: Path, cache: Path, stack: ExitStack) -> None:
+    def __init__(self, models: Path, stack: ExitStack) -> None:
         self._environment = {
             "API_MODELS_DIR": str(models),
             "API_DEFAULT_MODEL": "m",
             "API_ADMIN_KEYS": "boss",
-            "API_CACHE_DIR": str(cache),
         }
         self._stack = stack
         self.services = [self.start() for _ in range(PROCESSES)]
@@ -58,14 +58,14 @@ class Fleet:
 
 
 def _view(service: Service) -> object:
-    answer = httpx.get(f"{service.base_url}/models", timeout=WAIT_S).json()
+    answer = plain_http.get(f"{service.base_url}/models", timeout=WAIT_S).json()
     return answer["default"], [(m["name"], m["active"], m["serving"]) for m in answer["models"] if m["name"] == "m"]
 
 
 @pytest.fixture
-def fleet(models: Path, tmp_path: Path) -> Iterator[Fleet]:
+def fleet(models: Path) -> Iterator[Fleet]:
     with ExitStack() as stack:
-        running = Fleet(models, tmp_path / "cache", stack)
+        running = Fleet(models, stack)
         running.wait_until_ready()
         yield running
 
@@ -75,7 +75,7 @@ def test_four_services_agree_after_every_change(fleet: Fleet) -> None:
     for change in range(CHANGES):
         version, default = random.choice((1, 2, 3)), random.choice(("m", "other"))
         operator = random.choice(fleet.services)
-        with httpx.Client(base_url=operator.base_url, headers=KEY, timeout=WAIT_S) as boss:
+        with plain_http.Client(base_url=operator.base_url, headers=KEY, timeout=WAIT_S) as boss:
             assert boss.put("/models/m/active", json={"version": version}).status_code == 200
             assert boss.put("/models/default", json={"name": default}).status_code == 200
             assert boss.put("/models/default", json={"name": "m"}).status_code == 200
@@ -93,7 +93,7 @@ def test_a_service_killed_during_a_change_leaves_a_readable_state(fleet: Fleet) 
     random.seed(11)
     for _ in range(6):
         victim = fleet.services[0]
-        with httpx.Client(base_url=victim.base_url, headers=KEY, timeout=WAIT_S) as boss:
+        with plain_http.Client(base_url=victim.base_url, headers=KEY, timeout=WAIT_S) as boss:
             boss.put("/models/m/active", json={"version": 1})
             victim.kill_after(random.random() * 0.02)
             try:

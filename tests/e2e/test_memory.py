@@ -7,6 +7,7 @@ from contextlib import suppress
 import httpx
 import pytest
 
+from tests import plain_http
 from tests.e2e.services import WAIT_S
 from tests.paths import CAT
 from tests.process import running_service
@@ -26,7 +27,7 @@ def leave(port: int, path: str) -> None:
 def test_memory_returns_after_clients_leave_their_uploads(path: str) -> None:
     with running_service() as service, ThreadPoolExecutor(20) as clients:
         port = httpx.URL(service.base_url).port or 0
-        httpx.post(f"{service.base_url}/infer", content=CAT.read_bytes(), timeout=WAIT_S)
+        plain_http.post(f"{service.base_url}/infer", content=CAT.read_bytes(), timeout=WAIT_S)
         before = service.pss_mb()
         for _ in range(3):
             list(clients.map(leave, [port] * 20, [path] * 20))

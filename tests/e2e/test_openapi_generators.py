@@ -10,9 +10,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import httpx
 import pytest
 
+from tests import plain_http
 from tests.e2e.services import WAIT_S
 from tests.server import Server
 
@@ -52,7 +52,7 @@ def operation_ids(document: Path) -> set[str]:
 @pytest.fixture
 def document(server: Server, tmp_path: Path) -> Path:
     path = tmp_path / "openapi.json"
-    path.write_bytes(httpx.get(f"http://127.0.0.1:{server.port}/openapi.json", timeout=WAIT_S).content)
+    path.write_bytes(plain_http.get(f"http://127.0.0.1:{server.port}/openapi.json", timeout=WAIT_S).content)
     return path
 
 

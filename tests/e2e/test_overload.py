@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from time import perf_counter
 
 import aiohttp
-import httpx
 import pytest
 
+from tests import plain_http
 from tests.e2e.services import RED, WAIT_S, own_models
 from tests.process import Service, running
 from tests.tiny_models import add_model, slow_graph
@@ -50,7 +50,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """On all cores but the last, where there are several; the load takes that one."""
     folder = tmp_path_factory.mktemp("overload")
     add_model(folder / "models", "colour", slow_graph(rounds=30))
-    settings = own_models(folder / "models", folder / "cache") | {"API_QUEUE_LIMIT": str(QUEUE_LIMIT)}
+    settings = own_models(folder / "models") | {"API_QUEUE_LIMIT": str(QUEUE_LIMIT)}
     mine = os.sched_getaffinity(0)
     os.sched_setaffinity(0, set(sorted(mine)[:-1]) or mine)
     try:
@@ -161,6 +161,6 @@ def test_ten_times_as_many_arrivals_that_do_not_wait(service: Service, best: flo
 
 
 def test_rejected_requests_are_counted(service: Service, best: float) -> None:  # noqa: ARG001 - after the overload
-    lines = httpx.get(f"{service.base_url}/metrics", timeout=WAIT_S).text.splitlines()
+    lines = plain_http.get(f"{service.base_url}/metrics", timeout=WAIT_S).text.splitlines()
     [counted] = [line for line in lines if line.startswith("fovea_errors_total") and '"queue_full"' in line]
     assert float(counted.split()[-1]) > 0

@@ -5,13 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import httpx
 import pytest
 from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
+from tests import plain_http
 from tests.e2e.page import SIZE, Page, one_colour_each, write_pictures
 from tests.e2e.services import WAIT_S
 from tests.e2e.swagger import console_errors, requested_urls
@@ -26,7 +26,7 @@ def test_dropped_picture_is_sent_as_it_is_and_answered(page: Page, page_url: str
     page.drop(ROTATED)
     page.find(".headline", "%")
     assert page.bodies() == [hashlib.sha256(ROTATED.read_bytes()).hexdigest()]
-    answer = httpx.post(f"{page_url}/infer", content=ROTATED.read_bytes(), timeout=WAIT_S).json()
+    answer = plain_http.post(f"{page_url}/infer", content=ROTATED.read_bytes(), timeout=WAIT_S).json()
     assert [row[:2] for row in page.rows()] == [[p["label"], p["score"]] for p in answer["predictions"]]
     size = f"{answer['image']['width']} \u00d7 {answer['image']['height']}"
     page.find(".scene .facts", size)
@@ -182,11 +182,10 @@ def run_code(language: str, code: str, folder: Path) -> str:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
 
 
-def test_page_asks_for_the_key_and_keeps_it_in_memory(page_browser: webdriver.Chrome, tmp_path: Path) -> None:
-    settings = {"API_KEYS": "secret", "API_PROTECT": "docs,metrics", "API_CACHE_DIR": str(tmp_path / "cache")}
-    with running_service(**settings) as service:
-        page_browser.get(service.base_url)
-        page = Page(page_browser, service.base_url)
+def test_page_asks_for_the_key_and_keeps_it_in_memory(browser: webdriver.Chrome) -> None:
+    with running_service(API_KEYS="secret", API_PROTECT="docs,metrics") as service:
+        browser.get(service.base_url)
+        page = Page(browser, service.base_url)
         page.find("#key").send_keys("wrong\n")
         page.find(".notice", "not valid")
         page.find("#key").clear()
@@ -200,9 +199,8 @@ def test_page_asks_for_the_key_and_keeps_it_in_memory(page_browser: webdriver.Ch
         assert "secret" not in code
         assert "$FOVEA_KEY" in code
         assert (
-            page_browser.execute_script("return localStorage.length + sessionStorage.length + document.cookie.length")
-            == 0
+            browser.execute_script("return localStorage.length + sessionStorage.length + document.cookie.length") == 0
         )
-        page_browser.refresh()
+        browser.refresh()
         page.find("#key")
-    console_errors(page_browser)
+    console_errors(browser)

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-import httpx
 import pytest
 from selenium.webdriver.common.action_chains import ActionChains
 
+from tests import plain_http
 from tests.e2e.page import BOXES, SIZE, Page, write_pictures
 from tests.e2e.services import WAIT_S
 from tests.e2e.swagger import requested_urls
@@ -114,7 +114,7 @@ def test_table_is_copied_with_the_numbers_of_the_answer(page: Page, page_url: st
     page.find("button", "Copied")
     read = "navigator.clipboard.readText().then(arguments[0], (error) => arguments[0](String(error)))"
     text = str(page.browser.execute_async_script(read))
-    answer = httpx.post(f"{page_url}/infer", content=ROTATED.read_bytes(), timeout=WAIT_S).json()
+    answer = plain_http.post(f"{page_url}/infer", content=ROTATED.read_bytes(), timeout=WAIT_S).json()
     head, *rows = [line.split("\t") for line in text.splitlines()]
     assert head == ["label", "score"]
     assert [(label, float(score)) for label, score in rows] == [(p["label"], p["score"]) for p in answer["predictions"]]

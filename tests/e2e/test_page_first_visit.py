@@ -15,10 +15,9 @@ from tests.paths import CAT
 
 
 @pytest.fixture
-def page(page_browser: webdriver.Chrome, shipped_url: str) -> Page:
-    page = Page(page_browser, shipped_url)
+def page(browser: webdriver.Chrome, shipped_url: str) -> Page:
+    page = Page(browser, shipped_url)
     page.size(1280, 900)
-    page_browser.get("about:blank")
     page.open()
     page.allow_clipboard()
     return page

@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 from selenium import webdriver
 
+from tests import plain_http
 from tests.e2e.page import Page, one_colour_each, write_models, write_pictures
 from tests.e2e.services import WAIT_S
-from tests.e2e.swagger import chromium, console_errors
+from tests.e2e.swagger import console_errors
 from tests.process import Service, running_service
 from tests.tiny_models import add_model, colour_graph, slow_graph
 
@@ -22,26 +22,17 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     add_model(models, "slow", slow_graph(rounds=61), version=2)
     (models / "broken" / "1").mkdir(parents=True)
     (models / "broken" / "1" / "model.onnx").write_bytes(b"no graph")
-    cache = str(tmp_path_factory.mktemp("cache"))
     keys = {"API_KEYS": "user", "API_ADMIN_KEYS": "boss", "API_PROTECT": "docs,metrics"}
-    with running_service(
-        API_MODELS_DIR=str(models), API_DEFAULT_MODEL="colour", API_CACHE_DIR=cache, **keys
-    ) as running:
+    with running_service(API_MODELS_DIR=str(models), API_DEFAULT_MODEL="colour", **keys) as running:
         yield running
 
 
-@pytest.fixture(scope="module")
-def shared_browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    with chromium(tmp_path_factory.mktemp("profile")) as driver:
-        yield driver
-
-
 @pytest.fixture
-def page(shared_browser: webdriver.Chrome, service: Service) -> Page:
+def page(browser: webdriver.Chrome, service: Service) -> Page:
     """The operator's view, opened with the admin key, which is a key for pictures, too."""
-    page = Page(shared_browser, service.base_url)
+    page = Page(browser, service.base_url)
     page.size(1280, 1400)
-    shared_browser.get(service.base_url)
+    browser.get(service.base_url)
     page.find("#key").send_keys("boss\n")
     page.find(".choices select")
     page.click("nav a", "Operate")
@@ -50,9 +41,8 @@ def page(shared_browser: webdriver.Chrome, service: Service) -> Page:
     return page
 
 
-def test_wrong_admin_key_is_said_in_words(shared_browser: webdriver.Chrome, service: Service) -> None:
-    shared_browser.get("about:blank")  # the next address differs by its hash only
-    page = Page(shared_browser, service.base_url)
+def test_wrong_admin_key_is_said_in_words(browser: webdriver.Chrome, service: Service) -> None:
+    page = Page(browser, service.base_url)
     page.open("#operate")
     page.find("#admin-key").send_keys("user\n")
     page.find(".notice", "not valid")
@@ -107,7 +97,7 @@ def test_operator_uploads_a_version_and_names_loads_and_unloads_it(
     page.until(f"!document.querySelector('{row} .badge button')")
     page.click("[aria-label=other] button", "Make default")
     page.find("[aria-label=other] h3", "default")
-    models = httpx.get(f"{service.base_url}/models", headers={"X-API-Key": "user"}, timeout=WAIT_S).json()
+    models = plain_http.get(f"{service.base_url}/models", headers={"X-API-Key": "user"}, timeout=WAIT_S).json()
     assert models["default"] == "other"
     page.click("[aria-label=colour] button", "Make default")
     page.find("[aria-label=colour] h3", "default")
@@ -116,7 +106,7 @@ def test_operator_uploads_a_version_and_names_loads_and_unloads_it(
 def test_charts_show_requests_as_they_are_answered(page: Page, service: Service, tmp_path: Path) -> None:
     [picture] = write_pictures(tmp_path, "red")
     page.find(".chart .plot canvas")
-    with httpx.Client(base_url=service.base_url, headers={"X-API-Key": "user"}, timeout=WAIT_S) as client:
+    with plain_http.Client(base_url=service.base_url, headers={"X-API-Key": "user"}, timeout=WAIT_S) as client:
         for _ in range(30):
             client.post("/infer", content=picture.read_bytes())
     page.until("!/p95 \\u2013/.test(document.querySelector('.charts').textContent)")

@@ -13,6 +13,7 @@ import httpx
 import pytest
 import trustme
 
+from tests import plain_http
 from tests.certificates import issue, trusting
 from tests.e2e.services import RED, WAIT_S, free_port, own_models
 from tests.paths import ROOT
@@ -90,7 +91,7 @@ def traffic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service,
     certificate, key = issue(authority, folder)
     tls = {"API_TLS_CERT": str(certificate), "API_TLS_KEY": str(key)}
     batches = {"API_MAX_BATCH": "2", "API_INTRA_OP_THREADS": "1"}
-    service = start_service(**own_models(folder / "models", folder / "cache"), **tls, **batches)
+    service = start_service(**own_models(folder / "models"), **tls, **batches)
     url = service.base_url.replace("http:", "https:")
     try:
         with httpx.Client(base_url=url, verify=trusting(authority), timeout=30) as client:
@@ -109,7 +110,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory, traffic: tuple[Service,
     (folder / "prometheus.yml").write_text(CONFIG.format(rules=RULES, port=traffic[0].port))
     with running_prometheus(folder) as url:
         until(lambda: is_up(f"{url}/-/ready"))
-        with httpx.Client(base_url=f"{url}/api/v1", timeout=30) as api:
+        with plain_http.Client(base_url=f"{url}/api/v1", timeout=30) as api:
             yield Prometheus(api)
 
 
@@ -133,7 +134,7 @@ def running_prometheus(folder: Path) -> Iterator[str]:
 
 def is_up(url: str) -> bool:
     try:
-        return httpx.get(url, timeout=WAIT_S).status_code == 200
+        return plain_http.get(url, timeout=WAIT_S).status_code == 200
     except httpx.TransportError:
         return False
 

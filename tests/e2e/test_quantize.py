@@ -4,7 +4,6 @@ import json
 import shutil
 from pathlib import Path
 
-import httpx
 import pytest
 
 from engine.models.load import load_model
@@ -14,6 +13,7 @@ from loaders.image_loader import create_image_loader
 from loaders.model_loader import create_model_loader
 from loaders.repository.model_repository import ModelRepository
 from loaders.runtimes.base import SessionOptions
+from tests import plain_http
 from tests.paths import ROOT
 from tests.process import running_service
 from tools.quantization.new_version import add_version, quantize_into
@@ -71,7 +71,7 @@ def test_the_old_version_keeps_serving(made: tuple[int, Report], models: Path) -
     with running_service(API_MODELS_DIR=str(models)) as service:
         picture = (ROOT / "tests" / "data" / "cat.jpg").read_bytes()
         for query, version in (("", 1), (f"?version={made[0]}", made[0])):
-            answer = httpx.post(f"{service.base_url}/infer{query}", content=picture, timeout=60).json()
+            answer = plain_http.post(f"{service.base_url}/infer{query}", content=picture, timeout=60).json()
             assert answer["model"]["version"] == version
             assert "cat" in answer["predictions"][0]["label"]
 

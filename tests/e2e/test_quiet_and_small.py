@@ -87,7 +87,7 @@ def test_loading_takes_little_more_memory_than_the_weights(tmp_path: Path) -> No
 def test_requests_are_answered_while_other_models_load(tmp_path: Path) -> None:
     """Loads use neither the event loop nor the worker threads."""
     models = make_models(tmp_path / "models")
-    with service_under(models=models, cache=tmp_path / "cache", API_LOAD="all") as service, admin(service) as boss:
+    with service_under(models=models, API_LOAD="all") as service, admin(service) as boss:
         eventually(lambda: answers(service, query="?model=other"))
         for number in range(3):
             add_model(models, f"slow{number}", slow_graph(rounds=150))

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 
-import httpx
 import pytest
 
+from tests import plain_http
 from tests.e2e.services import RED, SERVERS, free_port, own_models
 from tests.process import Service, running
 from tests.server import until
@@ -25,7 +25,7 @@ LIMIT, SENT = 20, 60
 def settings(tmp_path: Path) -> dict[str, str]:
     add_model(tmp_path / "models", "colour", colour_graph())
     limit = {"API_RATE_LIMIT": f"{LIMIT}/hour", "API_TRUSTED_PROXIES": "127.0.0.1"}
-    return own_models(tmp_path / "models", tmp_path / "cache") | limit
+    return own_models(tmp_path / "models") | limit
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def _listens(port: int) -> bool:
 def send_one(service: Service, client: str) -> int:
     """The status of a request on a connection of its own, so that any worker may answer."""
     headers = {"X-Forwarded-For": f"203.0.113.99, {client}"}
-    return httpx.post(f"{service.base_url}/infer", content=RED, headers=headers, timeout=30).status_code
+    return plain_http.post(f"{service.base_url}/infer", content=RED, headers=headers, timeout=30).status_code
 
 
 def send(services: Sequence[Service], clients: Sequence[str]) -> Counter[int]:

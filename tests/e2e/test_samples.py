@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests import plain_http
 from tests.e2e.load import Load
 from tests.e2e.services import CAT, WAIT_S, admin, eventually, service_under
 from tests.paths import ROOT
@@ -36,10 +37,10 @@ def add_version(models: Path, number: int, spec: str) -> None:
 
 
 @pytest.fixture
-def service(models: Path, tmp_path: Path) -> Iterator[Service]:
+def service(models: Path) -> Iterator[Service]:
     """Starts with version 2, which disagrees, above version 1."""
     add_version(models, 2, WRONG)
-    with service_under(models=models, cache=tmp_path / "cache", API_DEFAULT_MODEL="m") as running:
+    with service_under(models=models, API_DEFAULT_MODEL="m") as running:
         yield running
 
 
@@ -48,12 +49,12 @@ def _version(response: httpx.Response) -> str:
 
 
 def _reason(service: Service, number: int) -> str:
-    versions = httpx.get(f"{service.base_url}/models/m", timeout=WAIT_S).json()["versions"]
+    versions = plain_http.get(f"{service.base_url}/models/m", timeout=WAIT_S).json()["versions"]
     return next((str(version["reason"] or "") for version in versions if version["version"] == number), "")
 
 
 def _serving(service: Service) -> int:
-    return int(httpx.get(f"{service.base_url}/models/m", timeout=WAIT_S).json()["serving"])
+    return int(plain_http.get(f"{service.base_url}/models/m", timeout=WAIT_S).json()["serving"])
 
 
 def test_a_version_that_disagrees_is_never_active(service: Service, models: Path) -> None:
@@ -75,5 +76,5 @@ def test_a_version_that_disagrees_is_never_active(service: Service, models: Path
         add_version(models, 4, RIGHT)
         eventually(lambda: _serving(service) == 4)
     assert set(load.answers) <= {"version 1", "version 4"}
-    samples = httpx.get(f"{service.base_url}/models/m", timeout=WAIT_S).json()["samples"]
+    samples = plain_http.get(f"{service.base_url}/models/m", timeout=WAIT_S).json()["samples"]
     assert samples["summary"].startswith("agrees with its framework: 3 of 3, largest difference 0.00")

@@ -1,24 +1,16 @@
 """Swagger at /docs in a browser: it loads without the internet, sends pictures, and runs no foreign script."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
-import pytest
 from selenium import webdriver
 
 from tests.e2e.swagger import CAT, Swagger, console_errors, requested_urls
 from tests.process import running_service
 
 
-@pytest.fixture(scope="module")
-def base_url() -> Iterator[str]:
-    with running_service() as service:
-        yield service.base_url
-
-
-def test_swagger_sends_a_picture_and_shows_its_label(browser: webdriver.Chrome, base_url: str) -> None:
-    browser.get(f"{base_url}/docs")
+def test_swagger_sends_a_picture_and_shows_its_label(browser: webdriver.Chrome, shipped_url: str) -> None:
+    browser.get(f"{shipped_url}/docs")
     infer = Swagger(browser, "inference", "infer")
     infer.try_out()
     infer.choose_file(CAT)
@@ -27,12 +19,12 @@ def test_swagger_sends_a_picture_and_shows_its_label(browser: webdriver.Chrome, 
     assert answer["image"]["filename"] == "cat.jpg"
     urls = requested_urls(browser)
     assert len(urls) >= 4
-    assert not [url for url in urls if not url.startswith((base_url, "data:", "blob:", "chrome:"))]
+    assert not [url for url in urls if not url.startswith((shipped_url, "data:", "blob:", "chrome:"))]
     assert console_errors(browser) == []
 
 
-def test_swagger_sends_two_pictures(browser: webdriver.Chrome, base_url: str) -> None:
-    browser.get(f"{base_url}/docs")
+def test_swagger_sends_two_pictures(browser: webdriver.Chrome, shipped_url: str) -> None:
+    browser.get(f"{shipped_url}/docs")
     batch = Swagger(browser, "inference", "infer_batch")
     batch.try_out()
     batch.choose_file(CAT, field=".json-schema-form-item:nth-child(1)")

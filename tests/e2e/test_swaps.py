@@ -9,6 +9,7 @@ import httpx
 import onnx
 import pytest
 
+from tests import plain_http
 from tests.e2e.load import Load
 from tests.e2e.services import CAT, KEY, service_under
 from tests.paths import ROOT
@@ -30,7 +31,7 @@ def service(tmp_path: Path) -> Iterator[Service]:
         shutil.copytree(MODEL / "1", folder)
         shutil.copy(MODEL / "model.toml", folder)
         (folder / "labels.txt").write_text("".join(f"{word} {label}\n" for label in labels))
-    with service_under(models=models, cache=tmp_path / "cache", API_DEFAULT_MODEL="m") as running:
+    with service_under(models=models, API_DEFAULT_MODEL="m") as running:
         yield running
 
 
@@ -51,7 +52,7 @@ def wait_until_one_is_loaded(boss: httpx.Client) -> None:
 
 def test_100_swaps_under_load_lose_no_request_and_keep_no_memory(service: Service) -> None:
     with (
-        httpx.Client(base_url=service.base_url, headers=KEY, timeout=60) as boss,
+        plain_http.Client(base_url=service.base_url, headers=KEY, timeout=60) as boss,
         Load(service.base_url, CLIENTS, CAT, _judge) as load,
     ):
         before = 0.0
@@ -84,8 +85,8 @@ def test_weights_beside_the_graph_may_be_overwritten_while_the_model_serves(tmp_
     weights = folder / "weights.bin"
     whole = weights.read_bytes()
     with (
-        service_under(models=models, cache=tmp_path / "cache", API_DEFAULT_MODEL="m") as service,
-        httpx.Client(base_url=service.base_url, timeout=60) as client,
+        service_under(models=models, API_DEFAULT_MODEL="m") as service,
+        plain_http.Client(base_url=service.base_url, timeout=60) as client,
     ):
         since = client.get("/models").json()["models"][0]["versions"][0]["since"]
         weights.write_bytes(b"")

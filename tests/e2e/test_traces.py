@@ -10,10 +10,10 @@ from itertools import pairwise
 from pathlib import Path
 
 import grpc
-import httpx
 import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from tests import plain_http
 from tests.e2e.otlp import Collector, Span, collecting
 from tests.e2e.services import RED, WAIT_S, free_port, infer, make_models, own_models
 from tests.paths import ROOT
@@ -29,7 +29,7 @@ OFF = "import main, sys; sys.exit(any('opentelemetry.sdk' in name for name in sy
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    return own_models(make_models(tmp_path_factory.mktemp("models")), tmp_path_factory.mktemp("cache"))
+    return own_models(make_models(tmp_path_factory.mktemp("models")))
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def names(stages: list[Span]) -> list[str]:
 
 def test_a_request_is_a_server_span_with_its_stages(service: Service, collector: Collector) -> None:
     headers = {"traceparent": f"00-{TRACE}-{CALLER}-01"}
-    response = httpx.post(f"{service.base_url}/infer", content=RED, headers=headers, timeout=WAIT_S)
+    response = plain_http.post(f"{service.base_url}/infer", content=RED, headers=headers, timeout=WAIT_S)
     server, stages = collector.trace(response.headers["traceresponse"])
     assert (server.name, server.is_server, server.failed) == ("POST /infer", True, False)
     assert (server.trace_id, server.parent_id) == (TRACE, CALLER)
@@ -102,7 +102,7 @@ def test_a_request_without_a_parent_begins_a_trace_that_the_log_names(service: S
 
 def test_each_picture_of_a_batch_and_each_model_has_its_stages(service: Service, collector: Collector) -> None:
     pictures = [("images", ("private-name.png", RED))] * 3
-    batch = httpx.post(f"{service.base_url}/infer/batch", files=pictures, timeout=WAIT_S)
+    batch = plain_http.post(f"{service.base_url}/infer/batch", files=pictures, timeout=WAIT_S)
     server, stages = collector.trace(batch.headers["traceresponse"])
     assert server.attributes["image.count"] == 3
     assert server.attributes["model.name"] == "colour"
@@ -153,7 +153,7 @@ def test_a_grpc_call_is_a_server_span_with_its_stages(models: dict[str, str], co
 
 def test_probes_and_scrapes_are_not_traced(service: Service) -> None:
     for path in ("/health", "/health/live", "/health/ready", "/metrics"):
-        assert "traceresponse" not in httpx.get(service.base_url + path, timeout=WAIT_S).headers
+        assert "traceresponse" not in plain_http.get(service.base_url + path, timeout=WAIT_S).headers
 
 
 def test_each_worker_process_exports_its_own_spans(models: dict[str, str]) -> None:

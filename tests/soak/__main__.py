@@ -23,6 +23,7 @@ from tests.load.asks import RIGHT, EchoAsks
 from tests.load.clients import Clients, Outcome, Tally, rude_client, slow_client
 from tests.load.echo import add_echo, coloured_pictures
 from tests.paths import ROOT
+from tests.plain_http import NO_CERTIFICATES
 from tests.process import Service, start
 from tests.soak.mixture import DEFAULT, DETECTOR, Mixture
 from tests.soak.samples import BOUNDS, Sample, grown, growth, measure, percentile
@@ -70,7 +71,9 @@ class Soak:
             [*choices, ("PUT", path, {"name": self.chance.choice((DEFAULT, _TWIN))})]
         )
         try:
-            async with httpx.AsyncClient(base_url=self.service.base_url, headers=KEY, timeout=60) as boss:
+            async with httpx.AsyncClient(
+                verify=NO_CERTIFICATES, base_url=self.service.base_url, headers=KEY, timeout=60
+            ) as boss:
                 answer = await boss.request(method, path, json=body)
             if answer.status_code != 200:
                 self.wrong.append(f"{method} {path} {body}: {answer.status_code} {answer.text[:200]}")

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
+from tests import plain_http
 from tests.conftest import Serve
 from tests.problems import LEAKS
 from tests.process import running_service
@@ -46,7 +46,7 @@ MALFORMED_TYPES = ("application/json", "multipart/form-data; boundary=x", "multi
 def test_keys_are_never_logged(tiny_models: Path, red_png: bytes) -> None:
     settings = {"API_MODELS_DIR": str(tiny_models), "API_DEFAULT_MODEL": "colour", "API_WORKERS": "1"}
     settings |= {"API_LOG_LEVEL": "debug", "API_KEYS": KEY, "API_ADMIN_KEYS": KEY + "-admin"}
-    with running_service(**settings) as service, httpx.Client(base_url=service.base_url, timeout=30) as client:
+    with running_service(**settings) as service, plain_http.Client(base_url=service.base_url, timeout=30) as client:
         for key in (KEY, WRONG):
             basic = base64.b64encode(f"user:{key}".encode()).decode()
             for headers in (

@@ -15,7 +15,7 @@ def grpc_port() -> int:
 def service(tmp_path_factory: pytest.TempPathFactory, grpc_port: int) -> Iterator[Service]:
     """A service with gRPC; its log has no error of ours."""
     models = make_models(tmp_path_factory.mktemp("models"))
-    settings = own_models(models, tmp_path_factory.mktemp("cache")) | {"API_GRPC_PORT": str(grpc_port)}
+    settings = own_models(models) | {"API_GRPC_PORT": str(grpc_port)}
     with running(settings) as started:
         yield started
         assert not started.bugs()

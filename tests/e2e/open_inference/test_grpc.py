@@ -25,7 +25,7 @@ SERVICE = "inference.GRPCInferenceService"
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    return own_models(make_models(tmp_path_factory.mktemp("models")), tmp_path_factory.mktemp("cache"))
+    return own_models(make_models(tmp_path_factory.mktemp("models")))
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 
+from tests import plain_http
 from tests.e2e.client_table import ROW
 from tests.e2e.open_inference import tritonclient_calls
 from tests.e2e.services import RED, WAIT_S
@@ -88,7 +88,7 @@ def test_every_call_succeeds_or_fails_as_documented(
 def test_values_are_those_of_infer(service: Service, results: dict[str, Any]) -> None:
     values = results["values"]
     assert [values[name] for name in ("live", "ready", "model ready", "unknown ready")] == [True, True, True, False]
-    predictions = httpx.post(f"{service.base_url}/infer", content=RED, timeout=WAIT_S).json()["predictions"]
+    predictions = plain_http.post(f"{service.base_url}/infer", content=RED, timeout=WAIT_S).json()["predictions"]
     picture = values["picture"]
     assert picture["label"] == [[p["label"] for p in predictions]]
     assert picture["class_id"] == [[p["class_id"] for p in predictions]]

@@ -1,0 +1,23 @@
+"""The clients of docs/clients.md behind Serve's proxy, as tests/e2e runs them against one process."""
+
+import pytest
+
+from tests.e2e.open_inference.test_tritonclient import (  # noqa: F401 - pytest collects them here, too
+    results,
+    test_every_call_succeeds_or_fails_as_documented,
+    test_values_are_those_of_infer,
+)
+from tests.e2e.test_dialects import test_client_works_unmodified  # noqa: F401 - as above
+
+HTTP_KINDS = ("http", "http.aio")
+
+
+@pytest.fixture(scope="module", params=HTTP_KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def grpc_port() -> int:
+    """gRPC does not pass through the proxy, see docs/scale.md."""
+    return 0
