@@ -19,12 +19,12 @@ IN_A_ROW = 40  # answers, after which every replica has given one: each gets abo
 
 
 @pytest.fixture(scope="module")
-def two_versions(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> dict[str, str]:
+def two_versions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     models = tmp_path_factory.mktemp("two_versions")
     for version in (1, 2):
         add_model(models, "colour", colour_graph(), version=version)
     add_model(models, "other", colour_graph())
-    return own_models(models, cache_dir)
+    return own_models(models)
 
 
 def judge(response: httpx.Response) -> str:
