@@ -166,9 +166,10 @@ clean: ## remove what was installed and the tools' caches
 	@$(DEV) $(PIP) -r $<
 	@touch $@
 
-.venv-ray/.installed: requirements/ray.lock requirements/e2e.txt | .venv-ray/bin/python
+.venv-ray/.installed: requirements/ray.lock requirements/e2e.txt .venv-dev/.installed-dev | .venv-ray/bin/python
 	@echo "Installing the service, Ray and the tests into .venv-ray ..."
-	@.venv-ray/bin/python $(PIP) $(addprefix -r ,$^)
+	@.venv-dev/bin/uv pip install --quiet --no-config --require-hashes --python .venv-ray/bin/python \
+		-r requirements/ray.lock -r requirements/e2e.txt
 	@touch $@
 
 .venv-exports/.installed: requirements/exports.txt | .venv-exports/bin/python

@@ -18,7 +18,7 @@ V2_JSON = {"inputs": [{"name": "image", "shape": [1], "datatype": "BYTES", "data
 REQUESTS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "infer": ("POST", "/infer?model=efficientnet-lite0", {"content": CAT}),
     "form": ("POST", "/infer?model=picodet-s-416&threshold=0.3", {"files": {"image": ("cat.jpg", CAT)}}),
-    "two models": ("POST", "/infer?model=efficientnet-lite0&model=u2netp", {"content": CAT}),
+    "two models": ("POST", "/infer?model=efficientnet-lite0&model=colour", {"content": CAT}),
     "drawn": ("POST", "/infer?model=picodet-s-416", {"content": CAT, "headers": {"Accept": "image/png"}}),
     "not a picture": ("POST", "/infer", {"content": b"hello"}),
     "unknown model": ("POST", "/infer?model=nope", {"content": CAT}),

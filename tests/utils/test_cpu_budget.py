@@ -57,6 +57,15 @@ def test_budget_follows_affinity(count: int) -> None:
     assert int(done.stdout) == count
 
 
+@pytest.mark.parametrize(("told", "cores"), [("2", 2), ("99", CORES), ("0", 1), ("default", CORES)])
+@pytest.mark.usefixtures("sixteen_cores")
+def test_python_cpu_count_may_lower_the_budget(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: str, cores: int
+) -> None:
+    monkeypatch.setenv("PYTHON_CPU_COUNT", told)
+    assert budget(tmp_path, {}, "") == cores
+
+
 def test_budget_of_this_machine_is_within_its_cores() -> None:
     assert 1 <= cpu_budget() <= (os.cpu_count() or 1)
 
