@@ -1,7 +1,6 @@
 """More and fewer replicas, new versions of a model and new settings under load: no request fails."""
 
 from collections import Counter
-from pathlib import Path
 
 import httpx
 import pytest
