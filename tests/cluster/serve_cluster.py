@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import httpx
+import psutil
 import ray
 from ray import serve
 from ray.cluster_utils import Cluster
@@ -87,6 +88,18 @@ class ServeCluster:
         serve.run(application, name="fovea")
         until(self.is_ready, _START_S)
 
+    def kill_node(self, node: Any) -> None:  # noqa: ANN401 - ray's Node
+        """Kills all processes of a node at once, as the loss of its machine does."""
+        [raylet] = node.all_processes["raylet"]
+        tree = psutil.Process(raylet.process.pid)
+        for process in [*tree.children(recursive=True), tree]:
+            process.kill()
+        self.nodes.remove(node)
+
+    def replicas(self) -> int:
+        """The processes of replicas on all nodes, ready or not."""
+        return sum(len(replicas(node)) for node in self.nodes)
+
     @property
     def port(self) -> int:
         return httpx.URL(self.base_url).port or 0
@@ -109,3 +122,16 @@ def fixed(settings: Mapping[str, str], replicas: int, cores: float = 1) -> dict[
     """Options of a deployment that is not autoscaled."""
     actor = {"num_cpus": cores, "runtime_env": {"env_vars": {**UNTUNED, **settings}}}
     return {"num_replicas": replicas, "autoscaling_config": None, "ray_actor_options": actor}
+
+
+def replicas(node: Any) -> list[psutil.Process]:  # noqa: ANN401 - ray's Node
+    """The processes of the replicas on a node of `ServeCluster.nodes`."""
+    [raylet] = node.all_processes["raylet"]
+    return [child for child in psutil.Process(raylet.process.pid).children() if _is_replica(child)]
+
+
+def _is_replica(process: psutil.Process) -> bool:
+    """Ray names its workers by their actor."""
+    with suppress(psutil.Error):
+        return bool(process.cmdline()[:1]) and process.cmdline()[0].startswith("ray::ServeReplica:")
+    return False

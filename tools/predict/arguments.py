@@ -47,9 +47,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="PATH",
         help="pictures, folders with sub-folders, patterns, zip archives, videos; -, or none in a pipe: stdin",
     )
-    made.add_argument("--model", metavar="NAME", help="name of the model; default: API_DEFAULT_MODEL")
-    made.add_argument("--top-k", type=_top_k, metavar="N", help="most predictions; default: 5 labels, 100 boxes")
-    made.add_argument("--threshold", type=_score, metavar="SCORE", help="least score; default: the model's own")
+    add_model_arguments(made)
     made.add_argument("--classes", metavar="A,B", help="only these labels or class ids")
     shape = made.add_mutually_exclusive_group()
     shape.add_argument("--json", action="store_true", help="print one JSON object per line")
@@ -68,6 +66,12 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--url", help="send the pictures to this running service")
     made.add_argument("--version", action="version", version=f"fovea {VERSION}")
     return made
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", metavar="NAME", help="name of the model; default: API_DEFAULT_MODEL")
+    parser.add_argument("--top-k", type=_top_k, metavar="N", help="most predictions; default: 5 labels, 100 boxes")
+    parser.add_argument("--threshold", type=_score, metavar="SCORE", help="least score; default: the model's own")
 
 
 def problem_of(options: argparse.Namespace, paths: Sequence[str]) -> str | None:

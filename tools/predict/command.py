@@ -12,19 +12,16 @@ from rich.progress import Progress
 
 from api.environment import SettingsError, load_settings
 from api.settings import ApiSettings
-from engine.drawing import Drawer, UndrawableError
+from engine.drawing import Drawer
 from engine.explain.target import ExplainError, TargetQuery, check_explainable
 from engine.pipeline import describe_image
-from engine.tasks.task import MAX_TOP_K, InvalidOutputError, PredictOptions
-from loaders.image_loader import create_image_loader
-from loaders.images.base import ImageLoaderOptions
-from loaders.images.errors import ImageError
-from loaders.model_errors import ModelError, ModelRunError
+from engine.tasks.task import MAX_TOP_K, PredictOptions
+from loaders.model_errors import ModelError
 from tools.predict import formats, show
 from tools.predict.arguments import parser, problem_of
 from tools.predict.classes import UnknownClassError, class_ids, only
 from tools.predict.journal import Journal, JournalError, Record
-from tools.predict.predictor import Answered, LocalPredictor, Predictor
+from tools.predict.predictor import FAILURES, Answered, LocalPredictor, Predictor, image_loader_of, reason_of
 from tools.predict.saving import Saver, is_drawable
 from tools.predict.service import ServicePredictor
 from tools.predict.sources import STDIN, Item, Source, SourceFinder
@@ -36,7 +33,6 @@ from utils.memory import keep_freed_memory
 from utils.stdin_loader import ask_for_path
 
 _OK, _SOME_FAILED = 0, 1
-_FAILURES = (ImageError, InvalidOutputError, ModelRunError, UndrawableError, ExplainError, MemoryError, OSError)
 POLL_S = 1.0  # of watched folders
 
 
@@ -155,9 +151,8 @@ class Run:
                 chosen = only(answered.predictions, self._classes)[: self._options.top_k]
                 answered = replace(answered, predictions=chosen)
             return _Outcome(item, answered, self._saver.save(item, data, answered) if self._saver else {})
-        except _FAILURES as error:
-            text = error.strerror if isinstance(error, OSError) else None
-            return _Outcome(item, error=text or str(error))
+        except FAILURES as error:
+            return _Outcome(item, error=reason_of(error))
 
     def _take(self, outcome: _Outcome, bar: Progress) -> None:
         item, answered, saved = outcome.item, outcome.answered, outcome.saved or {}
@@ -230,8 +225,7 @@ class Run:
 
 
 def _predictor(settings: ApiSettings, options: argparse.Namespace, sources: Sequence[Source]) -> Predictor:
-    limits = ImageLoaderOptions(settings.max_image_pixels, settings.accept_truncated)
-    image_loader = create_image_loader(options=limits)
+    image_loader = image_loader_of(settings)
     if options.url:
         return ServicePredictor(options.url, options.model, image_loader)
     several = options.save or options.watch or len(sources) > 1 or any(source.video for source in sources)

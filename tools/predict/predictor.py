@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from api.settings import ApiSettings
+from engine.drawing import UndrawableError
 from engine.explain.explainer import Explainer, ExplainRequest
-from engine.explain.target import TargetQuery
+from engine.explain.target import ExplainError, TargetQuery
 from engine.models.default_model import DefaultModel
 from engine.models.load import load_model
 from engine.models.loaded_model import LoadedModel, ModelRef
@@ -15,14 +16,38 @@ from engine.pipeline import predict, predict_with_picture
 from engine.scheduling.run_context import alone, completed
 from engine.scheduling.run_plan import RunLimits
 from engine.tasks.predictions import Prediction
-from engine.tasks.task import PredictOptions
-from loaders.images.base import ImageInfo, ImageLoader, Picture
+from engine.tasks.task import InvalidOutputError, PredictOptions
+from loaders.image_loader import create_image_loader
+from loaders.images.base import ImageInfo, ImageLoader, ImageLoaderOptions, Picture
+from loaders.images.errors import ImageError
+from loaders.model_errors import ModelRunError
 from loaders.model_loader import create_model_loader
-from loaders.repository.model_repository import ModelRepository
+from loaders.repository.model_repository import ModelRepository, ModelVersion
 from loaders.repository.model_state import ModelStateFile
 from loaders.runtimes.base import SessionOptions
 from utils.cpu_budget import cpu_budget
 from utils.time_utils import StageTimer
+
+# What one picture may raise; the next one is not concerned.
+FAILURES = (ImageError, InvalidOutputError, ModelRunError, UndrawableError, ExplainError, MemoryError, OSError)
+
+
+def reason_of(failure: BaseException) -> str:
+    return (failure.strerror if isinstance(failure, OSError) else None) or str(failure)
+
+
+def image_loader_of(settings: ApiSettings) -> ImageLoader:
+    limits = ImageLoaderOptions(settings.max_image_pixels, settings.accept_truncated)
+    return create_image_loader(options=limits)
+
+
+def version_of(settings: ApiSettings, name: str | None) -> ModelVersion:
+    """The version that the service would use. `name`: None for the default model. Raises UnknownModelError."""
+    catalog = ModelRepository(settings.models_dir).scan().catalog
+    choices = ModelStateFile(settings.models_dir).read()
+    default = DefaultModel(settings.default_model)
+    default.update(catalog, choices)
+    return choices.version(catalog, name or default.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +116,7 @@ class LocalPredictor:
 
 
 def _load(settings: ApiSettings, name: str | None, *, alone: bool) -> LoadedModel:
-    catalog = ModelRepository(settings.models_dir).scan().catalog
-    choices = ModelStateFile(settings.models_dir).read()
-    default = DefaultModel(settings.default_model)
-    default.update(catalog, choices)
-    version = choices.version(catalog, name or default.name)
+    version = version_of(settings, name)
     model_loader, cores = create_model_loader(settings.reference_loader), cpu_budget()
     options = SessionOptions(settings.providers, threads=cores if alone else 1)
     model = load_model(version, model_loader, options, exact_decode=settings.exact_decode)
