@@ -63,6 +63,7 @@ def test_requests_pass_at_the_root_and_under_a_prefix(client: httpx.Client, pref
     assert answer.json()["predictions"][0]["label"] == "red"
     batch = client.post(f"{prefix}/infer/batch", files=[("images", RED)] * 2)
     assert len(batch.json()["results"]) == 2
+    assert client.get(f"{prefix}/models").status_code == 200
 
 
 def test_a_prefix_that_the_client_claims_is_not_passed_on(client: httpx.Client) -> None:
