@@ -10,10 +10,13 @@ from pathlib import Path
 import pyarrow.dataset
 import pytest
 
+from tests.cluster.serve_cluster import HA_PROXY
 from tests.command_line import CommandLine
 from tests.paths import ROOT
 from tests.pictures_by_colour import colour_picture
 from tests.server import until
+
+pytestmark = pytest.mark.skipif(HA_PROXY, reason="no proxy takes part")
 
 COMMAND = (sys.executable, "-m", "deploy.ray.batch")
 BROKEN = ("07.png", "41.png")
