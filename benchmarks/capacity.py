@@ -36,6 +36,7 @@ _ROUTINGS: tuple[Routing, ...] = ("fewest", "two choices", "round robin", "rando
 
 _SHARES = (0.3, 0.5, 0.7, 0.8, 0.9)
 _SATURATED = 8  # connections
+_ALONE = 0.1  # share of the limit
 _WARM_UP_S, _MEASURE_S = 1.0, 12.0
 
 
@@ -123,13 +124,14 @@ async def _validate() -> list[_Row]:
 
 
 async def _fitted(machine: Machine, server: ServerProcess, port: int, request: Request) -> Machine:
-    """Times from closed loops: of a request alone, and of as many as have to wait."""
-    alone = await _measure(ClosedLoop(port, [request], 1), server)
-    all_busy = await _measure(ClosedLoop(port, [request], _SATURATED), server)
+    """Times of a request that arrives alone, of as many as can be in work, and of more."""
     slots = len(machine.seconds)
-    first, last = statistics.fmean(alone.latencies), slots / all_busy.throughput
+    busy, more = [await _measure(ClosedLoop(port, [request], n), server) for n in (slots, _SATURATED)]
+    alone = await _measure(OpenLoop(port, [request], _ALONE * more.throughput), server)
+    first, last = statistics.fmean(alone.latencies), slots / busy.throughput
     seconds = tuple(first + (last - first) * k / max(1, slots - 1) for k in range(slots))
-    return replace(machine, seconds=seconds, spread=statistics.stdev(alone.latencies) / first)
+    spread = statistics.stdev(alone.latencies) / first
+    return replace(machine, seconds=seconds, spread=spread, waiting_seconds=slots / more.throughput)
 
 
 async def _measure(load: Load, server: ServerProcess) -> Window:

@@ -17,6 +17,7 @@ Routing = Literal["random", "round robin", "two choices", "fewest"]
 class Machine:
     """`seconds[k - 1]`: the time of a request while k requests are in work; the machine works on at most that many.
 
+    `waiting_seconds`: the same while all are in work and others wait, if it differs: then nothing idles between two.
     `spread`: standard deviation of a request's work, relative to its mean (log-normal).
     `processes`: services on the machine. Each has a queue of its own and an equal share of what is worked on at once.
     `queue_limit`: most waiting requests of a process.
@@ -26,11 +27,18 @@ class Machine:
     spread: float = 0.0
     processes: int = 1
     queue_limit: int = 64
+    waiting_seconds: float | None = None
 
     @property
     def limit(self) -> float:
         """Requests a second when there is always one waiting."""
-        return len(self.seconds) / self.seconds[-1]
+        return len(self.seconds) / self.request_s(len(self.seconds), waiting=True)
+
+    def request_s(self, in_work: int, *, waiting: bool) -> float:
+        """The time of a request."""
+        if waiting and in_work == len(self.seconds) and self.waiting_seconds is not None:
+            return self.waiting_seconds
+        return self.seconds[in_work - 1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +146,7 @@ class _Running:
 
     def next_end(self) -> float | None:
         left = [request.work for queue in self.queues for request in queue.in_work]
-        return self._now + min(left) * self._machine.seconds[len(left) - 1] if left else None
+        return self._now + min(left) * self._request_s(len(left)) if left else None
 
     def complete(self, now: float) -> list[float]:
         """The latency of the request that has the least work left."""
@@ -156,11 +164,14 @@ class _Running:
         """All requests in work share the machine."""
         in_work = sum(len(queue.in_work) for queue in self.queues)
         if in_work:
-            done = (now - self._now) / self._machine.seconds[in_work - 1]
+            done = (now - self._now) / self._request_s(in_work)
             for queue in self.queues:
                 for request in queue.in_work:
                     request.work -= done
         self._now = now
+
+    def _request_s(self, in_work: int) -> float:
+        return self._machine.request_s(in_work, waiting=any(queue.waiting for queue in self.queues))
 
 
 class _Router:

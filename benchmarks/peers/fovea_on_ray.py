@@ -5,4 +5,4 @@ from benchmarks.peers.classifier import CORES
 from deploy.ray.app import fovea
 
 if __name__ == "__main__":
-    on_ray.run(fovea.options(num_replicas=CORES).bind(), "/")
+    on_ray.run(fovea.options(num_replicas=CORES, autoscaling_config=None).bind(), "/")
