@@ -137,7 +137,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         answers = Answers(options.answers, run)
     except (SettingsError, ModelError, ValueError, OSError) as error:
         parser.error(str(error))
-    done, pictures = answers.paths(), [source.item.name for source in sources if source.video is None]
+    done = answers.paths()
+    pictures = [source.item.name for source in sources if source.video is None]
     rest = [path for path in pictures if path not in done]
     failed = 0
     bar = show.progress(len(pictures), shown=show.errors.is_terminal)

@@ -116,7 +116,7 @@ class _PassOn:
             body.release()
 
     def _model(self, path: str, scope: Scope) -> str | None:
-        """The model that the request is about; None if that cannot be told, or if there is no such model."""
+        """The name of the requested model; None if the address names none, or the model does not exist."""
         models = self._engine().models
         if found := _OF_A_MODEL.match(path):
             name = found[1] if found[1] in models.catalog else found[1].removesuffix(_TENSOR_FACE)

@@ -43,7 +43,7 @@ class Replica:
             if any(part.status == "failed" for part in health.parts().values()):
                 raise RuntimeError(health.not_ready_reason())
             self._ready = health.not_ready_reason() is None
-            await asyncio.sleep(_READY_POLL_S)  # nothing tells of a load's end
+            await asyncio.sleep(_READY_POLL_S)  # the engine has no event for a completed load
 
 
 class OneRequestId:
