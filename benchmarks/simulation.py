@@ -19,7 +19,7 @@ class Machine:
 
     `waiting_seconds`: the same while all are in work and others wait, if it differs: then nothing idles between two.
     `spread`: standard deviation of a request's work, relative to its mean (log-normal).
-    `processes`: number of services on the machine. Each has its own queue and runs an equal share of the requests in work.
+    `processes`: services on the machine. Each has its own queue and runs an equal share of the requests in work.
     `queue_limit`: most waiting requests of a process.
     """
 
