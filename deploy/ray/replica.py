@@ -3,16 +3,14 @@
 import asyncio
 import math
 import os
-from typing import TYPE_CHECKING
 
 import ray
+from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-if TYPE_CHECKING:
-    from fastapi import FastAPI
-
-    from api.inference_api import InferenceAPI
-    from api.settings import ApiSettings
+from api.environment import load_settings
+from api.inference_api import InferenceAPI
+from api.settings import ApiSettings
 
 REQUEST_ID = b"x-request-id"
 _READY_POLL_S = 0.1
@@ -23,14 +21,12 @@ class Replica:
 
     _ready = False
 
-    def __serve_build_asgi_app__(self) -> "FastAPI":
+    def __serve_build_asgi_app__(self) -> FastAPI:
         self.api = self.create_api(read_settings())
         self.api.app.add_middleware(OneRequestId)
         return self.api.app
 
-    def create_api(self, settings: "ApiSettings") -> "InferenceAPI":
-        from api.inference_api import InferenceAPI
-
+    def create_api(self, settings: ApiSettings) -> InferenceAPI:
         return InferenceAPI(settings, alone=True)
 
     async def check_health(self) -> None:
@@ -65,10 +61,8 @@ def without_request_id(message: Message) -> Message:
     return {**message, "headers": [pair for pair in message["headers"] if pair[0] != REQUEST_ID]}
 
 
-def read_settings() -> "ApiSettings":
+def read_settings() -> ApiSettings:
     """The settings of this process, whose CPU budget is the replica's share from now on."""
     resources: dict[str, float] = ray.get_runtime_context().get_assigned_resources()
     os.environ["PYTHON_CPU_COUNT"] = str(max(1, math.ceil(resources.get("CPU", 1))))
-    from api.environment import load_settings
-
     return load_settings()

@@ -52,7 +52,7 @@ def version_of(settings: ApiSettings, name: str | None) -> ModelVersion:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """`picture`: decoded in full, if that was matching for."""
+    """`picture`: decoded in full, if that was requested."""
 
     model: ModelRef
     image: ImageInfo
