@@ -174,12 +174,12 @@ def test_missing_key_is_401_and_wrong_key_is_403(serve: Serve, red_png: bytes) -
 
 
 def test_requests_above_the_rate_limit_are_429(serve: Serve, red_png: bytes) -> None:
-    client = serve(rate_limit="2/minute").client
+    client = serve(rate_limit="2/day").client
     statuses = [client.post("/infer", content=red_png).status_code for _ in range(2)]
     assert statuses == [200, 200]
     rejected = client.post("/infer", content=red_png)
     assert_problem(rejected, 429, "rate_limited")
-    assert 1 <= int(rejected.headers["retry-after"]) <= 60
+    assert 1 <= int(rejected.headers["retry-after"]) <= 24 * 60 * 60
 
 
 @pytest.fixture

@@ -228,7 +228,7 @@ def test_single_pictures_are_served_during_batches(server: Server) -> None:
 
 
 def test_batch_counts_once_towards_the_rate_limit(tiny_models: Path) -> None:
-    settings = service_settings(models_dir=tiny_models, default_model="colour", rate_limit="2/minute")
+    settings = service_settings(models_dir=tiny_models, default_model="colour", rate_limit="2/day")
     with serving(settings) as running:
         statuses = [send(running.client, pictures(COLOURS[:5])).status_code for _ in range(3)]
     assert statuses == [200, 200, 429]
