@@ -3,12 +3,10 @@
 import asyncio
 import copy
 import os
-import random
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from time import perf_counter
 
 import aiohttp
 import pytest
@@ -19,30 +17,23 @@ from tests.process import Service, running
 from tests.tiny_models import add_model, slow_graph
 
 QUEUE_LIMIT, TIMES = 16, 10
-SECONDS, WARM_UP_S = 5.0, 1.0
-# On a machine that others use too; docs/reliability.md has the figures of a quiet one.
-LEAST_SHARE, SLACK_S, PROBE_MS, MORE_MIB = 0.6, 1.5, 500.0, 80.0
+# A load lasts until each of these has been seen as often. Durations and rates come from
+# `python -m benchmarks.overload` on a quiet machine.
+UNTIL = {"200": 4 * QUEUE_LIMIT, "queue_full": TIMES * QUEUE_LIMIT, "probe 200": 30}
+MORE_MIB = 80.0
 PROBED = ("/health/live", "/health/ready", "/metrics")
 
 
 @dataclass
 class Outcome:
-    """What became of the requests of one load. `latencies` (s) are those of answers, `probes` (ms) those of PROBED."""
+    """What became of the requests of one load.
+
+    `overtaken`: for each answered request, how many others were answered between its sending and its answer.
+    """
 
     kinds: Counter[str] = field(default_factory=Counter)
-    latencies: list[float] = field(default_factory=list)
-    probes: list[float] = field(default_factory=list)
-    seconds: float = 0.0
+    overtaken: list[int] = field(default_factory=list)
     more_mib: float = 0.0
-
-    def clear(self) -> None:
-        self.kinds.clear()
-        self.latencies.clear()
-        self.probes.clear()
-
-    @property
-    def rate(self) -> float:
-        return self.kinds["200"] / self.seconds
 
 
 @pytest.fixture(scope="module")
@@ -62,20 +53,20 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 async def _send(session: aiohttp.ClientSession, outcome: Outcome) -> None:
-    started = perf_counter()
+    answered_before = outcome.kinds["200"]
     try:
         async with session.post("/infer", data=RED) as answer:
             text = await answer.text()
     except aiohttp.ClientError as error:
         outcome.kinds[type(error).__name__] += 1
         return
-    rejected = answer.status == 503 and '"queue_full"' in text
-    outcome.kinds["queue_full" if rejected else str(answer.status)] += 1
     if answer.status == 200:
-        outcome.latencies.append(perf_counter() - started)
-    elif rejected:
+        outcome.overtaken.append(outcome.kinds["200"] - answered_before)
+    rejected = answer.status == 503 and '"queue_full"' in text
+    if rejected:
         assert int(answer.headers["Retry-After"]) >= 1
         assert answer.headers.get("Connection") != "close"
+    outcome.kinds["queue_full" if rejected else str(answer.status)] += 1
 
 
 async def _again_and_again(session: aiohttp.ClientSession, outcome: Outcome) -> None:
@@ -83,44 +74,44 @@ async def _again_and_again(session: aiohttp.ClientSession, outcome: Outcome) -> 
         await _send(session, outcome)
 
 
-async def _arrive(session: aiohttp.ClientSession, outcome: Outcome, rate: float) -> None:
-    """Poisson arrivals, which do not wait for answers."""
-    loop, gaps, pending = asyncio.get_running_loop(), random.Random(7), set[asyncio.Task[None]]()
-    next_at = loop.time()
+async def _arrive(session: aiohttp.ClientSession, outcome: Outcome) -> None:
+    """Arrivals that do not wait for answers, TIMES as many as are answered."""
+    pending = set[asyncio.Task[None]]()
+    sent = 0
     while True:
-        while next_at <= loop.time():
-            next_at += gaps.expovariate(rate)
+        while sent < TIMES * (QUEUE_LIMIT + outcome.kinds["200"]):
             task = asyncio.create_task(_send(session, outcome))
             pending.add(task)
             task.add_done_callback(pending.discard)
-        await asyncio.sleep(0.001)
+            sent += 1
+        await asyncio.sleep(0.01)
 
 
 async def _probe(session: aiohttp.ClientSession, outcome: Outcome) -> None:
     while True:
         for path in PROBED:
-            started = perf_counter()
             async with session.get(path) as answer:
                 outcome.kinds[f"probe {answer.status}"] += 1
-            outcome.probes.append((perf_counter() - started) * 1e3)
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.02)
 
 
-async def _load(service: Service, connections: int, rate: float | None) -> Outcome:
+async def _load(service: Service, connections: int) -> Outcome:
+    """The load of `connections` that send again as soon as they have an answer; 0: of arrivals."""
     outcome = Outcome()
     connector = aiohttp.TCPConnector(limit=0)
     async with (
         aiohttp.ClientSession(service.base_url, connector=connector) as session,
         aiohttp.ClientSession(service.base_url) as own_session,
+        asyncio.timeout(2 * WAIT_S),
     ):
-        works = [_again_and_again(session, outcome) for _ in range(connections)]
-        works += [_arrive(session, outcome, rate)] if rate else []
+        works = [_again_and_again(session, outcome) for _ in range(connections)] or [_arrive(session, outcome)]
         tasks = [asyncio.create_task(work) for work in (*works, _probe(own_session, outcome))]
-        await asyncio.sleep(WARM_UP_S)
-        outcome.clear()
-        before, started = service.rss_mb(), perf_counter()
-        await asyncio.sleep(SECONDS)
-        outcome.seconds, outcome.more_mib = perf_counter() - started, service.rss_mb() - before
+        before = 0.0
+        while any(outcome.kinds[kind] < count for kind, count in UNTIL.items()):
+            if not before and outcome.overtaken:
+                before = service.rss_mb()
+            await asyncio.sleep(0.02)
+        outcome.more_mib = service.rss_mb() - before
         found = copy.deepcopy(outcome)
         for task in tasks:
             task.cancel()
@@ -130,37 +121,23 @@ async def _load(service: Service, connections: int, rate: float | None) -> Outco
     return found
 
 
-def load(service: Service, connections: int = 0, rate: float | None = None) -> Outcome:
-    return asyncio.run(_load(service, connections, rate))
-
-
-@pytest.fixture(scope="module")
-def best(service: Service) -> float:
-    """Answers a second, with as many connections as may wait."""
-    outcome = load(service, QUEUE_LIMIT)
-    assert outcome.kinds["queue_full"] == 0, outcome.kinds
-    return outcome.rate
-
-
-def check(outcome: Outcome, best: float) -> None:
-    assert outcome.kinds["queue_full"] > best, "it was no overload"
-    assert set(outcome.kinds) == {"200", "queue_full", "probe 200"}, outcome.kinds
-    assert outcome.rate >= LEAST_SHARE * best, (outcome.rate, best)
-    most = 2 * QUEUE_LIMIT / (LEAST_SHARE * best) + SLACK_S
-    assert sorted(outcome.latencies)[int(0.99 * len(outcome.latencies))] <= most
-    assert sorted(outcome.probes)[int(0.95 * len(outcome.probes))] < PROBE_MS
+def check(outcome: Outcome) -> None:
+    assert set(outcome.kinds) == set(UNTIL), outcome.kinds
+    # At most a full queue and what ran was ahead; while a request travels, others are answered too.
+    assert max(outcome.overtaken) <= 2 * QUEUE_LIMIT, outcome.overtaken
     assert outcome.more_mib < MORE_MIB
 
 
-def test_ten_times_as_many_connections_that_return_at_once(service: Service, best: float) -> None:
-    check(load(service, TIMES * (QUEUE_LIMIT + 1)), best)
+def test_ten_times_as_many_connections_that_return_at_once(service: Service) -> None:
+    check(asyncio.run(_load(service, TIMES * (QUEUE_LIMIT + 1))))
 
 
-def test_ten_times_as_many_arrivals_that_do_not_wait(service: Service, best: float) -> None:
-    check(load(service, rate=TIMES * best), best)
+def test_ten_times_as_many_arrivals_that_do_not_wait(service: Service) -> None:
+    check(asyncio.run(_load(service, 0)))
 
 
-def test_rejected_requests_are_counted(service: Service, best: float) -> None:  # noqa: ARG001 - after the overload
+def test_rejected_requests_are_counted(service: Service) -> None:
+    asyncio.run(_load(service, 0))
     lines = plain_http.get(f"{service.base_url}/metrics", timeout=WAIT_S).text.splitlines()
     [counted] = [line for line in lines if line.startswith("fovea_errors_total") and '"queue_full"' in line]
-    assert float(counted.split()[-1]) > 0
+    assert float(counted.split()[-1]) >= UNTIL["queue_full"]
