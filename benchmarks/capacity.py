@@ -1,7 +1,7 @@
 """How many cores a load takes: tables from the simulation, and the simulation beside the measured service.
 
 .bench/harness/bin/python -m benchmarks.capacity               # tables for docs/scale.md
-.bench/harness/bin/python -m benchmarks.capacity --validate    # idle machine, 3 minutes; with Ray if .venv-ray is there
+.bench/harness/bin/python -m benchmarks.capacity --validate    # idle machine, 4 minutes, 9 if .venv-ray is there
 """
 
 import argparse
@@ -37,7 +37,8 @@ _ROUTINGS: tuple[Routing, ...] = ("fewest", "two choices", "round robin", "rando
 _SHARES = (0.3, 0.5, 0.7, 0.8, 0.9)
 _SATURATED = 8  # connections
 _ALONE = 0.1  # share of the limit
-_WARM_UP_S, _MEASURE_S = 1.0, 12.0
+_WARM_UP_S, _FIT_S, _MEASURE_S = 1.0, 12.0, 40.0
+_SEEDS = range(10)
 
 
 def main() -> None:
@@ -117,10 +118,20 @@ async def _validate() -> list[_Row]:
             machine = await _fitted(unknown, server, port, request)
             for share in _SHARES:
                 rate = share * machine.limit
-                measured = await _measure(OpenLoop(port, [request], rate), server)
-                simulated = simulate(poisson(rate, round(rate * 10 * _MEASURE_S)), machine, routing=routing)
-                rows.append(_Row(contestant.name, share, measured, simulated))
+                measured = await _measure(OpenLoop(port, [request], rate), server, 0.0, _MEASURE_S)
+                rows.append(_Row(contestant.name, share, measured, _same_arrivals(rate, machine, routing)))
     return rows
+
+
+def _same_arrivals(rate: float, machine: Machine, routing: Routing) -> Outcome:
+    """The arrivals of the measurement, several times with other random work."""
+    arrivals = [at for at in poisson(rate, round(2 * rate * _MEASURE_S)) if at < _MEASURE_S]
+    outcomes = [simulate(arrivals, machine, routing=routing, seed=seed) for seed in _SEEDS]
+    return Outcome(
+        [latency for outcome in outcomes for latency in outcome.latencies],
+        sum(outcome.rejected for outcome in outcomes),
+        sum(outcome.seconds for outcome in outcomes),
+    )
 
 
 async def _fitted(machine: Machine, server: ServerProcess, port: int, request: Request) -> Machine:
@@ -134,11 +145,11 @@ async def _fitted(machine: Machine, server: ServerProcess, port: int, request: R
     return replace(machine, seconds=seconds, spread=spread, waiting_seconds=slots / more.throughput)
 
 
-async def _measure(load: Load, server: ServerProcess) -> Window:
+async def _measure(load: Load, server: ServerProcess, warm_up_s: float = _WARM_UP_S, seconds: float = _FIT_S) -> Window:
     await load.start()
-    await asyncio.sleep(_WARM_UP_S)
+    await asyncio.sleep(warm_up_s)
     load.cut()
-    await asyncio.sleep(_MEASURE_S)
+    await asyncio.sleep(seconds)
     window = load.cut()
     load.stop()
     server.check_alive()

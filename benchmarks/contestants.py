@@ -68,7 +68,7 @@ ALL = (
         FOVEA_2,
         (str(_PRODUCT / "bin" / "python"), "main.py"),
         environment={"API_WORKERS": "2"},
-        models=("no-cost",),  # with other models the interpreter's lock is not the limit
+        models=("default", "no-cost"),
     ),
     _peer("classic handler", "classic", _PRODUCT),
     _peer("FastAPI thread pool", "thread_pool", _PRODUCT),

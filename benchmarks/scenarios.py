@@ -58,7 +58,7 @@ NO_COST_RAW = Workload("no-cost model, raw body", "no-cost", "photo", "raw", eve
 BATCH = Workload(f"default model, batch of {BATCH_PICTURES}", "default", "photo", "batch", everyone=False)
 
 ONE, TWO, EIGHT, MANY = (Load("closed", n) for n in (1, 2, 8, 32))
-HALF, MOST, NEARLY_ALL = (Load("open", share) for share in (0.5, 0.8, 0.95))
+HALF, MOST, NEARLY_ALL = (Load("open", share) for share in (0.5, 0.7, 0.9))
 
 FULL = (
     *(Cell(DEFAULT, load) for load in (ONE, TWO, EIGHT, MANY, HALF, MOST, NEARLY_ALL)),
