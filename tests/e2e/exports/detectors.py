@@ -9,7 +9,10 @@ from tests.e2e.exports.hugging_face import Heads, labels_of, maker, names, run
 
 _BOUND = 0.05  # of 1 - F1
 _CLASSES = 20
-_BOXES: Heads = {r"bbox_(predictor|embed|head).*layers\.2": (0.0, 1.0)}
+_BOX_LAYER = r"bbox_(predictor|embed|head).*layers\.2"
+_BOXES: Heads = {_BOX_LAYER: (0.0, 1.0)}
+# RT-DETR's boxes are offsets from small anchors: large ones would move by more than an anchor's width under noise.
+_OFFSETS: Heads = {_BOX_LAYER: (0.0, 0.25)}
 
 
 def detect(model: Any, processor: Any, picture: Any) -> Answer:
@@ -60,7 +63,7 @@ CASES = (
             ),
         ),
         lambda hf: hf.RTDetrImageProcessor(),
-        {"enc_score_head": (-5.0, 2.0), r"class_embed\.\d": (-6.0, 2.0)},
+        {**_OFFSETS, "enc_score_head": (-5.0, 2.0), r"class_embed\.\d": (-6.0, 2.0)},
         dynamic=False,
     ),
     _case(
