@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from engine.preprocessing.geometry import Frame
-from engine.tasks.boxes import DEFAULT_BOXES, as_box
+from engine.tasks.boxes import as_box
 from engine.tasks.heads import BOX_HEADS, box_head
 from engine.tasks.oriented_detection import OrientedDetection
 from engine.tasks.outputs import Array, shortest
@@ -29,9 +29,7 @@ class ObjectDetection(Task):
         self._head.check(session, self._spec)
 
     def postprocess(self, outputs: Mapping[str, Tensor], frame: Frame, options: PredictOptions) -> list[Prediction]:
-        threshold = self._spec.score_threshold if options.threshold is None else options.threshold
-        top_k = DEFAULT_BOXES if options.top_k is None else options.top_k
-        found = self._head.detect(outputs, self._spec, frame, threshold, top_k)
+        found = self._head.detect(outputs, self._spec, frame, options)
         rows = zip(found.boxes, found.scores, found.class_ids, found.extras, strict=True)
         return [self._prediction(box, score, int(class_id), extra, frame) for box, score, class_id, extra in rows]
 
