@@ -42,8 +42,7 @@ class ObjectDetection(Task):
 
 def _points(landmarks: Array, frame: Frame) -> tuple[Point, ...]:
     """Points in the picture's pixels, clipped to its borders, from (10,) as x, y, x, y ... in the input's pixels."""
-    with np.errstate(over="ignore"):  # an overflow is clipped, too
-        moved = frame.to_picture(np.tile(landmarks.reshape(-1, 2), 2))[:, :2]
+    moved = frame.points_to_picture(landmarks.reshape(-1, 2))
     return tuple((round(float(x), 2), round(float(y), 2)) for x, y in moved)
 
 
