@@ -62,6 +62,8 @@ T = TypeVar("T")
 
 _MIB = 1024 * 1024
 _LOW_DISK_BYTES = 100 * _MIB
+# Maximum difference of an answer in bfloat16 or int8 (API_PRECISION=fast); the first label must be the same.
+_FAST_TOLERANCE = 0.05
 
 _log = logging.getLogger("fovea")
 
@@ -216,7 +218,7 @@ class InferenceAPI:
         settings = self.settings
         measured = check.on_cores_alone and not settings.run_is_fixed
         others = candidates(settings.model_loader, fast=settings.precision == "fast") if measured else ()
-        return RuntimeChooser(check, others, cpu_budget(), settings.precision_tolerance)
+        return RuntimeChooser(check, others, cpu_budget(), _FAST_TOLERANCE)
 
     def _start_part(self, name: str, make: Callable[[], T]) -> T | None:
         try:
