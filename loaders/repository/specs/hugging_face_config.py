@@ -26,10 +26,8 @@ _OUTPUT_NAMES = {
 }  # fmt: skip
 _PLACEHOLDER = r"LABEL_\d+"
 
-# Detectors in DETR's layout with independent class scores, and no class for "no object".
-_SIGMOID_DETECTORS = (
-    "conditional_detr", "deformable_detr", "dab-detr", "rt_detr", "rt_detr_v2", "rf_detr", "d_fine", "deta",
-)  # fmt: skip
+# Detectors in DETR's layout that have a class for "no object", and so softmax; all others have independent scores.
+_SOFTMAX_DETECTORS = ("detr", "table-transformer", "yolos")
 
 # Models of queries and masks that transformers reads in another way, and a depth model whose answer is inverted.
 _OTHER_RULES = ("eomt", "eomt_dinov3", "videomt", "oneformer", "depth_pro")
@@ -50,7 +48,7 @@ class _ModelClass:
     ending: str
     outputs: tuple[str, ...]
     ranks: tuple[int, ...]
-    fields: Callable[[JsonObject], Fields]
+    fields: Callable[[JsonObject, OnnxGraph], Fields]
 
 
 def resolve(files: ModelFiles, graph: OnnxGraph, _: Decisions) -> Decisions:
@@ -78,7 +76,7 @@ def _task(config: JsonObject, graph: OnnxGraph) -> Fields:
     by_outputs = [_DETECTOR] if set(_DETECTOR.outputs) <= {output.name for output in graph.outputs} else []
     for known in (*classes, *by_outputs):
         if outputs := _outputs(known, graph):
-            return {"outputs": outputs, **known.fields(config)}
+            return {"outputs": outputs, **known.fields(config, graph)}
     is_for_another_task = not classes and fullmatch(r"\w*?For[A-Z]\w*", architecture)
     return _embedding(graph) or ({"task": TaskName.TENSOR} if is_for_another_task else {})
 
@@ -106,20 +104,29 @@ def _embedding(graph: OnnxGraph) -> Fields:
     return {"task": TaskName.IMAGE_FEATURE_EXTRACTION, "outputs": (embedding,)}
 
 
-def _classification(config: JsonObject) -> Fields:
+def _classification(config: JsonObject, _: OnnxGraph) -> Fields:
     return {"task": TaskName.IMAGE_CLASSIFICATION, "activation": _activation(config)}
 
 
-def _detection(config: JsonObject) -> Fields:
-    activation = Activation.SIGMOID if config.text("model_type") in _SIGMOID_DETECTORS else Activation.SOFTMAX
+def _detection(config: JsonObject, graph: OnnxGraph) -> Fields:
+    activation = Activation.SOFTMAX if _has_no_object(config, graph) else Activation.SIGMOID
     return {"task": TaskName.OBJECT_DETECTION, "head": Head.DETR, "activation": activation}
 
 
-def _semantic(_: JsonObject) -> Fields:
+def _has_no_object(config: JsonObject, graph: OnnxGraph) -> bool:
+    """Whether there is one more class than labels; where the numbers do not tell, as in the models known."""
+    classes = next((output.shape[-1] for output in graph.outputs if output.name == "logits"), None)
+    labels = _count(config)
+    if classes is not None and labels in (classes, classes - 1):
+        return labels < classes
+    return config.text("model_type") in ("", *_SOFTMAX_DETECTORS)
+
+
+def _semantic(_: JsonObject, __: OnnxGraph) -> Fields:
     return {"task": TaskName.IMAGE_SEGMENTATION, "head": Head.SEMANTIC}
 
 
-def _queries(config: JsonObject) -> Fields:
+def _queries(config: JsonObject, _: OnnxGraph) -> Fields:
     """Panoptic segments are the first choice of transformers' pipeline."""
     return {
         "task": TaskName.IMAGE_SEGMENTATION,
@@ -129,7 +136,7 @@ def _queries(config: JsonObject) -> Fields:
     }
 
 
-def _depth(_: JsonObject) -> Fields:
+def _depth(_: JsonObject, __: OnnxGraph) -> Fields:
     return {"task": TaskName.DEPTH_ESTIMATION}
 
 
@@ -149,13 +156,14 @@ _CLASSES = (
 def _activation(config: JsonObject) -> Activation:
     """Follows transformers' image-classification pipeline."""
     given = _ACTIVATIONS.get(config.text("problem_type"))
-    count = config.integer("num_labels") or len(_labels(config) or ()) or _placeholders(config)
-    return given or (Activation.SIGMOID if count == 1 else Activation.SOFTMAX)
+    return given or (Activation.SIGMOID if _count(config) == 1 else Activation.SOFTMAX)
 
 
-def _placeholders(config: JsonObject) -> int:
+def _count(config: JsonObject) -> int:
+    """Number of labels, with and without names; 0 if it is not recorded."""
     names = config.data.get("id2label")
-    return len(names) if isinstance(names, Mapping) else 0
+    placeholders = len(names) if isinstance(names, Mapping) else 0
+    return config.integer("num_labels") or len(_labels(config) or ()) or placeholders
 
 
 def _labels(config: JsonObject) -> tuple[str, ...] | None:

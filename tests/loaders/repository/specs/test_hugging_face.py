@@ -167,9 +167,22 @@ def test_static_graph_replaces_bounded_resize(tmp_path: Path, inputs: tuple[str,
     assert "the graph's size is used" in resolved.warnings[0]
 
 
-def test_detectors_without_a_nothing_class_use_sigmoid(tmp_path: Path) -> None:
-    files = {CONFIG: {"model_type": "conditional_detr", "architectures": ["ConditionalDetrForObjectDetection"]}}
-    assert understood(tmp_path, detector(tmp_path / "model.onnx"), files).spec.activation is Activation.SIGMOID
+@pytest.mark.parametrize(
+    ("model_type", "labels", "activation"),
+    [
+        ("conditional_detr", 0, Activation.SIGMOID),  # the number of labels is not recorded
+        ("table-transformer", 0, Activation.SOFTMAX),
+        ("lw_detr", 92, Activation.SIGMOID),  # the graph has 92 classes
+        ("of-tomorrow", 92, Activation.SIGMOID),
+        ("of-tomorrow", 91, Activation.SOFTMAX),
+    ],
+)
+def test_detectors_without_a_class_for_no_object_use_sigmoid(
+    tmp_path: Path, model_type: str, labels: int, activation: Activation
+) -> None:
+    id2label = {str(class_id): f"thing {class_id}" for class_id in range(labels)}
+    config = {"model_type": model_type, "architectures": ["XForObjectDetection"], "id2label": id2label}
+    assert understood(tmp_path, detector(tmp_path / "model.onnx"), {CONFIG: config}).spec.activation is activation
 
 
 def test_a_stretched_picture_of_another_static_size_is_certain(tmp_path: Path) -> None:
