@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.cluster.serve_cluster import HA_PROXY
 from tests.e2e.open_inference.test_other_clients import test_kserve_in_every_call  # noqa: F401 - pytest runs it here, too
 from tests.e2e.open_inference.test_tritonclient import (  # noqa: F401 - as above
     results,
@@ -9,6 +10,8 @@ from tests.e2e.open_inference.test_tritonclient import (  # noqa: F401 - as abov
     test_values_are_those_of_infer,
 )
 from tests.e2e.test_dialects import test_client_works_unmodified  # noqa: F401 - as above
+
+pytestmark = pytest.mark.skipif(not HA_PROXY, reason="test_answers.py compares answers behind both proxies")
 
 HTTP_KINDS = ("http", "http.aio")
 
