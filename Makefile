@@ -37,7 +37,7 @@ e2e: .venv-dev/.installed-e2e $(CLIENTS) ## run the end-to-end tests (Debian pac
 		--ignore tests/e2e/test_exports.py --ignore tests/e2e/test_from_pytorch.py
 	@$(DEV) -m pytest -q -n 3 --dist loadfile -m slow
 
-cluster: .venv-ray/.installed ## run the tests on a Ray cluster of three nodes, behind Serve's own proxy and behind HAProxy
+cluster: .venv-ray/.installed .clients/kserve/.installed ## run the tests on a Ray cluster of three nodes, behind Serve's own proxy and behind HAProxy
 	@for ha_proxy in 0 1; do RAY_SERVE_ENABLE_HA_PROXY=$$ha_proxy .venv-ray/bin/python -m pytest -q tests/cluster || exit; done
 
 clients: .venv-dev/.installed-e2e $(CLIENTS) ## write the tables of docs/clients.md: what each call of each client does

@@ -21,6 +21,7 @@ _REPLACED = {
     "API_HEADER_TIMEOUT_S": "removed; the limit is 10 s",
     "API_IMAGE_LOADER": "removed; OpenCV decodes, and Pillow what OpenCV does not",
     "API_MAX_MODEL_BYTES": "removed; the limit is 2 GiB, that of Protocol Buffers",
+    "API_PRECISION_TOLERANCE": "removed; the limit is 0.05",
     "API_SEND_TIMEOUT_S": "removed; the limit is 30 s",
     "API_TUNE": "removed; nothing is measured if API_INTRA_OP_THREADS and API_MAX_BATCH are set",
 }

@@ -22,7 +22,7 @@ from api.middleware.request_context import RequestContext
 from api.middleware.trusted_proxies import TrustedProxies
 from api.middleware.unread_body import UnreadBody
 from api.openapi import extend_openapi, operation_id
-from api.problems import KINDS, NotReadyError, problem_response
+from api.problems import KINDS, ErrorMembers, NotReadyError, problem_response
 from api.routes.admin import admin_router
 from api.routes.batch import batch_router
 from api.routes.docs import docs_router
@@ -62,6 +62,8 @@ T = TypeVar("T")
 
 _MIB = 1024 * 1024
 _LOW_DISK_BYTES = 100 * _MIB
+# Maximum difference of an answer in bfloat16 or int8 (API_PRECISION=fast); the first label must be the same.
+_FAST_TOLERANCE = 0.05
 
 _log = logging.getLogger("fovea")
 
@@ -84,6 +86,7 @@ class InferenceAPI:
         self._given_image_loader = image_loader
         self._given_model_loader = model_loader
         self._alone = alone
+        self._error_members: dict[str, ErrorMembers] = {}
         self._engine: InferenceEngine | None = None
         set_up_logs(settings.log_level, settings.log_format)
         self.app = self._create_app()
@@ -103,7 +106,7 @@ class InferenceAPI:
             generate_unique_id_function=operation_id,
         )
         for error in (*KINDS, HTTPException, RequestValidationError):
-            app.add_exception_handler(error, problem_response)
+            app.add_exception_handler(error, partial(problem_response, self._error_members))
         return app
 
     def _add_middleware(self) -> None:
@@ -122,7 +125,9 @@ class InferenceAPI:
         app, settings, engine = self.app, self.settings, self._running_engine
         guards = Guards(settings)
         tracer = self._traces.tracer if self._traces else None
-        self._context = context = DialectContext(settings, engine, guards, self.health, self.metrics, tracer)
+        self._context = context = DialectContext(
+            settings, engine, guards, self.health, self.metrics, self._error_members, tracer
+        )
         users, admins = [Depends(guards.user)], [Depends(guards.admin)]
         add_infer_route(app.router, context)
         app.include_router(batch_router(context), dependencies=users)
@@ -216,7 +221,7 @@ class InferenceAPI:
         settings = self.settings
         measured = check.on_cores_alone and not settings.run_is_fixed
         others = candidates(settings.model_loader, fast=settings.precision == "fast") if measured else ()
-        return RuntimeChooser(check, others, cpu_budget(), settings.precision_tolerance)
+        return RuntimeChooser(check, others, cpu_budget(), _FAST_TOLERANCE)
 
     def _start_part(self, name: str, make: Callable[[], T]) -> T | None:
         try:

@@ -224,13 +224,17 @@ def problem_of(error: Exception) -> Problem:
     return Problem(kind.status, kind.code, _detail(error), _headers(error))
 
 
-async def problem_response(
-    request: Request, error: Exception, members: Callable[[Problem], Mapping[str, object]] = lambda _: {}
-) -> Response:
-    """FastAPI's exception handler for every exception in the table. `members`: those that a dialect adds."""
+# Returns what the clients of a dialect read in its errors, beside the problem details.
+ErrorMembers = Callable[[Problem], Mapping[str, object]]
+
+
+async def problem_response(dialects: Mapping[str, ErrorMembers], request: Request, error: Exception) -> Response:
+    """The exception handler for every exception in the table. `dialects`: by the prefix of their addresses."""
     problem = problem_of(error)
     request.state.log.update(code=problem.code, detail=problem.detail)
-    response = problem.response(request.state.request_id, members(problem))
+    path = request.scope["path"].removeprefix(request.scope.get("root_path", "")) + "/"
+    prefix = max((prefix for prefix in dialects if path.startswith(f"{prefix}/")), key=len, default=None)
+    response = problem.response(request.state.request_id, dialects[prefix](problem) if prefix else None)
     if problem.status == 405:
         response.headers["Allow"] = ", ".join(_allowed_methods(request))
     clear_frames_of(error)

@@ -76,9 +76,7 @@ class ApiSettings(BaseSettings):
     model_loader: str = AUTO
     """Runtime: onnxruntime, openvino, or auto: ONNX Runtime, unless OpenVINO is installed and measured to be faster."""
     precision: Literal["exact", "fast"] = "exact"
-    """exact: a runtime may change answers by 1e-4 at most. fast: bfloat16 or an int8 twin is taken where faster."""
-    precision_tolerance: Annotated[float, Field(gt=0, le=1)] = 0.05
-    """Maximum difference of an answer in bfloat16 or int8; the first label must be the same."""
+    """exact: a runtime may change answers by 1e-4 at most. fast: by 0.05; bfloat16 or an int8 twin where faster."""
     providers: _Names = ("auto",)
     """Execution providers, best first: cpu, cuda, tensorrt, openvino, coreml, directml. auto: the fastest available."""
 

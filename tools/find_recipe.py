@@ -92,7 +92,7 @@ def _show(stage: Stage, console: Console) -> None:
     console.print(table)
     console.print(f"chosen: {stage.name(ranking.chosen.recipe)}", markup=False)
     if stage.not_separated:
-        console.print(f"not told apart from it by these pictures: {'; '.join(stage.not_separated)}", markup=False)
+        console.print(f"these pictures do not separate it from: {'; '.join(stage.not_separated)}", markup=False)
 
 
 if __name__ == "__main__":

@@ -18,12 +18,11 @@ from rich.console import Console
 from rich.table import Table
 
 from api.environment import SettingsError, load_settings
-from loaders.image_loader import create_image_loader
-from loaders.images.base import ImageLoaderOptions
 from loaders.images.formats import picture_files
 from loaders.model_errors import ModelError, UnknownModelError
 from loaders.repository.model_repository import ModelRepository, find_version
 from loaders.repository.model_state import ModelStateFile
+from tools.predict.predictor import image_loader_of
 from tools.quantization.int8_graph import QuantizationError
 from tools.quantization.new_version import GOOD, add_version, quantize_into
 from tools.quantization.report import Report
@@ -51,8 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         find_version(catalog, options.model)
     except (SettingsError, UnknownModelError, OSError) as error:
         parser.error(str(error))
-    limits = ImageLoaderOptions(settings.max_image_pixels, settings.accept_truncated)
-    loader = create_image_loader(options=limits)
+    loader = image_loader_of(settings)
     errors = Console(stderr=True, soft_wrap=True)
     try:
         with errors.status(f"{options.model}: {len(pictures)} pictures ..."):

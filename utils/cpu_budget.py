@@ -18,8 +18,8 @@ def cpu_budget(cgroup_root: Path = _CGROUP_ROOT, proc_cgroup: Path = _PROC_CGROU
 
 def _affinity() -> int:
     """The variable is Python 3.13's, for processes that share a machine without a quota."""
-    told = os.environ.get("PYTHON_CPU_COUNT", "")
-    return min(_usable_cores(), max(1, int(told))) if told.isdecimal() else _usable_cores()
+    count = os.environ.get("PYTHON_CPU_COUNT", "")
+    return min(_usable_cores(), max(1, int(count))) if count.isdecimal() else _usable_cores()
 
 
 def _usable_cores() -> int:

@@ -1,6 +1,7 @@
 """The limit of open files, of which each connection is one."""
 
 _WANTED = 65_536
+_RESERVED = 100
 
 
 def raise_descriptor_limit() -> None:
@@ -15,11 +16,12 @@ def raise_descriptor_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def descriptor_limit() -> int:
-    """The soft limit; 65,536 where the system has none."""
+def max_connections() -> int:
+    """The soft limit of descriptors, less some for models, logs and the cache."""
     try:
         import resource
     except ImportError:
         return _WANTED
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return _WANTED if soft == resource.RLIM_INFINITY else soft
+    limit = _WANTED if soft == resource.RLIM_INFINITY else soft
+    return max(limit - _RESERVED, limit // 2)

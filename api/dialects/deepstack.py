@@ -18,7 +18,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.dialects.dialect import DialectContext, answer_response, dialect_route
+from api.dialects.dialect import DialectContext, answer_response
 from api.problems import BodyTooLargeError, InvalidRequestError, NoPictureError, ParameterError, Problem
 from api.security.keys import key_in_header
 from api.uploads.body import BodyLimits, RequestBody
@@ -108,7 +108,8 @@ class _Form:
 
 
 def deepstack_router(context: DialectContext) -> APIRouter:
-    router = APIRouter(prefix="/v1/vision", route_class=dialect_route(_error), include_in_schema=False)
+    router = APIRouter(prefix="/v1/vision", include_in_schema=False)
+    context.error_members[router.prefix] = _error
     limits, find = context.upload_limits, _ModelFinder()
 
     @router.post("/detection")

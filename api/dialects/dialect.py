@@ -1,21 +1,19 @@
 """What every dialect shares: limits, admission, deadline, cancellation and log are those of /infer."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
 import orjson
-from fastapi.routing import APIRoute
 from opentelemetry.trace import Tracer
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
 from api.health import Health
-from api.problems import KINDS, Problem, problem_response
+from api.problems import ErrorMembers
 from api.routes.context import InferenceContext
 from api.routes.deadline import requested_wait
 from api.routes.infer import log_inference
@@ -46,15 +44,13 @@ class JsonBody:
         return await off_loop(self.size, partial(read, self.members))
 
 
-_HANDLED: tuple[type[Exception], ...] = (*KINDS, HTTPException)
-
-
 @dataclass(frozen=True)
 class DialectContext(InferenceContext):
-    """As that of /infer, and what some dialects report."""
+    """As that of /infer, and what some dialects report. `error_members`: each dialect adds its own by its prefix."""
 
     health: Health
     metrics: Metrics
+    error_members: dict[str, ErrorMembers]
     tracer: Tracer | None = None
 
     @asynccontextmanager
@@ -140,21 +136,3 @@ async def all_or_first_error(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     finally:
         for task in tasks:
             task.cancel()
-
-
-def dialect_route(members: Callable[[Problem], Mapping[str, object]]) -> type[APIRoute]:
-    """A route whose errors are problem details with the `members` that the dialect's clients read."""
-
-    class DialectRoute(APIRoute):
-        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-            handle = super().get_route_handler()
-
-            async def handle_with_errors(request: Request) -> Response:
-                try:
-                    return await handle(request)
-                except _HANDLED as error:
-                    return await problem_response(request, error, members)
-
-            return handle_with_errors
-
-    return DialectRoute

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.dialects.dialect import DialectContext, answer_response, dialect_route
+from api.dialects.dialect import DialectContext, answer_response
 from api.problems import NotReadyError, ParameterError, validation_error
 from api.uploads.base64_pictures import decode_picture
 from api.uploads.pictures import is_json, read_picture
@@ -40,12 +40,8 @@ class Parameters(BaseModel):
 
 
 def hf_router(context: DialectContext) -> APIRouter:
-    router = APIRouter(
-        prefix="/hf",
-        dependencies=[Depends(context.guards.user)],
-        route_class=dialect_route(lambda problem: {"error": problem.detail}),
-        include_in_schema=False,
-    )
+    router = APIRouter(prefix="/hf", dependencies=[Depends(context.guards.user)], include_in_schema=False)
+    context.error_members[router.prefix] = lambda problem: {"error": problem.detail}
 
     @router.post("/{model}")
     async def infer(request: Request, model: str) -> Response:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.dialects.dialect import DialectContext, answer_response, dialect_route
+from api.dialects.dialect import DialectContext, answer_response
 from api.problems import InvalidRequestError, Problem, TooManyPicturesError
 from api.uploads.base64_pictures import decode_picture
 from engine.inference_engine import ModelChoice
@@ -26,12 +26,8 @@ _FORMS = (
 
 
 def openai_router(context: DialectContext) -> APIRouter:
-    router = APIRouter(
-        prefix="/v1",
-        dependencies=[Depends(context.guards.user)],
-        route_class=dialect_route(_error),
-        include_in_schema=False,
-    )
+    router = APIRouter(prefix="/v1", dependencies=[Depends(context.guards.user)], include_in_schema=False)
+    context.error_members[router.prefix] = _error
     most = context.settings.max_batch_images
 
     @router.post("/embeddings")

@@ -62,7 +62,7 @@ def upload_router(settings: ApiSettings, engine: Callable[[], InferenceEngine]) 
         admin = engine().admin
         staged = await asyncio.to_thread(admin.stage)
         try:
-            found = await _receive(request, _ModelForm(staged, MAX_MODEL_BYTES), settings.body_timeout_s)
+            found = await _receive(request, _ModelForm(staged), settings.body_timeout_s)
             if sha256 not in (None, found):
                 raise DigestError(sha256 or "", found)
             number = await admin.add_version(name, version, staged)
@@ -76,8 +76,8 @@ def upload_router(settings: ApiSettings, engine: Callable[[], InferenceEngine]) 
 async def _receive(request: Request, form: "_ModelForm", stall_s: float) -> str:
     """The graph's sha256. Writes in threads. Raises RequestError, ModelStateError, ClientDisconnect."""
     boundary = multipart_boundary(request)
-    most = form.max_bytes if boundary else form.max_model_bytes
-    body = RequestBody(request, BodyLimits(most, form.max_model_bytes, stall_s, per_chunk=True))
+    most = form.max_bytes if boundary else MAX_MODEL_BYTES
+    body = RequestBody(request, BodyLimits(most, MAX_MODEL_BYTES, stall_s, per_chunk=True))
     if boundary is None:
         write = await asyncio.to_thread(form.open_field, "model", None)
         while not body.ended:
@@ -93,12 +93,11 @@ async def _receive(request: Request, form: "_ModelForm", stall_s: float) -> str:
 class _ModelForm:
     """Writes the fields of one upload into its staged folder. Its methods block on the disk."""
 
-    def __init__(self, staged: StagedVersion, max_model_bytes: int) -> None:
-        self.max_model_bytes = max_model_bytes
+    def __init__(self, staged: StagedVersion) -> None:
         self._staged = staged
         self._digest = hashlib.sha256()
         self._limits = {
-            "model": max_model_bytes, "spec": _SIDECAR_BYTES, "labels": _SIDECAR_BYTES, "data": MAX_DATA_BYTES
+            "model": MAX_MODEL_BYTES, "spec": _SIDECAR_BYTES, "labels": _SIDECAR_BYTES, "data": MAX_DATA_BYTES
         }  # fmt: skip
         self._written = dict.fromkeys(self._limits, 0)
         self._files: set[str] = set()

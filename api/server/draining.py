@@ -1,4 +1,4 @@
-"""Draining on SIGTERM under any ASGI server: readiness is 503, requests are served, then the server stops."""
+"""Draining on SIGTERM, under uvicorn: readiness is 503, requests are served, then the server stops."""
 
 import asyncio
 import logging

@@ -2,7 +2,6 @@
 
 import logging
 import ssl
-from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
@@ -11,9 +10,6 @@ _CHECK_EVERY_S = 1.0
 _NO_CHECK_TIME = ssl.VerifyFlags(0x200000)  # OpenSSL's X509_V_FLAG_NO_CHECK_TIME: an expired certificate is read, too
 
 _log = logging.getLogger("fovea")
-
-# A file's mtime (ns), inode and size in bytes.
-_FileState = tuple[int, int, int]
 
 
 def ssl_context(certificate: Path, key: Path) -> ssl.SSLContext:
@@ -44,13 +40,13 @@ class CertificateExpiry:
 
     def __init__(self, certificate: Path, key: Path) -> None:
         self._files = certificate, key
-        self._states: list[_FileState | None] = []
+        self._contents: list[bytes] = []
         self._expiry = 0.0
 
     def __call__(self) -> float:
-        states = _file_states(self._files)
-        if states != self._states:
-            self._states = states
+        contents = _contents(self._files)
+        if contents != self._contents:
+            self._contents = contents
             with suppress(ValueError):  # an invalid certificate leaves the old one in use
                 self._expiry = _expiry(_load(*self._files), self._files[0])
         return self._expiry
@@ -77,7 +73,7 @@ class _Renewed:
 
     def __init__(self, certificate: Path, key: Path) -> None:
         self._files = (certificate, key)
-        self._states = _file_states(self._files)
+        self._contents = _contents(self._files)
         self._checked = monotonic()
         self.context = self._current = _load(*self._files)
         self.context.sni_callback = self._before_handshake  # called without a server name, too
@@ -90,10 +86,10 @@ class _Renewed:
             connection.context = self._current
 
     def _renew(self) -> None:
-        states = _file_states(self._files)
-        if states == self._states:
+        contents = _contents(self._files)
+        if contents == self._contents:
             return
-        self._states = states
+        self._contents = contents
         try:
             self._current = _load(*self._files)
         except ValueError as error:
@@ -102,13 +98,9 @@ class _Renewed:
             _log.info("reloaded TLS certificate")
 
 
-def _file_states(files: Iterable[Path]) -> list[_FileState | None]:
-    return [_file_state(file) for file in files]
-
-
-def _file_state(file: Path) -> _FileState | None:
+def _contents(files: tuple[Path, Path]) -> list[bytes]:
+    """Empty if a file cannot be read."""
     try:
-        stat = file.stat()
+        return [file.read_bytes() for file in files]
     except OSError:
-        return None
-    return stat.st_mtime_ns, stat.st_ino, stat.st_size
+        return []

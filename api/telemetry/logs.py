@@ -32,7 +32,6 @@ def set_up_logs(level: str, log_format: str) -> None:
     The loggers of Fovea and uvicorn log from `level` up, those of other libraries warnings and errors only. Fields of a
     line beside its message are a dict: `extra={"fields": {...}}`.
     """
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False  # no format has them
     _queue_handler().setFormatter(_JsonFormatter() if log_format == "json" else _TextFormatter())
     for name in ("fovea", "uvicorn"):
         logging.getLogger(name).setLevel(level.upper())

@@ -139,7 +139,7 @@ class Traces:
         return trace.SpanContext(parent.trace_id, span_id, False, parent.trace_flags, parent.trace_state)
 
     def loaded(self, name: str, seconds: float, *, ok: bool) -> None:
-        """A load is no part of a request."""
+        """Loads have no span."""
 
     def ran(self, name: str, pictures: int) -> None:
         """A run is the stage `inference` of its pictures."""

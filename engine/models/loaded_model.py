@@ -134,6 +134,8 @@ def _check_inputs(spec: ModelSpec, session: Session) -> None:
 def _picture_input(spec: ModelSpec, session: Session) -> TensorInfo:
     """Returns the input that the spec names, or the only one that is not in `extra_inputs`."""
     named = [i for i in session.inputs if (i.name == spec.input if spec.input else i.name not in spec.extra_inputs)]
+    if not session.inputs:
+        raise ModelSpecError("the graph has no input, so its answer does not depend on the picture")
     if not named:
         raise ModelSpecError(f"the graph has no input {spec.input!r}; it has: {_names(session.inputs)}")
     if len(named) > 1:

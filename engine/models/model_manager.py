@@ -268,11 +268,12 @@ class ModelManager:
         serving = self.serving(name)
         expected = isinstance(error, ModelError)  # the text of others may contain paths
         reason = str(error) if expected else f"{type(error).__name__} while loading; see the log"
-        _log.error(
-            'model failed to load  model=%s  version=%s  serving=%s  detail="%s"',
-            *(name, number, "none" if serving is None else serving, error),
-            exc_info=None if expected else error,
-        )
+        if not self._closed:  # else the stop has interrupted it: nothing is wrong with the model
+            _log.error(
+                'model failed to load  model=%s  version=%s  serving=%s  detail="%s"',
+                *(name, number, "none" if serving is None else serving, error),
+                exc_info=None if expected else error,
+            )
         attempt.fail(reason, self._table.explain(attempt.key, reason))
         if not self._closed:
             self._choose_serving(name, attempt)

@@ -209,3 +209,8 @@ class Frame:
         moved = boxes - np.array([left, top, left, top], np.float32)
         scaled = moved * np.array([across, down, across, down], np.float32)
         return np.clip(scaled, 0, np.array([self.picture.width, self.picture.height] * 2, np.float32))
+
+    def points_to_picture(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Points (..., 2) as x, y, moved as the corners of `to_picture`."""
+        with np.errstate(over="ignore"):  # an overflow is clipped, too
+            return self.to_picture(np.tile(points.reshape(-1, 2), 2))[:, :2].reshape(points.shape)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.preprocessing.geometry import Frame
-from engine.tasks.boxes import Candidates, by_score, clip, suppress, to_picture, with_area
+from engine.tasks.boxes import DEFAULT_BOXES, Candidates, by_score, clip, suppress, to_picture, with_area
 from engine.tasks.outputs import Array, check_finite, check_labels, find_outputs, read_outputs
-from engine.tasks.task import InvalidOutputError
+from engine.tasks.task import InvalidOutputError, PredictOptions
 from loaders.images.base import Size
 from loaders.model_errors import ModelSpecError
 from loaders.repository.specs.model_spec import ModelSpec
@@ -43,16 +43,17 @@ class BoxHead:
         check_labels(spec.labels, classes)
 
     def detect(
-        self, outputs: Mapping[str, Tensor], spec: ModelSpec, frame: Frame, threshold: float, top_k: int
+        self, outputs: Mapping[str, Tensor], spec: ModelSpec, frame: Frame, options: PredictOptions
     ) -> Candidates:
-        """At most `top_k` boxes in the original picture's pixels, best first. Raises InvalidOutputError."""
+        """At most `options.top_k` boxes in the original picture's pixels, best first. Raises InvalidOutputError."""
+        threshold = spec.score_threshold if options.threshold is None else options.threshold
         arrays = read_outputs(outputs, spec.outputs, self.ranks)
         with np.errstate(over="ignore", invalid="ignore"):  # the decoded values are checked
             found = with_area(self._decode(arrays, spec, frame.target, threshold))
             if not self.suppressed:
                 found = suppress(found, spec.iou_threshold)
             found = clip(found, frame) if self.in_picture else to_picture(found, frame)
-        return by_score(with_area(found), top_k)
+        return by_score(with_area(found), DEFAULT_BOXES if options.top_k is None else options.top_k)
 
     def _decode(self, arrays: Sequence[Array], spec: ModelSpec, target: Size, threshold: float) -> Candidates:
         try:

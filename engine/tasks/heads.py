@@ -18,7 +18,7 @@ _YUNET_STRIDES = (8, 16, 32)
 
 
 def box_head(head: Head, activation: Activation) -> BoxHead:
-    """RT-DETR uses the layout of DETR with sigmoid scores and without a class for "no object"."""
+    """transformers' RT-DETR has the layout of DETR with sigmoid scores and without a class for "no object"."""
     if head is Head.DETR and activation is Activation.SIGMOID:
         return _DETR_SIGMOID
     return BOX_HEADS[head]
@@ -61,6 +61,17 @@ def detr(outputs: Sequence[Array], target: Size, threshold: float) -> Candidates
 
 def detr_sigmoid(outputs: Sequence[Array], target: Size, threshold: float) -> Candidates:
     return all_classes(_from_fractions(outputs[1][0], target), sigmoid(outputs[0][0]), threshold)
+
+
+def rt_detr(outputs: Sequence[Array], target: Size, threshold: float) -> Candidates:
+    rows = outputs[0][0]
+    return best_classes(_from_fractions(rows[:, :4], target), rows[:, 4:], threshold)
+
+
+def rt_detr_best(outputs: Sequence[Array], target: Size, threshold: float) -> Candidates:
+    rows = outputs[0][0]
+    rows = rows[rows[:, 4] >= threshold]
+    return candidates(_from_fractions(rows[:, :4], target), rows[:, 4], rows[:, 5])
 
 
 def yunet(outputs: Sequence[Array], target: Size, threshold: float) -> Candidates:
@@ -139,6 +150,8 @@ BOX_HEADS = {
     Head.BOXES_SCORES: BoxHead((3, 3), boxes_scores, _classes_of_scores),
     Head.PADDLE_NMS: BoxHead((2, 1), paddle_nms, suppressed=True, in_picture=True),
     Head.DETR: BoxHead((3, 3), detr, _axis_minus(0, 2, 1), suppressed=True),
+    Head.RT_DETR: BoxHead((3,), rt_detr, _axis_minus(0, 2, 4), suppressed=True),
+    Head.RT_DETR_BEST: BoxHead((3,), rt_detr_best, suppressed=True),
     Head.YUNET: BoxHead((3,) * 12, yunet),
 }
 YOLO_MASKS = BoxHead((3, 4), yolo_masks, _classes_beside_masks)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from engine.preprocessing.geometry import Frame
 from engine.tasks.activations import sigmoid
-from engine.tasks.boxes import DEFAULT_BOXES, as_box
+from engine.tasks.boxes import as_box
 from engine.tasks.class_maps import class_map, segments_by_class
 from engine.tasks.heads import YOLO_MASKS, YOLO_MASKS_END_TO_END
 from engine.tasks.masks import (
@@ -104,9 +104,7 @@ class InstanceSegmentation(Task):
     def postprocess(self, outputs: Mapping[str, Tensor], frame: Frame, options: PredictOptions) -> list[Prediction]:
         rows, prototypes = read_outputs(outputs, self._spec.outputs, YOLO_MASKS.ranks)
         head = YOLO_MASKS_END_TO_END if rows.shape[2] == 6 + prototypes.shape[1] else YOLO_MASKS
-        threshold = self._spec.score_threshold if options.threshold is None else options.threshold
-        top_k = DEFAULT_BOXES if options.top_k is None else options.top_k
-        found = head.detect(outputs, self._spec, frame, threshold, top_k)
+        found = head.detect(outputs, self._spec, frame, options)
         with np.errstate(over="ignore", invalid="ignore"):
             maps = np.tensordot(found.extras, prototypes[0], axes=1)
         check_finite(maps)

@@ -7,7 +7,7 @@ import numpy as np
 
 from engine.preprocessing.geometry import Frame
 from engine.tasks.box_head import BoxHead
-from engine.tasks.boxes import DEFAULT_BOXES, as_box
+from engine.tasks.boxes import as_box
 from engine.tasks.heads import BOX_HEADS, is_end_to_end, yolo_with_values
 from engine.tasks.outputs import Array, find_outputs, read_outputs, shortest
 from engine.tasks.predictions import Keypoint, Prediction
@@ -38,11 +38,9 @@ class KeypointDetection(Task):
 
     def postprocess(self, outputs: Mapping[str, Tensor], frame: Frame, options: PredictOptions) -> list[Prediction]:
         (rows,) = read_outputs(outputs, self._spec.outputs, _ROWS)
-        threshold = self._spec.score_threshold if options.threshold is None else options.threshold
-        top_k = DEFAULT_BOXES if options.top_k is None else options.top_k
-        found = self._head_of(rows.shape).detect(outputs, self._spec, frame, threshold, top_k)
+        found = self._head_of(rows.shape).detect(outputs, self._spec, frame, options)
         points = found.extras.reshape(len(found), self._count, self._size)
-        points = np.concatenate([_in_picture(points[..., :2], frame), points[..., 2:]], axis=2)
+        points = np.concatenate([frame.points_to_picture(points[..., :2]), points[..., 2:]], axis=2)
         return list(starmap(self._prediction, zip(found.boxes, found.scores, found.class_ids, points, strict=True)))
 
     def _head_of(self, shape: tuple[int | None, ...]) -> BoxHead:
@@ -54,12 +52,6 @@ class KeypointDetection(Task):
         label = label_of(self._spec.labels, int(class_id))
         keypoints = tuple(starmap(_keypoint, zip(self._names, points, strict=True)))
         return Found(label, int(class_id), shortest(score), as_box(box), keypoints, self._spec.skeleton)
-
-
-def _in_picture(points: Array, frame: Frame) -> Array:
-    """(B, K, 2) from the input's to the picture's pixels, clipped to its borders."""
-    with np.errstate(over="ignore"):  # an overflow is clipped, too
-        return frame.to_picture(np.tile(points.reshape(-1, 2), 2))[:, :2].reshape(points.shape)
 
 
 def _keypoint(name: str, point: Array) -> Keypoint:

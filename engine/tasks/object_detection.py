@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from engine.preprocessing.geometry import Frame
-from engine.tasks.boxes import DEFAULT_BOXES, as_box
+from engine.tasks.boxes import as_box
 from engine.tasks.heads import BOX_HEADS, box_head
 from engine.tasks.oriented_detection import OrientedDetection
 from engine.tasks.outputs import Array, shortest
@@ -29,9 +29,7 @@ class ObjectDetection(Task):
         self._head.check(session, self._spec)
 
     def postprocess(self, outputs: Mapping[str, Tensor], frame: Frame, options: PredictOptions) -> list[Prediction]:
-        threshold = self._spec.score_threshold if options.threshold is None else options.threshold
-        top_k = DEFAULT_BOXES if options.top_k is None else options.top_k
-        found = self._head.detect(outputs, self._spec, frame, threshold, top_k)
+        found = self._head.detect(outputs, self._spec, frame, options)
         rows = zip(found.boxes, found.scores, found.class_ids, found.extras, strict=True)
         return [self._prediction(box, score, int(class_id), extra, frame) for box, score, class_id, extra in rows]
 
@@ -44,8 +42,7 @@ class ObjectDetection(Task):
 
 def _points(landmarks: Array, frame: Frame) -> tuple[Point, ...]:
     """Points in the picture's pixels, clipped to its borders, from (10,) as x, y, x, y ... in the input's pixels."""
-    with np.errstate(over="ignore"):  # an overflow is clipped, too
-        moved = frame.to_picture(np.tile(landmarks.reshape(-1, 2), 2))[:, :2]
+    moved = frame.points_to_picture(landmarks.reshape(-1, 2))
     return tuple((round(float(x), 2), round(float(y), 2)) for x, y in moved)
 
 

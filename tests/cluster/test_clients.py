@@ -3,7 +3,8 @@
 import pytest
 
 from tests.cluster.serve_cluster import HA_PROXY
-from tests.e2e.open_inference.test_tritonclient import (  # noqa: F401 - pytest collects them here, too
+from tests.e2e.open_inference.test_other_clients import test_kserve_in_every_call  # noqa: F401 - pytest runs it here, too
+from tests.e2e.open_inference.test_tritonclient import (  # noqa: F401 - as above
     results,
     test_every_call_succeeds_or_fails_as_documented,
     test_values_are_those_of_infer,

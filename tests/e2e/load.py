@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import httpx
 
@@ -20,9 +20,16 @@ def top_label(response: httpx.Response) -> str:
 class Load:
     """Runs from the start of the block to its end. `answers` counts what `judge` returns, and lost connections."""
 
-    def __init__(self, base_url: str, clients: int, picture: bytes = RED, judge: Judge = top_label) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        clients: int,
+        picture: bytes = RED,
+        judge: Judge = top_label,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         self.answers: Counter[str] = Counter()
-        self._base_url, self._picture, self._judge = base_url, picture, judge
+        self._base_url, self._picture, self._judge, self._headers = base_url, picture, judge, headers
         self._stopping, self._lock = threading.Event(), threading.Lock()
         self._threads = [threading.Thread(target=self._run) for _ in range(clients)]
 
@@ -37,7 +44,7 @@ class Load:
             thread.join()
 
     def _run(self) -> None:
-        with plain_http.Client(base_url=self._base_url, timeout=WAIT_S) as client:
+        with plain_http.Client(base_url=self._base_url, headers=self._headers, timeout=WAIT_S) as client:
             while not self._stopping.is_set():
                 try:
                     answer = self._judge(client.post("/infer", content=self._picture))

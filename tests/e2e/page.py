@@ -200,6 +200,11 @@ class Page:
         permissions = ["clipboardReadWrite", "clipboardSanitizedWrite"]
         self.browser.execute_cdp_cmd("Browser.grantPermissions", {"permissions": permissions})
 
+    def offline(self, is_offline: bool) -> None:
+        self.browser.execute_cdp_cmd("Network.enable", {})
+        conditions = {"offline": is_offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+        self.browser.execute_cdp_cmd("Network.emulateNetworkConditions", conditions)
+
     def record_bodies(self) -> None:
         """Keeps the SHA-256 of each body that is sent as it is."""
         self.browser.execute_script(

@@ -51,7 +51,7 @@ def test_the_recipe_is_found_or_named(
     assert main([str(model), "--photos", str(photos)]) == 0
     written = (tmp_path / "model.toml").read_text()
     preprocess = tomllib.loads(written)["preprocess"]
-    named = f"# values and colours: not told apart from {NAMES.get(name)}\n" in written
+    named = f"# values and colours: not separated from {NAMES.get(name)}\n" in written
     assert is_right(preprocess, TRUTHS[name]) or named, capsys.readouterr().out
     kept = preprocess["resize"] == "shortest-edge" and preprocess["shortest_edge"] == round(TRUTHS[name].side / 0.875)
-    assert kept or "# geometry: not told apart from shortest edge, crop 0.875\n" in written
+    assert kept or "# geometry: not separated from shortest edge, crop 0.875\n" in written

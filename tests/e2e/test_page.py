@@ -120,6 +120,24 @@ def test_cancel_ends_a_batch_and_the_rest_can_be_sent(page: Page, tmp_path: Path
     console_errors(page.browser)  # Chromium reports the first batches, which are too large: 413
 
 
+def test_unreachable_service_is_said_in_words(page: Page) -> None:
+    """A sample's button did nothing, and the operator's view stayed empty."""
+    page.offline(True)
+    page.click(".sample")
+    page.find(".notice", "does not answer")
+    page.click(".notice button")
+    page.gone(".notice")
+    page.click("nav a", "Operate")
+    page.find(".notice", "does not answer")
+    page.offline(False)
+    page.click("nav a", "Try")
+    page.click(".sample")
+    page.find(".headline", "%")
+    page.click("nav a", "Operate")
+    page.find("main", "Admin key")
+    assert not [line for line in console_errors(page.browser) if "Uncaught" in line]
+
+
 def test_error_is_shown_in_words_with_its_request_id(page: Page, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("not a picture")
     page.drop(tmp_path / "notes.txt")

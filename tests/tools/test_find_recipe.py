@@ -71,7 +71,7 @@ def test_a_recipe_is_written_that_the_service_reads(
     done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert preprocess(model / "model.toml")["color"] == "BGR"
-    assert "not told apart" in done.stdout, "a tiny square input has no best interpolation"
+    assert "do not separate" in done.stdout, "a tiny square input has no best interpolation"
     assert "12 labelled pictures" in (model / "model.toml").read_text()
     assert inspect([str(model)]) == 0
     assert "BGR" in capsys.readouterr().out
@@ -114,9 +114,9 @@ def test_a_manifest_names_the_classes(tmp_path: Path, photos: Path, name: str, t
     ("manifest", "reason"),
     [
         ([], "has no labelled pictures"),
-        ({"a": 1}, "is no list of pictures"),
-        ([{"file": "red/0.png", "label": "violet"}], "'violet' is no class of the model"),
-        ([{"file": "red/0.png", "class_id": 3}], "3 is no class of the model"),
+        ({"a": 1}, "must be a list of pictures"),
+        ([{"file": "red/0.png", "label": "violet"}], "'violet' is not a class of the model"),
+        ([{"file": "red/0.png", "class_id": 3}], "3 is not a class of the model"),
         ([{"file": "red/9.png", "class_id": 0}], "9.png"),
         ([{"file": "manifest.json", "class_id": 0}], "manifest.json"),
     ],

@@ -1,4 +1,4 @@
-"""How well recipes explain labelled pictures, and whether the pictures tell two recipes apart."""
+"""How well recipes explain labelled pictures, and whether the pictures separate two recipes."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,7 +20,7 @@ _LEAST = 1e-3
 # A recipe that is this many standard errors behind after a third of the pictures is not measured on the others.
 _HOPELESS = 4.0
 _FEW = 6
-# Recipes within this many standard errors of the best are not told apart from it.
+# The pictures do not separate the best recipe from those within this many standard errors.
 NOT_SEPARATED = 2.0
 # Of recipes this near the best one, the most common is chosen.
 _AS_GOOD = 1.0
@@ -69,7 +69,7 @@ class Ranking:
 
     @property
     def not_separated(self) -> list[Evidence]:
-        """Recipes that the pictures do not tell apart from the best one, without the chosen one."""
+        """Recipes that the pictures do not separate from the best one, without the chosen one."""
         near = (e for e in self.measured if e.behind(self.measured[0]) < NOT_SEPARATED)
         return [evidence for evidence in near if evidence is not self.chosen]
 

@@ -57,7 +57,9 @@ def _rows(source: Path) -> Iterator[tuple[Path, Mapping[str, Any]]]:
         rows = list(csv.DictReader(text.splitlines())) if source.suffix == ".csv" else json.loads(text)
         yield from ((source.parent / row["file"], row) for row in rows)
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise LabelledPhotosError(f"{source.name} is no list of pictures with file and class_id or label") from error
+        raise LabelledPhotosError(
+            f"{source.name} must be a list of pictures with file and class_id or label"
+        ) from error
 
 
 def _class_ids(path: Path, row: Mapping[str, Any], labels: Sequence[str], classes: int) -> tuple[int, ...]:
@@ -65,7 +67,7 @@ def _class_ids(path: Path, row: Mapping[str, Any], labels: Sequence[str], classe
     found = tuple(dict.fromkeys(_class_id(value, labels) for value in given))
     if None in found or not all(0 <= class_id < classes for class_id in found if class_id is not None):
         names = "its labels" if labels else f"a number below {classes} (it has no labels)"
-        raise LabelledPhotosError(f"{path.name}: {given[0]!r} is no class of the model; expected one of {names}")
+        raise LabelledPhotosError(f"{path.name}: {given[0]!r} is not a class of the model; expected one of {names}")
     return tuple(class_id for class_id in found if class_id is not None)
 
 

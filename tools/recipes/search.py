@@ -25,7 +25,7 @@ class Stage:
 
     @property
     def not_separated(self) -> list[str]:
-        """What the pictures do not tell apart from the choice."""
+        """What the pictures do not separate from the choice."""
         return [self.name(evidence.recipe) for evidence in self.ranking.not_separated]
 
 

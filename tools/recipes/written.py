@@ -27,7 +27,7 @@ def toml_of(stages: Sequence[Stage], photos: int, *, open_size: bool) -> str:
         f"# {chosen.accuracy:.1%} right, mean probability of the right class {chosen.confidence:.4f}.",
     ]
     for stage in stages:
-        lines += [f"# {stage.title}: not told apart from {other}" for other in stage.not_separated]
+        lines += [f"# {stage.title}: not separated from {other}" for other in stage.not_separated]
     lines += [f'task = "{TaskName.IMAGE_CLASSIFICATION}"', "", "[preprocess]"]
     values = chosen.recipe.spec.model_dump(mode="json", exclude=None if chosen.recipe.is_padded else {"pad_value"})
     fields = ("size", "layout", *_FIELDS) if open_size else _FIELDS

@@ -33,7 +33,7 @@ class Face:
         return [TensorInfo(IMAGE, "object", (None, 1))]
 
     def outputs(self, model: LoadedModel) -> list[TensorInfo]:
-        """Outputs that are no tensors, such as maps, are left out."""
+        """Leaves out outputs of other types than tensors, such as maps."""
         task = model.ref.task
         if not self.takes_tensors and task is not TaskName.TENSOR:
             return output_infos(task)

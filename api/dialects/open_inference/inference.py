@@ -161,7 +161,7 @@ def _options(request: InferRequest) -> PredictOptions:
 
 
 def _timeout_s(request: InferRequest) -> float:
-    """The parameter `timeout`, in microseconds; 0 is no timeout."""
+    """The parameter `timeout`, in microseconds; 0: without a timeout."""
     timeout = request.parameters.get("timeout", 0)
     if type(timeout) is not int or timeout < 0:
         raise InvalidRequestError("the parameter 'timeout' must be a whole number of microseconds")

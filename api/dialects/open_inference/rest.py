@@ -5,14 +5,11 @@ from typing import Literal
 
 import orjson
 from fastapi import APIRouter, Depends
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Match
-from starlette.types import Scope
 
 from api.accept import accepted_type
-from api.dialects.dialect import DialectContext, dialect_route
+from api.dialects.dialect import DialectContext
 from api.dialects.open_inference import codec, metadata, operations
 from api.dialects.open_inference.body import compressed, read_body
 from api.dialects.open_inference.faces import IMAGE, Face, find_face, load
@@ -26,7 +23,7 @@ from api.dialects.open_inference.messages import (
     render_response,
 )
 from api.headers import header
-from api.problems import BodyTooLargeError, InvalidRequestError, NotReadyError, Problem, problem_response
+from api.problems import BodyTooLargeError, InvalidRequestError, NotReadyError
 from api.routes.deadline import requested_wait
 from api.uploads.base64_pictures import decode_picture, off_loop
 from api.uploads.body import BodyLimits
@@ -36,13 +33,13 @@ from api.uploads.pictures import json_limits
 from utils.time_utils import server_timing
 
 _HEADER = "Inference-Header-Content-Length"
-_METHODS = ["DELETE", "GET", "PATCH", "POST", "PUT"]
 _JSON, _BINARY = "application/json", "application/octet-stream"
 _LENGTH_BYTES = 4  # of each element of a BYTES tensor
 
 
 def v2_router(context: DialectContext) -> APIRouter:
-    router = APIRouter(prefix="/v2", route_class=dialect_route(_error), include_in_schema=False)
+    router = APIRouter(prefix="/v2", include_in_schema=False)
+    context.error_members[router.prefix] = lambda problem: {"error": problem.detail}
     _add_health_routes(router, context)
     _add_server_routes(router, context)
     _add_model_routes(router, context)
@@ -50,10 +47,6 @@ def v2_router(context: DialectContext) -> APIRouter:
     _add_repository_routes(router, context)
     _add_absent_routes(router, context)
     return router
-
-
-def _error(problem: Problem) -> dict[str, object]:
-    return {"error": problem.detail}
 
 
 def _add_health_routes(router: APIRouter, context: DialectContext) -> None:
@@ -181,22 +174,6 @@ def _add_absent_routes(router: APIRouter, context: DialectContext) -> None:
     @router.api_route("/models/{name}/trace/setting", methods=["GET", "POST"], dependencies=users)
     async def v2_trace() -> Response:
         raise operations.no_trace_settings()
-
-    known = list(router.routes)
-
-    @router.api_route("/{path:path}", methods=_METHODS, dependencies=users)
-    async def v2_unknown(request: Request) -> Response:
-        """So that these errors have `error`, too."""
-        allowed = [m for m in _METHODS if any(_matches(route, {**request.scope, "method": m}) for route in known)]
-        if not allowed:
-            raise HTTPException(404)
-        response = await problem_response(request, HTTPException(405), _error)
-        response.headers["Allow"] = ", ".join(allowed)
-        return response
-
-
-def _matches(route: BaseRoute, scope: Scope) -> bool:
-    return route.matches(scope)[0] is Match.FULL
 
 
 async def _read_json(request: Request, context: DialectContext) -> Json:

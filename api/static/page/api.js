@@ -1,5 +1,7 @@
 // Requests to the service that served this page, at addresses relative to it.
 
+export const UNREACHABLE = "The service does not answer. Is it running, and is the network up?";
+
 export class Problem extends Error {
   constructor({ detail, code = "", status = 0, request_id = "" }) {
     super(detail);
@@ -23,10 +25,7 @@ export async function request(path, { query, key, ...options } = {}) {
     response = await fetch(address(path, query), { cache: "no-store", ...options, headers });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Problem({
-      detail: "The service does not answer. Is it running, and is the network up?",
-      code: "unreachable",
-    });
+    throw new Problem({ detail: UNREACHABLE, code: "unreachable" });
   }
   if (!response.ok) throw await problemOf(response);
   return response;

@@ -11,10 +11,18 @@ export const SAMPLES = [
   { file: "red-panda.webp", text: "A red panda" },
 ];
 
-export async function addSample({ file }) {
+export function addSample({ file }) {
   const path = `page/samples/${file}`;
-  const blob = await (await request(path)).blob();
-  addPictures([new File([blob], file, { type: blob.type })], path);
+  addFrom(path, file, path);
+}
+
+async function addFrom(path, name, sample = null) {
+  try {
+    const blob = await (await request(path)).blob();
+    addPictures([new File([blob], name, { type: blob.type })], sample);
+  } catch (error) {
+    notify(error.message, true);
+  }
 }
 
 /** Accepts files that are dropped anywhere on the page; calls `setDragging(true)` while files are dragged over it. */
@@ -55,8 +63,7 @@ function take(transfer) {
 async function takeLink(link) {
   const url = URL.canParse(link) ? new URL(link) : null;
   if (url?.origin === location.origin) {
-    const blob = await (await fetch(url)).blob();
-    addPictures([new File([blob], url.pathname.split("/").pop(), { type: blob.type })]);
+    await addFrom(url, url.pathname.split("/").pop());
   } else if (url) {
     notify(
       "That tab gave an address, not a picture, and this page requests nothing from other sites. Copy the picture there and paste it here.",

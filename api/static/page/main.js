@@ -1,9 +1,10 @@
 // Starts the page: views by the address's hash, keys, drops and pastes.
 
+import { UNREACHABLE } from "./api.js";
 import { loadModels } from "./send.js";
 import { step } from "./grid.js";
 import { acceptDrops, acceptPastes } from "./input.js";
-import { onChange, state, update } from "./store.js";
+import { notify, onChange, state, update } from "./store.js";
 import { pickFiles, Try } from "./try.js";
 import { html, render } from "./ui.js";
 
@@ -67,7 +68,13 @@ function KeyForm() {
 }
 
 async function show() {
-  if (location.hash === "#operate" && !Operate) ({ Operate } = await import("./operate.js"));
+  if (location.hash === "#operate" && !Operate) {
+    try {
+      ({ Operate } = await import("./operate.js"));
+    } catch {
+      notify(UNREACHABLE, true);
+    }
+  }
   update();
 }
 

@@ -8,17 +8,13 @@ from loaders.tensors import TensorInfo
 
 _MAX_FINAL_BOXES = 1000  # heads with NMS inside keep 100 to 300
 _MASK_COEFFICIENTS = 32
-_YUNET = tuple(f"{kind}_{stride}" for kind in ("cls", "obj", "bbox", "kps") for stride in (8, 16, 32))
+YUNET_OUTPUTS = tuple(f"{kind}_{stride}" for kind in ("cls", "obj", "bbox", "kps") for stride in (8, 16, 32))
 _PADDLE_BOX = 6  # class, score, four corners
 _SCORES, _BOXES = ("score", "prob", "conf"), ("box",)
 
 
 def is_yunet(graph: OnnxGraph) -> bool:
-    return {output.name for output in graph.outputs} >= set(_YUNET)
-
-
-def yunet_outputs() -> tuple[str, ...]:
-    return _YUNET
+    return {output.name for output in graph.outputs} >= set(YUNET_OUTPUTS)
 
 
 def is_paddle_nms(graph: OnnxGraph) -> bool:

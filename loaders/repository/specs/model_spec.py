@@ -91,6 +91,8 @@ class Head(StrEnum):
                   has the scale), and the number of rows
     DETR          logits (N, B, C + 1), the last class meaning "no object", and boxes (N, B, 4) as centre and size in
                   fractions of the input
+    RT_DETR       one output (N, B, 4 + C): centre x, centre y, width, height in fractions of the input, class scores
+    RT_DETR_BEST  one output (N, B, 6): box as in RT_DETR, score, class
     YUNET         twelve outputs: cls, obj, bbox, kps at strides 8, 16, 32
     YOLO_OBB      YOLOV8's or END_TO_END's output with an angle in radians as the last value of a box; boxes are
                   centre x, centre y, width, height in both
@@ -114,6 +116,8 @@ class Head(StrEnum):
     BOXES_SCORES = "boxes-scores"
     PADDLE_NMS = "paddle-nms"
     DETR = "detr"
+    RT_DETR = "rt-detr"
+    RT_DETR_BEST = "rt-detr-best"
     YUNET = "yunet"
     YOLO_OBB = "yolo-obb"
     YOLO_POSE = "yolo-pose"
@@ -248,8 +252,8 @@ class ModelSpec(_Frozen):
     outputs: tuple[str, ...] = Field((), description="names of the outputs, in the order of the task; default: all")
     head: Head | None = Field(
         None,
-        description="layout of boxes or masks: yolov5, yolov8, end-to-end, boxes-scores, paddle-nms, detr, yunet, "
-        "yolo-obb, yolo-pose, semantic, class-map, yolo-masks, maskformer, mask2former or matte",
+        description="layout of boxes or masks: yolov5, yolov8, end-to-end, boxes-scores, paddle-nms, detr, rt-detr, "
+        "rt-detr-best, yunet, yolo-obb, yolo-pose, semantic, class-map, yolo-masks, maskformer, mask2former or matte",
     )
     subtask: Subtask = Field(
         Subtask.PANOPTIC, description="maskformer and mask2former: panoptic, instance or semantic segments"

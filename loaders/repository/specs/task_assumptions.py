@@ -93,7 +93,7 @@ def _detectors(graph: OnnxGraph) -> Iterator[_Guess]:
     task = TaskName.OBJECT_DETECTION
     if box_heads.is_yunet(graph):
         thresholds = (_YUNET_SCORE, _YUNET_IOU)
-        yield _Guess(task, "YuNet's outputs", Head.YUNET, box_heads.yunet_outputs(), thresholds=thresholds)
+        yield _Guess(task, "YuNet's outputs", Head.YUNET, box_heads.YUNET_OUTPUTS, thresholds=thresholds)
     if box_heads.is_paddle_nms(graph):
         yield _Guess(task, "Paddle's NMS", Head.PADDLE_NMS)
     if detr := box_heads.detr_outputs(graph):

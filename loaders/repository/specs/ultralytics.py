@@ -31,7 +31,7 @@ SOURCE = "Ultralytics metadata"
 
 _PAD = 114
 _MAX_STRIDE = 1024
-_RT_DETR = "rtdetr"  # in the description
+_RT_DETR = "rtdetr"  # in the description; in `head`, which exporters write whose graphs keep the best class only
 _SCORE_THRESHOLD = 0.25
 _IOU, _OLD_IOU = 0.7, 0.45
 _MAX_LITERAL = 4 << 20  # characters
@@ -121,7 +121,7 @@ def _letterbox(graph: OnnxGraph, decisions: Decisions) -> dict[str, object]:
     picture = picture_input(graph, decisions)
     is_open = picture is not None and len(picture.shape) == 4 and set(picture.shape[2:]) == {None}
     stride = _literal(graph.metadata, "stride") if is_open else None
-    if _RT_DETR in graph.metadata.get("description", "").lower().replace("-", ""):
+    if _is_rt_detr(graph.metadata):
         return {"preprocess.resize": Resize.STRETCH, "preprocess.interpolation": Interpolation.OPENCV_LINEAR}
     return {
         "preprocess.resize": Resize.LETTERBOX,
@@ -130,6 +130,10 @@ def _letterbox(graph: OnnxGraph, decisions: Decisions) -> dict[str, object]:
         "preprocess.size_divisor": stride if isinstance(stride, int) and 0 < stride <= _MAX_STRIDE else None,
         "preprocess.pad_value": _PAD,
     }
+
+
+def _is_rt_detr(metadata: Mapping[str, str]) -> bool:
+    return any(_RT_DETR in metadata.get(key, "").lower().replace("-", "") for key in ("head", "description"))
 
 
 def _thresholds(*, old: bool) -> dict[str, object]:
@@ -161,6 +165,8 @@ def _old_kind(graph: OnnxGraph) -> str:
 
 
 def _head(graph: OnnxGraph, labels: tuple[str, ...] | None, *, old: bool) -> Head | None:
+    if _is_rt_detr(graph.metadata):
+        return Head.RT_DETR_BEST if _RT_DETR in graph.metadata.get("head", "").lower() else Head.RT_DETR
     arguments = _literal(graph.metadata, "args")
     nms = isinstance(arguments, Mapping) and bool(arguments.get("nms"))
     suppressed = nms or graph.metadata.get("end2end", "").lower() == "true"

@@ -7,6 +7,7 @@ import pytest
 
 from api.schemas import InferManyResponse, ModelDetails, ModelList, TuningReport
 from engine.scheduling import tuning as tuning_module
+from engine.scheduling.run_plan import TuneLevel
 from tests.conftest import Serve
 from tests.pictures_by_colour import colour_picture
 from tests.problems import assert_problem
@@ -84,6 +85,7 @@ def test_measured_tuning_is_shown_with_its_reason(
     serve: Serve, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tuning_module, "_MIN_EFFICIENCY", 0.0)  # conclusive on a busy machine, too
+    monkeypatch.setitem(tuning_module._BUDGET_S, TuneLevel.QUICK, 60.0)  # enough there, too
     add_model(models, "colour", slow_graph(2), version=3)  # long enough to be measured
     settings = {"models_dir": models, "cache_dir": tmp_path / "cache", "model_loader": "onnxruntime", "max_batch": 0}
     server = serve(**settings, intra_op_threads=0)

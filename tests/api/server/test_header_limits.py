@@ -22,12 +22,8 @@ OVERRIDDEN = {
     "connection_lost": ["self", "exc"],
     "data_received": ["self", "data"],
     "on_message_begin": ["self"],
-    "on_header": ["self", "name", "value"],
     "on_headers_complete": ["self"],
     "on_body": ["self", "body"],
-    "on_message_complete": ["self"],
-    "on_response_complete": ["self"],
-    "pause_writing": ["self"],
     "send_400_response": ["self", "msg"],
 }
 
@@ -154,7 +150,7 @@ def test_malformed_chunk_is_400_at_once(server: Server) -> None:
 
 @pytest.mark.slow
 def test_client_that_reads_no_response_is_disconnected(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(header_limits, "SEND_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(header_limits, "SEND_TIMEOUT_MS", 200)
     with connected(server.port, receive_bytes=4096) as connection:
         connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 200)
         until(lambda: connection.getsockname() in _clients())

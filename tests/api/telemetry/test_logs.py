@@ -2,6 +2,8 @@
 
 import json
 import logging
+import multiprocessing
+import os
 import subprocess
 import sys
 import threading
@@ -72,6 +74,13 @@ def test_debug_lines_are_written_only_if_enabled(capfd: pytest.CaptureFixture[st
     assert "second" in lines
     assert "first" not in lines
     assert "third" not in lines
+
+
+def test_formats_of_other_servers_keep_their_fields() -> None:
+    """Those of gunicorn and Hypercorn have `%(process)d`: without it, each of their lines was a traceback."""
+    record = logging.getLogger("hypercorn.error").makeRecord("hypercorn.error", logging.INFO, "", 1, "stop", (), None)
+    line = logging.Formatter("[%(process)d] [%(thread)d] %(processName)s %(message)s").format(record)
+    assert line == f"[{os.getpid()}] [{threading.get_ident()}] {multiprocessing.current_process().name} stop"
 
 
 def test_control_characters_are_escaped(capfd: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ Debian bookworm stands in for `python:3.12-slim-bookworm`, so the image has Pyth
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -176,6 +177,19 @@ def test_a_broken_step_is_named(builder: Builder, tmp_path: Path, step: str, rea
     dockerfile.write_text(f"FROM python:3.12\nRUN true\n# a comment\n{step}\nRUN true\n")
     with pytest.raises(StepError, match=rf"(?s)Dockerfile, line 4: {re.escape(step)}\n.*{reason}"):
         builder.build(dockerfile)
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_every_variant_has_wheels_for_the_images_python(machine: str, tmp_path: Path) -> None:
+    """Python 3.12 on Debian bookworm (glibc 2.36)."""
+    locks = [path for step in read_steps(DOCKERFILE) for path in step.text.split() if path.startswith("requirements")]
+    assert "requirements/gpu.txt" in locks
+    platform = ["--python-version", "3.12", "--python-platform", f"{machine}-manylinux_2_36", "--only-binary", ":all:"]
+    options = ["--dry-run", "--no-config", "--no-deps", "--require-hashes", "--target", str(tmp_path)]
+    command = [sys.executable, "-m", "uv", "pip", "install", *options, *platform]
+    files = [word for lock in locks for word in ("-r", lock)]
+    done = subprocess.run([*command, *files], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_context_has_no_secrets_history_environments_or_tests(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ Each check returns problems. It finds none in what is shipped, and at least one 
 import re
 import shutil
 import subprocess
+import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -25,7 +26,12 @@ FOLDER = DEPLOY / "kubernetes"
 ADAPTER = YAML(typ="safe").load((FOLDER / "prometheus-adapter.yaml").read_text(encoding="utf-8"))
 RULES = DEPLOY / "prometheus" / "rules.yaml"
 IMAGES = {"cpu": "fovea:latest", "gpu": "fovea:nvidia"}
-OVERLAYS = [f"{overlay}{more}" for overlay in IMAGES for more in ("", " with components")]
+VARIANTS = {
+    "": ("# components:", "# components:"),
+    " with components": ("# components:", "components:"),
+    " with a models image": ("# components:.*components/models,", "components: [../../components/models-image,"),
+}
+OVERLAYS = [f"{overlay}{variant}" for overlay in IMAGES for variant in VARIANTS]
 DIGEST = "sha256:" + "0" * 64
 CONTAINER = "spec.template.spec.containers.0"
 
@@ -40,13 +46,21 @@ def settings(manifests: Manifests, _service: httpx.Client) -> list[str]:
     return common.setting_problems(variables(manifests))
 
 
+def volumes(manifests: Manifests, _service: httpx.Client) -> list[str]:
+    """Every mount has a volume, and every volume is mounted."""
+    containers = [container(manifests), *pod(manifests).get("initContainers", [])]
+    mounted = {mount["name"] for each in containers for mount in each["volumeMounts"]}
+    return sorted(mounted ^ {volume["name"] for volume in pod(manifests)["volumes"]})
+
+
 def memory(manifests: Manifests, _service: httpx.Client) -> list[str]:
     return common.memory_problems(variables(manifests), container(manifests)["resources"]["limits"])
 
 
 def security(manifests: Manifests, _service: httpx.Client) -> list[str]:
     token = [] if pod(manifests).get("automountServiceAccountToken") is False else ["service account token"]
-    return token + common.security_problems(container(manifests), pod(manifests))
+    containers = [container(manifests), *pod(manifests).get("initContainers", [])]
+    return token + [problem for each in containers for problem in common.security_problems(each, pod(manifests))]
 
 
 def cpu_budget(manifests: Manifests, _service: httpx.Client) -> list[str]:
@@ -132,8 +146,8 @@ def scaling(manifests: Manifests, _service: httpx.Client) -> list[str]:
 
 
 CHECKS: list[Check] = [
-    schema, settings, memory, security, cpu_budget, grace_period, references, ports, paths, custom_metric, images,
-    scaling,
+    schema, settings, volumes, memory, security, cpu_budget, grace_period, references, ports, paths, custom_metric,
+    images, scaling,
 ]  # fmt: skip
 MISTAKES: list[tuple[Check, str, str, object]] = [
     (schema, "Deployment", f"{CONTAINER}.readinessProb", {}),
@@ -145,6 +159,8 @@ MISTAKES: list[tuple[Check, str, str, object]] = [
     (settings, "ConfigMap", "data.API_DRAIN_SECOND", "10"),
     (settings, "ConfigMap", "data.API_DRAIN_SECONDS", "soon"),
     (settings, "ConfigMap", "data.DRAIN_SECONDS", "10"),
+    (schema, "PrometheusRule", "spec.groups.0.rules.0.exp", "up == 0"),
+    (volumes, "Deployment", f"{CONTAINER}.volumeMounts.0.name", "caches"),
     (memory, "ConfigMap", "data.API_MAX_IMAGE_PIXELS", "100000000"),
     (memory, "Deployment", f"{CONTAINER}.resources.limits.memory", "1Gi"),
     (security, "Deployment", f"{CONTAINER}.securityContext.readOnlyRootFilesystem", False),
@@ -203,18 +219,20 @@ def probes(manifests: Manifests) -> list[Manifest]:
 
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Manifests]:
-    """Each overlay as it is, and with the components that its file names in a comment."""
+    """Each overlay as it is, and with the components that its file names in a comment, models in both ways."""
     copy = tmp_path_factory.mktemp("deploy") / "kubernetes"
     shutil.copytree(FOLDER, copy)
     keys = (copy / "components/keys/keys.env.example").read_text(encoding="utf-8").replace("sha256:replace", DIGEST)
     (copy / "components/keys/keys.env").write_text(keys, encoding="utf-8")
     found = {}
     for overlay in IMAGES:
-        found[overlay] = render(FOLDER / "overlays" / overlay)
         file = copy / "overlays" / overlay / "kustomization.yaml"
         text = file.read_text(encoding="utf-8")
-        file.write_text(text.replace("# components:", "components:"), encoding="utf-8")
-        found[f"{overlay} with components"] = render(file.parent)
+        for variant, (comment, components) in VARIANTS.items():
+            changed_text, times = re.subn(comment, components, text)
+            assert times == 1
+            file.write_text(changed_text, encoding="utf-8")
+            found[f"{overlay}{variant}"] = render(file.parent)
     return found
 
 
@@ -253,6 +271,24 @@ def test_components_add_keys_models_and_scrapes(rendered: dict[str, Manifests]) 
     assert mount["readOnly"] is True
     assert {volume["name"] for volume in pod(manifests)["volumes"]} == {"cache", "tmp", "models"}
     assert of_kind(manifests, "ServiceMonitor")
+    [alerts] = of_kind(manifests, "PrometheusRule")
+    assert alerts["spec"] == YAML(typ="safe").load(RULES.read_text(encoding="utf-8"))
+
+
+def test_init_container_copies_models_into_the_folder_that_the_service_reads(
+    rendered: dict[str, Manifests], tmp_path: Path
+) -> None:
+    spec = pod(rendered["cpu with a models image"])
+    [init], [fovea] = spec["initContainers"], spec["containers"]
+    [copied] = init["volumeMounts"]
+    [read] = [mount for mount in fovea["volumeMounts"] if mount["mountPath"] == "/models"]
+    assert (read["name"], read["readOnly"]) == (copied["name"], True)
+    source, target = tmp_path / "models", tmp_path / "copy"
+    add_model(source, "colour", colour_graph())
+    target.mkdir()
+    folders = {"/models/.": f"{source}/.", f"{copied['mountPath']}/": f"{target}/"}
+    subprocess.run([folders.get(word, word) for word in init["command"]], check=True)
+    assert subprocess.run(["diff", "-r", source, target], check=False).returncode == 0
 
 
 def test_example_keys_do_not_start_a_service() -> None:
@@ -291,11 +327,6 @@ def test_queue_wait_is_the_mean_wait_of_each_pod(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_alerts_as_a_prometheus_rule_by_the_command_of_the_page() -> None:
-    page = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
-    [command] = re.findall(r"^(\{\n[^`]*\}) \| kubectl apply -f -$", page, re.MULTILINE)
-    made = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    manifest = YAML(typ="safe").load(made)
-    assert common.schema_problems([manifest]) == []
-    assert manifest["kind"] == "PrometheusRule"
-    assert manifest["spec"] == YAML(typ="safe").load(RULES.read_text(encoding="utf-8"))
+def test_the_prometheus_rule_is_rules_yaml_indented() -> None:
+    manifest = (FOLDER / "components" / "monitoring" / "prometheus-rule.yaml").read_text(encoding="utf-8")
+    assert manifest.partition("\nspec:\n")[2] == textwrap.indent(RULES.read_text(encoding="utf-8"), "  ")

@@ -112,3 +112,12 @@ def test_a_graph_with_nan_outputs_is_not_loaded(tmp_path: Path) -> None:
     """A black picture times infinity."""
     with pytest.raises(ModelError, match="not finite"):
         load(tmp_path, colour_graph(gain=float("inf")), STRETCH)
+
+
+def test_graph_without_inputs_is_rejected_in_words(tmp_path: Path) -> None:
+    graph = colour_graph()
+    del graph.graph.node[:], graph.graph.input[:]
+    constant = onnx.numpy_helper.from_array(np.zeros((1, 3), np.float32))
+    graph.graph.node.append(onnx.helper.make_node("Constant", [], [graph.graph.output[0].name], value=constant))
+    with pytest.raises(ModelSpecError, match="the graph has no input, so"):
+        load(tmp_path, graph, SIZED)

@@ -204,6 +204,20 @@ def test_a_request_waits_for_the_fallback_that_is_being_loaded(make: Make, load:
     assert models.request("colours").result(WAIT_S).ref.version == 1
 
 
+def test_a_load_that_the_stop_interrupts_is_no_error_in_the_log(
+    make: Make, load: CountedLoad, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    models = make()
+    load.go.clear()
+    interrupted = models.request("colours")
+    assert eventually(lambda: load.counts.total() > 0)
+    (tmp_path / "colours" / "2" / "model.onnx").write_bytes(b"no graph")
+    models.close()
+    load.go.set()
+    assert interrupted.exception(WAIT_S)
+    assert "failed to load" not in caplog.text
+
+
 def test_while_the_folder_was_never_read_every_model_is_unavailable(tmp_path: Path) -> None:
     folder = tmp_path / "models"
     models = ModelManager(ModelRepository(folder), CountedLoad(), ModelManagerOptions("colours"))

@@ -155,6 +155,16 @@ def detr(things: Sequence[Thing]) -> Outputs:
     return {"logits": logits, "pred_boxes": _fractions(things)}
 
 
+def ultralytics_rt_detr(things: Sequence[Thing]) -> Outputs:
+    scores = _rows([_one_hot(t, t.score) for t in things], CLASSES)
+    return {"output0": np.concatenate([_fractions(things), scores], axis=2)}
+
+
+def ultralytics_rt_detr_best(things: Sequence[Thing]) -> Outputs:
+    best = _rows([[t.score, t.class_id] for t in things], 2)
+    return {"output0": np.concatenate([_fractions(things), best], axis=2)}
+
+
 def rt_detr(things: Sequence[Thing]) -> Outputs:
     logits = np.full((1, len(things), CLASSES), -40, np.float32)
     for i, thing in enumerate(things):
@@ -182,6 +192,8 @@ LAYOUTS: dict[str, tuple[Head, Callable[[Sequence[Thing]], Outputs]]] = {
     "boxes-scores, classes last": (Head.BOXES_SCORES, boxes_scores_last),
     "paddle-nms": (Head.PADDLE_NMS, paddle_nms),
     "detr": (Head.DETR, detr),
+    "rt-detr": (Head.RT_DETR, ultralytics_rt_detr),
+    "rt-detr-best": (Head.RT_DETR_BEST, ultralytics_rt_detr_best),
 }
 
 

@@ -145,9 +145,24 @@ def test_a_graph_of_any_size_gets_the_least_padding(tmp_path: Path) -> None:
     assert (preprocess.size, preprocess.size_divisor, preprocess.follows_picture) == ((640, 640), 64, True)
 
 
-def test_rt_detr_stretches(tmp_path: Path) -> None:
-    metadata = METADATA | {"description": "Ultralytics rtdetr-l model trained on coco.yaml"}
-    assert exported(tmp_path, metadata, (1, 300, 84)).spec.preprocess.resize is Resize.STRETCH
+@pytest.mark.parametrize(
+    ("metadata", "values", "head"),
+    [
+        ({"description": "Ultralytics rtdetr-l model trained on coco.yaml"}, 84, Head.RT_DETR),
+        ({"description": "Ultralytics YOLOv8-rtdetr model ", "head": "RTDETRDecoder"}, 6, Head.RT_DETR_BEST),
+        (
+            {"description": "Ultralytics best model ", "head": "RTDETRDecoder", "names": "{0: 'a', 1: 'b'}"},
+            6,
+            Head.RT_DETR_BEST,
+        ),
+        ({"description": "Ultralytics rtdetr-l model ", "names": "{0: 'a', 1: 'b'}"}, 6, Head.RT_DETR),
+    ],
+)
+def test_rt_detr_is_stretched_and_has_boxes_in_fractions(
+    metadata: dict[str, str], values: int, head: Head, tmp_path: Path
+) -> None:
+    spec = exported(tmp_path, METADATA | metadata, (1, 300, values)).spec
+    assert (spec.head, spec.preprocess.resize, spec.activation) == (head, Resize.STRETCH, Activation.NONE)
 
 
 def test_open_graph_uses_the_recorded_size(tmp_path: Path) -> None:
