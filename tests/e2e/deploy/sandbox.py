@@ -1,7 +1,7 @@
 """`python -m tests.e2e.deploy.sandbox UNIT COMMAND...` runs the command under a systemd unit's system call rules.
 
-As systemd does it, with libseccomp: SystemCallFilter, RestrictAddressFamilies, RestrictNamespaces (threads are then made
-by an older system call) and MemoryDenyWriteExecute.
+As systemd does it, with libseccomp: SystemCallFilter, RestrictAddressFamilies, RestrictNamespaces (threads are then
+made by an older system call) and MemoryDenyWriteExecute.
 """
 
 import ctypes
