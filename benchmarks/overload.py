@@ -16,14 +16,15 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import HTTPConnection
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import httpx
 import uvloop
 
 from benchmarks.connection import Answer, Connection
@@ -135,22 +136,26 @@ class Load:
 class Probe(threading.Thread):
     """Sends requests to the addresses that must always answer. `took`: the duration of each, ms."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, port: int) -> None:
         super().__init__(daemon=True)
-        self._url, self._end = url, threading.Event()
+        self._address, self._end = f"127.0.0.1:{port}", threading.Event()
         self.took: dict[str, list[float]] = {path: [] for path in _PROBED}
         self.failed = 0
 
     def run(self) -> None:
-        with httpx.Client(base_url=self._url, timeout=10) as client:
-            while not self._end.wait(_PROBE_EVERY_S):
-                for path in _PROBED:
-                    started = time.perf_counter()
-                    try:
-                        self.failed += client.get(path).status_code != 200
-                    except httpx.TransportError:
-                        self.failed += 1
-                    self.took[path].append((time.perf_counter() - started) * 1e3)
+        connection = HTTPConnection(self._address, timeout=10)
+        while not self._end.wait(_PROBE_EVERY_S):
+            for path in _PROBED:
+                started = time.perf_counter()
+                try:
+                    connection.request("GET", path)
+                    with connection.getresponse() as response:
+                        response.read()
+                    self.failed += response.status != 200
+                except OSError:
+                    self.failed += 1
+                    connection.close()
+                self.took[path].append((time.perf_counter() - started) * 1e3)
 
     def end(self) -> None:
         self._end.set()
@@ -179,11 +184,10 @@ def _wait_until_ready(url: str) -> None:
     end = time.monotonic() + _START_S
     while time.monotonic() < end:
         try:
-            if httpx.get(url).status_code == 200:
+            with urllib.request.urlopen(url):
                 return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.1)
+        except OSError:  # an HTTPError is one
+            time.sleep(0.1)
     raise RuntimeError("the service did not become ready")
 
 
@@ -220,7 +224,7 @@ async def phase(load: Load, port: int, pid: int, seconds: float, rate: float | N
     """Closed loop, or open at `rate` a second; the warm-up comes on top."""
     running = asyncio.create_task(load.open(rate, seconds + _WARM_UP_S) if rate else load.closed())
     await asyncio.sleep(_WARM_UP_S)
-    probe, before = Probe(f"http://127.0.0.1:{port}"), rss_mib(pid)
+    probe, before = Probe(port), rss_mib(pid)
     load.reset()
     probe.start()
     await asyncio.sleep(seconds)
