@@ -47,7 +47,7 @@ class ImageClassification(Task):
 def _best(scores: Scores, options: PredictOptions) -> list[int]:
     """Class ids by descending score; equal scores by ascending id. Only candidates for the top k are sorted."""
     top_k = DEFAULT_TOP_K if options.top_k is None else options.top_k
-    lowest = options.threshold or 0.0
+    lowest = -np.inf if options.threshold is None else options.threshold  # values of a regression may be negative
     if top_k < len(scores):
         lowest = max(lowest, np.partition(scores, -top_k)[-top_k])
     found = np.flatnonzero(scores >= lowest)

@@ -85,6 +85,11 @@ def test_the_threshold_is_the_minimum_score(threshold: float, ids: list[int]) ->
     assert [one.class_id for one in found] == ids
 
 
+def test_negative_values_of_a_regression_are_answered() -> None:
+    assert [found.score for found in predictions([-2.5], labels=["warmth"])] == [-2.5]
+    assert [found.class_id for found in predictions([-1.0, -3.0, 2.0, -2.0])] == [2, 0, 3, 1]
+
+
 def test_scores_are_the_shortest_decimals_of_their_float32() -> None:
     assert repr([one.score for one in predictions([0.8331, 0.1, 0.05, 1e-7])]) == "[0.8331, 0.1, 0.05, 1e-07]"
 
