@@ -9,7 +9,7 @@ from benchmarks.machine import describe
 from benchmarks.models import ROOT
 from benchmarks.plot import draw
 from benchmarks.results import DISTURBED_CORES, Results, results_from
-from benchmarks.tables import Table, load_tables, loop_table, start_table, target_table
+from benchmarks.tables import Table, load_tables, loop_table, start_table, summary_table, target_table
 from benchmarks.targets import targets
 
 DOCS = ROOT / "docs"
@@ -64,9 +64,10 @@ def _section(results: Results, machine: dict[str, str]) -> str:
     parts = [
         machine_line(machine),
         f"Medians of {rounds} interleaved round{'s' * (rounds != 1)}. {_quiet(results)}",
+        summary_table(results).markdown(),
         f"![Throughput and latency side by side]({_PLOT})",
-        *(table.markdown() for table in (target_table(targets(results)), loop_table(results), start_table(results))),
-        *(_folded(table) for table in load_tables(results)),
+        *(table.markdown() for table in (loop_table(results), start_table(results))),
+        *(_folded(table) for table in (target_table(targets(results)), *load_tables(results))),
         *(f"Round {f.round + 1}, {f.contestant}, {f.model}: {f.reason.splitlines()[0]}" for f in results.failures),
     ]
     return "\n\n".join(parts) + "\n\n"

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from benchmarks.results import LOOP, Measurement, Results
+from benchmarks.scenarios import BIG, DEFAULT, EIGHT, INT8, NO_COST, ONE, Load, Workload
 from benchmarks.targets import Target
 
 Row = Sequence[str]
@@ -32,6 +33,30 @@ class Table:
     def _padded(self, row: Row, widths: Sequence[int]) -> Iterable[str]:
         for i, (text, width) in enumerate(zip(row, widths, strict=True)):
             yield text.ljust(width) if i < self.texts else text.rjust(width)
+
+
+def summary_table(results: Results) -> Table:
+    """Pictures a second at 8 connections, of the fastest bare loop and of every server; p50 at one, ms."""
+    shown = (DEFAULT, INT8, BIG, NO_COST)
+    servers = _in_order(m.contestant for m in results.measurements if not m.contestant.startswith(LOOP))
+
+    def cell(name: str, workload: Workload, load: Load, value: str) -> str:
+        found = [getattr(m, value) for m in results.of(name, workload.name, load.name)]
+        return f"{statistics.median(found):,.{0 if value == 'throughput' else 1}f}" if found else "-"
+
+    def fastest(workload: Workload) -> str:
+        loops = results.loops(workload.loop_name)
+        ways = _in_order(m.contestant for m in loops)
+        best = [statistics.median(m.throughput for m in loops if m.contestant == way) for way in ways]
+        return f"{max(best):,.0f}" if best else "-"
+
+    rows = [("bare loop: decode, preprocess, run, no HTTP", *map(fastest, shown), "-")]
+    rows += [
+        (name, *(cell(name, w, EIGHT, "throughput") for w in shown), cell(name, DEFAULT, ONE, "p50_ms"))
+        for name in servers
+    ]
+    head = ("", *(workload.name for workload in shown), "p50 at 1 connection, default model, ms")
+    return Table("Pictures a second at 8 connections", head, rows)
 
 
 def target_table(targets: Sequence[Target]) -> Table:
