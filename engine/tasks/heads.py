@@ -68,7 +68,7 @@ def rt_detr(outputs: Sequence[Array], target: Size, threshold: float) -> Candida
     return best_classes(_from_fractions(rows[:, :4], target), rows[:, 4:], threshold)
 
 
-def rt_detr_best(outputs: Sequence[Array], target: Size, threshold: float) -> Candidates:
+def rt_detr_top_k(outputs: Sequence[Array], target: Size, threshold: float) -> Candidates:
     rows = outputs[0][0]
     rows = rows[rows[:, 4] >= threshold]
     return candidates(_from_fractions(rows[:, :4], target), rows[:, 4], rows[:, 5])
@@ -151,7 +151,7 @@ BOX_HEADS = {
     Head.PADDLE_NMS: BoxHead((2, 1), paddle_nms, suppressed=True, in_picture=True),
     Head.DETR: BoxHead((3, 3), detr, _axis_minus(0, 2, 1), suppressed=True),
     Head.RT_DETR: BoxHead((3,), rt_detr, _axis_minus(0, 2, 4), suppressed=True),
-    Head.RT_DETR_BEST: BoxHead((3,), rt_detr_best, suppressed=True),
+    Head.RT_DETR_TOP_K: BoxHead((3,), rt_detr_top_k, suppressed=True),
     Head.YUNET: BoxHead((3,) * 12, yunet),
 }
 YOLO_MASKS = BoxHead((3, 4), yolo_masks, _classes_beside_masks)

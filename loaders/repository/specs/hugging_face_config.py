@@ -114,7 +114,7 @@ def _detection(config: JsonObject, graph: OnnxGraph) -> Fields:
 
 
 def _has_no_object(config: JsonObject, graph: OnnxGraph) -> bool:
-    """Whether there is one more class than labels; where the numbers do not tell, as in the models known."""
+    """Whether there is one more class than labels. If the numbers are not recorded, the model type decides."""
     classes = next((output.shape[-1] for output in graph.outputs if output.name == "logits"), None)
     labels = _count(config)
     if classes is not None and labels in (classes, classes - 1):

@@ -92,7 +92,7 @@ class Head(StrEnum):
     DETR          logits (N, B, C + 1), the last class meaning "no object", and boxes (N, B, 4) as centre and size in
                   fractions of the input
     RT_DETR       one output (N, B, 4 + C): centre x, centre y, width, height in fractions of the input, class scores
-    RT_DETR_BEST  one output (N, B, 6): box as in RT_DETR, score, class
+    RT_DETR_TOP_K one output (N, B, 6): box as in RT_DETR, score, class
     YUNET         twelve outputs: cls, obj, bbox, kps at strides 8, 16, 32
     YOLO_OBB      YOLOV8's or END_TO_END's output with an angle in radians as the last value of a box; boxes are
                   centre x, centre y, width, height in both
@@ -117,7 +117,7 @@ class Head(StrEnum):
     PADDLE_NMS = "paddle-nms"
     DETR = "detr"
     RT_DETR = "rt-detr"
-    RT_DETR_BEST = "rt-detr-best"
+    RT_DETR_TOP_K = "rt-detr-top-k"
     YUNET = "yunet"
     YOLO_OBB = "yolo-obb"
     YOLO_POSE = "yolo-pose"
@@ -253,7 +253,7 @@ class ModelSpec(_Frozen):
     head: Head | None = Field(
         None,
         description="layout of boxes or masks: yolov5, yolov8, end-to-end, boxes-scores, paddle-nms, detr, rt-detr, "
-        "rt-detr-best, yunet, yolo-obb, yolo-pose, semantic, class-map, yolo-masks, maskformer, mask2former or matte",
+        "rt-detr-top-k, yunet, yolo-obb, yolo-pose, semantic, class-map, yolo-masks, maskformer, mask2former or matte",
     )
     subtask: Subtask = Field(
         Subtask.PANOPTIC, description="maskformer and mask2former: panoptic, instance or semantic segments"

@@ -31,7 +31,8 @@ SOURCE = "Ultralytics metadata"
 
 _PAD = 114
 _MAX_STRIDE = 1024
-_RT_DETR = "rtdetr"  # in the description; in `head`, which exporters write whose graphs keep the best class only
+_RT_DETR = "rtdetr"
+_TOP_K_VALUES = 6  # box, score, class
 _SCORE_THRESHOLD = 0.25
 _IOU, _OLD_IOU = 0.7, 0.45
 _MAX_LITERAL = 4 << 20  # characters
@@ -166,11 +167,22 @@ def _old_kind(graph: OnnxGraph) -> str:
 
 def _head(graph: OnnxGraph, labels: tuple[str, ...] | None, *, old: bool) -> Head | None:
     if _is_rt_detr(graph.metadata):
-        return Head.RT_DETR_BEST if _RT_DETR in graph.metadata.get("head", "").lower() else Head.RT_DETR
+        return _rt_detr_head(graph, len(labels or ()))
     arguments = _literal(graph.metadata, "args")
     nms = isinstance(arguments, Mapping) and bool(arguments.get("nms"))
     suppressed = nms or graph.metadata.get("end2end", "").lower() == "true"
     return yolo_head(graph, len(labels) if labels else None, suppressed=suppressed, old=old)
+
+
+def _rt_detr_head(graph: OnnxGraph, classes: int) -> Head | None:
+    """Graphs of newer exporters end in a top-k. Two classes give both layouts six values: `head` decides, which only
+    newer exporters write.
+    """
+    if not graph.outputs or len(graph.outputs[0].shape) != 3:
+        return None
+    values = graph.outputs[0].shape[2]
+    is_top_k = values == _TOP_K_VALUES and (values != 4 + classes or "head" in graph.metadata)
+    return Head.RT_DETR_TOP_K if is_top_k else Head.RT_DETR
 
 
 def _size(metadata: Mapping[str, str]) -> tuple[int, int] | None:

@@ -160,7 +160,7 @@ def ultralytics_rt_detr(things: Sequence[Thing]) -> Outputs:
     return {"output0": np.concatenate([_fractions(things), scores], axis=2)}
 
 
-def ultralytics_rt_detr_best(things: Sequence[Thing]) -> Outputs:
+def ultralytics_rt_detr_top_k(things: Sequence[Thing]) -> Outputs:
     best = _rows([[t.score, t.class_id] for t in things], 2)
     return {"output0": np.concatenate([_fractions(things), best], axis=2)}
 
@@ -193,7 +193,7 @@ LAYOUTS: dict[str, tuple[Head, Callable[[Sequence[Thing]], Outputs]]] = {
     "paddle-nms": (Head.PADDLE_NMS, paddle_nms),
     "detr": (Head.DETR, detr),
     "rt-detr": (Head.RT_DETR, ultralytics_rt_detr),
-    "rt-detr-best": (Head.RT_DETR_BEST, ultralytics_rt_detr_best),
+    "rt-detr-top-k": (Head.RT_DETR_TOP_K, ultralytics_rt_detr_top_k),
 }
 
 

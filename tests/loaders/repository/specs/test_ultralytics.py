@@ -23,6 +23,7 @@ METADATA = {
     "description": "Ultralytics YOLO11n model", "author": "Ultralytics", "stride": "32", "task": "detect",
     "batch": "1", "imgsz": "[640, 640]", "names": str(NAMES), "args": "{'batch': 1, 'nms': False}", "channels": "3",
 }  # fmt: skip
+TWO = "{0: 'a', 1: 'b'}"
 MASKS: Dims = (1, 32, 160, 160)
 
 
@@ -149,13 +150,11 @@ def test_a_graph_of_any_size_gets_the_least_padding(tmp_path: Path) -> None:
     ("metadata", "values", "head"),
     [
         ({"description": "Ultralytics rtdetr-l model trained on coco.yaml"}, 84, Head.RT_DETR),
-        ({"description": "Ultralytics YOLOv8-rtdetr model ", "head": "RTDETRDecoder"}, 6, Head.RT_DETR_BEST),
-        (
-            {"description": "Ultralytics best model ", "head": "RTDETRDecoder", "names": "{0: 'a', 1: 'b'}"},
-            6,
-            Head.RT_DETR_BEST,
-        ),
-        ({"description": "Ultralytics rtdetr-l model ", "names": "{0: 'a', 1: 'b'}"}, 6, Head.RT_DETR),
+        ({"description": "Ultralytics rtdetr-l model ", "head": "RTDETRDecoder"}, 84, Head.RT_DETR),
+        ({"description": "Ultralytics YOLOv8-rtdetr model ", "head": "RTDETRDecoder"}, 6, Head.RT_DETR_TOP_K),
+        ({"description": "Ultralytics rtdetr-l model "}, 6, Head.RT_DETR_TOP_K),
+        ({"description": "Ultralytics best model ", "head": "RTDETRDecoder", "names": TWO}, 6, Head.RT_DETR_TOP_K),
+        ({"description": "Ultralytics rtdetr-l model ", "names": TWO}, 6, Head.RT_DETR),
     ],
 )
 def test_rt_detr_is_stretched_and_has_boxes_in_fractions(
