@@ -21,6 +21,7 @@ from api.headers import header
 from api.inference_api import InferenceAPI
 from api.problems import NotReadyError
 from api.routes.context import GetEngine
+from api.security.guards import Guards
 from api.settings import ApiSettings
 from api.uploads.body import ArrivingMemory, BodyLimits, RequestBody
 from deploy.ray.replica import REQUEST_ID, Replica, read_settings, without_request_id
@@ -30,6 +31,7 @@ _MIB = 2**20
 _OF_A_MODEL = re.compile(r"/(?:hf|v2/models|v1/vision/custom)/([^/]+)")
 _INFERENCE = ("/infer", "/infer/batch", "/explain")
 _SEVERAL_PICTURES = ("/infer/batch", "/v2/")
+_KEY_IN_FORM = "/v1/vision/"
 _TENSOR_FACE = ".tensor"  # of a model under /v2
 _CODINGS = ("gzip", "deflate")  # the application decodes them
 _PLAIN = ("type", "asgi", "http_version", "method", "scheme", "path", "raw_path", "query_string", "root_path", "client")
@@ -94,10 +96,11 @@ class _RoutingAPI(InferenceAPI):
 
 
 class _PassOn:
-    """Pure ASGI middleware. Reads the whole body, bounded as the application does."""
+    """Pure ASGI middleware. Reads the whole body after a check of the key, bounded as the application does."""
 
     def __init__(self, app: ASGIApp, settings: ApiSettings, engine: GetEngine, models: DeploymentHandle) -> None:
         self._app, self._settings, self._engine, self._models = app, settings, engine, models
+        self._guards = Guards(settings.model_copy(update={"rate_limit": ""}))  # the application counts
         self._memory = ArrivingMemory(settings.max_arriving_mb * _MIB)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -105,8 +108,8 @@ class _PassOn:
         pictures = self._settings.max_batch_images if path.startswith(_SEVERAL_PICTURES) else 1
         most = pictures * self._settings.max_upload_bytes * 4 // 3 + _MIB  # base64, and what is around a picture
         name = self._model(path, scope) if path else None
-        if name is None or int(header(scope, b"content-length") or 0) > most:
-            await self._app(scope, receive, send)  # which rejects what is too large
+        if name is None or not await self._may_read(path, scope, most):
+            await self._app(scope, receive, send)
             return
         limits = BodyLimits(most, self._settings.max_upload_bytes, self._settings.body_timeout_s)
         body = RequestBody(Request(scope, receive), limits, self._memory, _CODINGS)
@@ -114,6 +117,12 @@ class _PassOn:
             await self._pass_on(name, scope, await body.read(), send)
         finally:
             body.release()
+
+    async def _may_read(self, path: str, scope: Scope, most: int) -> bool:
+        """False for what the application rejects before it reads the body: too large, or without a key."""
+        if int(header(scope, b"content-length") or 0) > most:
+            return False
+        return path.startswith(_KEY_IN_FORM) or await self._guards.has_key(Request(scope))
 
     def _model(self, path: str, scope: Scope) -> str | None:
         """The name of the requested model; None if the address names none, or the model does not exist."""
