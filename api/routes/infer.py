@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, Any, get_origin
 
 import orjson
@@ -99,6 +100,7 @@ def _route_class(guard: Guard) -> type[APIRoute]:
     return GuardedRoute
 
 
+@lru_cache(maxsize=32)
 def _parsed(query_string: bytes) -> ParsedQuery:
     """Raises RequestValidationError, as FastAPI does, and ParameterError."""
     query = QueryParams(query_string)

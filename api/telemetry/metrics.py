@@ -10,7 +10,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from prometheus_client import (
@@ -75,18 +75,21 @@ class Metrics:
         counter, histogram = partial(Counter, registry=registry), partial(Histogram, registry=registry)
         gauge = partial(Gauge, registry=registry, multiprocess_mode="livesum")
 
+        # `labels` is remembered: it costs more than a count.
         text = "Requests answered; status 499: the client disconnected."
-        self._requests = counter("fovea_http_requests", text, ("route", "method", "status"))
+        self._requests = cache(counter("fovea_http_requests", text, ("route", "method", "status")).labels)
         text = "Time from a request's headers to the end of its response."
-        self._request_seconds = histogram("fovea_http_request_duration_seconds", text, ("route",), buckets=_SECONDS)
+        seconds = histogram("fovea_http_request_duration_seconds", text, ("route",), buckets=_SECONDS)
+        self._request_seconds = cache(seconds.labels)
         text = "Requests, and pictures of batches, answered with an error, by its code."
         self._errors = counter("fovea_errors", text, ("code",))
         for code in _ALERTED_CODES:
             self._errors.labels(code)  # 0, so that Prometheus sees the first one as an increase
-        self._pictures = counter("fovea_pictures", "Pictures answered.", ("model", "version"))
+        self._pictures = cache(counter("fovea_pictures", "Pictures answered.", ("model", "version")).labels)
         text = "Time in the stages of inference: decode, preprocess, queue, inference, postprocess."
         stages = ("model", "stage")
-        self._stage_seconds = histogram("fovea_stage_duration_seconds", text, stages, buckets=_STAGE_SECONDS)
+        seconds = histogram("fovea_stage_duration_seconds", text, stages, buckets=_STAGE_SECONDS)
+        self._stage_seconds = cache(seconds.labels)
         text = "Pictures in one run of a model that runs several together."
         self._batch_size = histogram("fovea_batch_size", text, ("model",), buckets=_BATCH_SIZES)
         self._loads = counter("fovea_model_loads", "Finished model loads: ok or failed.", ("model", "result"))
@@ -112,8 +115,8 @@ class Metrics:
     def request(self, route: str | None, method: str, status: int, seconds: float, codes: Iterable[str] = ()) -> None:
         """Counts a request and the `codes` of its errors. `route` is a path template; None is an unknown path."""
         route = route or _OTHER
-        self._requests.labels(route, method if method in _METHODS else _OTHER, str(status)).inc()
-        self._request_seconds.labels(route).observe(seconds)
+        self._requests(route, method if method in _METHODS else _OTHER, str(status)).inc()
+        self._request_seconds(route).observe(seconds)
         for code in codes:
             self._errors.labels(code).inc()
 
@@ -122,9 +125,9 @@ class Metrics:
         self.statistics.answered(answers)
         for answer in answers:
             name, number = answer.model.name, answer.model.version
-            self._pictures.labels(name, str(number)).inc()
+            self._pictures(name, str(number)).inc()
             for stage, seconds in answer.timer.stages.items():
-                self._stage_seconds.labels(name, stage).observe(seconds)
+                self._stage_seconds(name, stage).observe(seconds)
 
     def loaded(self, name: str, seconds: float, *, ok: bool) -> None:
         """Counts a finished model load."""
