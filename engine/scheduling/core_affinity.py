@@ -1,17 +1,19 @@
-"""One core for each worker thread while all cores are busy.
+"""Which cores worker threads and the event loop run on.
 
 The worker threads and the event loop take turns at the GIL. After each turn the kernel may wake a thread on the core
 where another one runs, and leave its own core idle for some milliseconds. A thread that may run on one core alone
 wakes there.
 """
 
+import ctypes
 import os
-from contextlib import suppress
-from threading import Lock
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from threading import Lock, get_native_id
 
 
 class CoreAffinity:
-    """Hands out the cores of this process to as many threads.
+    """Hands out the cores of this process to as many threads. Made by the thread of the event loop.
 
     It has no cores to hand out if `threads` is not their number, or where the platform has no thread affinity.
     """
@@ -20,6 +22,9 @@ class CoreAffinity:
         self._all = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set[int]()
         self._free = sorted(self._all) if len(self._all) == threads else []
         self._lock = Lock()
+        self._event_loop = get_native_id()
+        # Which core the calling thread runs on; glibc and musl have it.
+        self._current_core = getattr(ctypes.PyDLL(None), "sched_getcpu", None) if self._free else None
 
     def pin(self) -> int | None:
         """Keep the calling thread on a core that no other thread was given; returns it, or None if there is none."""
@@ -35,7 +40,22 @@ class CoreAffinity:
         with self._lock:
             self._free.append(core)
 
+    @contextmanager
+    def event_loop_here(self) -> Iterator[None]:
+        """Let the event loop wake on the core of the calling thread, if the `with` block wakes it.
 
-def _allow(cores: set[int]) -> None:
+        For a thread that has nothing to do afterwards: on another core, the event loop would interrupt a run.
+        """
+        if self._current_core is None:
+            yield
+            return
+        _allow({self._current_core()}, self._event_loop)
+        try:
+            yield
+        finally:
+            _allow(self._all, self._event_loop)
+
+
+def _allow(cores: set[int], thread: int = 0) -> None:
     with suppress(OSError):  # a sandbox forbids it, or the cores of the container have been changed
-        os.sched_setaffinity(0, cores)
+        os.sched_setaffinity(thread, cores)

@@ -18,7 +18,8 @@ model wait, a thread takes several through each stage one after another, which s
 | The whole share is in flight, the shares of other processes are not. | The process borrows from them, up to twice its share. |
 | A background job waits. | It starts when no other request of any model may start, on a thread of the process's own share. |
 | A run starts. | It may use its part of the cores: all if it is the only one, one if as many runs as cores are in flight. |
-| The runs of the only worker process are on all cores. | Each of its threads stays on one core until it finds nothing to do. |
+| A thread of the only worker process goes from one request to the next while all cores are in use. | It stays on one core until it finds nothing to do. |
+| A thread of the only worker process ends a request and finds nothing to do, while another one works. | It wakes the event loop on its own core. |
 | The caller is cancelled while its request waits. | The request leaves the queue at once. |
 | The caller is cancelled while its request runs. | The caller returns at once; the run is stopped, and its thread is free when it has ended. |
 | A run has not ended HUNG_AFTER_S after it was stopped. | Its thread counts as hung, and a new one replaces it. |
@@ -29,6 +30,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import nullcontext
 from queue import SimpleQueue
 from threading import Lock, Thread
 from time import perf_counter
@@ -319,8 +321,6 @@ class Scheduler:
         core = None
         while jobs := inbox.get():
             while jobs:
-                if core is None and self._on_cores >= self.concurrency == self._share():
-                    core = self._affinity.pin()
                 run_together(jobs)
                 with self._lock:
                     for job in jobs:
@@ -333,10 +333,13 @@ class Scheduler:
                             self._dispatch()
                         else:
                             self._idle.append(inbox)
-                deliver(jobs)
+                with nullcontext() if following or not self._busy else self._affinity.event_loop_here():
+                    deliver(jobs)
                 jobs.clear()  # they refer to it
                 del job  # the next one may be long in coming
                 jobs = following
+                if jobs and core is None and self._on_cores >= self.concurrency == self._share():
+                    core = self._affinity.pin()
             if core is not None:
                 self._affinity.unpin(core)
                 core = None
