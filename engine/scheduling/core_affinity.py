@@ -44,7 +44,7 @@ class CoreAffinity:
     def event_loop_here(self) -> Iterator[None]:
         """Let the event loop wake on the core of the calling thread, if the `with` block wakes it.
 
-        For a thread that has nothing to do afterwards: on another core, the event loop would interrupt a run.
+        For a thread that has nothing to do afterwards: on any other core, the event loop would interrupt a run.
         """
         if self._current_core is None:
             yield

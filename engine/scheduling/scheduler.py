@@ -19,7 +19,7 @@ model wait, a thread takes several through each stage one after another, which s
 | A background job waits. | It starts when no other request of any model may start, on a thread of the process's own share. |
 | A run starts. | It may use its part of the cores: all if it is the only one, one if as many runs as cores are in flight. |
 | A thread of the only worker process goes from one request to the next while all cores are in use. | It stays on one core until it finds nothing to do. |
-| A thread ends a request and finds nothing to do, while another one works. | It wakes the event loop on its own core. |
+| A thread ends a request and finds nothing to do, while all other cores are in use. | It wakes the event loop on its own core. |
 | The caller is cancelled while its request waits. | The request leaves the queue at once. |
 | The caller is cancelled while its request runs. | The caller returns at once; the run is stopped, and its thread is free when it has ended. |
 | A run has not ended HUNG_AFTER_S after it was stopped. | Its thread counts as hung, and a new one replaces it. |
@@ -333,7 +333,8 @@ class Scheduler:
                             self._dispatch()
                         else:
                             self._idle.append(inbox)
-                with nullcontext() if following or not self._busy else self._affinity.event_loop_here():
+                others_in_use = 0 < self.concurrency - 1 <= self._busy
+                with self._affinity.event_loop_here() if others_in_use and not following else nullcontext():
                     deliver(jobs)
                 jobs.clear()  # they refer to it
                 del job  # the next one may be long in coming
