@@ -18,7 +18,7 @@ model wait, a thread takes several through each stage one after another, which s
 | The whole share is in flight, the shares of other processes are not. | The process borrows from them, up to twice its share. |
 | A background job waits. | It starts when no other request of any model may start, on a thread of the process's own share. |
 | A run starts. | It may use its part of the cores: all if it is the only one, one if as many runs as cores are in flight. |
-| A thread of the only worker process goes from one request to the next while all cores are in use. | It stays on one core until it finds nothing to do. |
+| The runs of the only worker process are on all cores. | Each of its threads stays on one core until it finds nothing to do. |
 | A thread ends a request and finds nothing to do, while all other cores are in use. | It wakes the event loop on its own core. |
 | The caller is cancelled while its request waits. | The request leaves the queue at once. |
 | The caller is cancelled while its request runs. | The caller returns at once; the run is stopped, and its thread is free when it has ended. |
@@ -321,6 +321,8 @@ class Scheduler:
         core = None
         while jobs := inbox.get():
             while jobs:
+                if core is None and self._on_cores >= self.concurrency == self._share():
+                    core = self._affinity.pin()
                 run_together(jobs)
                 with self._lock:
                     for job in jobs:
@@ -339,8 +341,6 @@ class Scheduler:
                 jobs.clear()  # they refer to it
                 del job  # the next one may be long in coming
                 jobs = following
-                if jobs and core is None and self._on_cores >= self.concurrency == self._share():
-                    core = self._affinity.pin()
             if core is not None:
                 self._affinity.unpin(core)
                 core = None
